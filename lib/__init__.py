@@ -1,0 +1,1 @@
+"""The science: tasks, networks, training and inference. Runs without MONAI Label."""

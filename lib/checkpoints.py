@@ -1,0 +1,132 @@
+"""Weights on disk: written atomically, read without executing code, with their story inside."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import platform
+import zipfile
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lib.errors import InputError
+from lib.files import write_atomically
+from lib.networks import build_network
+from lib.tasks import TaskSpec
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights of one task.
+
+    Attributes:
+        task: name of the row.
+        spec: the row as plain data, as it was trained.
+        weights: the network's state dict, on the CPU, float32.
+        metrics: figures on the fixed validation cases, by name.
+        provenance: seed, steps, data fingerprint, versions, time and command.
+    """
+
+    task: str
+    spec: dict[str, Any]
+    weights: dict[str, Tensor]
+    metrics: dict[str, float] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> Path:
+    """Write `checkpoint` atomically and return its path."""
+    content = {"format": FORMAT, **{name: getattr(checkpoint, name) for name in _FIELDS}}
+    return write_atomically(path, lambda file: torch.save(content, file))
+
+
+def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """Read a checkpoint; only tensors and plain data are accepted.
+
+    Raises:
+        InputError: missing, damaged, not a checkpoint of this project, or of a newer format.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path.name}: no such weights file")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, zipfile.BadZipFile) as error:
+        cause = str(error).strip().splitlines()[0][:160] if str(error).strip() else "unreadable"
+        raise InputError(f"{path.name}: damaged or foreign weights file ({cause})") from None
+    if not isinstance(content, dict) or not {"format", *_FIELDS} <= set(content):
+        raise InputError(
+            f"{path.name}: not a checkpoint of this app; expected one written by its training "
+            f"(task, spec, weights, metrics, provenance)"
+        )
+    if content["format"] > FORMAT:
+        raise InputError(
+            f"{path.name}: checkpoint format {content['format']}, this version reads up to "
+            f"{FORMAT}; update the app"
+        )
+    return Checkpoint(**{name: content[name] for name in _FIELDS})
+
+
+def load_network(task: TaskSpec, checkpoint: Checkpoint) -> nn.Module:
+    """Return the task's network with the checkpoint's weights, in evaluation mode.
+
+    Raises:
+        InputError: the weights are those of another network.
+    """
+    wanted, found = _plain(asdict(task.network)), _plain(checkpoint.spec.get("network", {}))
+    if wanted != found:
+        keys = sorted(set(wanted) | set(found))
+        differing = [key for key in keys if wanted.get(key) != found.get(key)]
+        raise InputError(
+            f"weights of task '{checkpoint.task}' do not fit task '{task.name}': the networks "
+            f"differ in {', '.join(differing)}; use weights trained for '{task.name}'"
+        )
+    network = build_network(task.network)
+    try:
+        network.load_state_dict(checkpoint.weights)
+    except RuntimeError as error:
+        cause = str(error).strip().splitlines()[-1].strip()
+        raise InputError(f"weights of task '{checkpoint.task}' are incomplete ({cause})") from None
+    return network.eval()
+
+
+def state_on_cpu(network: nn.Module) -> dict[str, Tensor]:
+    """Return a copy of the network's weights on the CPU, contiguous."""
+    return {
+        name: value.detach().to("cpu", copy=True).contiguous()
+        for name, value in network.state_dict().items()
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide a result."""
+    found = {"python": platform.python_version()}
+    for package in ("torch", "monai", "pytorch-ignite", "numpy", "scikit-image", "monailabel"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def utc_now() -> str:
+    """Return the time as ISO 8601 in UTC, to the second."""
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+_FIELDS = ("task", "spec", "weights", "metrics", "provenance")
+
+
+def _plain(value: Any) -> Any:
+    """Turn tuples into lists, as they may have come back from another file format."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

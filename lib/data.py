@@ -1,0 +1,124 @@
+"""Cases in memory, and the batches of each training step."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from lib.datasets.studies import Item
+from lib.errors import InputError
+from lib.images import read_image, read_label
+from lib.tasks import TaskSpec
+from lib.transforms import draw_patch, make_target, prepare_image
+
+CACHE_BYTES = 2 * 2**30
+
+Batch = tuple[Tensor, Tensor]
+
+
+class PreparedCases(Dataset[tuple[np.ndarray, np.ndarray]]):
+    """Images and targets, prepared by the task's spec and kept in memory within a budget.
+
+    An entry is `(image, target)`: float16 `(channels, rows, columns)` in 0..1 and uint8
+    `(maps, rows, columns)`. What does not fit the budget is read again each time.
+
+    Args:
+        items: labelled items.
+        cache_bytes: memory budget for all entries together.
+    """
+
+    def __init__(self, items: Sequence[Item], task: TaskSpec, cache_bytes: int = CACHE_BYTES):
+        self.items = list(items)
+        self.task = task
+        self._cache: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._room = cache_bytes
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the prepared case; unreadable files raise `InputError` naming the file."""
+        if index in self._cache:
+            return self._cache[index]
+        item = self.items[index]
+        if item.label is None:
+            raise InputError(f"'{item.id}' has no label; save one before training on it")
+        image = read_image(item.image, self.task.input.max_pixels)
+        label = read_label(item.label, image.shape)
+        case = (
+            prepare_image(image, self.task.input).astype(np.float16),
+            make_target(label, self.task.target),
+        )
+        size = case[0].nbytes + case[1].nbytes
+        if size <= self._room:
+            self._room -= size
+            self._cache[index] = case
+        return case
+
+
+class StepBatches(Dataset[Batch]):
+    """The batch of a step, as a function of seed and step alone.
+
+    Entry `step` holds this process's share of the step's global batch: patches and targets,
+    float32, `(batch_size / world_size, channels, patch, patch)`. Any number of processes sees the
+    same patches, and a resumed run continues with the ones that come next.
+    """
+
+    def __init__(
+        self, cases: PreparedCases, seed: int, rank: int = 0, world_size: int = 1
+    ) -> None:
+        recipe = cases.task.training
+        if recipe.batch_size % world_size:
+            raise InputError(
+                f"batch_size {recipe.batch_size} cannot be shared by {world_size} processes; "
+                f"choose a multiple of {world_size}"
+            )
+        self.cases, self.seed = cases, seed
+        self.batch_size, self.patch_size = recipe.batch_size, recipe.patch_size
+        share = recipe.batch_size // world_size
+        self.places = range(rank * share, (rank + 1) * share)
+        self._orders: dict[int, np.ndarray] = {}
+
+    def __getitem__(self, step: int) -> Batch:
+        drawn = [self._draw(step * self.batch_size + place) for place in self.places]
+        images, targets = zip(*drawn, strict=True)
+        return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(targets))
+
+    def _draw(self, position: int) -> tuple[np.ndarray, np.ndarray]:
+        """Draw the patch at `position` of the endless shuffled sequence of cases."""
+        epoch, place = divmod(position, len(self.cases))
+        if epoch not in self._orders:
+            self._orders = {
+                e: np.random.default_rng((self.seed, 0, e)).permutation(len(self.cases))
+                for e in (epoch, epoch + 1)
+            }
+        image, target = self.cases[int(self._orders[epoch][place])]
+        rng = np.random.default_rng((self.seed, 1, position))
+        return draw_patch(image, target, self.patch_size, self.cases.task.augment, rng)
+
+
+def prefetch(batches: StepBatches, steps: Iterable[int], ahead: int = 2) -> Iterator[Batch]:
+    """Yield the batches of `steps` in order, preparing up to `ahead` of them in a thread.
+
+    An error in preparing one is raised here.
+    """
+    remaining = iter(steps)
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as pool:
+        waiting = deque(pool.submit(batches.__getitem__, step) for step in islice(remaining, ahead))
+        try:
+            while waiting:
+                batch = waiting.popleft().result()
+                waiting.extend(
+                    pool.submit(batches.__getitem__, step) for step in islice(remaining, 1)
+                )
+                yield batch
+        finally:
+            for future in waiting:
+                future.cancel()

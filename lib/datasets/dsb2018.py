@@ -1,0 +1,111 @@
+"""The Kaggle Data Science Bowl 2018 nuclei set, in the layouts it is found in."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lib.datasets.studies import FINAL_LABELS, list_items
+from lib.errors import InputError
+from lib.files import write_atomically
+from lib.images import Geometry, extension, read_image, read_label, stem, write_mask
+
+
+@dataclass(frozen=True)
+class Source:
+    """One image of the set with the files that make its label."""
+
+    id: str
+    image: Path
+    masks: tuple[Path, ...]
+    joined: bool
+
+
+def find_sources(folder: Path) -> list[Source]:
+    """Return the images of the set below `folder`, sorted by id.
+
+    Known layouts: as published, ``[stage1_train/]ID/images/ID.png`` with one mask file per nucleus
+    in ``ID/masks/``; and compact, ``images/`` with one label image each in ``labels/``.
+
+    Raises:
+        InputError: the folder does not exist or has neither layout.
+    """
+    if not folder.is_dir():
+        raise InputError(f"folder '{folder}' does not exist; give the unpacked data set")
+    if (folder / "images").is_dir() and (folder / "labels").is_dir():
+        items = list_items(folder)
+        return [Source(i.id, i.image, (i.label,) if i.label else (), True) for i in items]
+    root = folder / "stage1_train" if (folder / "stage1_train").is_dir() else folder
+    found = list(_published(root))
+    if not found:
+        raise InputError(
+            f"'{folder}' is not DSB 2018: expected stage1_train/ID/images/ID.png with "
+            f"ID/masks/*.png, or folders images/ and labels/"
+        )
+    return found
+
+
+def _published(root: Path) -> Iterator[Source]:
+    for case in sorted(path for path in root.iterdir() if path.is_dir()):
+        images = sorted(case.glob("images/*")) if (case / "images").is_dir() else []
+        images = [image for image in images if extension(image)]
+        if images:
+            masks = tuple(sorted(m for m in case.glob("masks/*") if extension(m)))
+            yield Source(stem(images[0]), images[0], masks, False)
+
+
+def join_masks(source: Source) -> np.ndarray:
+    """Return the label image of `source`: int32 `(rows, columns)`, one number per nucleus.
+
+    Where masks overlap the smaller nucleus is kept whole, so that none disappears.
+
+    Raises:
+        InputError: a mask is unreadable or of another size than the image.
+    """
+    shape = read_image(source.image).shape
+    if source.joined:
+        return read_label(source.masks[0], shape)
+    masks = [read_label(path, shape) > 0 for path in source.masks]
+    masks = sorted((mask for mask in masks if mask.any()), key=lambda mask: -int(mask.sum()))
+    label = np.zeros(shape, dtype=np.int32)
+    for number, mask in enumerate(masks, start=1):
+        label[mask] = number
+    return label
+
+
+def import_dsb2018(
+    source: Path, studies: Path, on_item: Callable[[int, int], object] | None = None
+) -> int:
+    """Copy the set into a studies folder in MONAI Label's layout.
+
+    Images keep their file; labels become 16-bit PNG. Existing files are replaced by equal content,
+    so an interrupted import can be run again.
+
+    Args:
+        on_item: called with the number done and the number in all.
+
+    Returns:
+        How many images were imported; those without masks are imported without a label.
+    """
+    sources = find_sources(source)
+    labels = studies / FINAL_LABELS
+    labels.mkdir(parents=True, exist_ok=True)
+    for done, item in enumerate(sources, start=1):
+        if item.masks:
+            label = join_masks(item)
+            target = labels / f"{item.id}.png"
+            temporary = labels / f".{item.id}.png"
+            write_mask(temporary, label, Geometry.flat(*label.shape))
+            temporary.replace(target)
+        with open(item.image, "rb") as content:
+            write_atomically(
+                studies / f"{item.id}{extension(item.image)}",
+                lambda file, content=content: shutil.copyfileobj(content, file),
+            )
+        if on_item:
+            on_item(done, len(sources))
+    return len(sources)

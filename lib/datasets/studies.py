@@ -1,0 +1,117 @@
+"""Labelled images in a folder: MONAI Label's local layout, or plain images/ and labels/."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib.errors import InputError
+from lib.images import IMAGE_EXTENSIONS, extension, stem
+
+FINAL_LABELS = Path("labels") / "final"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image and its accepted label, None where there is none yet.
+
+    Attributes:
+        id: the file name without extension; decides the split.
+    """
+
+    id: str
+    image: Path
+    label: Path | None = None
+
+
+def list_items(studies: str | Path, labelled: bool = False) -> list[Item]:
+    """Return the images of a studies folder, sorted by id.
+
+    Two layouts are known: images at the top with labels in ``labels/final`` (MONAI Label), and
+    ``images/`` beside ``labels/``. A label belongs to the image of the same stem.
+
+    Args:
+        labelled: only those with a label.
+
+    Raises:
+        InputError: no such folder, or nothing in it that fits.
+    """
+    studies = Path(studies)
+    if not studies.is_dir():
+        raise InputError(f"studies folder '{studies}' does not exist; give a folder of images")
+    compact = (studies / "images").is_dir() and (studies / "labels").is_dir()
+    image_folder = studies / "images" if compact else studies
+    label_folder = studies / "labels" if compact else studies / FINAL_LABELS
+    labels = {stem(file): file for file in _files(label_folder)}
+    items = []
+    taken: set[str] = set()
+    for file in _files(image_folder):
+        # the second of two files of one stem goes by its whole name, as in the server's datastore
+        id = file.name if stem(file) in taken else stem(file)
+        taken.add(id)
+        if id in labels or not labelled:
+            items.append(Item(id, file, labels.get(id)))
+    if not items:
+        what = "labelled images" if labelled else "images"
+        raise InputError(
+            f"no {what} in '{studies}': expected images at its top and labels in "
+            f"{FINAL_LABELS.as_posix()}/, or folders images/ and labels/, with equal names"
+        )
+    return items
+
+
+def in_validation(id: str, val_split: float) -> bool:
+    """Tell whether the item is held out: its place in 0..1 by a hash of its id is below the split.
+
+    The answer depends on the id alone, so it never moves as labels arrive.
+    """
+    return _place(id) < val_split
+
+
+def split_items(
+    items: Sequence[Item], val_split: float
+) -> tuple[list[Item], list[Item]]:
+    """Split into training and validation items by the hash of their ids.
+
+    Where no id falls into the validation share (few labels), the item with the smallest hash is
+    held out. A later item can take that place only by being new, so an image that was trained on
+    never becomes a validation case.
+
+    Raises:
+        InputError: fewer than two items, or `val_split` outside 0..1.
+    """
+    if not 0 < val_split < 1:
+        raise InputError(f"val_split must lie between 0 and 1, found {val_split}; 0.2 is usual")
+    if len(items) < 2:
+        raise InputError(
+            f"training needs at least 2 labelled images (one is kept for validation), found "
+            f"{len(items)}; label more images and save them as final"
+        )
+    validation = [item for item in items if in_validation(item.id, val_split)]
+    if not validation:
+        validation = [min(items, key=lambda item: _place(item.id))]
+    held = {item.id for item in validation}
+    training = [item for item in items if item.id not in held]
+    if not training:
+        raise InputError(
+            f"all {len(items)} labelled images fall into the validation split of {val_split}; "
+            f"label more images"
+        )
+    return training, validation
+
+
+def _place(id: str) -> float:
+    digest = hashlib.blake2b(id.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+def _files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(
+        file
+        for file in folder.iterdir()
+        if extension(file) in IMAGE_EXTENSIONS and not file.name.startswith(".")
+    )

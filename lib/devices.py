@@ -1,0 +1,77 @@
+"""Which device and which number format to compute in."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from lib.errors import InputError, choose
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def resolve_device(name: str | None = None) -> torch.device:
+    """Return the device called `name`; None or "auto" is CUDA where present, else the CPU.
+
+    A CUDA device asked for where there is none becomes the CPU when the name is plain "cuda", as
+    viewers send it by default; a numbered one is refused.
+
+    Raises:
+        InputError: no such device.
+    """
+    available = torch.cuda.is_available()
+    if not name or name == "auto":
+        return torch.device("cuda" if available else "cpu")
+    if name == "cuda" and not available:
+        return torch.device("cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InputError(f"unknown device '{name}': expected cpu, cuda or cuda:N") from None
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"unsupported device '{name}': expected cpu, cuda or cuda:N")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"device '{name}' is not here: {torch.cuda.device_count()} CUDA devices found; use cpu"
+        )
+    return device
+
+
+@lru_cache(maxsize=1)
+def cpu_has_bf16_units() -> bool:
+    """Tell whether this CPU multiplies bfloat16 in hardware (AMX or AVX-512 BF16).
+
+    Without such units bfloat16 is emulated and slower than float32.
+    """
+    try:
+        flags = Path("/proc/cpuinfo").read_text(errors="ignore")
+    except OSError:
+        return False
+    return "amx_bf16" in flags or "avx512_bf16" in flags
+
+
+def resolve_precision(device: torch.device, precision: str = "auto") -> torch.dtype:
+    """Return the dtype to autocast to; "auto" picks what the hardware gains from.
+
+    CUDA: bfloat16 where supported, else float16. CPU: bfloat16 with matrix units, else float32.
+
+    Raises:
+        NotFoundError: unknown precision.
+    """
+    if precision != "auto":
+        return choose("precision", precision, _DTYPES)
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return torch.bfloat16 if cpu_has_bf16_units() else torch.float32
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
+    """Return a context that computes in `dtype` on `device`; none for float32."""
+    if dtype == torch.float32:
+        return nullcontext()
+    return torch.autocast(device.type, dtype=dtype)

@@ -1,0 +1,104 @@
+"""Single-frame DICOM images: pixels as displayed, and the geometry to lay a mask over them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import SimpleITK as sitk
+from pydicom.errors import InvalidDicomError
+from pydicom.pixel_data_handlers.util import apply_color_lut, convert_color_space
+
+from lib.errors import InputError
+from lib.images import Geometry, check_pixel_count
+
+
+def read_frame(path: Path, max_pixels: int) -> tuple[np.ndarray, Geometry]:
+    """Read a single-frame DICOM file.
+
+    Returns the stored values (MONOCHROME1 inverted so that larger is brighter; palettes and YBR
+    turned into RGB) as `(rows, columns[, 3])`, and its geometry with a third axis of size 1.
+
+    Raises:
+        InputError: not DICOM, truncated, no pixels, several frames, or an unsupported encoding.
+    """
+    try:
+        data = pydicom.dcmread(path)
+        rows, columns = int(data.Rows), int(data.Columns)
+        frames = int(data.get("NumberOfFrames", 1) or 1)
+        data.PhotometricInterpretation  # noqa: B018 - absent tags are reported here
+    except InvalidDicomError:
+        raise InputError(f"{path.name}: not a DICOM file; export it from the archive again") from None
+    except AttributeError as error:
+        raise InputError(f"{path.name}: a DICOM object without an image ({error})") from None
+    except Exception as error:
+        raise InputError(f"{path.name}: damaged DICOM file ({error}); export it again") from None
+    check_pixel_count(path.name, (columns, rows), max_pixels)
+    if frames > 1:
+        raise InputError(
+            f"{path.name}: holds {frames} frames, expected a single-frame image; export the frame "
+            f"to annotate"
+        )
+    pixels = _decode(path, data)
+    photometric = str(data.PhotometricInterpretation)
+    if photometric == "PALETTE COLOR":
+        wide = apply_color_lut(pixels, data)
+        pixels = (wide >> 8).astype(np.uint8) if wide.dtype == np.uint16 else wide
+    elif photometric.startswith("YBR") and data.file_meta.TransferSyntaxUID.is_compressed is False:
+        pixels = convert_color_space(pixels, photometric, "RGB")
+    elif photometric == "MONOCHROME1":
+        signed = int(data.get("PixelRepresentation", 0))
+        pixels = ~pixels if signed else (2 ** int(data.BitsStored) - 1) - pixels
+    return pixels, _geometry(data, rows, columns)
+
+
+def frame_size(path: Path) -> tuple[int, ...]:
+    """Return columns, rows and, where there are several, frames, from the header alone."""
+    try:
+        data = pydicom.dcmread(path, stop_before_pixels=True)
+        size = (int(data.Columns), int(data.Rows), int(data.get("NumberOfFrames", 1) or 1))
+    except Exception as error:
+        raise InputError(f"{path.name}: not a DICOM image ({error}); export it again") from None
+    return size if size[2] > 1 else size[:2]
+
+
+def _decode(path: Path, data: pydicom.Dataset) -> np.ndarray:
+    """Return the stored pixel array; natively where possible, else through GDCM (in SimpleITK)."""
+    try:
+        syntax = data.file_meta.TransferSyntaxUID
+        if not syntax.is_compressed:
+            return data.pixel_array
+        image = sitk.ReadImage(str(path), imageIO="GDCMImageIO")
+    except Exception as error:
+        cause = str(error).strip().splitlines()[-1].strip()
+        raise InputError(
+            f"{path.name}: pixel data cannot be decoded ({cause}); export it uncompressed"
+        ) from None
+    pixels = sitk.GetArrayFromImage(image)[0]
+    slope, intercept = data.get("RescaleSlope", 1), data.get("RescaleIntercept", 0)
+    if pixels.ndim == 2 and (slope != 1 or intercept != 0):  # GDCM applies the modality rescale
+        pixels = np.rint((pixels - float(intercept)) / float(slope)).astype(np.int32)
+    if str(data.PhotometricInterpretation) == "MONOCHROME1":  # and inverts; read_frame does it
+        signed = int(data.get("PixelRepresentation", 0))
+        pixels = ~pixels if signed else (2 ** int(data.BitsStored) - 1) - pixels
+    if str(data.PhotometricInterpretation) == "PALETTE COLOR" and pixels.ndim == 3:
+        data.PhotometricInterpretation = "RGB"  # GDCM has applied the palette
+    return pixels
+
+
+def _geometry(data: pydicom.Dataset, rows: int, columns: int) -> Geometry:
+    """Return geometry from the tags; unit spacing at the origin where they are absent."""
+    spacing = data.get("PixelSpacing") or data.get("ImagerPixelSpacing") or (1.0, 1.0)
+    orientation = [float(v) for v in data.get("ImageOrientationPatient") or (1, 0, 0, 0, 1, 0)]
+    along_row, along_column = np.array(orientation[:3]), np.array(orientation[3:])
+    normal = np.cross(along_row, along_column)
+    direction = np.stack((along_row, along_column, normal), axis=1)
+    thickness = float(data.get("SliceThickness") or 1.0) or 1.0
+    origin = tuple(float(v) for v in data.get("ImagePositionPatient") or (0, 0, 0))
+    return Geometry(
+        (columns, rows, 1),
+        (float(spacing[1]), float(spacing[0]), thickness),
+        origin,
+        tuple(float(v) for v in direction.ravel()),
+    )

@@ -1,0 +1,46 @@
+"""Errors that a user can act on, and the one way to look a name up in a table."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+Value = TypeVar("Value")
+
+
+class InputError(ValueError):
+    """Something the user gave is wrong: a file, a label, a name or a parameter.
+
+    The message says what was wrong, what was found, what was expected and what to do, in one line.
+    The command line prints it and exits with 2; the server answers 4xx with it.
+    """
+
+
+class NotFoundError(InputError):
+    """A name, image id or file that does not exist (HTTP 404)."""
+
+
+class UnpublishedError(InputError):
+    """A model that exists as a task but has no weights yet (HTTP 409)."""
+
+
+def unknown(kind: str, name: object, known: Iterable[str]) -> NotFoundError:
+    """Return the error for a `name` that is not among `known`, with the nearest match."""
+    names = sorted(str(item) for item in known)
+    near = difflib.get_close_matches(str(name), names, n=1)
+    hint = f"did you mean '{near[0]}'? " if near else ""
+    shown = ", ".join(names[:24]) + (", ..." if len(names) > 24 else "")
+    return NotFoundError(f"unknown {kind} '{name}': {hint}known: {shown or 'none'}")
+
+
+def choose(kind: str, name: str, table: Mapping[str, Value]) -> Value:
+    """Return `table[name]`.
+
+    Raises:
+        NotFoundError: `name` is not in `table`; the message names the nearest one.
+    """
+    try:
+        return table[name]
+    except KeyError:
+        raise unknown(kind, name, table) from None

@@ -1,0 +1,145 @@
+"""Score weights on labelled images: a row per image, pooled figures, confidence intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lib.checkpoints import versions
+from lib.datasets.studies import Item
+from lib.errors import InputError
+from lib.files import fingerprint
+from lib.images import read_image, read_label
+from lib.inference import Predictor
+from lib.metrics import (
+    PIXEL_COUNTS,
+    average_precision,
+    matched_counts,
+    pixel_counts,
+    pixel_scores,
+)
+from lib.transforms import as_instances
+
+RESAMPLES = 2000
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Report:
+    """Figures of one evaluation.
+
+    Attributes:
+        images: one row per image: id, size, figures, seconds.
+        pooled: each figure over all pixels (and all objects) together.
+        mean: each figure averaged over images.
+        intervals: for each pooled figure, the bounds of its bootstrap interval over images.
+        about: versions, seed, data fingerprint, weights and command.
+    """
+
+    images: list[dict[str, Any]]
+    pooled: dict[str, float]
+    mean: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as plain data, pooled figures first."""
+        return {
+            "pooled": self.pooled,
+            "confidence": CONFIDENCE,
+            "intervals": self.intervals,
+            "mean_over_images": self.mean,
+            "about": self.about,
+            "images": self.images,
+        }
+
+
+def evaluate(
+    predictor: Predictor,
+    items: Sequence[Item],
+    seed: int = 0,
+    on_item: Callable[[Item], object] | None = None,
+    about: dict[str, Any] | None = None,
+) -> Report:
+    """Run `predictor` on every item and compare with its label.
+
+    Args:
+        items: labelled items.
+        seed: of the bootstrap.
+        on_item: called after each item, for progress.
+        about: what to record beside versions, seed and data.
+
+    Raises:
+        InputError: an item without a label, or a file that cannot be read.
+    """
+    if not items:
+        raise InputError("nothing to evaluate: no labelled images")
+    rows: list[dict[str, Any]] = []
+    pixels: list[dict[str, int]] = []
+    objects: list[dict[str, np.ndarray]] = []
+    separates = predictor.task.output.instances
+    for item in items:
+        if item.label is None:
+            raise InputError(f"'{item.id}' has no label; evaluation needs one for every image")
+        image = read_image(item.image, predictor.task.input.max_pixels)
+        truth = read_label(item.label, image.shape)
+        prediction = predictor(image)
+        counts = pixel_counts(prediction.mask > 0, truth > 0)
+        row: dict[str, Any] = {"id": item.id, "rows": image.shape[0], "columns": image.shape[1]}
+        row |= {name: float(value) for name, value in pixel_scores(counts).items()}
+        pixels.append(counts)
+        if separates and prediction.instances is not None:
+            matched = matched_counts(prediction.instances, as_instances(truth))
+            objects.append(matched)
+            row |= {name: float(value) for name, value in average_precision(matched).items()}
+        row["seconds"] = round(sum(prediction.seconds.values()), 4)
+        rows.append(row)
+        if on_item:
+            on_item(item)
+
+    pooled, intervals = _pool(pixels, objects, np.random.default_rng(seed))
+    files = [path for item in items for path in (item.image, item.label) if path]
+    return Report(
+        rows,
+        pooled,
+        {name: float(np.mean([row[name] for row in rows])) for name in pooled},
+        intervals,
+        {
+            "task": predictor.task.name,
+            "images": len(items),
+            "data": fingerprint(files),
+            "seed": seed,
+            "bootstrap_resamples": RESAMPLES,
+            "device": str(predictor.device),
+            "precision": str(predictor.dtype).removeprefix("torch."),
+            "flips": predictor.flips,
+            "versions": versions(),
+            **(about or {}),
+        },
+    )
+
+
+def _pool(
+    pixels: Sequence[dict[str, int]],
+    objects: Sequence[dict[str, np.ndarray]],
+    rng: np.random.Generator,
+) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
+    """Return pooled figures and their percentile bootstrap intervals over images."""
+    count = len(pixels)
+    # row 0 is every image once, the others are resamples: how often each image was drawn
+    draws = rng.multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
+    weights = np.vstack((np.ones((1, count), dtype=int), draws))
+    pooled = {n: weights @ np.array([case[n] for case in pixels], float) for n in PIXEL_COUNTS}
+    scores = pixel_scores(pooled)
+    if objects:
+        matched = {n: weights @ np.stack([case[n] for case in objects]) for n in ("tp", "fp", "fn")}
+        scores |= average_precision(matched)
+    tail = 100 * (1 - CONFIDENCE) / 2
+    intervals = {
+        name: tuple(float(v) for v in np.percentile(values[1:], (tail, 100 - tail)))
+        for name, values in scores.items()
+    }
+    return {name: float(values[0]) for name, values in scores.items()}, intervals  # type: ignore[return-value]

@@ -1,0 +1,90 @@
+"""Figures of merit, each named for what it is.
+
+Pixel figures come from the four counts (true and false positives and negatives). "mean_iou" is the
+two-class mean: foreground and background IoU over pooled pixels, then averaged, as the thesis's
+Tab. 2 computes it. "ap50" and "ap" are the challenge's precision TP / (TP + FP + FN) of matched
+objects at IoU 0.5, and averaged over 0.5, 0.55 .. 0.95.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+AP_THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
+PIXEL_COUNTS = ("tp", "fp", "fn", "tn")
+
+
+def pixel_counts(prediction: np.ndarray, truth: np.ndarray) -> dict[str, int]:
+    """Count pixels by outcome; both arguments are foreground masks of the same shape."""
+    prediction, truth = prediction.astype(bool), truth.astype(bool)
+    if prediction.shape != truth.shape:
+        raise ValueError(f"shapes differ: {prediction.shape} predicted, {truth.shape} expected")
+    tp = int((prediction & truth).sum())
+    fp, fn = int(prediction.sum()) - tp, int(truth.sum()) - tp
+    return {"tp": tp, "fp": fp, "fn": fn, "tn": truth.size - tp - fp - fn}
+
+
+def pixel_scores(counts: Mapping[str, float | np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the figures that follow from pixel counts.
+
+    Args:
+        counts: "tp", "fp", "fn", "tn", numbers or arrays of one shape.
+
+    Returns:
+        fg_iou, bg_iou, mean_iou, fg_dice, accuracy, precision and recall, in 0..1. A ratio with
+        nothing to count (0 / 0) is 1: an empty mask where nothing should be is right.
+    """
+    tp, fp, fn, tn = (np.asarray(counts[name], dtype=np.float64) for name in PIXEL_COUNTS)
+    fg_iou, bg_iou = _ratio(tp, tp + fp + fn), _ratio(tn, tn + fp + fn)
+    return {
+        "mean_iou": (fg_iou + bg_iou) / 2,
+        "fg_iou": fg_iou,
+        "bg_iou": bg_iou,
+        "fg_dice": _ratio(2 * tp, 2 * tp + fp + fn),
+        "accuracy": _ratio(tp + tn, tp + fp + fn + tn),
+        "precision": _ratio(tp, tp + fp),
+        "recall": _ratio(tp, tp + fn),
+    }
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.where(whole > 0, part / np.maximum(whole, 1), 1.0)
+
+
+def matched_counts(prediction: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
+    """Match objects and count them at every IoU of `AP_THRESHOLDS`.
+
+    At IoU above 0.5 an object can match one other at most, so counting pairs is exact.
+
+    Args:
+        prediction: `(rows, columns)` integers, 0 is background.
+        truth: the same.
+
+    Returns:
+        "tp", "fp", "fn", each an int array with one entry per threshold.
+    """
+    predicted, prediction_index = np.unique(prediction, return_inverse=True)
+    expected, truth_index = np.unique(truth, return_inverse=True)
+    shape = (len(expected), len(predicted))
+    flat = truth_index.ravel() * shape[1] + prediction_index.ravel()
+    overlap = np.bincount(flat, minlength=shape[0] * shape[1]).reshape(shape)
+    union = overlap.sum(1, keepdims=True) + overlap.sum(0, keepdims=True) - overlap
+    iou = (overlap / np.maximum(union, 1))[expected != 0][:, predicted != 0]
+    thresholds = np.array(AP_THRESHOLDS)
+    if iou.size:
+        # strictly above 0.5 for the first, so that no object is matched twice
+        hits = iou[..., np.newaxis] > np.maximum(thresholds - 1e-9, 0.5)
+        tp = hits.any(axis=1).sum(axis=0)
+    else:
+        tp = np.zeros(len(thresholds), dtype=int)
+    objects, guesses = iou.shape
+    return {"tp": tp, "fp": guesses - tp, "fn": objects - tp}
+
+
+def average_precision(counts: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return "ap50" and "ap" from `matched_counts` (or sums of them; thresholds on the last axis)."""
+    tp, fp, fn = (np.asarray(counts[name], dtype=np.float64) for name in ("tp", "fp", "fn"))
+    precision = _ratio(tp, tp + fp + fn)
+    return {"ap50": precision[..., 0], "ap": precision.mean(axis=-1)}

@@ -1,0 +1,168 @@
+"""One encoder-decoder for the whole U-Net / V-Net family, in 2D and 3D.
+
+Every network of the family is this class with another `EncoderDecoderSpec`:
+
+* topology ``unet`` (Ronneberger et al. 2015, section 2): plain convolution stages, skip
+  connections by concatenation;
+* topology ``vnet`` (Milletari et al. 2016, section 2): the same, and each stage learns a residual,
+  so the stage's input is added to its output (a 1x1 projection where the channels differ).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from lib.errors import choose
+from lib.tasks import EncoderDecoderSpec
+
+LEAKY_SLOPE = 0.01
+
+ACTIVATIONS: dict[str, Callable[[int], nn.Module]] = {
+    "relu": lambda channels: nn.ReLU(inplace=True),
+    "leaky_relu": lambda channels: nn.LeakyReLU(LEAKY_SLOPE, inplace=True),
+    "prelu": lambda channels: nn.PReLU(channels),
+}
+_CONV = {2: nn.Conv2d, 3: nn.Conv3d}
+_DECONV = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+_MAX_POOL = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
+_NORMS: dict[str, dict[int, Callable[[int], nn.Module]]] = {
+    "none": {2: lambda channels: nn.Identity(), 3: lambda channels: nn.Identity()},
+    "batch": {2: nn.BatchNorm2d, 3: nn.BatchNorm3d},
+    "instance": {
+        2: lambda channels: nn.InstanceNorm2d(channels, affine=True),
+        3: lambda channels: nn.InstanceNorm3d(channels, affine=True),
+    },
+}
+
+
+def _unit(spec: EncoderDecoderSpec, conv: nn.Module, channels: int) -> nn.Sequential:
+    """A convolution with the spec's normalisation and non-linearity after it."""
+    layers: list[nn.Module] = [conv]
+    if spec.norm != "none":
+        layers.append(choose("norm", spec.norm, _NORMS)[spec.spatial_dims](channels))
+    layers.append(choose("activation", spec.activation, ACTIVATIONS)(channels))
+    return nn.Sequential(*layers)
+
+
+class Stage(nn.Module):
+    """The convolutions of one resolution level.
+
+    Maps `(N, in_channels, *spatial)` to `(N, out_channels, *spatial)`; spatial sizes are kept.
+    With topology ``vnet`` the output is ``convolutions(x) + projection(x)``.
+    """
+
+    def __init__(
+        self, spec: EncoderDecoderSpec, in_channels: int, out_channels: int, convolutions: int
+    ) -> None:
+        super().__init__()
+        conv = _CONV[spec.spatial_dims]
+        self.residual = spec.topology == "vnet"
+        self.convolutions = nn.Sequential(
+            *(
+                _unit(
+                    spec,
+                    conv(
+                        in_channels if index == 0 else out_channels,
+                        out_channels,
+                        spec.kernel_size,
+                        padding=spec.kernel_size // 2,
+                    ),
+                    out_channels,
+                )
+                for index in range(convolutions)
+            )
+        )
+        self.projection: nn.Module = nn.Identity()
+        if self.residual and in_channels != out_channels:
+            self.projection = conv(in_channels, out_channels, kernel_size=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the stage to `x` of shape `(N, in_channels, *spatial)`."""
+        y = self.convolutions(x)
+        return y + self.projection(x) if self.residual else y
+
+
+class EncoderDecoder(nn.Module):
+    """U-Net, V-Net or hybrid, as the spec says.
+
+    Input `(N, in_channels, H, W)` or `(N, in_channels, D, H, W)`, any real scale (tasks normalise
+    to about 0..1), every spatial size a multiple of `spec.divisor`. Output are logits of shape
+    `(N, out_channels, *spatial)`; apply a sigmoid for probabilities.
+    """
+
+    def __init__(self, spec: EncoderDecoderSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        channels, depths = spec.channels, spec.convolutions
+        conv = _CONV[spec.spatial_dims]
+        self.encoder = nn.ModuleList()
+        self.down = nn.ModuleList()
+        self.up = nn.ModuleList()
+        self.decoder = nn.ModuleList()
+
+        previous = spec.in_channels
+        for level, width in enumerate(channels):
+            self.encoder.append(Stage(spec, previous, width, depths[level]))
+            previous = width
+            if level < len(channels) - 1:
+                if spec.downsampling == "conv":
+                    # the maps double at the down-sampling, as in V-Net 2016, figure 2
+                    previous = channels[level + 1]
+                    strided = conv(width, previous, kernel_size=2, stride=2)
+                    self.down.append(_unit(spec, strided, previous))
+                else:
+                    self.down.append(_MAX_POOL[spec.spatial_dims](kernel_size=2, stride=2))
+        for level in reversed(range(len(channels) - 1)):
+            deconv = _DECONV[spec.spatial_dims]
+            width = channels[level]
+            up = deconv(channels[level + 1], width, kernel_size=2, stride=2)
+            self.up.append(_unit(spec, up, width))
+            self.decoder.append(Stage(spec, 2 * width, width, depths[level]))
+        self.output = conv(channels[0], spec.out_channels, kernel_size=1)
+        self._initialize()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits `(N, out_channels, *spatial)` for `x` of shape `(N, in_channels, *spatial)`.
+
+        Raises:
+            ValueError: a spatial size is not a multiple of `spec.divisor`.
+        """
+        divisor = self.spec.divisor
+        if any(size % divisor for size in x.shape[2:]):
+            raise ValueError(
+                f"spatial sizes must be multiples of {divisor} "
+                f"({len(self.down)} down-samplings), found {tuple(x.shape[2:])}; pad the input"
+            )
+        skips: list[Tensor] = []
+        for level, stage in enumerate(self.encoder):
+            x = stage(x)
+            if level < len(self.down):
+                skips.append(x)
+                x = self.down[level](x)
+        for up, stage in zip(self.up, self.decoder, strict=True):
+            x = stage(torch.cat((skips.pop(), up(x)), dim=1))
+        return self.output(x)
+
+    def _initialize(self) -> None:
+        """Initialise by the spec: ``he`` (He et al. 2015, eq. 14) or ``xavier`` (Glorot 2010, eq. 16).
+
+        Both normal; He with the gain of the leaky slope. Biases start at zero.
+        """
+        for module in self.modules():
+            if isinstance(module, (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)):
+                weight = module.weight
+                if self.spec.initialization == "xavier":
+                    nn.init.xavier_normal_(weight)
+                elif self.spec.initialization == "he":
+                    # a transposed convolution of stride 2 and kernel 2 has in_channels inputs per
+                    # output; kaiming_normal_ would read fan_in off the other axis
+                    transposed = isinstance(module, (nn.ConvTranspose2d, nn.ConvTranspose3d))
+                    fan_in = weight.shape[0] if transposed else weight[0].numel()
+                    slope = LEAKY_SLOPE if self.spec.activation == "leaky_relu" else 0.0
+                    nn.init.normal_(weight, std=math.sqrt(2.0 / ((1 + slope**2) * fan_in)))
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)

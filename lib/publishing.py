@@ -1,0 +1,73 @@
+"""Train, compare with the live weights on the same cases, and publish only what is better."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from lib.checkpoints import load_checkpoint
+from lib.data import PreparedCases
+from lib.datasets.studies import Item, split_items
+from lib.errors import InputError
+from lib.inference import Predictor
+from lib.model_store import Decision, ModelStore
+from lib.parallel import fit_in_processes
+from lib.tasks import TaskSpec
+from lib.training import FitOptions, FitResult, score_cases
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A training run and what became of it."""
+
+    result: FitResult
+    decision: Decision
+
+
+def train_and_submit(
+    task: TaskSpec,
+    items: Sequence[Item],
+    options: FitOptions,
+    store: ModelStore,
+    pretrained: bool = True,
+    processes: int = 1,
+) -> Outcome:
+    """Train `task`, and put the best weights of the run to the gate of `store`.
+
+    Args:
+        options: of the run; `init` is filled in here.
+        pretrained: start from the live weights where there are any.
+        processes: how many share the work (one per GPU, or several on a CPU).
+
+    Returns:
+        The run and the gate's decision. Live weights that do not fit the task's network, or cannot
+        be read, count as none.
+    """
+    live = store.live_path(task.name)
+    checkpoint = None
+    score = None
+    if live is not None:
+        try:
+            checkpoint = load_checkpoint(live)
+            predictor = Predictor.from_checkpoint(task, checkpoint, options.device, options.precision)
+            _, held_out = split_items(items, task.training.val_split)
+            score = score_cases(predictor, PreparedCases(held_out, task))[task.key_metric]
+        except InputError:
+            if not _is_foreign(task, store):
+                raise
+            checkpoint = None
+    options = replace(options, init=checkpoint if pretrained else None)
+    result = fit_in_processes(task, items, options, processes)
+    decision = store.submit(task.name, result.weights, result.metrics, task.key_metric, score)
+    return Outcome(result, decision)
+
+
+def _is_foreign(task: TaskSpec, store: ModelStore) -> bool:
+    """Tell whether the live weights are unusable for the task, rather than its data."""
+    live = store.live_path(task.name)
+    try:
+        if live is not None:
+            Predictor.from_checkpoint(task, load_checkpoint(live), "cpu")
+    except InputError:
+        return True
+    return False

@@ -1,0 +1,450 @@
+"""The only training loop: an Ignite engine over the steps of a recipe.
+
+`fit` trains one task on labelled items and keeps the weights that score best on the fixed
+validation cases. The state of the run is on disk at every validation, so a killed run goes on where
+it was. Under ``torchrun`` several processes share each batch and take the same steps as one.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ignite.distributed as idist
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from ignite.handlers import EarlyStopping, ProgressBar
+from torch import Tensor, nn
+
+from lib.checkpoints import (
+    Checkpoint,
+    load_checkpoint,
+    load_network,
+    save_checkpoint,
+    state_on_cpu,
+    utc_now,
+    versions,
+)
+from lib.data import CACHE_BYTES, PreparedCases, StepBatches, prefetch
+from lib.datasets.studies import Item, split_items
+from lib.devices import autocast, resolve_device, resolve_precision
+from lib.errors import InputError
+from lib.files import fingerprint, write_atomically, write_json
+from lib.inference import Predictor
+from lib.losses import get_loss
+from lib.metrics import PIXEL_COUNTS, pixel_counts, pixel_scores
+from lib.networks import build_network
+from lib.optimization import build_optimizer, build_scheduler
+from lib.tasks import TaskSpec
+
+REPORT_SECONDS = 1.0
+LINE_SECONDS = 5.0
+STATE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """What a run may choose beside the recipe in the task's row.
+
+    Attributes:
+        out: folder of the run: state, best weights, history, TensorBoard.
+        seed: of initial weights, order and augmentation.
+        device: None for the best there is.
+        precision: "auto", "fp32", "bf16" or "fp16".
+        init: weights to start from; None starts from random ones.
+        resume: continue an interrupted run of the same task, data, recipe and seed in `out`.
+        cache_bytes: memory budget for prepared cases.
+        progress: draw a progress bar on standard error.
+        tensorboard: write event files to `out`.
+        command: how the run was started, for the record.
+    """
+
+    out: Path
+    seed: int = 0
+    device: str | None = None
+    precision: str = "auto"
+    init: Checkpoint | None = None
+    resume: bool = True
+    cache_bytes: int = CACHE_BYTES
+    progress: bool = True
+    tensorboard: bool = True
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """How a run went.
+
+    Attributes:
+        weights: checkpoint with the best score on the validation cases.
+        metrics: figures of these weights on the validation cases.
+        initial_metrics: figures of the weights the run started from.
+        history: one entry per validation: step, mean loss since the last, figures.
+        steps: optimiser steps done.
+        stopped_early: whether patience ran out before the last step.
+    """
+
+    weights: Path
+    metrics: dict[str, float]
+    initial_metrics: dict[str, float]
+    history: list[dict[str, float]]
+    steps: int
+    stopped_early: bool
+    training_ids: list[str] = field(default_factory=list)
+    validation_ids: list[str] = field(default_factory=list)
+
+
+class DivergedError(RuntimeError):
+    """The loss became NaN or infinite."""
+
+
+def fit(task: TaskSpec, items: Sequence[Item], options: FitOptions) -> FitResult:
+    """Train `task` on labelled `items` by its recipe (`task.training`).
+
+    The items are split by `lib.datasets.studies.split_items`. Every `val_interval` steps the
+    network is scored on whole validation images; the best weights by `task.key_metric` are kept.
+
+    Raises:
+        InputError: too few or unreadable items, or an impossible recipe.
+        DivergedError: the loss is no longer finite.
+    """
+    return _Run(task, items, options).fit()
+
+
+def score_cases(predictor: Predictor, cases: PreparedCases) -> dict[str, float]:
+    """Return pooled pixel figures over whole cases; several processes share the work."""
+    counts = torch.zeros(len(PIXEL_COUNTS), dtype=torch.float64)
+    threshold = predictor.task.output.threshold
+    for index in range(idist.get_rank(), len(cases), idist.get_world_size()):
+        image, target = cases[index]
+        probabilities = predictor.probabilities(image.astype(np.float32), flips=False)
+        case = pixel_counts(probabilities[0] >= threshold, target[0])
+        counts += torch.tensor([case[name] for name in PIXEL_COUNTS], dtype=torch.float64)
+    if idist.get_world_size() > 1:
+        counts = idist.all_reduce(counts.to(_reduce_device()))
+    pooled = dict(zip(PIXEL_COUNTS, counts.tolist(), strict=True))
+    return {name: float(value) for name, value in pixel_scores(pooled).items()}
+
+
+class _Run:
+    """State and handlers of one call of `fit`."""
+
+    def __init__(self, task: TaskSpec, items: Sequence[Item], options: FitOptions) -> None:
+        recipe = task.training
+        if recipe.steps < 1 or recipe.batch_size < 1 or recipe.val_interval < 1:
+            raise InputError(
+                f"steps, batch_size and val_interval must be at least 1, found {recipe.steps}, "
+                f"{recipe.batch_size} and {recipe.val_interval}"
+            )
+        if recipe.patch_size % task.network.divisor:
+            raise InputError(
+                f"patch_size must be a multiple of {task.network.divisor} for '{task.name}', "
+                f"found {recipe.patch_size}"
+            )
+        self.task, self.options, self.recipe = task, options, recipe
+        self.device = _process_device(options.device)
+        self.dtype = resolve_precision(self.device, options.precision)
+        training, validation = split_items(items, recipe.val_split)
+        self.training = PreparedCases(training, task, options.cache_bytes)
+        self.validation = PreparedCases(validation, task, options.cache_bytes // 4)
+        self.main = idist.get_rank() == 0
+        options.out.mkdir(parents=True, exist_ok=True)
+
+        torch.manual_seed(options.seed)
+        network = load_network(task, options.init) if options.init else build_network(task.network)
+        network = network.to(self.device).train()
+        if task.network.spatial_dims == 2:
+            network = network.to(memory_format=torch.channels_last)
+        self.network = network
+        self.parallel: nn.Module = network
+        if idist.get_world_size() > 1:
+            self.parallel = idist.auto_model(network)
+        self.optimizer = build_optimizer(network, recipe)
+        self.scheduler = build_scheduler(self.optimizer, recipe, recipe.steps)
+        self.loss = get_loss(recipe.loss)
+        self.scaler = torch.amp.GradScaler(
+            self.device.type, enabled=self.dtype == torch.float16 and self.device.type == "cuda"
+        )
+        self.predictor = Predictor(task, network, self.device, options.precision)
+        self.key = task.key_metric
+        self.best: dict[str, float] = {}
+        self.initial: dict[str, float] = {}
+        self.history: list[dict[str, float]] = []
+        self.losses: list[Tensor] = []
+        self.start_step = 0
+        self.started = time.time()
+        self.identity = {
+            "task": json.loads(json.dumps(task.as_dict())),
+            "seed": options.seed,
+            "data": fingerprint([p for item in items for p in (item.image, item.label) if p]),
+            "init": bool(options.init),
+            "world_size": idist.get_world_size(),
+        }
+
+    @property
+    def state_file(self) -> Path:
+        return self.options.out / "state.pt"
+
+    @property
+    def best_file(self) -> Path:
+        return self.options.out / "best.pt"
+
+    def fit(self) -> FitResult:
+        for cases in (self.training, self.validation):  # every file is read once before the start
+            for index in range(len(cases)):
+                cases[index]
+        if not (self.options.resume and self._resume()):
+            self.initial = score_cases(self.predictor, self.validation)
+        recipe = self.recipe
+        steps = range(self.start_step, recipe.steps)
+        stopped_early = False
+        if steps:
+            engine = Engine(self._step)
+            self._attach(engine)
+            batches = StepBatches(
+                self.training, self.options.seed, idist.get_rank(), idist.get_world_size()
+            )
+            engine.state.iteration = 0
+            loader = prefetch(batches, steps)
+            try:
+                engine.run(loader, max_epochs=1, epoch_length=len(steps))
+            finally:
+                loader.close()
+            stopped_early = engine.state.iteration < len(steps)
+            self.start_step += engine.state.iteration
+        if not self.best:  # cannot happen: the last step always validates
+            raise RuntimeError("training ended without a validation")
+        self._report(self.start_step, active=False)
+        return FitResult(
+            self.best_file,
+            self.best,
+            self.initial,
+            self.history,
+            self.start_step,
+            stopped_early,
+            [item.id for item in self.training.items],
+            [item.id for item in self.validation.items],
+        )
+
+    def _step(self, engine: Engine, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """Take one optimiser step; returns the loss of this process's share."""
+        images, targets = (part.to(self.device, non_blocking=True) for part in batch)
+        if images.ndim == 4:
+            images = images.contiguous(memory_format=torch.channels_last)
+        self.optimizer.zero_grad(set_to_none=True)
+        with autocast(self.device, self.dtype):
+            logits = self.parallel(images)
+        loss = self.loss(logits.float(), targets)
+        self.scaler.scale(loss).backward()
+        if self.recipe.gradient_clip > 0:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.gradient_clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.scheduler.step()
+        return loss.detach()
+
+    def _attach(self, engine: Engine) -> None:
+        """Hook validation, early stopping, progress and TensorBoard to the engine."""
+        recipe, first = self.recipe, self.start_step
+        stopper = None
+        if recipe.early_stop_patience > 0:
+            stopper = EarlyStopping(
+                recipe.early_stop_patience, lambda _: self.history[-1][self.key], engine
+            )
+            seen = [entry[self.key] for entry in self.history]
+            if seen:  # what patience is left from before the interruption
+                stopper.best_score = max(seen)
+                stopper.counter = len(seen) - 1 - seen.index(max(seen))
+
+        @engine.on(Events.ITERATION_COMPLETED)
+        def collect(engine: Engine) -> None:
+            self.losses.append(engine.state.output)
+
+        def due(engine: Engine, event: int) -> bool:
+            step = first + event
+            return step % recipe.val_interval == 0 or step == recipe.steps
+
+        @engine.on(Events.ITERATION_COMPLETED(event_filter=due))
+        def validate(engine: Engine) -> None:
+            self._validate(first + engine.state.iteration)
+            if stopper is not None:
+                stopper(engine)
+            self._save_state(first + engine.state.iteration)
+
+        if self.main:
+            self._attach_progress(engine, first)
+
+    def _attach_progress(self, engine: Engine, first: int) -> None:
+        interactive = os.isatty(2)
+        if self.options.progress and interactive:
+            bar = ProgressBar(
+                persist=True, desc=f"{self.task.name} from step {first}" if first else self.task.name
+            )
+            bar.attach(engine, output_transform=self._shown)
+        clock = {"report": 0.0, "line": time.time(), "state": time.time()}
+
+        @engine.on(Events.ITERATION_COMPLETED)
+        def report(engine: Engine) -> None:
+            step, now = first + engine.state.iteration, time.time()
+            if now - clock["state"] > STATE_SECONDS:
+                clock["state"] = now
+                self._save_state(step)
+            if now - clock["report"] > REPORT_SECONDS or step == self.recipe.steps:
+                clock["report"] = now
+                stats = self._report(step, active=True)
+                if now - clock["line"] > LINE_SECONDS and self.options.progress and not interactive:
+                    clock["line"] = now
+                    shown = ", ".join(f"{k} {v}" for k, v in self._shown(engine.state.output).items())
+                    print(
+                        f"{self.task.name}: step {step}/{self.recipe.steps}, {shown}, "
+                        f"{stats['seconds_left'] / 60:.1f} min left",
+                        file=sys.stderr,
+                        flush=True,
+                    )
+
+        if self.options.tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
+
+            writer = SummaryWriter(str(self.options.out / "tensorboard"))
+
+            @engine.on(Events.ITERATION_COMPLETED)
+            def log(engine: Engine) -> None:
+                step = first + engine.state.iteration
+                if step % 10 == 0:
+                    writer.add_scalar("train/loss", float(engine.state.output), step)
+                    writer.add_scalar("train/lr", self.scheduler.get_last_lr()[0], step)
+                if self.history and self.history[-1]["step"] == step:
+                    for name, value in self.history[-1].items():
+                        if name not in ("step", "loss"):
+                            writer.add_scalar(f"validation/{name}", value, step)
+
+            engine.add_event_handler(Events.COMPLETED, lambda: writer.close())
+
+    def _shown(self, output: Tensor) -> dict[str, str]:
+        shown = {"loss": f"{float(output):.4f}"}
+        if self.history:
+            shown[self.key] = f"{self.history[-1][self.key]:.4f}"
+            shown["best"] = f"{self.best[self.key]:.4f}"
+        return shown
+
+    def _validate(self, step: int) -> None:
+        """Score the network on the validation cases and keep it if it is the best so far."""
+        losses = torch.stack(self.losses).double().mean()
+        if idist.get_world_size() > 1:
+            losses = idist.all_reduce(losses.to(_reduce_device())) / idist.get_world_size()
+        mean_loss = float(losses)
+        self.losses.clear()
+        if not math.isfinite(mean_loss):
+            raise DivergedError(
+                f"the loss of '{self.task.name}' is no longer finite at step {step}; lower the "
+                f"learning rate (now {self.recipe.learning_rate}) or set a gradient clip"
+            )
+        scores = score_cases(self.predictor, self.validation)
+        self.network.train()
+        self.history.append({"step": step, "loss": mean_loss, **scores})
+        if not self.best or scores[self.key] > self.best[self.key]:
+            self.best = scores
+            if self.main:
+                save_checkpoint(self.best_file, self._checkpoint(step, scores))
+
+    def _checkpoint(self, step: int, scores: dict[str, float]) -> Checkpoint:
+        return Checkpoint(
+            self.task.name,
+            self.task.as_dict(),
+            state_on_cpu(self.network),
+            scores,
+            {
+                "step": step,
+                "seed": self.options.seed,
+                "data": self.identity["data"],
+                "training_cases": len(self.training),
+                "validation_cases": len(self.validation),
+                "precision": str(self.dtype).removeprefix("torch."),
+                "device": str(self.device),
+                "from": dict(self.options.init.provenance) if self.options.init else None,
+                "created": utc_now(),
+                "versions": versions(),
+                "command": self.options.command,
+            },
+        )
+
+    def _save_state(self, step: int) -> None:
+        if not self.main:
+            return
+        state = {
+            "identity": self.identity,
+            "step": step,
+            "network": state_on_cpu(self.network),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "best": self.best,
+            "initial": self.initial,
+            "history": self.history,
+        }
+        write_atomically(self.state_file, lambda file: torch.save(state, file))
+        write_json(self.options.out / "history.json", self.history)
+
+    def _resume(self) -> bool:
+        """Take up the state of an interrupted run of the same task, data, recipe and seed."""
+        if not self.state_file.is_file():
+            return False
+        try:
+            state = torch.load(self.state_file, map_location="cpu", weights_only=True)
+            if state["best"]:
+                load_checkpoint(self.best_file)
+        except Exception:  # damaged by something else than us: start again
+            return False
+        if state["identity"] != self.identity:
+            return False
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.best, self.initial = state["best"], state["initial"]
+        self.history, self.start_step = state["history"], state["step"]
+        return True
+
+    def _report(self, step: int, active: bool) -> dict[str, Any]:
+        """Write where the run stands, for viewers that poll (`stats.json`), and return it."""
+        per_epoch = max(1, math.ceil(len(self.training) / self.recipe.batch_size))
+        elapsed = time.time() - self.started
+        done = max(1, step - self.start_step) if active else step
+        stats: dict[str, Any] = {
+            "active": active,
+            "step": step,
+            "total_steps": self.recipe.steps,
+            "epoch": math.ceil(step / per_epoch),
+            "total_epochs": math.ceil(self.recipe.steps / per_epoch),
+            "best_metric": self.best.get(self.key, 0.0),
+            "key_metric": self.key,
+            "seconds": round(elapsed, 1),
+            "seconds_left": round(elapsed / done * (self.recipe.steps - step), 1) if active else 0,
+            "pid": os.getpid(),
+        }
+        if self.losses:
+            stats["loss"] = float(self.losses[-1])
+        if self.main:
+            write_json(self.options.out / "stats.json", stats)
+        return stats
+
+
+def _process_device(name: str | None) -> torch.device:
+    """Return this process's device: its own GPU under ``torchrun`` with nccl."""
+    if idist.get_world_size() > 1 and idist.backend() == "nccl":
+        return torch.device("cuda", idist.get_local_rank())
+    return resolve_device(name)
+
+
+def _reduce_device() -> torch.device:
+    """Return where tensors must be for the process group's backend."""
+    return idist.device() if idist.backend() == "nccl" else torch.device("cpu")

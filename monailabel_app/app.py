@@ -1,0 +1,175 @@
+"""The MONAI Label application: one infer task and one trainer per row of the task table."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from monailabel.datastore.dicom import DICOMWebDatastore
+from monailabel.interfaces.app import MONAILabelApp
+from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.tasks.infer_v2 import InferTask
+from monailabel.interfaces.tasks.strategy import Strategy
+from monailabel.interfaces.tasks.train import TrainTask
+from monailabel.tasks.activelearning.first import First
+from monailabel.tasks.activelearning.random import Random
+
+from infer import SegmentationInfer
+from lib.errors import InputError, UnpublishedError, choose, unknown
+from lib.model_store import ModelStore
+from lib.tasks import get_task
+from monailabel_app import __version__
+from monailabel_app.config import SHIPPED_MODELS, AppConfig
+from monailabel_app.datastore import StudiesDatastore
+
+logger = logging.getLogger(__name__)
+
+BACKGROUND_NICENESS = 10
+
+
+class App(MONAILabelApp):
+    """Segmentation of microscopy and ultrasound, with training on new labels."""
+
+    def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
+        try:
+            self.config = AppConfig.from_conf({k: v for k, v in conf.items() if k != "server_mode"})
+        except InputError as error:
+            logger.error(str(error))
+            print(f"Error: {error}", flush=True)
+            os._exit(2)  # a server that cannot start: no traceback, and uvicorn would print one
+        self.store = ModelStore(self.config.model_dir, SHIPPED_MODELS)
+        super().__init__(
+            app_dir,
+            studies,
+            conf,
+            name="MONAI Label: U-Net and V-Net family",
+            description="Nuclei segmentation with the U-Net / V-Net family, retrained on your labels",
+            version=__version__,
+        )
+
+    # --- what is served --------------------------------------------------------------------------
+
+    def init_datastore(self) -> Datastore:
+        """Open the studies: a local folder, or a DICOMweb archive at a URL."""
+        if self.studies.startswith(("http://", "https://")):
+            return super().init_datastore()
+        reload = os.environ.get("MONAI_LABEL_DATASTORE_AUTO_RELOAD", "true").lower() == "true"
+        return StudiesDatastore(self.studies, auto_reload=reload)
+
+    def init_infers(self) -> dict[str, InferTask]:
+        """Return an infer task per served row; those without weights report themselves invalid."""
+        return {
+            name: SegmentationInfer(
+                get_task(name),
+                self.store,
+                self.config.device,
+                self.config.precision,
+                self.config.flips,
+            )
+            for name in self.config.models
+        }
+
+    def init_trainers(self) -> dict[str, TrainTask]:
+        """Return a trainer per served row."""
+        from trainers import SegmentationTrain
+
+        return {
+            name: SegmentationTrain(
+                get_task(name), self.store, self.config.device, self.config.precision
+            )
+            for name in self.config.models
+        }
+
+    def init_strategies(self) -> dict[str, Strategy]:
+        """Return the ways to choose the next image."""
+        return {"random": Random(), "first": First()}
+
+    def on_init_complete(self) -> None:
+        """Finish start-up in the server process: mend the routes, then upstream's own work."""
+        from monailabel_app import server
+
+        super().on_init_complete()
+        server.install(self)
+
+    # --- requests --------------------------------------------------------------------------------
+
+    def require_model(self, model: str) -> InferTask:
+        """Return the infer task of `model`.
+
+        Raises:
+            NotFoundError: it is not served here.
+            UnpublishedError: it has no weights.
+        """
+        task = choose("model", model, self._infers)
+        if not task.is_valid():
+            raise UnpublishedError(
+                f"'{model}' has no weights yet; train it first with POST /train/{model}"
+            )
+        return task
+
+    def require_trainer(self, model: str) -> TrainTask:
+        """Return the trainer of `model`; an unknown one raises `NotFoundError`."""
+        return choose("model", model, self._trainers)
+
+    def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
+        """Run a model on an image of the datastore, or on an uploaded file.
+
+        An id is looked up in the datastore first, so a file of the same name in the working folder
+        is never taken for it. A path is accepted only where the server itself put a file.
+        """
+        request = copy.deepcopy(request)
+        store = datastore or self.datastore()
+        name = str(request.get("model", ""))
+        task = self.require_model(name)
+        image = str(request.get("image", ""))
+        uri = store.get_image_uri(image) if image else ""
+        uploaded = not uri and Path(image).is_absolute() and Path(image).exists()
+        if not uri and not uploaded:
+            raise unknown("image", image, store.list_images())
+        request["image"] = uri or image
+        request["description"] = task.description
+        file, summary = task(request)
+        label: str | None = file
+        tag = str(request.get("label_tag") or "original")
+        if file and not uploaded and _is_true(request.get("save_label")):
+            label = store.save_label(image, file, tag, {"model": name, "params": summary})
+        return {"label": label, "tag": tag, "file": file, "params": summary}
+
+    def train(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Train a model; in a process of its own it steps back behind the server's requests."""
+        self.require_trainer(str(request.get("model", "")))
+        if not self._server_mode:
+            os.nice(BACKGROUND_NICENESS)
+        return super().train(request)
+
+    def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Choose the next image to label."""
+        request = dict(request)
+        request["strategy"] = request.get("strategy") or "random"
+        choose("strategy", str(request["strategy"]), self._strategies)
+        return super().next_sample(request)
+
+    def model_file(self, model: str, validate: bool = True) -> str | None:
+        """Return the file of the live weights."""
+        return choose("model", model, self._infers).get_path(validate)
+
+    def model_info(self, model: str) -> dict[str, Any] | None:
+        """Return checksum, time, training statistics and versions of a model."""
+        info = super().model_info(model)
+        if info is not None:
+            info["versions"] = [version.as_dict() for version in self.store.versions(model)]
+        return info
+
+    def is_dicom_archive(self) -> bool:
+        """Tell whether the studies are a DICOMweb archive."""
+        return isinstance(self.datastore(), DICOMWebDatastore)
+
+
+def _is_true(value: Any) -> bool:
+    return value if isinstance(value, bool) else str(value).lower() in ("true", "1", "yes")
+
+
+__all__ = ["App"]

@@ -1,0 +1,83 @@
+"""The app's options: `--conf KEY VALUE` of `monailabel start_server`, one table for code and help."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from lib.errors import InputError, choose, unknown
+from lib.tasks import TASKS, get_task
+
+APP_FOLDER = Path(__file__).resolve().parent
+SHIPPED_MODELS = APP_FOLDER / "model"
+DEFAULT_MODELS = ("nuclei_vhllrhe",)
+
+
+def _models(value: str) -> tuple[str, ...]:
+    """Turn "a,b" or "all" into names of tasks."""
+    if value.strip() == "all":
+        return tuple(TASKS)
+    names = tuple(name.strip() for name in value.split(",") if name.strip())
+    return tuple(get_task(name).name for name in names) or DEFAULT_MODELS
+
+
+def parse_switch(value: object) -> bool:
+    """Read true/false, yes/no, on/off, 1/0.
+
+    Raises:
+        InputError: something else.
+    """
+    word = str(value).strip().lower()
+    if word in ("true", "yes", "on", "1"):
+        return True
+    if word in ("false", "no", "off", "0", "none", ""):
+        return False
+    raise InputError(f"expected true or false, found '{value}'")
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option: how it is read and what it does."""
+
+    read: Callable[[str], Any]
+    help: str
+
+
+OPTIONS: dict[str, Option] = {
+    "models": Option(_models, "tasks to serve, separated by commas, or 'all'"),
+    "model_dir": Option(Path, "folder for trained weights and their versions"),
+    "device": Option(str, "auto, cpu, cuda or cuda:N, for requests that name none"),
+    "precision": Option(str, "auto, fp32, bf16 or fp16"),
+    "flips": Option(parse_switch, "average answers over mirrored copies: slower, a little better"),
+}
+
+
+@dataclass(frozen=True)
+class AppConfig:
+    """The options of a running app; see `OPTIONS` for their meaning."""
+
+    models: tuple[str, ...] = DEFAULT_MODELS
+    model_dir: Path = SHIPPED_MODELS
+    device: str = "auto"
+    precision: str = "auto"
+    flips: bool = False
+
+    @classmethod
+    def from_conf(cls, conf: Mapping[str, str]) -> AppConfig:
+        """Read the `--conf` pairs.
+
+        Raises:
+            InputError: an unknown key or a value that does not fit; the message names it.
+        """
+        known = {field.name for field in fields(cls)}
+        values: dict[str, Any] = {}
+        for key, value in conf.items():
+            if key not in known:
+                raise unknown("option --conf", key, known)
+            try:
+                values[key] = choose("option", key, OPTIONS).read(value)
+            except InputError as error:
+                raise InputError(f"--conf {key} {value}: {error}") from None
+        return cls(**values)

@@ -1,0 +1,285 @@
+"""The local studies folder: MONAI Label's datastore, made safe against loss and odd names.
+
+Upstream (0.8.5) copies labels in place, writes its index in place, keeps index and memory in step
+only by luck when several threads or processes write, joins ids and tags into paths unchecked, and
+lets two images of one stem collide. Each override below mends one of these; the folder stays a
+plain MONAI Label folder.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from monailabel.datastore.local import (
+    DataModel,
+    ImageLabelModel,
+    LocalDatastore,
+    LocalDatastoreModel,
+)
+from pydantic import ValidationError
+
+from lib.errors import InputError, NotFoundError, unknown
+from lib.files import remove_leftovers, write_atomically
+from lib.images import IMAGE_EXTENSIONS, extension, image_size, read_image, read_label, stem
+
+logger = logging.getLogger(__name__)
+
+_TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_FORBIDDEN_IN_ID = re.compile(r"[/\\\x00-\x1f]|^\.|\.\.")
+
+
+def check_id(image_id: str) -> str:
+    """Return `image_id` if it can be a file name inside the studies folder.
+
+    Raises:
+        InputError: it is empty, too long, hidden, or leads out of the folder.
+    """
+    if not image_id or len(image_id) > 200 or _FORBIDDEN_IN_ID.search(image_id):
+        raise InputError(
+            f"image id {image_id[:80]!r} is not a plain name: expected 1 to 200 characters without "
+            f"slashes, '..' or a leading dot"
+        )
+    return image_id
+
+
+def check_tag(tag: str) -> str:
+    """Return `tag` if it can be the name of a label folder."""
+    if not _TAG.fullmatch(tag) or ".." in tag:
+        raise InputError(
+            f"label tag {tag[:80]!r} is not a plain name: expected letters, digits, '-' and '_', "
+            f"such as final or original"
+        )
+    return tag
+
+
+class StudiesDatastore(LocalDatastore):
+    """A studies folder: images at the top, labels in ``labels/<tag>/``, an index beside them.
+
+    Every change is made under one lock that threads and processes share, on a fresh reading of the
+    index, and reaches the disk atomically.
+    """
+
+    def __init__(self, folder: str, auto_reload: bool = False, read_only: bool = False) -> None:
+        self._guard = threading.RLock()
+        self._file_lock = FileLock(str(Path(folder) / ".lock"))
+        self._depth = 0
+        patterns = [f"*{ext}" for ext in IMAGE_EXTENSIONS]
+        super().__init__(
+            folder, extensions=patterns, auto_reload=auto_reload, read_only=read_only
+        )
+        remove_leftovers(Path(folder))
+        for tag in Path(folder, "labels").iterdir():
+            if tag.is_dir():
+                remove_leftovers(tag)
+        if auto_reload and hasattr(self, "_handler"):
+            # upstream does not see files that are moved into place
+            self._handler.on_moved = self._on_any_event
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the folder against other threads and processes; may be nested."""
+        with self._guard:
+            if self._depth == 0:
+                self._file_lock.acquire()
+            self._depth += 1
+            try:
+                yield
+            finally:
+                self._depth -= 1
+                if self._depth == 0:
+                    self._file_lock.release()
+
+    # --- names -----------------------------------------------------------------------------------
+
+    def _to_id(self, file: str) -> tuple[str, str]:
+        name = Path(file).name
+        return stem(name), name[len(stem(name)) :]
+
+    def _list_files(self, path: str, patterns: object) -> dict[str, str]:
+        with os.scandir(path) as entries:
+            return {
+                entry.name: entry.name
+                for entry in sorted(entries, key=lambda entry: entry.name)
+                if extension(entry.name) and not entry.name.startswith(".") and entry.is_file()
+            }
+
+    def _add_non_existing_images(self) -> int:
+        """List new image files; the second of two of one stem goes by its whole name."""
+        self._init_from_datastore_file()
+        objects = self._datastore.objects
+        known = {self._filename(id, item.image.ext) for id, item in objects.items()}
+        added = 0
+        for file in self._list_files(self._datastore.image_path(), ()):
+            if file in known:
+                continue
+            id, ext = self._to_id(file)
+            if id in objects:
+                id, ext = file, ""
+            info = {"ts": int(time.time()), "name": file}
+            objects[id] = ImageLabelModel(image=DataModel(info=info, ext=ext))
+            added += 1
+        return added
+
+    # --- index -----------------------------------------------------------------------------------
+
+    def _init_from_datastore_file(self, throw_exception: bool = False) -> None:
+        """Read the index if it changed; a damaged one is set aside and made again from the files."""
+        with self._locked():
+            path = Path(self._datastore_config_path)
+            try:
+                stat = path.stat()
+            except FileNotFoundError:
+                return
+            stamp = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
+            if stamp == self._config_ts:
+                return
+            try:
+                self._datastore = LocalDatastoreModel.model_validate_json(path.read_bytes())
+            except (ValidationError, ValueError) as error:
+                aside = path.with_name(f"{path.name}.damaged-{int(time.time())}")
+                path.replace(aside)
+                logger.error(f"Index {path.name} was damaged and is now {aside.name}: {error}")
+                return
+            finally:
+                self._datastore.base_path = self._datastore_path
+            self._config_ts = stamp
+
+    def _update_datastore_file(self, lock: bool = True) -> None:
+        with self._locked():
+            content = self._datastore.model_dump(exclude={"base_path"})
+            text = json.dumps(content, indent=2, default=str)
+            self._ignore_event_config = True
+            path = write_atomically(
+                self._datastore_config_path, lambda file: file.write(text.encode())
+            )
+            stat = path.stat()
+            self._config_ts = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
+
+    def _reconcile_datastore(self) -> None:
+        with self._locked():
+            super()._reconcile_datastore()
+
+    # --- changes ---------------------------------------------------------------------------------
+
+    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
+        """Copy a readable image into the folder.
+
+        Raises:
+            InputError: a bad id, an unreadable image, or an id that is taken.
+        """
+        id, ext = self._to_id(Path(image_filename).name)
+        image_id = check_id(image_id or id)
+        if extension(image_filename) not in IMAGE_EXTENSIONS:
+            raise InputError(
+                f"'{Path(image_filename).suffix}' is not a supported image type; expected one of "
+                f"{', '.join(IMAGE_EXTENSIONS)}"
+            )
+        size = image_size(image_filename)
+        if len(size) == 2:
+            read_image(image_filename)
+        with self._locked():
+            self._init_from_datastore_file()
+            if image_id in self._datastore.objects:
+                raise InputError(
+                    f"image '{image_id}' exists already; choose another id or remove it first"
+                )
+            name = self._filename(image_id, ext)
+            _copy(image_filename, Path(self._datastore.image_path(), name))
+            info = {**(image_info or {}), "ts": int(time.time()), "name": name}
+            self._datastore.objects[image_id] = ImageLabelModel(
+                image=DataModel(info=info, ext=ext)
+            )
+            self._update_datastore_file()
+        return image_id
+
+    def save_label(
+        self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]
+    ) -> str:
+        """Save a label image for `image_id` under `label_tag`, replacing an older one whole.
+
+        Raises:
+            NotFoundError: no such image.
+            InputError: a bad tag, or a label that is unreadable, of another size or not integer.
+        """
+        tag = check_tag(str(getattr(label_tag, "value", label_tag)))
+        image = self._require_image(image_id)
+        self._check_label(label_filename, image)
+        _, ext = self._to_id(Path(label_filename).name)
+        folder = Path(self._datastore.label_path(tag))
+        with self._locked():
+            self._init_from_datastore_file()
+            item = self._datastore.objects.get(image_id)
+            if item is None:
+                raise unknown("image", image_id, self._datastore.objects)
+            folder.mkdir(parents=True, exist_ok=True)
+            name = self._filename(image_id, ext)
+            _copy(label_filename, folder / name)
+            before = item.labels.get(tag)
+            info = {**(label_info or {}), "ts": int(time.time()), "name": name}
+            item.labels[tag] = DataModel(info=info, ext=ext)
+            self._update_datastore_file()
+            if before is not None and before.ext != ext:
+                Path(folder, self._filename(image_id, before.ext)).unlink(missing_ok=True)
+        return image_id
+
+    def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
+        """Merge `info` into the image's record."""
+        self._require_image(image_id)
+        with self._locked():
+            self._init_from_datastore_file()
+            super().update_image_info(image_id, info)
+
+    def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
+        """Merge `info` into the label's record."""
+        with self._locked():
+            self._init_from_datastore_file()
+            super().update_label_info(label_id, label_tag, info)
+
+    def remove_image(self, image_id: str) -> None:
+        """Delete an image and its labels."""
+        self._require_image(image_id)
+        with self._locked():
+            super().remove_image(image_id)
+            self.refresh()
+
+    def remove_label(self, label_id: str, label_tag: str) -> None:
+        """Delete one label."""
+        with self._locked():
+            if not self.get_label_uri(label_id, check_tag(label_tag)):
+                raise NotFoundError(f"image '{label_id}' has no label with tag '{label_tag}'")
+            super().remove_label(label_id, label_tag)
+            self.refresh()
+
+    # --- checks ----------------------------------------------------------------------------------
+
+    def _require_image(self, image_id: str) -> Path:
+        uri = self.get_image_uri(image_id)
+        if not uri or not Path(uri).is_file():
+            raise unknown("image", image_id, self._datastore.objects)
+        return Path(uri)
+
+    def _check_label(self, label_filename: str, image: Path) -> None:
+        wanted, found = image_size(image), image_size(label_filename)
+        if wanted != found:
+            raise InputError(
+                f"label of {' x '.join(map(str, found))} pixels for image '{image.name}' of "
+                f"{' x '.join(map(str, wanted))}; label the image at its own size"
+            )
+        if len(found) == 2:
+            read_label(label_filename)
+
+
+def _copy(source: str | Path, target: Path) -> None:
+    with open(source, "rb") as content:
+        write_atomically(target, lambda file: shutil.copyfileobj(content, file))

@@ -1,0 +1,210 @@
+"""Training on accepted labels as a MONAI Label TrainTask."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.tasks.train import TrainTask
+
+from lib.datasets.studies import Item, split_items
+from lib.errors import InputError, choose, unknown
+from lib.images import stem
+from lib.model_store import ModelStore
+from lib.publishing import train_and_submit
+from lib.tasks import TaskSpec
+from lib.training import FitOptions
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A request parameter: its default, how it is read, and the least value allowed."""
+
+    default: Any
+    read: Callable[[Any], Any]
+    least: float | None = None
+
+
+def _switch(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    return choose("switch", str(value).lower(), {"true": True, "false": False})
+
+
+def _name(value: Any) -> str:
+    name = str(value)
+    if not name or len(name) > 64 or not name.replace("-", "").replace("_", "").isalnum():
+        raise InputError("expected letters, digits, '-' and '_'")
+    return name
+
+
+_IGNORED = {"model", "local_rank", "gpus", "bundle_path", "client_id", "dataset", "tracking"}
+
+
+class SegmentationTrain(TrainTask):
+    """Trains a task on the datastore's final labels and publishes what beats the live weights.
+
+    Request parameters, with MONAI Label's names: ``max_epochs``, ``train_batch_size``,
+    ``val_split``, ``early_stop_patience`` (validations, 0 is never), ``device``, ``multi_gpu`` (one
+    process per GPU), ``name`` (of the run), ``pretrained`` (start from the live weights),
+    ``learning_rate``, ``seed``, ``patch_size``.
+    """
+
+    def __init__(
+        self, task: TaskSpec, store: ModelStore, device: str = "auto", precision: str = "auto"
+    ) -> None:
+        super().__init__(f"Train: {task.description}")
+        self.task, self.store, self.precision = task, store, precision
+        recipe = task.training
+        devices = [device, *(d for d in ("auto", "cpu", "cuda") if d != device)]
+        self.parameters: dict[str, Parameter] = {
+            "max_epochs": Parameter(50, int, 1),
+            "train_batch_size": Parameter(recipe.batch_size, int, 1),
+            "val_split": Parameter(recipe.val_split, float, 0.0),
+            "early_stop_patience": Parameter(recipe.early_stop_patience, int, 0),
+            "learning_rate": Parameter(recipe.learning_rate, float, 0.0),
+            "patch_size": Parameter(recipe.patch_size, int, task.network.divisor),
+            "seed": Parameter(0, int, 0),
+            "pretrained": Parameter(True, _switch),
+            "multi_gpu": Parameter(True, _switch),
+            "device": Parameter(devices, str),
+            "name": Parameter("train_01", _name),
+        }
+
+    def config(self) -> dict[str, Any]:
+        """Return the parameters with their defaults, as clients show them."""
+        return {name: parameter.default for name, parameter in self.parameters.items()}
+
+    def stats(self) -> dict[str, Any]:
+        """Return how the last run went or stands, in the fields viewers read."""
+        try:
+            stats = json.loads((self.store.run_folder(self.task.name) / "stats.json").read_text())
+        except (OSError, ValueError):
+            return {}
+        if not stats.get("active"):  # 3D Slicer takes a total time as the end of training
+            stats["total_time"] = str(stats.get("seconds", 0))
+        return stats
+
+    def read(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return all parameters, checked, those absent at their defaults.
+
+        Raises:
+            InputError: an unknown parameter or a value that does not fit; the message names it.
+        """
+        values = {name: _first(parameter.default) for name, parameter in self.parameters.items()}
+        for name, given in request.items():
+            if name in _IGNORED or given is None:
+                continue
+            if name not in self.parameters:
+                raise unknown("training parameter", name, self.parameters)
+            parameter, value = self.parameters[name], _first(given)
+            try:
+                values[name] = parameter.read(value)
+            except (TypeError, ValueError) as error:
+                raise InputError(
+                    f"training parameter {name}: {value!r} does not fit ({error}); the default is "
+                    f"{_first(parameter.default)!r}"
+                ) from None
+            if parameter.least is not None and not values[name] >= parameter.least:
+                raise InputError(
+                    f"training parameter {name}: expected at least {parameter.least}, found {value}"
+                )
+        return values
+
+    def check(self, request: dict[str, Any], datastore: Datastore) -> None:
+        """Refuse a request that could not be trained, before a process is started for it."""
+        values = self.read(request)
+        split_items(self._items(datastore), values["val_split"])
+        if values["patch_size"] % self.task.network.divisor:
+            raise InputError(
+                f"training parameter patch_size: expected a multiple of "
+                f"{self.task.network.divisor}, found {values['patch_size']}"
+            )
+
+    def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
+        """Train, and publish through the gate.
+
+        Returns:
+            ``published``, ``reason``, ``version``, ``metrics``, ``steps`` and the training stats.
+        """
+        values = self.read(request)
+        items = self._items(datastore)
+        training, _ = split_items(items, values["val_split"])
+        batch = values["train_batch_size"]
+        per_epoch = math.ceil(len(training) / batch)
+        steps = per_epoch * values["max_epochs"]
+        task = replace(
+            self.task,
+            training=replace(
+                self.task.training,
+                steps=steps,
+                batch_size=batch,
+                val_split=values["val_split"],
+                val_interval=max(per_epoch, min(self.task.training.val_interval, steps // 5)),
+                early_stop_patience=values["early_stop_patience"],
+                learning_rate=values["learning_rate"],
+                patch_size=values["patch_size"],
+            ),
+        )
+        processes = torch.cuda.device_count() if values["multi_gpu"] else 1
+        if values["device"] == "cpu" or batch % max(1, processes):
+            processes = 1
+        outcome = train_and_submit(
+            task,
+            items,
+            FitOptions(
+                out=self.run_folder,
+                seed=values["seed"],
+                device=values["device"],
+                precision=self.precision,
+                command=f"monailabel train {self.task.name} ({values['name']})",
+            ),
+            self.store,
+            pretrained=values["pretrained"],
+            processes=max(1, processes),
+        )
+        self.forget()
+        decision = outcome.decision
+        logger.info(f"Training '{self.task.name}': {decision.reason}")
+        print(f"{self.task.name}: {decision.reason}", flush=True)
+        return {
+            "published": decision.published,
+            "reason": decision.reason,
+            "version": decision.version,
+            "metrics": outcome.result.metrics,
+            "steps": outcome.result.steps,
+            "stopped_early": outcome.result.stopped_early,
+            "training_cases": len(outcome.result.training_ids),
+            "validation_cases": len(outcome.result.validation_ids),
+            "train_stats": self.stats(),
+        }
+
+    @property
+    def run_folder(self) -> Path:
+        """Where the run keeps its state."""
+        return self.store.run_folder(self.task.name)
+
+    def forget(self) -> None:
+        """Drop the state of a finished or stopped run, so that the next starts afresh."""
+        (self.run_folder / "state.pt").unlink(missing_ok=True)
+        shutil.rmtree(self.run_folder / "tensorboard", ignore_errors=True)
+
+    def _items(self, datastore: Datastore) -> list[Item]:
+        return [
+            Item(stem(entry["image"]), Path(entry["image"]), Path(entry["label"]))
+            for entry in datastore.datalist()
+        ]
+
+
+def _first(value: Any) -> Any:
+    return value[0] if isinstance(value, (list, tuple)) and value else value
