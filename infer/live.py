@@ -9,6 +9,7 @@ from pathlib import Path
 from lib.checkpoints import load_checkpoint
 from lib.devices import resolve_device
 from lib.errors import InputError, UnpublishedError
+from lib.files import sha256
 from lib.inference import Predictor
 from lib.model_store import ModelStore
 from lib.tasks import TaskSpec
@@ -58,6 +59,7 @@ class LivePredictors:
     def _load(self, path: Path, device: str) -> tuple[Predictor, str]:
         checkpoint = load_checkpoint(path)
         predictor = Predictor.from_checkpoint(self.task, checkpoint, device, self.precision)
-        version = next((v.id for v in self.store.versions(self.task.name) if v.live), "unknown")
+        version = next((v.id for v in self.store.versions(self.task.name) if v.live), "")
+        version = version or f"sha256-{sha256(path)[:8]}"
         logger.info(f"Serving '{self.task.name}' version {version} on {device}")
         return predictor, version

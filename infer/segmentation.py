@@ -12,8 +12,9 @@ import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 from infer.live import LivePredictors
-from lib.errors import InputError, choose
-from lib.images import MASK_EXTENSIONS, extension, read_image, write_mask
+from lib.errors import choose
+from lib.images import read_image
+from lib.masks import result_extension, write_mask
 from lib.model_store import ModelStore
 from lib.tasks import TaskSpec
 
@@ -73,7 +74,7 @@ class SegmentationInfer(InferTask):
         path = Path(str(request["image"]))
         wanted = _first(request.get("result", self._config["result"]))
         choose("result", wanted, dict.fromkeys(self._config["result"]))
-        suffix = _result_extension(request.get("result_extension"), path)
+        suffix = result_extension(request.get("result_extension"), path)
         predictor, version = self.live.get(_first(request.get("device")) or self.device)
         image = read_image(path, self.task.input.max_pixels)
         read = time.perf_counter() - start
@@ -123,19 +124,3 @@ def _switch(name: str, request: dict[str, Any], defaults: dict[str, Any]) -> boo
 
 def _dtype(name: Any) -> np.dtype | None:
     return choose("result_dtype", str(name), _DTYPES) if name else None
-
-
-def _result_extension(wanted: Any, image: Path) -> str:
-    """Return the file type of the answer: as asked, else the image's own where it is lossless."""
-    if wanted:
-        suffix = str(wanted) if str(wanted).startswith(".") else f".{wanted}"
-        if suffix not in MASK_EXTENSIONS:
-            raise InputError(
-                f"result_extension '{wanted}' cannot hold a label image; expected one of "
-                f"{', '.join(MASK_EXTENSIONS)}"
-            )
-        return suffix
-    kind = extension(image)
-    if kind in MASK_EXTENSIONS:
-        return kind
-    return ".png" if kind in (".jpg", ".jpeg", ".bmp") else ".nrrd"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
-import pickle
 import platform
-import zipfile
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -45,7 +44,15 @@ class Checkpoint:
 def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> Path:
     """Write `checkpoint` atomically and return its path."""
     content = {"format": FORMAT, **{name: getattr(checkpoint, name) for name in _FIELDS}}
-    return write_atomically(path, lambda file: torch.save(content, file))
+    return save_tensors(path, content)
+
+
+def save_tensors(path: str | os.PathLike[str], content: dict[str, Any]) -> Path:
+    """Write tensors and plain data atomically; a full disk raises `OSError`."""
+    # torch turns errors of the file into RuntimeErrors of its own, so it writes to memory
+    memory = io.BytesIO()
+    torch.save(content, memory)
+    return write_atomically(path, lambda file: file.write(memory.getbuffer()))
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
@@ -59,7 +66,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         raise InputError(f"{path.name}: no such weights file")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, zipfile.BadZipFile) as error:
+    except Exception as error:  # a foreign file fails in many ways: pickle, zip, struct, torch
         cause = str(error).strip().splitlines()[0][:160] if str(error).strip() else "unreadable"
         raise InputError(f"{path.name}: damaged or foreign weights file ({cause})") from None
     if not isinstance(content, dict) or not {"format", *_FIELDS} <= set(content):

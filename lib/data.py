@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
@@ -14,7 +14,8 @@ from torch.utils.data import Dataset
 
 from lib.datasets.studies import Item
 from lib.errors import InputError
-from lib.images import read_image, read_label
+from lib.images import read_image
+from lib.masks import read_label
 from lib.tasks import TaskSpec
 from lib.transforms import draw_patch, make_target, prepare_image
 
@@ -71,9 +72,7 @@ class StepBatches(Dataset[Batch]):
     same patches, and a resumed run continues with the ones that come next.
     """
 
-    def __init__(
-        self, cases: PreparedCases, seed: int, rank: int = 0, world_size: int = 1
-    ) -> None:
+    def __init__(self, cases: PreparedCases, seed: int, rank: int = 0, world_size: int = 1) -> None:
         recipe = cases.task.training
         if recipe.batch_size % world_size:
             raise InputError(
@@ -104,7 +103,9 @@ class StepBatches(Dataset[Batch]):
         return draw_patch(image, target, self.patch_size, self.cases.task.augment, rng)
 
 
-def prefetch(batches: StepBatches, steps: Iterable[int], ahead: int = 2) -> Iterator[Batch]:
+def prefetch(
+    batches: StepBatches, steps: Iterable[int], ahead: int = 2
+) -> Generator[Batch, None, None]:
     """Yield the batches of `steps` in order, preparing up to `ahead` of them in a thread.
 
     An error in preparing one is raised here.

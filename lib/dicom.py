@@ -29,7 +29,9 @@ def read_frame(path: Path, max_pixels: int) -> tuple[np.ndarray, Geometry]:
         frames = int(data.get("NumberOfFrames", 1) or 1)
         data.PhotometricInterpretation  # noqa: B018 - absent tags are reported here
     except InvalidDicomError:
-        raise InputError(f"{path.name}: not a DICOM file; export it from the archive again") from None
+        raise InputError(
+            f"{path.name}: not a DICOM file; export it from the archive again"
+        ) from None
     except AttributeError as error:
         raise InputError(f"{path.name}: a DICOM object without an image ({error})") from None
     except Exception as error:
@@ -43,7 +45,12 @@ def read_frame(path: Path, max_pixels: int) -> tuple[np.ndarray, Geometry]:
     pixels = _decode(path, data)
     photometric = str(data.PhotometricInterpretation)
     if photometric == "PALETTE COLOR":
-        wide = apply_color_lut(pixels, data)
+        try:
+            wide = apply_color_lut(pixels, data)
+        except Exception as error:  # pydicom raises many kinds for a missing or odd table
+            raise InputError(
+                f"{path.name}: its palette cannot be applied ({error}); export it as RGB"
+            ) from None
         pixels = (wide >> 8).astype(np.uint8) if wide.dtype == np.uint16 else wide
     elif photometric.startswith("YBR") and data.file_meta.TransferSyntaxUID.is_compressed is False:
         pixels = convert_color_space(pixels, photometric, "RGB")
@@ -88,17 +95,28 @@ def _decode(path: Path, data: pydicom.Dataset) -> np.ndarray:
 
 
 def _geometry(data: pydicom.Dataset, rows: int, columns: int) -> Geometry:
-    """Return geometry from the tags; unit spacing at the origin where they are absent."""
-    spacing = data.get("PixelSpacing") or data.get("ImagerPixelSpacing") or (1.0, 1.0)
-    orientation = [float(v) for v in data.get("ImageOrientationPatient") or (1, 0, 0, 0, 1, 0)]
-    along_row, along_column = np.array(orientation[:3]), np.array(orientation[3:])
+    """Return geometry from the tags; neutral where they are absent."""
+    spacing = _numbers(data, "PixelSpacing", 2) or _numbers(data, "ImagerPixelSpacing", 2)
+    down, across = spacing if spacing and min(spacing) > 0 else (1.0, 1.0)
+    thickness = (_numbers(data, "SliceThickness", 1) or (0.0,))[0]
+    orientation = np.array(_numbers(data, "ImageOrientationPatient", 6) or (1, 0, 0, 0, 1, 0))
+    along_row, along_column = orientation[:3], orientation[3:]
     normal = np.cross(along_row, along_column)
     direction = np.stack((along_row, along_column, normal), axis=1)
-    thickness = float(data.get("SliceThickness") or 1.0) or 1.0
-    origin = tuple(float(v) for v in data.get("ImagePositionPatient") or (0, 0, 0))
+    if abs(np.linalg.det(direction) - 1) > 0.01:  # not two unit vectors at a right angle
+        direction = np.eye(3)
     return Geometry(
         (columns, rows, 1),
-        (float(spacing[1]), float(spacing[0]), thickness),
-        origin,
+        (across, down, thickness if thickness > 0 else 1.0),
+        _numbers(data, "ImagePositionPatient", 3) or (0.0, 0.0, 0.0),
         tuple(float(v) for v in direction.ravel()),
     )
+
+
+def _numbers(data: pydicom.Dataset, tag: str, count: int) -> tuple[float, ...]:
+    """Return the finite numbers of a tag; nothing where it is absent or malformed."""
+    try:
+        numbers = tuple(float(value) for value in np.atleast_1d(data.get(tag)))
+    except (TypeError, ValueError):
+        return ()
+    return numbers if len(numbers) == count and np.isfinite(numbers).all() else ()

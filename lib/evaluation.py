@@ -12,8 +12,9 @@ from lib.checkpoints import versions
 from lib.datasets.studies import Item
 from lib.errors import InputError
 from lib.files import fingerprint
-from lib.images import read_image, read_label
+from lib.images import read_image
 from lib.inference import Predictor
+from lib.masks import read_label
 from lib.metrics import (
     PIXEL_COUNTS,
     average_precision,

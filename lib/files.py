@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -37,6 +39,12 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], o
     return path
 
 
+def copy_atomically(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> Path:
+    """Copy a file; `target` is replaced whole or not at all."""
+    with open(source, "rb") as content:
+        return write_atomically(target, lambda file: shutil.copyfileobj(content, file))
+
+
 def write_json(path: str | os.PathLike[str], value: Any) -> Path:
     """Write `value` as JSON, atomically."""
     text = json.dumps(value, indent=2, default=str) + "\n"
@@ -45,8 +53,6 @@ def write_json(path: str | os.PathLike[str], value: Any) -> Path:
 
 def remove_leftovers(folder: Path, older_than_seconds: float = 3600) -> None:
     """Delete temporary files that a killed process left in `folder`."""
-    import time
-
     for file in folder.glob(f".*{TEMPORARY_SUFFIX}"):
         try:
             if time.time() - file.stat().st_mtime > older_than_seconds:

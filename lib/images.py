@@ -1,4 +1,4 @@
-"""Read images and label images of every supported file type, and write masks beside them.
+"""Read images of every supported file type, with their geometry.
 
 Arrays are in memory order: `(rows, columns)`, colour last. Physical geometry is kept apart, in
 ITK's convention (x, y, z; LPS, millimetres), so that a mask can be written over its image.
@@ -6,28 +6,36 @@ ITK's convention (x, y, z; LPS, millimetres), so that a mask can be written over
 
 from __future__ import annotations
 
+import io
+import logging
 import math
 import os
 import warnings
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+import tifffile
 from PIL import Image as PillowImage
 
 from lib.errors import InputError
 
 PICTURE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-VOLUME_EXTENSIONS = (".nrrd", ".nii", ".nii.gz", ".mha")
+NIFTI_EXTENSIONS = (".nii", ".nii.gz")
+VOLUME_EXTENSIONS = (".nrrd", *NIFTI_EXTENSIONS, ".mha")
 DICOM_EXTENSIONS = (".dcm",)
 IMAGE_EXTENSIONS = PICTURE_EXTENSIONS + VOLUME_EXTENSIONS + DICOM_EXTENSIONS
-MASK_EXTENSIONS = (".png", ".tif", ".tiff", *VOLUME_EXTENSIONS)
 
 MAX_PIXELS = 8192 * 8192
+# of damaged files both readers complain in passing; the error says it in one line
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 PillowImage.MAX_IMAGE_PIXELS = None  # sizes are checked here, against a limit that errors can state
 
+_PNG_GREY_ALPHA, _PNG_RGBA = 4, 6  # colour types in the header
 _COLOUR_MODES = {"RGB", "RGBA", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV"}
 
 
@@ -117,101 +125,19 @@ def read_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> Im
             f"{path.name}: expected one 2D image, grey or colour, found an array of shape "
             f"{pixels.shape}; export a single slice or frame"
         )
-    if np.issubdtype(pixels.dtype, np.floating) and not np.isfinite(pixels).all():
-        bad = int((~np.isfinite(pixels)).sum())
+    if pixels.dtype.kind not in "biuf":
         raise InputError(
-            f"{path.name}: {bad} of {pixels.size} pixel values are NaN or infinite; expected "
-            f"finite intensities; repair or re-export the image"
+            f"{path.name}: holds values of type {pixels.dtype}, expected whole or real numbers; "
+            f"export the magnitude image"
         )
-    return Image(pixels, geometry, path)
-
-
-def read_label(path: str | os.PathLike[str], shape: tuple[int, int] | None = None) -> np.ndarray:
-    """Read a label image as `(rows, columns)` int32, 0 is background.
-
-    Args:
-        shape: rows and columns of the image it belongs to; checked when given.
-
-    Raises:
-        InputError: unreadable, not integer valued, negative, in colour, or of another size.
-    """
-    path = Path(path)
-    if extension(path) in (".jpg", ".jpeg"):
-        raise InputError(
-            f"{path.name}: JPEG changes label values; expected a lossless label image "
-            f"({', '.join(MASK_EXTENSIONS)}); save it again as one of these"
-        )
-    image = read_image(path)
-    pixels = image.pixels
-    if pixels.ndim == 3:
-        if not (pixels == pixels[..., :1]).all():
+    if pixels.dtype.kind == "f":
+        finite = np.abs(pixels) <= np.finfo(np.float32).max  # networks compute in 32 bit
+        if not finite.all():
             raise InputError(
-                f"{path.name}: a label image holds one integer per pixel, found colours; save the "
-                f"label map itself, not a picture of it"
+                f"{path.name}: {int((~finite).sum())} of {pixels.size} pixel values are NaN or "
+                f"infinite; expected finite intensities; repair or re-export the image"
             )
-        pixels = pixels[..., 0]
-    if np.issubdtype(pixels.dtype, np.floating) and not (pixels == np.floor(pixels)).all():
-        raise InputError(f"{path.name}: label values must be whole numbers, found fractions")
-    if pixels.size and (pixels.min() < 0 or pixels.max() > np.iinfo(np.int32).max):
-        raise InputError(
-            f"{path.name}: label values must lie in 0..{np.iinfo(np.int32).max}, found "
-            f"{pixels.min()}..{pixels.max()}"
-        )
-    if shape is not None and pixels.shape != shape:
-        raise InputError(
-            f"{path.name}: label has {pixels.shape[0]} rows and {pixels.shape[1]} columns, its "
-            f"image has {shape[0]} and {shape[1]}; label the image at its own size"
-        )
-    return pixels.astype(np.int32)
-
-
-def write_mask(
-    path: str | os.PathLike[str],
-    mask: np.ndarray,
-    geometry: Geometry,
-    dtype: np.dtype | None = None,
-) -> Path:
-    """Write an integer `mask` of shape `(rows, columns)` with `geometry`; the type by extension.
-
-    Values up to 255 are stored in 8 bit, up to 65535 in 16 bit, beyond in 32 bit unsigned.
-    A `dtype` is used instead where all values fit it. A mask of another size than `geometry` is
-    refused.
-
-    Raises:
-        InputError: the extension cannot hold a mask, or the values do not fit the file type.
-    """
-    path = Path(path)
-    kind = extension(path)
-    if kind not in MASK_EXTENSIONS:
-        raise InputError(
-            f"masks cannot be written as '{path.suffix or path.name}'; expected one of "
-            f"{', '.join(MASK_EXTENSIONS)}"
-        )
-    if mask.shape != geometry.size[1::-1]:
-        raise ValueError(f"mask of shape {mask.shape} does not fit a grid of {geometry.size}")
-    top = int(mask.max(initial=0))
-    if dtype is None or top > np.iinfo(dtype).max:
-        dtype = np.dtype(np.uint8 if top <= 255 else np.uint16 if top <= 65535 else np.uint32)
-    if kind == ".png" and dtype not in (np.uint8, np.uint16):
-        dtype = np.dtype(np.uint16)
-    mask = np.ascontiguousarray(mask, dtype=dtype if top <= np.iinfo(dtype).max else np.uint32)
-    if kind == ".png":
-        if top > 65535:
-            raise InputError(f"a PNG holds labels up to 65535, found {top}; ask for .nrrd")
-        PillowImage.fromarray(mask).save(path)
-        return path
-    if kind in (".tif", ".tiff"):
-        import tifffile
-
-        tifffile.imwrite(path, mask, compression="zlib")
-        return path
-    volume = mask if len(geometry.size) == 2 else mask[np.newaxis]
-    out = sitk.GetImageFromArray(volume)
-    out.SetSpacing(geometry.spacing)
-    out.SetOrigin(geometry.origin)
-    out.SetDirection(geometry.direction)
-    sitk.WriteImage(out, str(path), useCompression=True)
-    return path
+    return Image(pixels, geometry, path)
 
 
 def _check_file(path: Path) -> None:
@@ -233,8 +159,7 @@ def check_pixel_count(name: str, size: Sequence[int], max_pixels: int) -> None:
 
 def _read_picture(path: Path, max_pixels: int) -> tuple[np.ndarray, Geometry]:
     try:
-        with warnings.catch_warnings(), PillowImage.open(path) as picture:
-            warnings.simplefilter("ignore")
+        with PillowImage.open(path) as picture:
             check_pixel_count(path.name, picture.size, max_pixels)
             frames = int(getattr(picture, "n_frames", 1))
             if frames > 1:
@@ -242,10 +167,11 @@ def _read_picture(path: Path, max_pixels: int) -> tuple[np.ndarray, Geometry]:
                     f"{path.name}: holds {frames} pages, expected one 2D image; save the page to "
                     f"annotate as its own file"
                 )
-            wide = _bits(picture) > 8
+            wide = _bits(path, picture) > 8
             picture.load()
-            colour = picture.mode in _COLOUR_MODES
-            if colour:
+            if wide and picture.mode in ("RGB", "RGBA"):  # of which Pillow gives the upper 8 bits
+                pixels = _read_wide_colour(path, picture)
+            elif picture.mode in _COLOUR_MODES:
                 pixels = np.asarray(picture.convert("RGB"))
             elif picture.mode == "LA":
                 pixels = np.asarray(picture.getchannel("L"))
@@ -257,17 +183,30 @@ def _read_picture(path: Path, max_pixels: int) -> tuple[np.ndarray, Geometry]:
         raise
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error ...
         pixels = _read_tiff_otherwise(path, error, max_pixels)
-        wide = colour = False
-    if wide and colour:  # Pillow would hand over only the upper 8 bits
-        pixels = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
     return pixels, Geometry.flat(pixels.shape[0], pixels.shape[1])
+
+
+def _read_wide_colour(path: Path, picture: PillowImage.Image) -> np.ndarray:
+    """Read 16-bit colour, or grey with alpha, without loss."""
+    if picture.format == "TIFF":
+        with tifffile.TiffFile(path) as tiff:
+            pixels = tiff.asarray()
+        planar = pixels.ndim == 3 and pixels.shape[1:] == picture.size[::-1]
+        return np.moveaxis(pixels, 0, 2) if planar else pixels
+    content = bytearray(path.read_bytes())
+    if picture.format == "PNG" and content[25] == _PNG_GREY_ALPHA:
+        # no reader keeps its 16 bits; two 16-bit samples lie in the file as four of 8 bits would
+        content[24:26] = 8, _PNG_RGBA
+        content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+        with PillowImage.open(io.BytesIO(content)) as octets:
+            high, low = np.moveaxis(np.asarray(octets), 2, 0)[:2].astype(np.uint16)
+        return high << 8 | low
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
 
 
 def _read_tiff_otherwise(path: Path, error: Exception, max_pixels: int) -> np.ndarray:
     """Read a TIFF that Pillow does not know (16-bit colour, float planes) with tifffile."""
     if extension(path) in (".tif", ".tiff"):
-        import tifffile
-
         try:
             with tifffile.TiffFile(path) as tiff:
                 check_pixel_count(path.name, tiff.pages[0].shape[:2], max_pixels)
@@ -277,13 +216,21 @@ def _read_tiff_otherwise(path: Path, error: Exception, max_pixels: int) -> np.nd
             raise
         except Exception:
             pass  # the first error says more
-    raise InputError(f"{path.name}: damaged or not an image of its type ({error}); copy it again")
+    raise damaged(path, error)
 
 
-def _bits(picture: PillowImage.Image) -> int:
+def damaged(path: Path, error: Exception) -> InputError:
+    """Return the error for a file that a reader refused; its cause in one line, without folders."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    told = [line for line in lines if line and not line.startswith("Reason:")]  # of errno, stale
+    cause = (told[-1] if told else type(error).__name__).replace(str(path), path.name)
+    return InputError(f"{path.name}: damaged or not an image of its type ({cause}); copy it again")
+
+
+def _bits(path: Path, picture: PillowImage.Image) -> int:
     """Return the bits per channel that the file holds."""
-    if picture.format == "PNG" and picture.filename:
-        with open(picture.filename, "rb") as file:
+    if picture.format == "PNG":
+        with open(path, "rb") as file:
             return file.read(25)[24]
     tags = getattr(picture, "tag_v2", None)
     if tags is not None:
@@ -298,10 +245,13 @@ def _read_itk(path: Path, max_pixels: int) -> tuple[np.ndarray, Geometry]:
     try:
         reader.ReadImageInformation()
         check_pixel_count(path.name, reader.GetSize(), max_pixels)
+        if extension(path) in NIFTI_EXTENSIONS:
+            from lib.nifti import check_pixels
+
+            check_pixels(path)
         image = reader.Execute()
     except RuntimeError as error:
-        cause = str(error).strip().splitlines()[-1].strip()
-        raise InputError(f"{path.name}: damaged or not an image of its type ({cause})") from None
+        raise damaged(path, error) from None
     size = image.GetSize()
     if any(side != 1 for side in size[2:]):
         raise InputError(
@@ -311,8 +261,14 @@ def _read_itk(path: Path, max_pixels: int) -> tuple[np.ndarray, Geometry]:
     components = image.GetNumberOfComponentsPerPixel()
     shape = (size[1], size[0]) if components == 1 else (size[1], size[0], components)
     pixels = sitk.GetArrayFromImage(image).reshape(shape)
-    geometry = Geometry(size, image.GetSpacing(), image.GetOrigin(), image.GetDirection())
-    return pixels, geometry
+    axes = min(len(size), 3)
+    direction = np.array(image.GetDirection()).reshape(len(size), len(size))[:axes, :axes]
+    return pixels, Geometry(
+        size[:axes],
+        image.GetSpacing()[:axes],
+        image.GetOrigin()[:axes],
+        tuple(float(cosine) for cosine in direction.ravel()),
+    )
 
 
 def _is_dicom(path: Path) -> bool:
@@ -331,8 +287,7 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, ...]:
     kind = extension(path)
     if kind in PICTURE_EXTENSIONS:
         try:
-            with warnings.catch_warnings(), PillowImage.open(path) as picture:
-                warnings.simplefilter("ignore")
+            with PillowImage.open(path) as picture:
                 return picture.size
         except Exception:
             return read_image(path).geometry.size
@@ -345,8 +300,7 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, ...]:
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
-        cause = str(error).strip().splitlines()[-1].strip()
-        raise InputError(f"{path.name}: damaged or not an image of its type ({cause})") from None
+        raise damaged(path, error) from None
     size = tuple(reader.GetSize())
     while len(size) > 2 and size[-1] == 1:
         size = size[:-1]

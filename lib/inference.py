@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -112,7 +113,7 @@ class Predictor:
         )
 
     def probabilities(self, prepared: np.ndarray, flips: bool | None = None) -> np.ndarray:
-        """Return float32 probabilities `(maps, *spatial)` for prepared input `(channels, *spatial)`.
+        """Return probabilities, float32 `(maps, *spatial)`, for input `(channels, *spatial)`.
 
         The input is mirrored at its far borders up to a multiple the network accepts.
         """
@@ -135,7 +136,7 @@ class Predictor:
                 total = answer if total is None else total.add_(answer)
             assert total is not None
             mean = total.div_(len(mirrored)) if len(mirrored) > 1 else total
-        inside = (0, slice(None), *(slice(0, size) for size in spatial))
+        inside: tuple[Any, ...] = (0, slice(None), *(slice(0, size) for size in spatial))
         return mean.cpu().numpy()[inside]
 
     def _forward(self, batch: Tensor) -> Tensor:

@@ -84,7 +84,7 @@ def matched_counts(prediction: np.ndarray, truth: np.ndarray) -> dict[str, np.nd
 
 
 def average_precision(counts: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return "ap50" and "ap" from `matched_counts` (or sums of them; thresholds on the last axis)."""
+    """Return "ap50" and "ap" of `matched_counts`, or sums of them (thresholds on the last axis)."""
     tp, fp, fn = (np.asarray(counts[name], dtype=np.float64) for name in ("tp", "fp", "fn"))
     precision = _ratio(tp, tp + fp + fn)
     return {"ap50": precision[..., 0], "ap": precision.mean(axis=-1)}

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.errors import InputError, choose
-from lib.files import sha256, write_atomically, write_json
+from lib.files import copy_atomically, sha256, write_json
 
 SHIPPED = "shipped"
 SHIPPED_PREFIX = "pretrained_"
@@ -174,7 +173,7 @@ class ModelStore:
                 "sha256": digest,
             },
         )
-        _copy(file, folder / f"{version}.pt")
+        copy_atomically(file, folder / f"{version}.pt")
         return version
 
     def restore(self, task: str, version: str) -> Path | None:
@@ -185,11 +184,12 @@ class ModelStore:
         """
         known = {item.id: item.path for item in self.versions(task)}
         source = choose(f"version of '{task}'", version, known)
+        self._keep_live(task)
         if version == SHIPPED:
             self.published_path(task).unlink(missing_ok=True)
         else:
             self.folder.mkdir(parents=True, exist_ok=True)
-            _copy(source, self.published_path(task))
+            copy_atomically(source, self.published_path(task))
         return self.live_path(task)
 
     def withdraw(self, task: str) -> None:
@@ -201,8 +201,7 @@ class ModelStore:
         path = self.published_path(task)
         if not path.is_file():
             raise InputError(f"'{task}' has no published weights to withdraw")
-        if not any(item.live for item in self.versions(task)):  # put there by hand: keep it
-            self.add(task, path, {}, published=False, reason="withdrawn")
+        self._keep_live(task)
         path.unlink()
 
     @contextmanager
@@ -212,10 +211,11 @@ class ModelStore:
         with tempfile.TemporaryDirectory(dir=self.folder, prefix=".upload-") as folder:
             yield Path(folder)
 
+    def _keep_live(self, task: str) -> None:
+        """Add published weights that were put there by hand to the versions."""
+        path = self.published_path(task)
+        if path.is_file() and not any(item.live for item in self.versions(task)):
+            self.add(task, path, {}, published=False, reason="was live, put there by hand")
+
     def _versions_folder(self, task: str) -> Path:
         return self.folder / "versions" / task
-
-
-def _copy(source: Path, target: Path) -> None:
-    with open(source, "rb") as content:
-        write_atomically(target, lambda file: shutil.copyfileobj(content, file))

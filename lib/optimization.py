@@ -42,7 +42,7 @@ OPTIMIZERS: dict[str, _Factory] = {
 
 def build_optimizer(network: nn.Module, spec: TrainingSpec) -> torch.optim.Optimizer:
     """Return the optimiser that the recipe names, over the network's parameters."""
-    if spec.learning_rate <= 0:
+    if not 0 < spec.learning_rate < math.inf:
         raise InputError(f"learning_rate must be positive, found {spec.learning_rate}")
     return choose("optimizer", spec.optimizer, OPTIMIZERS)(network.parameters(), spec)
 

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import ignite.distributed as idist
 import torch
+from torch.multiprocessing.spawn import ProcessRaisedException
 
 from lib.datasets.studies import Item
 from lib.errors import InputError
 from lib.files import write_json
 from lib.tasks import TaskSpec
 from lib.training import FitOptions, FitResult, fit
+from lib.training_errors import DivergedError
 
 RESULT = "result.json"
+FAILURE = "failure.json"
 
 
-def backend() -> str:
-    """Return the backend for this machine: nccl with GPUs, else gloo."""
-    return "nccl" if torch.cuda.is_available() else "gloo"
+def backend(device: str | None = None) -> str:
+    """Return the backend for `device` on this machine: nccl with GPUs, else gloo."""
+    return "gloo" if device == "cpu" or not torch.cuda.is_available() else "nccl"
 
 
 def launched_by_torchrun() -> bool:
@@ -49,14 +53,28 @@ def fit_in_processes(
             f"batch_size {task.training.batch_size} cannot be shared by {processes} processes; "
             f"choose a multiple of {processes}"
         )
-    if backend() == "nccl" and processes > torch.cuda.device_count():
+    if backend(options.device) == "nccl" and processes > torch.cuda.device_count():
         raise InputError(
             f"{processes} processes asked for, {torch.cuda.device_count()} GPUs found; one process "
             f"runs per GPU"
         )
     threads = max(1, torch.get_num_threads() // processes)
-    with idist.Parallel(backend=backend(), nproc_per_node=processes) as parallel:
-        parallel.run(_worker, task, list(items), options, threads)
+    options.out.mkdir(parents=True, exist_ok=True)
+    failure = options.out / FAILURE
+    failure.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as meeting:  # a file, as two runs would share a fixed port
+        try:
+            idist.spawn(
+                backend(),
+                _worker,
+                (task, list(items), options, threads),
+                nproc_per_node=processes,
+                init_method=f"file://{meeting}/processes",
+            )
+        except ProcessRaisedException:
+            if failure.is_file():
+                raise _error(json.loads(failure.read_text())) from None
+            raise
     return read_result(options.out)
 
 
@@ -64,9 +82,19 @@ def _worker(
     local_rank: int, task: TaskSpec, items: Sequence[Item], options: FitOptions, threads: int
 ) -> None:
     torch.set_num_threads(threads)
-    result = fit(task, items, replace(options, progress=options.progress and local_rank == 0))
+    try:
+        result = fit(task, items, replace(options, progress=options.progress and local_rank == 0))
+    except (InputError, DivergedError) as error:  # another process would see a traceback only
+        write_json(options.out / FAILURE, {"kind": type(error).__name__, "message": str(error)})
+        raise
     if idist.get_rank() == 0:
         write_result(options.out, result)
+
+
+def _error(failure: dict[str, str]) -> Exception:
+    """Return the error that a worker wrote down."""
+    kind = DivergedError if failure["kind"] == DivergedError.__name__ else InputError
+    return kind(failure["message"])
 
 
 def write_result(folder: Path, result: FitResult) -> None:

@@ -49,7 +49,9 @@ def train_and_submit(
     if live is not None:
         try:
             checkpoint = load_checkpoint(live)
-            predictor = Predictor.from_checkpoint(task, checkpoint, options.device, options.precision)
+            predictor = Predictor.from_checkpoint(
+                task, checkpoint, options.device, options.precision
+            )
             _, held_out = split_items(items, task.training.val_split)
             score = score_cases(predictor, PreparedCases(held_out, task))[task.key_metric]
         except InputError:

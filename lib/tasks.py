@@ -73,7 +73,9 @@ class InputSpec:
     """How an image file becomes the network's input; the same for training and serving.
 
     Attributes:
-        colour: ``grey`` turns colour images into luminance (Rec. 601).
+        stained: what stands for a colour image with a bright background: ``red``, the channel that
+            haematoxylin absorbs and eosin lets pass (Ruifrok and Johnston 2001, table 1), or
+            ``luminance``. Other colour images always become luminance (Rec. 601).
         percentiles: the intensities at these percentiles become 0 and 1.
         dark_background: invert images whose median lies in the upper half of their range, so that
             stained sections (bright background) look like fluorescence.
@@ -81,7 +83,7 @@ class InputSpec:
         max_pixels: most pixels accepted (8192 x 8192 by default).
     """
 
-    colour: Literal["grey"] = "grey"
+    stained: Literal["red", "luminance"] = "red"
     percentiles: tuple[float, float] = (0.5, 99.8)
     dark_background: bool = True
     min_side: int = 8
@@ -242,7 +244,11 @@ _VHLLRHE = register(
             initialization="he",
             convolutions=(1, 2, 3, 3, 3),
         ),
+        augment=AugmentSpec(rotate90=True, zoom=(0.8, 1.25), gamma=1.4, noise=0.04),
         output=OutputSpec(instances=True, min_area=12),
+        training=TrainingSpec(
+            learning_rate=1e-3, schedule="cosine", gradient_clip=1.0, patch_size=128
+        ),
         reference=f"{THESIS} (VHLLRHe); Milletari et al. 2016",
         weights_licence="CC0-1.0",
     )
@@ -297,7 +303,5 @@ _thesis(
     "bce_dice",
     initialization="xavier",
 )
-_thesis(
-    "VCLR", "V-Net in 2D, leaky ReLU, Xavier, cross-entropy", "bce", initialization="xavier"
-)
+_thesis("VCLR", "V-Net in 2D, leaky ReLU, Xavier, cross-entropy", "bce", initialization="xavier")
 _thesis("VDLRHe", "V-Net in 2D, leaky ReLU, He, Dice only", "dice")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,14 +20,16 @@ import ignite.distributed as idist
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
-from ignite.handlers import EarlyStopping, ProgressBar
+from ignite.handlers import EarlyStopping
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from lib.checkpoints import (
     Checkpoint,
     load_checkpoint,
     load_network,
     save_checkpoint,
+    save_tensors,
     state_on_cpu,
     utc_now,
     versions,
@@ -37,16 +38,16 @@ from lib.data import CACHE_BYTES, PreparedCases, StepBatches, prefetch
 from lib.datasets.studies import Item, split_items
 from lib.devices import autocast, resolve_device, resolve_precision
 from lib.errors import InputError
-from lib.files import fingerprint, write_atomically, write_json
+from lib.files import fingerprint, write_json
 from lib.inference import Predictor
 from lib.losses import get_loss
 from lib.metrics import PIXEL_COUNTS, pixel_counts, pixel_scores
 from lib.networks import build_network
 from lib.optimization import build_optimizer, build_scheduler
+from lib.progress import STATS, attach_progress
 from lib.tasks import TaskSpec
+from lib.training_errors import DivergedError
 
-REPORT_SECONDS = 1.0
-LINE_SECONDS = 5.0
 STATE_SECONDS = 60.0
 
 
@@ -100,10 +101,6 @@ class FitResult:
     stopped_early: bool
     training_ids: list[str] = field(default_factory=list)
     validation_ids: list[str] = field(default_factory=list)
-
-
-class DivergedError(RuntimeError):
-    """The loss became NaN or infinite."""
 
 
 def fit(task: TaskSpec, items: Sequence[Item], options: FitOptions) -> FitResult:
@@ -166,7 +163,8 @@ class _Run:
         self.network = network
         self.parallel: nn.Module = network
         if idist.get_world_size() > 1:
-            self.parallel = idist.auto_model(network)
+            index = [self.device.index or 0] if self.device.type == "cuda" else None
+            self.parallel = DistributedDataParallel(network, device_ids=index)
         self.optimizer = build_optimizer(network, recipe)
         self.scheduler = build_scheduler(self.optimizer, recipe, recipe.steps)
         self.loss = get_loss(recipe.loss)
@@ -179,7 +177,7 @@ class _Run:
         self.initial: dict[str, float] = {}
         self.history: list[dict[str, float]] = []
         self.losses: list[Tensor] = []
-        self.start_step = 0
+        self.first_step = 0
         self.started = time.time()
         self.identity = {
             "task": json.loads(json.dumps(task.as_dict())),
@@ -204,10 +202,11 @@ class _Run:
         if not (self.options.resume and self._resume()):
             self.initial = score_cases(self.predictor, self.validation)
         recipe = self.recipe
-        steps = range(self.start_step, recipe.steps)
-        stopped_early = False
+        stopped_early = 0 < recipe.early_stop_patience <= self._waited()
+        steps = range(self.first_step, self.first_step if stopped_early else recipe.steps)
         if steps:
             engine = Engine(self._step)
+            engine.logger.disabled = True  # errors are raised; the caller reports them
             self._attach(engine)
             batches = StepBatches(
                 self.training, self.options.seed, idist.get_rank(), idist.get_world_size()
@@ -219,16 +218,17 @@ class _Run:
             finally:
                 loader.close()
             stopped_early = engine.state.iteration < len(steps)
-            self.start_step += engine.state.iteration
+            self.first_step += engine.state.iteration
         if not self.best:  # cannot happen: the last step always validates
             raise RuntimeError("training ended without a validation")
-        self._report(self.start_step, active=False)
+        if self.main:
+            write_json(self.options.out / STATS, self.standing(self.first_step, active=False))
         return FitResult(
             self.best_file,
             self.best,
             self.initial,
             self.history,
-            self.start_step,
+            self.first_step,
             stopped_early,
             [item.id for item in self.training.items],
             [item.id for item in self.validation.items],
@@ -254,20 +254,24 @@ class _Run:
 
     def _attach(self, engine: Engine) -> None:
         """Hook validation, early stopping, progress and TensorBoard to the engine."""
-        recipe, first = self.recipe, self.start_step
+        recipe, first = self.recipe, self.first_step
         stopper = None
         if recipe.early_stop_patience > 0:
             stopper = EarlyStopping(
                 recipe.early_stop_patience, lambda _: self.history[-1][self.key], engine
             )
-            seen = [entry[self.key] for entry in self.history]
-            if seen:  # what patience is left from before the interruption
-                stopper.best_score = max(seen)
-                stopper.counter = len(seen) - 1 - seen.index(max(seen))
+            if self.history:  # what patience is left from before the interruption
+                stopper.best_score = max(entry[self.key] for entry in self.history)
+                stopper.counter = self._waited()
+
+        saved = [time.time()]
 
         @engine.on(Events.ITERATION_COMPLETED)
         def collect(engine: Engine) -> None:
             self.losses.append(engine.state.output)
+            if time.time() - saved[0] > STATE_SECONDS:
+                saved[0] = time.time()
+                self.save_state(first + engine.state.iteration)
 
         def due(engine: Engine, event: int) -> bool:
             step = first + event
@@ -278,63 +282,15 @@ class _Run:
             self._validate(first + engine.state.iteration)
             if stopper is not None:
                 stopper(engine)
-            self._save_state(first + engine.state.iteration)
+            self.save_state(first + engine.state.iteration)
 
         if self.main:
-            self._attach_progress(engine, first)
+            attach_progress(engine, self, self.options, self.recipe.steps)
 
-    def _attach_progress(self, engine: Engine, first: int) -> None:
-        interactive = os.isatty(2)
-        if self.options.progress and interactive:
-            bar = ProgressBar(
-                persist=True, desc=f"{self.task.name} from step {first}" if first else self.task.name
-            )
-            bar.attach(engine, output_transform=self._shown)
-        clock = {"report": 0.0, "line": time.time(), "state": time.time()}
-
-        @engine.on(Events.ITERATION_COMPLETED)
-        def report(engine: Engine) -> None:
-            step, now = first + engine.state.iteration, time.time()
-            if now - clock["state"] > STATE_SECONDS:
-                clock["state"] = now
-                self._save_state(step)
-            if now - clock["report"] > REPORT_SECONDS or step == self.recipe.steps:
-                clock["report"] = now
-                stats = self._report(step, active=True)
-                if now - clock["line"] > LINE_SECONDS and self.options.progress and not interactive:
-                    clock["line"] = now
-                    shown = ", ".join(f"{k} {v}" for k, v in self._shown(engine.state.output).items())
-                    print(
-                        f"{self.task.name}: step {step}/{self.recipe.steps}, {shown}, "
-                        f"{stats['seconds_left'] / 60:.1f} min left",
-                        file=sys.stderr,
-                        flush=True,
-                    )
-
-        if self.options.tensorboard:
-            from torch.utils.tensorboard import SummaryWriter
-
-            writer = SummaryWriter(str(self.options.out / "tensorboard"))
-
-            @engine.on(Events.ITERATION_COMPLETED)
-            def log(engine: Engine) -> None:
-                step = first + engine.state.iteration
-                if step % 10 == 0:
-                    writer.add_scalar("train/loss", float(engine.state.output), step)
-                    writer.add_scalar("train/lr", self.scheduler.get_last_lr()[0], step)
-                if self.history and self.history[-1]["step"] == step:
-                    for name, value in self.history[-1].items():
-                        if name not in ("step", "loss"):
-                            writer.add_scalar(f"validation/{name}", value, step)
-
-            engine.add_event_handler(Events.COMPLETED, lambda: writer.close())
-
-    def _shown(self, output: Tensor) -> dict[str, str]:
-        shown = {"loss": f"{float(output):.4f}"}
-        if self.history:
-            shown[self.key] = f"{self.history[-1][self.key]:.4f}"
-            shown["best"] = f"{self.best[self.key]:.4f}"
-        return shown
+    def _waited(self) -> int:
+        """Return the validations since the best one."""
+        seen = [entry[self.key] for entry in self.history]
+        return len(seen) - 1 - seen.index(max(seen)) if seen else 0
 
     def _validate(self, step: int) -> None:
         """Score the network on the validation cases and keep it if it is the best so far."""
@@ -377,7 +333,8 @@ class _Run:
             },
         )
 
-    def _save_state(self, step: int) -> None:
+    def save_state(self, step: int) -> None:
+        """Write all that a restarted run needs to go on from `step`."""
         if not self.main:
             return
         state = {
@@ -390,8 +347,9 @@ class _Run:
             "best": self.best,
             "initial": self.initial,
             "history": self.history,
+            "losses": [float(loss) for loss in self.losses],
         }
-        write_atomically(self.state_file, lambda file: torch.save(state, file))
+        save_tensors(self.state_file, state)
         write_json(self.options.out / "history.json", self.history)
 
     def _resume(self) -> bool:
@@ -411,14 +369,15 @@ class _Run:
         self.scheduler.load_state_dict(state["scheduler"])
         self.scaler.load_state_dict(state["scaler"])
         self.best, self.initial = state["best"], state["initial"]
-        self.history, self.start_step = state["history"], state["step"]
+        self.history, self.first_step = state["history"], state["step"]
+        self.losses = [torch.tensor(loss) for loss in state["losses"]]
         return True
 
-    def _report(self, step: int, active: bool) -> dict[str, Any]:
-        """Write where the run stands, for viewers that poll (`stats.json`), and return it."""
+    def standing(self, step: int, active: bool) -> dict[str, Any]:
+        """Return where the run stands, for viewers that poll."""
         per_epoch = max(1, math.ceil(len(self.training) / self.recipe.batch_size))
         elapsed = time.time() - self.started
-        done = max(1, step - self.start_step) if active else step
+        done = max(1, step - self.first_step)
         stats: dict[str, Any] = {
             "active": active,
             "step": step,
@@ -433,9 +392,15 @@ class _Run:
         }
         if self.losses:
             stats["loss"] = float(self.losses[-1])
-        if self.main:
-            write_json(self.options.out / "stats.json", stats)
         return stats
+
+    def headline(self, output: Tensor) -> dict[str, str]:
+        """Return the figures of a progress line."""
+        shown = {"loss": f"{float(output):.4f}"}
+        if self.history:
+            shown[self.key] = f"{self.history[-1][self.key]:.4f}"
+            shown["best"] = f"{self.best[self.key]:.4f}"
+        return shown
 
 
 def _process_device(name: str | None) -> torch.device:

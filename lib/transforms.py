@@ -41,18 +41,27 @@ def prepare_image(image: Image, spec: InputSpec) -> np.ndarray:
         )
     pixels = image.pixels.astype(np.float32)
     grey = pixels @ REC_601 if pixels.ndim == 3 else pixels
+    low, middle, high = _scale(grey, spec)
+    if pixels.ndim == 3 and spec.stained == "red" and middle > (low + high) / 2:
+        grey = pixels[..., 0]
+        low, middle, high = _scale(grey, spec)
+    if high <= low:
+        return np.zeros((1, rows, columns), dtype=np.float32)
+    scaled = np.clip((grey - low) / (high - low), 0.0, 1.0)
+    if spec.dark_background and middle > (low + high) / 2:
+        scaled = 1.0 - scaled
+    return scaled[np.newaxis].astype(np.float32)
+
+
+def _scale(grey: np.ndarray, spec: InputSpec) -> tuple[float, float, float]:
+    """Return the intensities that become 0 and 1, and the median between them."""
     # percentiles of every k-th pixel: exact enough for a scale, and fast on large images
     step = max(1, math.isqrt(grey.size // 500_000))
     sample = grey[::step, ::step]
     low, middle, high = np.percentile(sample, (spec.percentiles[0], 50, spec.percentiles[1]))
-    if high <= low:
-        low, high = float(grey.min()), float(grey.max())
-    if high <= low:
-        return np.zeros((1, rows, columns), dtype=np.float32)
-    scaled = np.clip((grey - low) / (high - low), 0.0, 1.0)
-    if spec.dark_background and (middle - low) / (high - low) > 0.5:
-        scaled = 1.0 - scaled
-    return scaled[np.newaxis].astype(np.float32)
+    if high <= low:  # nearly constant: whatever differs must not be lost
+        low, high = grey.min(), grey.max()
+    return float(low), float(middle), float(high)
 
 
 def as_instances(label: np.ndarray) -> np.ndarray:

@@ -46,7 +46,7 @@ class App(MONAILabelApp):
             studies,
             conf,
             name="MONAI Label: U-Net and V-Net family",
-            description="Nuclei segmentation with the U-Net / V-Net family, retrained on your labels",
+            description="Nuclei segmentation with U-Nets and V-Nets, retrained on your labels",
             version=__version__,
         )
 

@@ -1,4 +1,4 @@
-"""The app's options: `--conf KEY VALUE` of `monailabel start_server`, one table for code and help."""
+"""The app's options, `--conf KEY VALUE` of `monailabel start_server`: one table."""
 
 from __future__ import annotations
 

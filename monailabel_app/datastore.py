@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import re
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -30,8 +29,9 @@ from monailabel.datastore.local import (
 from pydantic import ValidationError
 
 from lib.errors import InputError, NotFoundError, unknown
-from lib.files import remove_leftovers, write_atomically
-from lib.images import IMAGE_EXTENSIONS, extension, image_size, read_image, read_label, stem
+from lib.files import copy_atomically, remove_leftovers, write_atomically
+from lib.images import IMAGE_EXTENSIONS, extension, image_size, read_image, stem
+from lib.masks import read_label
 
 logger = logging.getLogger(__name__)
 
@@ -74,10 +74,9 @@ class StudiesDatastore(LocalDatastore):
         self._guard = threading.RLock()
         self._file_lock = FileLock(str(Path(folder) / ".lock"))
         self._depth = 0
+        self._config_ts: object = None
         patterns = [f"*{ext}" for ext in IMAGE_EXTENSIONS]
-        super().__init__(
-            folder, extensions=patterns, auto_reload=auto_reload, read_only=read_only
-        )
+        super().__init__(folder, extensions=patterns, auto_reload=auto_reload, read_only=read_only)
         remove_leftovers(Path(folder))
         for tag in Path(folder, "labels").iterdir():
             if tag.is_dir():
@@ -134,7 +133,7 @@ class StudiesDatastore(LocalDatastore):
     # --- index -----------------------------------------------------------------------------------
 
     def _init_from_datastore_file(self, throw_exception: bool = False) -> None:
-        """Read the index if it changed; a damaged one is set aside and made again from the files."""
+        """Read the index if it changed; a damaged one is set aside and made again."""
         with self._locked():
             path = Path(self._datastore_config_path)
             try:
@@ -195,11 +194,9 @@ class StudiesDatastore(LocalDatastore):
                     f"image '{image_id}' exists already; choose another id or remove it first"
                 )
             name = self._filename(image_id, ext)
-            _copy(image_filename, Path(self._datastore.image_path(), name))
+            copy_atomically(image_filename, Path(self._datastore.image_path(), name))
             info = {**(image_info or {}), "ts": int(time.time()), "name": name}
-            self._datastore.objects[image_id] = ImageLabelModel(
-                image=DataModel(info=info, ext=ext)
-            )
+            self._datastore.objects[image_id] = ImageLabelModel(image=DataModel(info=info, ext=ext))
             self._update_datastore_file()
         return image_id
 
@@ -224,7 +221,7 @@ class StudiesDatastore(LocalDatastore):
                 raise unknown("image", image_id, self._datastore.objects)
             folder.mkdir(parents=True, exist_ok=True)
             name = self._filename(image_id, ext)
-            _copy(label_filename, folder / name)
+            copy_atomically(label_filename, folder / name)
             before = item.labels.get(tag)
             info = {**(label_info or {}), "ts": int(time.time()), "name": name}
             item.labels[tag] = DataModel(info=info, ext=ext)
@@ -270,16 +267,15 @@ class StudiesDatastore(LocalDatastore):
         return Path(uri)
 
     def _check_label(self, label_filename: str, image: Path) -> None:
-        wanted, found = image_size(image), image_size(label_filename)
-        if wanted != found:
-            raise InputError(
-                f"label of {' x '.join(map(str, found))} pixels for image '{image.name}' of "
-                f"{' x '.join(map(str, wanted))}; label the image at its own size"
-            )
-        if len(found) == 2:
-            read_label(label_filename)
-
-
-def _copy(source: str | Path, target: Path) -> None:
-    with open(source, "rb") as content:
-        write_atomically(target, lambda file: shutil.copyfileobj(content, file))
+        try:
+            wanted, found = image_size(image), image_size(label_filename)
+            if wanted != found:
+                raise InputError(
+                    f"label of {' x '.join(map(str, found))} pixels for an image of "
+                    f"{' x '.join(map(str, wanted))}; label the image at its own size"
+                )
+            if len(found) == 2:
+                read_label(label_filename)
+        except InputError as error:  # the upload has a temporary name that tells nobody anything
+            cause = str(error).removeprefix(f"{Path(label_filename).name}: ")
+            raise InputError(f"label for '{image.name}' refused: {cause}") from None

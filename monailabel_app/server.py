@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from fastapi import APIRouter, HTTPException
 from fastapi.routing import APIRoute
 from monailabel.endpoints import (
@@ -48,7 +49,18 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_MODULES = (activelearning, batch_infer, datastore, infer, info, logs, model, scoring, session, train)
+_MODULES = (
+    activelearning,
+    batch_infer,
+    datastore,
+    infer,
+    info,
+    logs,
+    model,
+    scoring,
+    session,
+    train,
+)
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _RESERVED_PARAMS = ("image", "model", "label", "session", "file")
 
@@ -63,10 +75,8 @@ def install(app: App) -> None:
     for module in _MODULES:
         for route in module.router.routes:
             if isinstance(route, APIRoute) and inspect.iscoroutinefunction(route.endpoint):
-                name = route.endpoint.__name__
-                router.routes.append(
-                    _mended(route, guards.get(name), replacements.get(name))
-                )
+                name = f"{module.__name__.rsplit('.', 1)[-1]}.{route.endpoint.__name__}"
+                router.routes.append(_mended(route, guards.get(name), replacements.get(name)))
     web.include_router(router)
     web.router.routes.insert(0, web.router.routes.pop())
 
@@ -97,11 +107,7 @@ def _mended(route: APIRoute, guard: Guard | None, replacement: Guard | None) -> 
         route.path,
         endpoint,
         methods=route.methods,
-        summary=route.summary,
-        tags=route.tags,
-        responses=route.responses,
-        include_in_schema=route.include_in_schema,
-        deprecated=route.deprecated,
+        include_in_schema=False,  # upstream's route documents it
     )
 
 
@@ -139,7 +145,7 @@ Guard = Callable[[dict[str, Any]], Any]
 
 
 def _guards(app: App) -> dict[str, Guard]:
-    """Return the checks that run before an upstream endpoint, by its function name."""
+    """Return the checks that run before an upstream endpoint, by module and function."""
 
     def before_infer(arguments: dict[str, Any]) -> None:
         app.require_model(arguments["model"])
@@ -174,10 +180,21 @@ def _guards(app: App) -> dict[str, Guard]:
 
     def before_train(arguments: dict[str, Any]) -> None:
         trainer = app.require_trainer(arguments["model"])
-        trainer.check(arguments.get("params") or {}, app.datastore())  # type: ignore[attr-defined]
+        trainer.check(arguments.get("params") or {}, app.datastore())
 
     def before_batch(arguments: dict[str, Any]) -> None:
         app.require_model(arguments["model"])
+        if (
+            not torch.cuda.is_available()
+        ):  # upstream shares the images among no GPUs and divides by 0
+            arguments["params"] = {**(arguments.get("params") or {}), "multi_gpu": False}
+
+    def before_scoring(arguments: dict[str, Any]) -> None:
+        choose("scoring method", arguments["method"], app._scoring_methods)
+
+    def before_gpu(arguments: dict[str, Any]) -> None:
+        if shutil.which("nvidia-smi") is None:
+            raise NotFoundError("no NVIDIA driver on this server (nvidia-smi not found)")
 
     def before_sample(arguments: dict[str, Any]) -> None:
         choose("strategy", arguments["strategy"], app._strategies)
@@ -197,26 +214,28 @@ def _guards(app: App) -> dict[str, Guard]:
             check_id(arguments["image"])
 
     return {
-        "api_run_inference": before_infer,
-        "api_run_model": before_train,
-        "api_run_batch_inference": before_batch,
-        "api_sample": before_sample,
-        "api_add_image": before_upload,
-        "api_save_label": before_label,
-        "api_get_image_info": known_image,
-        "api_put_image_info": known_image,
-        "api_download_image": known_image,
-        "api_check_image": known_image,
-        "api_download_label": label_tag,
-        "api_check_label": label_tag,
-        "api_get_label_info": label_tag,
-        "api_put_label_info": label_tag,
-        "api_remove_label": label_tag,
+        "infer.api_run_inference": before_infer,
+        "train.api_run_model": before_train,
+        "batch_infer.api_run": before_batch,
+        "scoring.api_run_method": before_scoring,
+        "logs.gpu_info": before_gpu,
+        "activelearning.api_sample": before_sample,
+        "datastore.api_add_image": before_upload,
+        "datastore.api_save_label": before_label,
+        "datastore.api_get_image_info": known_image,
+        "datastore.api_put_image_info": known_image,
+        "datastore.api_download_image": known_image,
+        "datastore.api_check_image": known_image,
+        "datastore.api_download_label": label_tag,
+        "datastore.api_check_label": label_tag,
+        "datastore.api_get_label_info": label_tag,
+        "datastore.api_put_label_info": label_tag,
+        "datastore.api_remove_label": label_tag,
     }
 
 
 def _replacements(app: App) -> dict[str, Guard]:
-    """Return what is done instead of an upstream endpoint, by its function name."""
+    """Return what is done instead of an upstream endpoint, by module and function."""
 
     def update_model(arguments: dict[str, Any]) -> dict[str, Any]:
         name = arguments["model"]
@@ -228,7 +247,11 @@ def _replacements(app: App) -> dict[str, Guard]:
             checkpoint = load_checkpoint(file)
             load_network(get_task(name), checkpoint)
             version = app.store.add(
-                name, file, checkpoint.metrics, published=True, reason="uploaded by an administrator"
+                name,
+                file,
+                checkpoint.metrics,
+                published=True,
+                reason="uploaded by an administrator",
             )
         path = app.store.restore(name, version)
         assert path is not None
@@ -244,11 +267,11 @@ def _replacements(app: App) -> dict[str, Guard]:
         if stopped is None:
             return None
         trainer = app.require_trainer(stopped["request"]["model"])
-        trainer.forget()  # type: ignore[attr-defined]
+        trainer.forget()
         return stopped
 
     return {
-        "api_update_model": update_model,
-        "api_delete_model": delete_model,
-        "api_stop": stop_training,
+        "model.api_update_model": update_model,
+        "model.api_delete_model": delete_model,
+        "train.api_stop": stop_training,
     }

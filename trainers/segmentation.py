@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.train import TrainTask
@@ -24,6 +25,8 @@ from lib.tasks import TaskSpec
 from lib.training import FitOptions
 
 logger = logging.getLogger(__name__)
+
+FINE_TUNING = 0.1
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,8 @@ class SegmentationTrain(TrainTask):
     Request parameters, with MONAI Label's names: ``max_epochs``, ``train_batch_size``,
     ``val_split``, ``early_stop_patience`` (validations, 0 is never), ``device``, ``multi_gpu`` (one
     process per GPU), ``name`` (of the run), ``pretrained`` (start from the live weights),
-    ``learning_rate``, ``seed``, ``patch_size``.
+    ``learning_rate`` (by default the recipe's, a tenth of it when starting from live weights),
+    ``seed``, ``patch_size``.
     """
 
     def __init__(
@@ -72,7 +76,7 @@ class SegmentationTrain(TrainTask):
             "train_batch_size": Parameter(recipe.batch_size, int, 1),
             "val_split": Parameter(recipe.val_split, float, 0.0),
             "early_stop_patience": Parameter(recipe.early_stop_patience, int, 0),
-            "learning_rate": Parameter(recipe.learning_rate, float, 0.0),
+            "learning_rate": Parameter(recipe.learning_rate * FINE_TUNING, float, 0.0),
             "patch_size": Parameter(recipe.patch_size, int, task.network.divisor),
             "seed": Parameter(0, int, 0),
             "pretrained": Parameter(True, _switch),
@@ -91,7 +95,9 @@ class SegmentationTrain(TrainTask):
             stats = json.loads((self.store.run_folder(self.task.name) / "stats.json").read_text())
         except (OSError, ValueError):
             return {}
-        if not stats.get("active"):  # 3D Slicer takes a total time as the end of training
+        # a process that was killed could not write that it ended
+        stats["active"] = bool(stats.get("active")) and psutil.pid_exists(stats.get("pid", -1))
+        if not stats["active"]:  # 3D Slicer takes a total time as the end of training
             stats["total_time"] = str(stats.get("seconds", 0))
         return stats
 
@@ -119,6 +125,8 @@ class SegmentationTrain(TrainTask):
                 raise InputError(
                     f"training parameter {name}: expected at least {parameter.least}, found {value}"
                 )
+        if "learning_rate" not in request and not values["pretrained"]:
+            values["learning_rate"] = self.task.training.learning_rate
         return values
 
     def check(self, request: dict[str, Any], datastore: Datastore) -> None:

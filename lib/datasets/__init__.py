@@ -1,0 +1,1 @@
+"""Readers of published layouts, and the phantoms that demo and tests share."""

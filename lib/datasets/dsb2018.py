@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,9 @@ import numpy as np
 
 from lib.datasets.studies import FINAL_LABELS, list_items
 from lib.errors import InputError
-from lib.files import write_atomically
-from lib.images import Geometry, extension, read_image, read_label, stem, write_mask
+from lib.files import copy_atomically
+from lib.images import Geometry, extension, read_image, stem
+from lib.masks import read_label, write_mask
 
 
 @dataclass(frozen=True)
@@ -97,15 +97,8 @@ def import_dsb2018(
     for done, item in enumerate(sources, start=1):
         if item.masks:
             label = join_masks(item)
-            target = labels / f"{item.id}.png"
-            temporary = labels / f".{item.id}.png"
-            write_mask(temporary, label, Geometry.flat(*label.shape))
-            temporary.replace(target)
-        with open(item.image, "rb") as content:
-            write_atomically(
-                studies / f"{item.id}{extension(item.image)}",
-                lambda file, content=content: shutil.copyfileobj(content, file),
-            )
+            write_mask(labels / f"{item.id}.png", label, Geometry.flat(*label.shape))
+        copy_atomically(item.image, studies / f"{item.id}{extension(item.image)}")
         if on_item:
             on_item(done, len(sources))
     return len(sources)

@@ -92,7 +92,7 @@ def _scatter(rng: np.random.Generator, rows: int, columns: int, nuclei: int) -> 
     return label
 
 
-def _texture(rng: np.random.Generator, shape: tuple[int, int], size: float) -> np.ndarray:
+def _texture(rng: np.random.Generator, shape: tuple[int, ...], size: float) -> np.ndarray:
     """Return smooth noise of mean 0 and standard deviation 1 with grains of `size` pixels."""
     noise = ndimage.gaussian_filter(rng.standard_normal(shape), size)
     return (noise - noise.mean()) / noise.std()

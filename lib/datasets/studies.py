@@ -70,9 +70,7 @@ def in_validation(id: str, val_split: float) -> bool:
     return _place(id) < val_split
 
 
-def split_items(
-    items: Sequence[Item], val_split: float
-) -> tuple[list[Item], list[Item]]:
+def split_items(items: Sequence[Item], val_split: float) -> tuple[list[Item], list[Item]]:
     """Split into training and validation items by the hash of their ids.
 
     Where no id falls into the validation share (few labels), the item with the smallest hash is

@@ -126,7 +126,7 @@ class EncoderDecoder(nn.Module):
         self._initialize()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits `(N, out_channels, *spatial)` for `x` of shape `(N, in_channels, *spatial)`.
+        """Map `x` of shape `(N, in_channels, *spatial)` to logits `(N, out_channels, *spatial)`.
 
         Raises:
             ValueError: a spatial size is not a multiple of `spec.divisor`.
@@ -148,7 +148,7 @@ class EncoderDecoder(nn.Module):
         return self.output(x)
 
     def _initialize(self) -> None:
-        """Initialise by the spec: ``he`` (He et al. 2015, eq. 14) or ``xavier`` (Glorot 2010, eq. 16).
+        """Initialise by the spec: ``he`` (He 2015, eq. 14) or ``xavier`` (Glorot 2010, eq. 16).
 
         Both normal; He with the gain of the leaky slope. Biases start at zero.
         """

@@ -1,0 +1,82 @@
+"""The command line. Each verb lives in a module that imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from importlib import import_module
+
+import click
+
+from lib.errors import InputError
+
+VERBS = {
+    "list": "monailabel_app.cli.listing",
+    "models": "monailabel_app.cli.models",
+    "demo-data": "monailabel_app.cli.data",
+    "import": "monailabel_app.cli.data",
+    "train": "monailabel_app.cli.train",
+    "infer": "monailabel_app.cli.infer",
+    "evaluate": "monailabel_app.cli.evaluate",
+    "serve": "monailabel_app.cli.serve",
+    "benchmark": "monailabel_app.cli.benchmark",
+}
+
+
+class _Verbs(click.Group):
+    """Loads a verb's module only when that verb is called, so that light ones stay fast."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        command = import_module(VERBS[cmd_name]).COMMANDS[cmd_name]
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in VERBS:
+            from lib.errors import unknown
+
+            raise unknown("command", args[0], VERBS)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Segmentation networks for MONAI Label: data, training, inference, evaluation."""
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line; wrong input ends with one line on standard error and status 2."""
+    from lib.training_errors import DivergedError
+
+    try:
+        cli.main(args=args, prog_name="python -m monailabel_app", standalone_mode=False)
+    except click.exceptions.Exit as end:
+        sys.exit(end.exit_code)
+    except click.exceptions.NoArgsIsHelpError as help_text:
+        help_text.show()
+        sys.exit(help_text.exit_code)
+    except click.UsageError as error:
+        where = f"; see {error.ctx.command_path} --help" if error.ctx else ""
+        sys.exit(_fail(f"{error.format_message().rstrip('.')}{where}", error.exit_code))
+    except click.ClickException as error:
+        sys.exit(_fail(error.format_message(), error.exit_code))
+    except (KeyboardInterrupt, click.Abort):
+        sys.exit(_fail("interrupted; run the command again to go on", 130))
+    except (InputError, DivergedError) as error:
+        sys.exit(_fail(str(error)))
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            sys.exit(_fail(f"no space left on the disk for {error.filename or 'the result'}"))
+        sys.exit(_fail(f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")))
+
+
+def _fail(reason: str, status: int = 2) -> int:
+    click.echo(f"Error: {reason}", err=True)
+    return status

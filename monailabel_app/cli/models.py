@@ -1,0 +1,48 @@
+"""`models`: versions of weights, and putting one back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from lib.errors import InputError
+from lib.model_store import ModelStore
+from lib.tasks import TASKS, get_task
+from monailabel_app.cli import options
+from monailabel_app.config import SHIPPED_MODELS
+
+
+@click.command()
+@click.argument("task", required=False)
+@options.models
+@click.option("--restore", metavar="VERSION", help="Serve this version of TASK from now on.")
+@options.json_file
+def models(task: str | None, models: Path, restore: str | None, json_file: Path | None) -> None:
+    """List the versions of all weights, or of TASK, and put one back."""
+    store = ModelStore(models, SHIPPED_MODELS)
+    names = [get_task(task).name] if task else list(TASKS)
+    if restore:
+        if not task:
+            raise InputError("--restore needs a task: models TASK --restore VERSION")
+        store.restore(names[0], restore)
+        click.echo(f"{names[0]}: version {restore} is live")
+    table = {name: store.versions(name) for name in names}
+    for name, versions in table.items():
+        if not versions and task:
+            click.echo(f"{name}: no weights yet; train it first")
+        for version in versions:
+            metric = get_task(name).key_metric
+            score = version.metrics.get(metric)
+            shown = f"{metric} {score:.4f}" if score is not None else ""
+            mark = "*" if version.live else " "
+            kept = "published" if version.published else "kept aside"
+            click.echo(f"{mark} {name}  {version.id:24}  {kept:10}  {shown}  {version.reason}")
+    if any(table.values()):
+        click.echo("* is served now")
+    options.save_json(
+        json_file, {name: [v.as_dict() for v in versions] for name, versions in table.items()}
+    )
+
+
+COMMANDS = {"models": models}

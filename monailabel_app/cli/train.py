@@ -1,0 +1,139 @@
+"""`train`: fit a task on a studies folder."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lib.errors import InputError
+from lib.tasks import get_task
+from monailabel_app.cli import options
+from monailabel_app.config import SHIPPED_MODELS
+
+
+@click.command()
+@click.argument("task")
+@options.studies
+@click.option("--steps", type=click.IntRange(1), help="Optimiser steps; by default the recipe's.")
+@click.option("--epochs", type=click.IntRange(1), help="Passes over the data, instead of --steps.")
+@click.option("--out", type=options.FOLDER, help="Folder of the run; default runs/TASK.")
+@click.option("--init-from", type=options.FILE, help="Weights to start from; default random.")
+@click.option("--publish", is_flag=True, help="Serve the result if it beats the live weights.")
+@options.models
+@options.seed
+@options.device
+@options.precision
+@click.option("--learning-rate", type=float)
+@click.option("--optimizer", help="adam, adamw, nadam, rmsprop or sgd.")
+@click.option("--schedule", type=click.Choice(["constant", "cosine"]))
+@click.option("--loss", help="bce, dice or bce_dice.")
+@click.option("--batch-size", type=click.IntRange(1), help="Patches per step, over all processes.")
+@click.option("--patch-size", type=click.IntRange(8), help="Side of a patch in pixels.")
+@click.option("--val-split", type=float, help="Share of images held out for validation.")
+@click.option("--val-interval", type=click.IntRange(1), help="Steps between validations.")
+@click.option("--early-stop-patience", type=click.IntRange(0), help="Validations; 0 is never.")
+@click.option("--processes", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--cache-mib", type=click.IntRange(0), default=2048, show_default=True)
+@click.option("--resume/--no-resume", default=True, show_default=True)
+@options.json_file
+def train(
+    task: str,
+    studies: Path,
+    steps: int | None,
+    epochs: int | None,
+    out: Path | None,
+    init_from: Path | None,
+    publish: bool,
+    models: Path,
+    seed: int,
+    device: str,
+    precision: str,
+    processes: int,
+    cache_mib: int,
+    resume: bool,
+    json_file: Path | None,
+    **recipe: Any,
+) -> None:
+    """Train TASK on a studies folder; an interrupted run goes on where it was.
+
+    The best weights on the held-out images are written to OUT/best.pt.
+    """
+    spec = get_task(task)
+    if steps and epochs:
+        raise InputError("give --steps or --epochs, not both")
+
+    import ignite.distributed as idist
+
+    from lib.checkpoints import load_checkpoint
+    from lib.datasets.studies import list_items, split_items
+    from lib.model_store import ModelStore
+    from lib.parallel import backend, fit_in_processes, launched_by_torchrun
+    from lib.publishing import train_and_submit
+    from lib.training import FitOptions, fit
+
+    items = list_items(studies, labelled=True)
+    changed = {name: value for name, value in recipe.items() if value is not None}
+    training = replace(spec.training, **changed)
+    if epochs:
+        count = len(split_items(items, training.val_split)[0])
+        steps = epochs * math.ceil(count / training.batch_size)
+    training = replace(training, steps=steps or training.steps)
+    spec = replace(spec, training=training)
+    store = ModelStore(models, SHIPPED_MODELS)
+    run = FitOptions(
+        out=out or Path("runs") / spec.name,
+        seed=seed,
+        device=device,
+        precision=precision,
+        init=load_checkpoint(init_from) if init_from else None,
+        resume=resume,
+        cache_bytes=cache_mib * 2**20,
+        command=options.command_line(),
+    )
+
+    reason = None
+    if launched_by_torchrun():
+        if publish:
+            raise InputError("--publish and torchrun do not go together; publish OUT/best.pt after")
+        idist.initialize(backend(device))
+        try:
+            result = fit(spec, items, run)
+            main_process = idist.get_rank() == 0
+        finally:
+            idist.finalize()
+        if not main_process:
+            return
+    elif publish:
+        outcome = train_and_submit(spec, items, run, store, pretrained=False, processes=processes)
+        result, reason = outcome.result, outcome.decision.reason
+    else:
+        result = fit_in_processes(spec, items, run, processes)
+    score = result.metrics[spec.key_metric]
+    click.echo(
+        f"{spec.name}: {spec.key_metric} {score:.4f} on {len(result.validation_ids)} held-out "
+        f"images after {result.steps} steps, weights in {result.weights}"
+    )
+    if reason:
+        click.echo(f"{spec.name}: {reason}")
+    options.save_json(
+        json_file,
+        {
+            "task": spec.as_dict(),
+            "command": options.command_line(),
+            "seed": seed,
+            "metrics": result.metrics,
+            "steps": result.steps,
+            "stopped_early": result.stopped_early,
+            "history": result.history,
+            "training_ids": result.training_ids,
+            "validation_ids": result.validation_ids,
+            "gate": reason,
+        },
+    )
+
+
+COMMANDS = {"train": train}
