@@ -12,7 +12,9 @@ BIN := $(VENV)/bin
 export XDG_CACHE_HOME ?= $(CURDIR)/.cache
 export MPLCONFIGDIR ?= $(CURDIR)/.cache/matplotlib
 export MONAI_LABEL_SESSION_PATH ?= $(CURDIR)/.cache/sessions
+export TMPDIR ?= $(CURDIR)/.cache/tmp
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+$(shell mkdir -p .cache/tmp)
 PIP := env -u XDG_CACHE_HOME $(BIN)/python -m pip
 
 .PHONY: run test lint install demo constraints clean help
@@ -25,7 +27,7 @@ run: $(VENV)/.installed demo  ## install, make demo studies, serve (PORT, HOST, 
 		--host $(HOST) --port $(PORT) $(CONF)
 
 test: $(VENV)/.installed-dev  ## install and run the whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --basetemp=.cache/pytest
 
 lint: $(VENV)/.installed-dev  ## format, lint and type checks
 	$(BIN)/ruff format --check .

@@ -42,6 +42,8 @@ def read_frame(path: Path, max_pixels: int) -> tuple[np.ndarray, Geometry]:
             f"{path.name}: holds {frames} frames, expected a single-frame image; export the frame "
             f"to annotate"
         )
+    if "PixelData" not in data:
+        raise InputError(f"{path.name}: holds no pixel data; it may be truncated, export it again")
     pixels = _decode(path, data)
     photometric = str(data.PhotometricInterpretation)
     if photometric == "PALETTE COLOR":

@@ -25,6 +25,10 @@ class UnpublishedError(InputError):
     """A model that exists as a task but has no weights yet (HTTP 409)."""
 
 
+class BusyError(InputError):
+    """Something that only one can do at a time is being done already (HTTP 429)."""
+
+
 def unknown(kind: str, name: object, known: Iterable[str]) -> NotFoundError:
     """Return the error for a `name` that is not among `known`, with the nearest match."""
     names = sorted(str(item) for item in known)
@@ -42,5 +46,5 @@ def choose(kind: str, name: str, table: Mapping[str, Value]) -> Value:
     """
     try:
         return table[name]
-    except KeyError:
+    except (KeyError, TypeError):  # a request may hold anything, also what cannot be a key
         raise unknown(kind, name, table) from None

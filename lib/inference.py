@@ -18,6 +18,7 @@ from lib.checkpoints import Checkpoint, load_network
 from lib.devices import autocast, resolve_device, resolve_precision
 from lib.images import Image
 from lib.instances import foreground_mask, separate
+from lib.networks import place_network
 from lib.tasks import TaskSpec
 from lib.transforms import prepare_image
 
@@ -68,9 +69,7 @@ class Predictor:
         self.device = device if isinstance(device, torch.device) else resolve_device(device)
         self.dtype = resolve_precision(self.device, precision)
         self.flips = flips
-        self.network = network.to(self.device)
-        if task.network.spatial_dims == 2:
-            self.network = self.network.to(memory_format=torch.channels_last)
+        self.network = place_network(network, self.device, self.dtype)
         self._lock = threading.Lock()
 
     @classmethod
@@ -160,8 +159,6 @@ class Predictor:
     def _window(self, window: Tensor) -> Tensor:
         was_training = self.network.training
         self.network.eval()
-        if window.ndim == 4:
-            window = window.contiguous(memory_format=torch.channels_last)
         try:
             with autocast(self.device, self.dtype):
                 logits = self.network(window)

@@ -65,7 +65,7 @@ def fit_in_processes(
     with tempfile.TemporaryDirectory() as meeting:  # a file, as two runs would share a fixed port
         try:
             idist.spawn(
-                backend(),
+                backend(options.device),
                 _worker,
                 (task, list(items), options, threads),
                 nproc_per_node=processes,

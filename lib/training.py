@@ -36,17 +36,16 @@ from lib.checkpoints import (
 )
 from lib.data import CACHE_BYTES, PreparedCases, StepBatches, prefetch
 from lib.datasets.studies import Item, split_items
-from lib.devices import autocast, resolve_device, resolve_precision
+from lib.devices import resolve_device, resolve_precision
 from lib.errors import InputError
 from lib.files import fingerprint, write_json
 from lib.inference import Predictor
-from lib.losses import get_loss
 from lib.metrics import PIXEL_COUNTS, pixel_counts, pixel_scores
-from lib.networks import build_network
-from lib.optimization import build_optimizer, build_scheduler
+from lib.networks import build_network, place_network
 from lib.progress import STATS, attach_progress
 from lib.tasks import TaskSpec
 from lib.training_errors import DivergedError
+from lib.training_step import TrainingStep
 
 STATE_SECONDS = 60.0
 
@@ -157,20 +156,13 @@ class _Run:
 
         torch.manual_seed(options.seed)
         network = load_network(task, options.init) if options.init else build_network(task.network)
-        network = network.to(self.device).train()
-        if task.network.spatial_dims == 2:
-            network = network.to(memory_format=torch.channels_last)
-        self.network = network
-        self.parallel: nn.Module = network
+        network = self.network = place_network(network, self.device, self.dtype).train()
+        parallel: nn.Module = network
         if idist.get_world_size() > 1:
             index = [self.device.index or 0] if self.device.type == "cuda" else None
-            self.parallel = DistributedDataParallel(network, device_ids=index)
-        self.optimizer = build_optimizer(network, recipe)
-        self.scheduler = build_scheduler(self.optimizer, recipe, recipe.steps)
-        self.loss = get_loss(recipe.loss)
-        self.scaler = torch.amp.GradScaler(
-            self.device.type, enabled=self.dtype == torch.float16 and self.device.type == "cuda"
-        )
+            parallel = DistributedDataParallel(network, device_ids=index)
+        self.take_step = TrainingStep(network, recipe, self.device, self.dtype, parallel)
+        self.scheduler = self.take_step.scheduler
         self.predictor = Predictor(task, network, self.device, options.precision)
         self.key = task.key_metric
         self.best: dict[str, float] = {}
@@ -205,7 +197,7 @@ class _Run:
         stopped_early = 0 < recipe.early_stop_patience <= self._waited()
         steps = range(self.first_step, self.first_step if stopped_early else recipe.steps)
         if steps:
-            engine = Engine(self._step)
+            engine = Engine(lambda engine, batch: self.take_step(batch))
             engine.logger.disabled = True  # errors are raised; the caller reports them
             self._attach(engine)
             batches = StepBatches(
@@ -233,24 +225,6 @@ class _Run:
             [item.id for item in self.training.items],
             [item.id for item in self.validation.items],
         )
-
-    def _step(self, engine: Engine, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """Take one optimiser step; returns the loss of this process's share."""
-        images, targets = (part.to(self.device, non_blocking=True) for part in batch)
-        if images.ndim == 4:
-            images = images.contiguous(memory_format=torch.channels_last)
-        self.optimizer.zero_grad(set_to_none=True)
-        with autocast(self.device, self.dtype):
-            logits = self.parallel(images)
-        loss = self.loss(logits.float(), targets)
-        self.scaler.scale(loss).backward()
-        if self.recipe.gradient_clip > 0:
-            self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.gradient_clip)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.scheduler.step()
-        return loss.detach()
 
     def _attach(self, engine: Engine) -> None:
         """Hook validation, early stopping, progress and TensorBoard to the engine."""
@@ -341,9 +315,7 @@ class _Run:
             "identity": self.identity,
             "step": step,
             "network": state_on_cpu(self.network),
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
-            "scaler": self.scaler.state_dict(),
+            **self.take_step.state_dict(),
             "best": self.best,
             "initial": self.initial,
             "history": self.history,
@@ -365,9 +337,7 @@ class _Run:
         if state["identity"] != self.identity:
             return False
         self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.load_state_dict(state["scheduler"])
-        self.scaler.load_state_dict(state["scaler"])
+        self.take_step.load_state_dict(state)
         self.best, self.initial = state["best"], state["initial"]
         self.history, self.first_step = state["history"], state["step"]
         self.losses = [torch.tensor(loss) for loss in state["losses"]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from infer import SegmentationInfer
 from lib.errors import InputError, UnpublishedError, choose, unknown
 from lib.model_store import ModelStore
 from lib.tasks import get_task
+from lib.training_errors import DivergedError
 from monailabel_app import __version__
 from monailabel_app.config import SHIPPED_MODELS, AppConfig
 from monailabel_app.datastore import StudiesDatastore
@@ -141,9 +143,13 @@ class App(MONAILabelApp):
     def train(self, request: dict[str, Any]) -> dict[str, Any]:
         """Train a model; in a process of its own it steps back behind the server's requests."""
         self.require_trainer(str(request.get("model", "")))
-        if not self._server_mode:
-            os.nice(BACKGROUND_NICENESS)
-        return super().train(request)
+        if self._server_mode:
+            return super().train(request)
+        os.nice(BACKGROUND_NICENESS)
+        try:
+            return super().train(request)
+        except (InputError, DivergedError) as error:
+            sys.exit(f"Error: {error}")  # one line in the task's details, not a traceback
 
     def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
         """Choose the next image to label."""

@@ -113,23 +113,6 @@ class StudiesDatastore(LocalDatastore):
                 if extension(entry.name) and not entry.name.startswith(".") and entry.is_file()
             }
 
-    def _add_non_existing_images(self) -> int:
-        """List new image files; the second of two of one stem goes by its whole name."""
-        self._init_from_datastore_file()
-        objects = self._datastore.objects
-        known = {self._filename(id, item.image.ext) for id, item in objects.items()}
-        added = 0
-        for file in self._list_files(self._datastore.image_path(), ()):
-            if file in known:
-                continue
-            id, ext = self._to_id(file)
-            if id in objects:
-                id, ext = file, ""
-            info = {"ts": int(time.time()), "name": file}
-            objects[id] = ImageLabelModel(image=DataModel(info=info, ext=ext))
-            added += 1
-        return added
-
     # --- index -----------------------------------------------------------------------------------
 
     def _init_from_datastore_file(self, throw_exception: bool = False) -> None:
@@ -166,8 +149,49 @@ class StudiesDatastore(LocalDatastore):
             self._config_ts = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
 
     def _reconcile_datastore(self) -> None:
+        """Bring the index up to date with the files.
+
+        Upstream empties its index and fills it again while others read it. Here, and wherever else
+        the index changes, what readers hold is replaced and never altered.
+        """
         with self._locked():
-            super()._reconcile_datastore()
+            self._init_from_datastore_file()
+            before = self._datastore.objects
+            objects = {
+                id: item.model_copy(update={"labels": self._existing_labels(id, item)})
+                for id, item in before.items()
+                if Path(self._datastore.image_path(), self._filename(id, item.image.ext)).exists()
+            }
+            self._add_new_images(objects)
+            self._add_new_labels(objects)
+            if objects != before or not Path(self._datastore_config_path).exists():
+                self._datastore.objects = objects
+                self._update_datastore_file()
+
+    def _existing_labels(self, id: str, item: ImageLabelModel) -> dict[str, DataModel]:
+        return {
+            tag: label
+            for tag, label in item.labels.items()
+            if Path(self._datastore.label_path(tag), self._filename(id, label.ext)).exists()
+        }
+
+    def _add_new_images(self, objects: dict[str, ImageLabelModel]) -> None:
+        """List new image files; the second of two of one stem goes by its whole name."""
+        known = {self._filename(id, item.image.ext) for id, item in objects.items()}
+        for file in self._list_files(self._datastore.image_path(), ()):
+            if file not in known:
+                id, ext = self._to_id(file)
+                if id in objects:
+                    id, ext = file, ""
+                objects[id] = ImageLabelModel(image=_record(file, ext))
+
+    def _add_new_labels(self, objects: dict[str, ImageLabelModel]) -> None:
+        """List new label files of known images."""
+        for folder in Path(self._datastore.label_path(None)).iterdir():
+            for file in self._list_files(str(folder), ()) if folder.is_dir() else ():
+                id, ext = self._to_id(file)
+                if id in objects:
+                    objects[id].labels.setdefault(folder.name, _record(file, ext))
 
     # --- changes ---------------------------------------------------------------------------------
 
@@ -195,8 +219,8 @@ class StudiesDatastore(LocalDatastore):
                 )
             name = self._filename(image_id, ext)
             copy_atomically(image_filename, Path(self._datastore.image_path(), name))
-            info = {**(image_info or {}), "ts": int(time.time()), "name": name}
-            self._datastore.objects[image_id] = ImageLabelModel(image=DataModel(info=info, ext=ext))
+            image = ImageLabelModel(image=_record(name, ext, image_info))
+            self._datastore.objects = {**self._datastore.objects, image_id: image}
             self._update_datastore_file()
         return image_id
 
@@ -223,8 +247,7 @@ class StudiesDatastore(LocalDatastore):
             name = self._filename(image_id, ext)
             copy_atomically(label_filename, folder / name)
             before = item.labels.get(tag)
-            info = {**(label_info or {}), "ts": int(time.time()), "name": name}
-            item.labels[tag] = DataModel(info=info, ext=ext)
+            item.labels = {**item.labels, tag: _record(name, ext, label_info)}
             self._update_datastore_file()
             if before is not None and before.ext != ext:
                 Path(folder, self._filename(image_id, before.ext)).unlink(missing_ok=True)
@@ -235,13 +258,19 @@ class StudiesDatastore(LocalDatastore):
         self._require_image(image_id)
         with self._locked():
             self._init_from_datastore_file()
-            super().update_image_info(image_id, info)
+            image = self._datastore.objects[image_id].image
+            image.info = {**image.info, **info}
+            self._update_datastore_file()
 
     def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
         """Merge `info` into the label's record."""
         with self._locked():
             self._init_from_datastore_file()
-            super().update_label_info(label_id, label_tag, info)
+            label = self._datastore.label(label_id, label_tag)
+            if label is None:
+                raise NotFoundError(f"image '{label_id}' has no label with tag '{label_tag}'")
+            label.info = {**label.info, **info}
+            self._update_datastore_file()
 
     def remove_image(self, image_id: str) -> None:
         """Delete an image and its labels."""
@@ -279,3 +308,7 @@ class StudiesDatastore(LocalDatastore):
         except InputError as error:  # the upload has a temporary name that tells nobody anything
             cause = str(error).removeprefix(f"{Path(label_filename).name}: ")
             raise InputError(f"label for '{image.name}' refused: {cause}") from None
+
+
+def _record(name: str, ext: str, info: dict[str, Any] | None = None) -> DataModel:
+    return DataModel(info={**(info or {}), "ts": int(time.time()), "name": name}, ext=ext)

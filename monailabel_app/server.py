@@ -13,14 +13,11 @@ from __future__ import annotations
 
 import errno
 import inspect
-import json
 import logging
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from fastapi import APIRouter, HTTPException
 from fastapi.routing import APIRoute
 from monailabel.endpoints import (
@@ -34,15 +31,17 @@ from monailabel.endpoints import (
     scoring,
     session,
     train,
+    wsi_infer,
 )
 from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
 from monailabel.utils.async_tasks.task import AsyncTask
 
 from lib.checkpoints import load_checkpoint, load_network
-from lib.errors import InputError, NotFoundError, UnpublishedError, choose
+from lib.errors import BusyError, InputError, NotFoundError, UnpublishedError
 from lib.files import sha256
 from lib.tasks import get_task
-from monailabel_app.datastore import check_id, check_tag
+from lib.training_errors import DivergedError
+from monailabel_app.guards import Guard, make_guards
 
 if TYPE_CHECKING:
     from monailabel_app.app import App
@@ -60,9 +59,9 @@ _MODULES = (
     scoring,
     session,
     train,
+    wsi_infer,
 )
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_RESERVED_PARAMS = ("image", "model", "label", "session", "file")
 
 
 def install(app: App) -> None:
@@ -70,7 +69,7 @@ def install(app: App) -> None:
     from monailabel.app import app as web
 
     router = APIRouter()
-    guards = _guards(app)
+    guards = make_guards(app)
     replacements = _replacements(app)
     for module in _MODULES:
         for route in module.router.routes:
@@ -127,111 +126,18 @@ def explain(error: Exception) -> tuple[int, str]:
         return 404, str(error)
     if isinstance(error, UnpublishedError):
         return 409, str(error)
-    if isinstance(error, InputError):
+    if isinstance(error, BusyError):
+        return 429, str(error)
+    if isinstance(error, (InputError, DivergedError)):
         return 400, str(error)
     if isinstance(error, MONAILabelException):
         missing = error.error in (MONAILabelError.APP_ERROR, MONAILabelError.INVALID_INPUT)
         return (404 if missing else 500), error.msg
-    if isinstance(error, json.JSONDecodeError):
-        return 400, f"params is not valid JSON ({error}); expected an object"
     if isinstance(error, OSError) and error.errno in _FULL_DISK:
         return 507, "no space left on the server's disk; nothing was changed; free some and repeat"
     if isinstance(error, MemoryError):
         return 507, "the server ran out of memory for this request; use a smaller image"
     return 500, f"the server failed on this request ({type(error).__name__}); see its log"
-
-
-Guard = Callable[[dict[str, Any]], Any]
-
-
-def _guards(app: App) -> dict[str, Guard]:
-    """Return the checks that run before an upstream endpoint, by module and function."""
-
-    def before_infer(arguments: dict[str, Any]) -> None:
-        app.require_model(arguments["model"])
-        params = json.loads(arguments.get("params") or "{}")
-        if not isinstance(params, dict):
-            raise InputError(f"params must be a JSON object, found {type(params).__name__}")
-        reserved = [name for name in _RESERVED_PARAMS if name in params]
-        if reserved:
-            raise InputError(
-                f"params may not hold '{reserved[0]}'; give it as an argument of the request"
-            )
-        if params.get("label_tag"):
-            check_tag(str(params["label_tag"]))
-        if arguments.get("file"):
-            return
-        if arguments.get("session_id"):
-            if not app.sessions() or not app.sessions().get_session(arguments["session_id"]):
-                raise NotFoundError(f"unknown session '{arguments['session_id']}'; open a new one")
-            return
-        if not arguments.get("image"):
-            raise InputError("give an image id, a session id or a file to run the model on")
-        require_image(arguments["image"])
-
-    def require_image(image: str) -> None:
-        if not app.is_dicom_archive():
-            check_id(image)
-        if not app.datastore().get_image_uri(image):
-            raise NotFoundError(
-                f"unknown image '{image}': not among the {len(app.datastore().list_images())} "
-                f"images of the studies; GET /datastore/?output=all lists them"
-            )
-
-    def before_train(arguments: dict[str, Any]) -> None:
-        trainer = app.require_trainer(arguments["model"])
-        trainer.check(arguments.get("params") or {}, app.datastore())
-
-    def before_batch(arguments: dict[str, Any]) -> None:
-        app.require_model(arguments["model"])
-        if (
-            not torch.cuda.is_available()
-        ):  # upstream shares the images among no GPUs and divides by 0
-            arguments["params"] = {**(arguments.get("params") or {}), "multi_gpu": False}
-
-    def before_scoring(arguments: dict[str, Any]) -> None:
-        choose("scoring method", arguments["method"], app._scoring_methods)
-
-    def before_gpu(arguments: dict[str, Any]) -> None:
-        if shutil.which("nvidia-smi") is None:
-            raise NotFoundError("no NVIDIA driver on this server (nvidia-smi not found)")
-
-    def before_sample(arguments: dict[str, Any]) -> None:
-        choose("strategy", arguments["strategy"], app._strategies)
-
-    def known_image(arguments: dict[str, Any]) -> None:
-        require_image(arguments["image"])
-
-    def before_label(arguments: dict[str, Any]) -> None:
-        require_image(arguments["image"])
-        check_tag(arguments.get("tag") or "final")
-
-    def label_tag(arguments: dict[str, Any]) -> None:
-        check_tag(arguments["tag"])
-
-    def before_upload(arguments: dict[str, Any]) -> None:
-        if arguments.get("image"):
-            check_id(arguments["image"])
-
-    return {
-        "infer.api_run_inference": before_infer,
-        "train.api_run_model": before_train,
-        "batch_infer.api_run": before_batch,
-        "scoring.api_run_method": before_scoring,
-        "logs.gpu_info": before_gpu,
-        "activelearning.api_sample": before_sample,
-        "datastore.api_add_image": before_upload,
-        "datastore.api_save_label": before_label,
-        "datastore.api_get_image_info": known_image,
-        "datastore.api_put_image_info": known_image,
-        "datastore.api_download_image": known_image,
-        "datastore.api_check_image": known_image,
-        "datastore.api_download_label": label_tag,
-        "datastore.api_check_label": label_tag,
-        "datastore.api_get_label_info": label_tag,
-        "datastore.api_put_label_info": label_tag,
-        "datastore.api_remove_label": label_tag,
-    }
 
 
 def _replacements(app: App) -> dict[str, Guard]:
@@ -270,7 +176,24 @@ def _replacements(app: App) -> dict[str, Guard]:
         trainer.forget()
         return stopped
 
+    def train_all(arguments: dict[str, Any]) -> dict[str, Any]:
+        """Train every model with its own parameters; upstream hands each those of all."""
+        params = arguments.get("params") or {}
+        sync = bool(arguments.get("run_sync"))
+        wanted = {name: value for name, value in params.items() if isinstance(value, dict)}
+        for name in wanted:
+            app.require_trainer(name)
+        started = {name: {"model": name, **wanted.get(name, {})} for name in app.info()["trainers"]}
+        for name, request in started.items():
+            app.require_trainer(name).check(request, app.datastore())
+        result = {}
+        for name, request in started.items():
+            answer, detail = AsyncTask.run("train", request, force_sync=sync, enqueue=True)
+            result[name] = {"result": answer, "detail": detail}
+        return result
+
     return {
+        "train.api_run": train_all,
         "model.api_update_model": update_model,
         "model.api_delete_model": delete_model,
         "train.api_stop": stop_training,

@@ -6,20 +6,25 @@ import json
 import logging
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
+from filelock import FileLock, Timeout
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.train import TrainTask
 
 from lib.datasets.studies import Item, split_items
-from lib.errors import InputError, choose, unknown
+from lib.devices import resolve_device
+from lib.errors import BusyError, InputError, choose, unknown
+from lib.files import write_json
 from lib.images import stem
 from lib.model_store import ModelStore
+from lib.progress import STATS
 from lib.publishing import train_and_submit
 from lib.tasks import TaskSpec
 from lib.training import FitOptions
@@ -92,7 +97,7 @@ class SegmentationTrain(TrainTask):
     def stats(self) -> dict[str, Any]:
         """Return how the last run went or stands, in the fields viewers read."""
         try:
-            stats = json.loads((self.store.run_folder(self.task.name) / "stats.json").read_text())
+            stats = json.loads((self.run_folder / STATS).read_text())
         except (OSError, ValueError):
             return {}
         # a process that was killed could not write that it ended
@@ -116,7 +121,7 @@ class SegmentationTrain(TrainTask):
             parameter, value = self.parameters[name], _first(given)
             try:
                 values[name] = parameter.read(value)
-            except (TypeError, ValueError) as error:
+            except (OverflowError, TypeError, ValueError) as error:
                 raise InputError(
                     f"training parameter {name}: {value!r} does not fit ({error}); the default is "
                     f"{_first(parameter.default)!r}"
@@ -132,6 +137,7 @@ class SegmentationTrain(TrainTask):
     def check(self, request: dict[str, Any], datastore: Datastore) -> None:
         """Refuse a request that could not be trained, before a process is started for it."""
         values = self.read(request)
+        resolve_device(values["device"])
         split_items(self._items(datastore), values["val_split"])
         if values["patch_size"] % self.task.network.divisor:
             raise InputError(
@@ -167,21 +173,22 @@ class SegmentationTrain(TrainTask):
         processes = torch.cuda.device_count() if values["multi_gpu"] else 1
         if values["device"] == "cpu" or batch % max(1, processes):
             processes = 1
-        outcome = train_and_submit(
-            task,
-            items,
-            FitOptions(
-                out=self.run_folder,
-                seed=values["seed"],
-                device=values["device"],
-                precision=self.precision,
-                command=f"monailabel train {self.task.name} ({values['name']})",
-            ),
-            self.store,
-            pretrained=values["pretrained"],
-            processes=max(1, processes),
-        )
-        self.forget()
+        with self._alone():
+            outcome = train_and_submit(
+                task,
+                items,
+                FitOptions(
+                    out=self.run_folder,
+                    seed=values["seed"],
+                    device=values["device"],
+                    precision=self.precision,
+                    command=f"monailabel train {self.task.name} ({values['name']})",
+                ),
+                self.store,
+                pretrained=values["pretrained"],
+                processes=max(1, processes),
+            )
+            self.forget()
         decision = outcome.decision
         logger.info(f"Training '{self.task.name}': {decision.reason}")
         print(f"{self.task.name}: {decision.reason}", flush=True)
@@ -206,6 +213,28 @@ class SegmentationTrain(TrainTask):
         """Drop the state of a finished or stopped run, so that the next starts afresh."""
         (self.run_folder / "state.pt").unlink(missing_ok=True)
         shutil.rmtree(self.run_folder / "tensorboard", ignore_errors=True)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other trainings of the task off the run folder, and note the end of a failed one.
+
+        Raises:
+            BusyError: one is in progress.
+        """
+        self.run_folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(str(self.run_folder / ".lock"), timeout=0):
+                try:
+                    yield
+                except BaseException:
+                    if stats := self.stats():
+                        write_json(self.run_folder / STATS, {**stats, "active": False})
+                    raise
+        except Timeout:
+            raise BusyError(
+                f"'{self.task.name}' is being trained already; wait for it, or stop it with "
+                f"DELETE /train/"
+            ) from None
 
     def _items(self, datastore: Datastore) -> list[Item]:
         return [

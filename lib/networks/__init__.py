@@ -1,5 +1,5 @@
 """Networks, built from specs."""
 
-from lib.networks.build import build_network
+from lib.networks.build import build_network, place_network
 
-__all__ = ["build_network"]
+__all__ = ["build_network", "place_network"]

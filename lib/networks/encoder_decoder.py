@@ -53,7 +53,12 @@ class Stage(nn.Module):
 
     Maps `(N, in_channels, *spatial)` to `(N, out_channels, *spatial)`; spatial sizes are kept.
     With topology ``vnet`` the output is ``convolutions(x) + projection(x)``.
+
+    Attributes:
+        memory_format: layout its input is brought to; None takes it as it comes.
     """
+
+    memory_format: torch.memory_format | None = None
 
     def __init__(
         self, spec: EncoderDecoderSpec, in_channels: int, out_channels: int, convolutions: int
@@ -82,6 +87,8 @@ class Stage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the stage to `x` of shape `(N, in_channels, *spatial)`."""
+        if self.memory_format is not None:
+            x = x.contiguous(memory_format=self.memory_format)
         y = self.convolutions(x)
         return y + self.projection(x) if self.residual else y
 
@@ -146,6 +153,22 @@ class EncoderDecoder(nn.Module):
         for up, stage in zip(self.up, self.decoder, strict=True):
             x = stage(torch.cat((skips.pop(), up(x)), dim=1))
         return self.output(x)
+
+    def lay_out(self, memory_format: Callable[[int], torch.memory_format]) -> None:
+        """Lay out each level's weights and maps (2D) as `memory_format(feature maps)` says."""
+        last = len(self.spec.channels) - 1
+        for level, width in enumerate(self.spec.channels):
+            chosen = memory_format(width)
+            stages, layers = [self.encoder[level]], []
+            if level > 0:
+                layers.append(self.down[level - 1])
+            if level < last:  # the decoder's modules run from coarse to fine
+                stages.append(self.decoder[last - 1 - level])
+                layers.append(self.up[last - 1 - level])
+            for stage in stages:
+                stage.memory_format = chosen  # type: ignore[assignment]
+            for module in (*stages, *layers):
+                module.to(memory_format=chosen)
 
     def _initialize(self) -> None:
         """Initialise by the spec: ``he`` (He 2015, eq. 14) or ``xavier`` (Glorot 2010, eq. 16).

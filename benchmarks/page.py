@@ -1,0 +1,144 @@
+"""Writes docs/benchmarks.md from the figures in docs/results: `python -m benchmarks.page`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lib.files import write_atomically
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "docs" / "results"
+PAGE = ROOT / "docs" / "benchmarks.md"
+
+HEAD = """# Benchmarks
+
+Written by `python -m benchmarks.page` from the JSON files in [results](results); change nothing
+here by hand. Each section says what was measured, where, and with which command; the command runs
+in under three minutes on a quiet machine with two cores and can be repeated anywhere.
+"""
+
+HOW = {
+    "training-step": """\
+One step: forward, loss, backward, optimiser. Stock is MONAI's `SupervisedTrainer` with the
+arguments MONAI Label's `BasicTrainTask` gives it (its `amp=True` acts on CUDA only), contiguous
+tensors. Ours is `lib/training_step.py`, which the Train button, `train` and `torchrun` all run,
+with gradient clipping and schedule. Same network, initial weights, loss, optimiser and batch of
+seeded synthetic images; reading and augmenting images is in neither.
+""",
+    "inference": """\
+From prepared image to probabilities. Stock is `BasicInferTask.run_inferer` itself and a sigmoid;
+ours is `Predictor.probabilities`, what the server answers with. OpenVINO is no part of the product
+and stands here as a yardstick. All answer the same seeded synthetic images with the same weights;
+*mean IoU* is that of the thresholded masks with the drawn nuclei (two classes, pooled), beside its
+difference from float32, which must stay within {tolerance}, and the mean IoU of a variant's masks
+with the float32 masks.
+""",
+    "server": """\
+`monailabel start_server` in a process of its own on 127.0.0.1, in temporary folders. A request
+is POST /infer with `output=image`: the PNG in the store is read, segmented, separated into nuclei,
+written and sent. For the rows under load, a training run in its own process and one client that
+asks for inferences without pause, while /info/ is asked every 50 ms.
+""",
+}
+ROUNDS = """\
+Every variant has a process of its own; the processes take turns, one run each per round, after two
+rounds of warm-up. Times are medians over the rounds; a speed-up is the median (smallest to largest)
+of stock time over the variant's time within a round. Peak memory is the process's largest resident
+set, Python and libraries included; in brackets, what came on top of those.
+"""
+TITLES = {"training-step": "Training step", "inference": "Inference", "server": "Server"}
+
+
+def main() -> int:
+    """Write the page; the status is 1 where no results are there yet."""
+    sections = []
+    for name, title in TITLES.items():
+        file = RESULTS / f"benchmark_{name.replace('-', '_')}.json"
+        if file.is_file():
+            report = json.loads(file.read_text())
+            sections.append("\n".join((f"## {title}", "", *_section(name, report, file.name))))
+    if not sections:
+        print(f"no results in {RESULTS.name}; run `python -m monailabel_app benchmark NAME` first")
+        return 1
+    text = "\n".join((HEAD, *sections))
+    write_atomically(PAGE, lambda file: file.write(text.encode()))
+    return 0
+
+
+def _section(name: str, report: Mapping[str, Any], file: str) -> list[str]:
+    machine = report["machine"]
+    units = "with" if machine["bf16_units"] else "without"
+    lines = [
+        f"**{report['what'][0].upper()}{report['what'][1:]}.**",
+        "",
+        HOW[name].format(tolerance=report.get("tolerance_mean_iou", "")).rstrip(),
+        "",
+    ]
+    if name == "server":
+        lines += _requests(report)
+    else:
+        lines += [ROUNDS, *_variants(report)]
+    for variant, reason in report.get("left_out", {}).items():
+        lines += ["", f"{variant} is left out: {reason}."]
+    versions = ", ".join(f"{package} {number}" for package, number in report["versions"].items())
+    lines += [
+        "",
+        f"Machine: {machine['cpu']}, {machine['cores']} cores, {machine['instruction_set']}, "
+        f"{units} bf16 units, {machine['memory_gib']} GiB; {machine['torch_threads']} threads; "
+        f"load {machine['load_before']} before the start.  ",
+        f"Versions: {versions}.  ",
+        f"Seed {report['seed']}"
+        + (f"; weights: {report['weights']}" if "weights" in report else "")
+        + ".  ",
+        f"Command: `{report['command']}` ([{file}](results/{file}))",
+        "",
+    ]
+    return lines
+
+
+def _variants(report: Mapping[str, Any]) -> list[str]:
+    unit = report["unit"]
+    factor, digits = (1, 3) if unit == "s" else (1000, 0)
+    compared = any("mean_iou" in row for row in report["figures"].values())
+    head = ["", "median", "speed-up (min..max)", "rounds", "peak memory"]
+    head += ["mean IoU", "minus fp32", "with fp32 masks"] if compared else []
+    lines = [f"| {' | '.join(head)} |", f"|---{'|---:' * (len(head) - 1)}|"]
+    for variant, row in report["figures"].items():
+        name = f"{variant} ({report['ours_computes_in']})" if variant == "ours" else variant
+        cells = [
+            name,
+            f"{row['median_s'] * factor:.{digits}f} {unit}",
+            f"{row['speedup']:.2f} ({row['speedup_min']:.2f}..{row['speedup_max']:.2f})",
+            str(row["rounds"]),
+            f"{row['peak_memory_mib']} MiB ({row['memory_of_the_work_mib']})",
+        ]
+        if compared:
+            cells += [
+                f"{row['mean_iou']:.4f}",
+                f"{row['mean_iou_minus_fp32']:+.5f}",
+                f"{row['mean_iou_with_fp32_masks']:.5f}",
+            ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _requests(report: Mapping[str, Any]) -> list[str]:
+    lines = [
+        f"Start of the process to the first answer of /info/: "
+        f"{report['start_to_first_info_s']:.1f} s. First inference request, weights read: {report['first_inference_s']:.2f} s.",
+        "",
+        "| request | median | 95th percentile | maximum | requests |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for name, row in report["figures"].items():
+        times = " | ".join(f"{row[key] * 1000:.0f} ms" for key in ("median_s", "p95_s", "max_s"))
+        lines.append(f"| {name} | {times} | {row['requests']} |")
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,176 @@
+"""Variants measured in turns, each in a process of its own.
+
+Every round runs each variant once, one after the other, so that a slow spell of the machine meets
+them all; a ratio is taken within a round. A process holds one variant only: what one sets in its
+process does not help another, and its peak of memory is its own.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import statistics
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import Any
+
+from lib.errors import InputError
+
+WARM_UP = 2
+MIN_ROUNDS = 3
+# a variant whose first run takes more than this share of the time is not run again
+SLOW_SHARE = 1 / 32
+
+# makes a variant ready: returns what is timed, and what is asked once at the end
+Prepare = Callable[..., tuple[Callable[[], object], Callable[[], Any]]]
+
+
+@dataclass
+class Timed:
+    """The times of one variant.
+
+    Attributes:
+        seconds: one entry per round.
+        peak_mib: largest resident memory of its process, all of Python and torch included.
+        base_mib: the same before the variant was made ready.
+        result: what the variant answered at the end.
+    """
+
+    seconds: list[float] = field(default_factory=list)
+    peak_mib: float = 0.0
+    base_mib: float = 0.0
+    result: Any = None
+
+
+def measure(
+    prepare: Prepare,
+    variants: Sequence[str],
+    settings: Mapping[str, Any],
+    runs: int,
+    seconds: float,
+    on_round: Callable[[], object] | None = None,
+) -> dict[str, Timed]:
+    """Time `variants` in turns, for `runs` rounds or until `seconds` are over.
+
+    A variant far too slow for that (bfloat16 emulated, say) counts with its first run.
+
+    Args:
+        prepare: a function of an importable module, called in the variant's process as
+            `prepare(variant, **settings)`.
+
+    Raises:
+        InputError: a variant failed; the message has its last line.
+    """
+    context = multiprocessing.get_context("spawn")
+    workers = {}
+    timed = {variant: Timed() for variant in variants}
+    try:
+        for variant in variants:
+            here, there = context.Pipe()
+            process = context.Process(
+                target=_serve, args=(there, prepare, variant, dict(settings)), daemon=True
+            )
+            process.start()
+            there.close()
+            workers[variant] = (process, here)
+            timed[variant].base_mib = _answer(here, variant)
+        slow: set[str] = set()
+        deadline = time.monotonic() + seconds
+        for index in range(-WARM_UP, runs):
+            if index >= MIN_ROUNDS and time.monotonic() > deadline:
+                break
+            for variant, (_, connection) in workers.items():
+                if variant in slow:
+                    continue
+                connection.send("run")
+                taken = _answer(connection, variant)
+                if taken > seconds * SLOW_SHARE:
+                    slow.add(variant)
+                if index >= 0 or variant in slow:
+                    timed[variant].seconds.append(taken)
+            if on_round and index >= 0:
+                on_round()
+        for variant, (_, connection) in workers.items():
+            connection.send("end")
+            timed[variant].peak_mib, timed[variant].result = _answer(connection, variant)
+    finally:
+        for process, connection in workers.values():
+            connection.close()
+            process.join(10)
+            if process.is_alive():
+                process.kill()
+    return timed
+
+
+def compare(timed: Mapping[str, Timed], base: str) -> dict[str, dict[str, Any]]:
+    """Return figures per variant; `speedup` is the base's time over the variant's, by round."""
+    figures = {}
+    for variant, times in timed.items():
+        ratios = [b / t for b, t in zip(timed[base].seconds, times.seconds, strict=False)]
+        figures[variant] = {
+            "median_s": round(statistics.median(times.seconds), 5),
+            "min_s": round(min(times.seconds), 5),
+            "max_s": round(max(times.seconds), 5),
+            "speedup": round(statistics.median(ratios), 3),
+            "speedup_min": round(min(ratios), 3),
+            "speedup_max": round(max(ratios), 3),
+            "rounds": len(times.seconds),
+            "peak_memory_mib": round(times.peak_mib),
+            "memory_of_the_work_mib": round(times.peak_mib - times.base_mib),
+        }
+    return figures
+
+
+def table(figures: Mapping[str, Mapping[str, Any]], unit: str = "s") -> list[str]:
+    """Return aligned lines of `compare`'s figures."""
+    factor = {"s": 1, "ms": 1000}[unit]
+    width = max(len(name) for name in figures)
+    lines = [f"{'':{width}}  {'median':>10}  {'speed-up (min..max)':>22}  {'peak memory':>11}"]
+    for name, row in figures.items():
+        span = f"{row['speedup']:.2f} ({row['speedup_min']:.2f}..{row['speedup_max']:.2f})"
+        lines.append(
+            f"{name:{width}}  {row['median_s'] * factor:>7.{3 if unit == 's' else 0}f} {unit:2}  "
+            f"{span:>22}  {row['peak_memory_mib']:>7} MiB"
+        )
+    return lines
+
+
+def peak_mib() -> float:
+    """Return the largest resident memory of this process so far, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def _answer(connection: Connection, variant: str) -> Any:
+    try:
+        kind, value = connection.recv()
+    except EOFError:
+        raise InputError(f"benchmark: the process of '{variant}' ended, out of memory?") from None
+    if kind == "failed":
+        raise InputError(f"benchmark: '{variant}' failed: {value.strip().splitlines()[-1]}")
+    return value
+
+
+def _serve(
+    connection: Connection, prepare: Prepare, variant: str, settings: dict[str, Any]
+) -> None:
+    """Be the process of one variant."""
+    try:
+        connection.send(("base", peak_mib()))
+        run, finish = prepare(variant, **settings)
+        while connection.recv() == "run":
+            start = time.perf_counter()
+            run()
+            connection.send(("seconds", time.perf_counter() - start))
+        peak = peak_mib()
+        connection.send(("end", (peak, finish())))
+    except (EOFError, BrokenPipeError):
+        return
+    except Exception:
+        with suppress(BrokenPipeError):
+            connection.send(("failed", traceback.format_exc()))

@@ -1,0 +1,209 @@
+"""A real `monailabel start_server`: its start, an inference request, and /info/ under load."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import requests
+from PIL import Image
+
+from benchmarks.subjects import SEED, TASK, weights
+from lib.datasets.phantoms import nuclei_phantom, write_nuclei_studies
+from lib.errors import InputError
+
+SIDE = 512
+RUNS = 40
+START_SECONDS = 90
+LOAD_SECONDS = 15.0
+TRAINING_START_SECONDS = 90
+INFO_PAUSE = 0.05
+QUICK = {"max_epochs": 500, "train_batch_size": 4, "patch_size": 128, "val_split": 0.2}
+
+
+def run(
+    runs: int, models: Path, shipped: Path, app: Path, on_round: Callable[[], object] | None = None
+) -> dict[str, Any]:
+    """Measure, and return settings and figures."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        studies, live = folder / "studies", folder / "models"
+        live.mkdir()
+        write_nuclei_studies(studies, count=8, labelled=8, seed=SEED)
+        image, _ = nuclei_phantom(SEED, rows=SIDE, columns=SIDE, nuclei=120)
+        Image.fromarray(image).save(studies / "benchmark.png")
+        file, story = weights(models, shipped, folder)
+        shutil.copyfile(file, live / f"{TASK}.pt")
+        server = _Server(app, studies, live, folder)
+        try:
+            start = server.start()
+            first = server.infer()
+            alone = []
+            for _ in range(runs):
+                alone.append(server.infer())
+                if on_round:
+                    on_round()
+            idle = [server.info() for _ in range(runs)]
+            loaded, inferring = _under_load(server)
+        finally:
+            server.stop()
+    return {
+        "what": f"monailabel start_server with {TASK}; {SIDE}x{SIDE} PNG in the store to mask "
+        "in the reply (output=image) over HTTP",
+        "task": TASK,
+        "weights": story,
+        "unit": "ms",
+        "start_to_first_info_s": round(start, 2),
+        "first_inference_s": round(first, 3),
+        "figures": {
+            "inference request": spread(alone),
+            "inference request, while a training runs": spread(inferring),
+            "/info/": spread(idle),
+            "/info/, while inferences and a training run": spread(loaded),
+        },
+    }
+
+
+def spread(seconds: list[float]) -> dict[str, float]:
+    """Return median, 95th percentile and maximum."""
+    ordered = sorted(seconds)
+    return {
+        "median_s": round(statistics.median(ordered), 4),
+        "p95_s": round(ordered[min(len(ordered) - 1, round(0.95 * (len(ordered) - 1)))], 4),
+        "max_s": round(ordered[-1], 4),
+        "requests": len(ordered),
+    }
+
+
+def table(report: dict[str, Any]) -> list[str]:
+    """Return aligned lines of the figures."""
+    width = max(len(name) for name in report["figures"])
+    lines = [
+        f"{'start to the first /info/':{width}}  {report['start_to_first_info_s']:>7.1f} s",
+        f"{'first inference request':{width}}  {report['first_inference_s']:>7.2f} s",
+        f"{'':{width}}  {'median':>10}  {'p95':>10}  {'max':>10}",
+    ]
+    for name, row in report["figures"].items():
+        values = "  ".join(f"{row[key] * 1000:>7.0f} ms" for key in ("median_s", "p95_s", "max_s"))
+        lines.append(f"{name:{width}}  {values}")
+    return lines
+
+
+class _Server:
+    """The server's process, and requests to it."""
+
+    def __init__(self, app: Path, studies: Path, models: Path, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        self.command = [sys.executable, "-m", "monailabel.main", "start_server"]
+        self.command += ["--app", str(app), "--studies", str(studies), "--host", "127.0.0.1"]
+        self.command += ["--port", str(port), "--conf", "model_dir", str(models)]
+        self.folder, self.process = folder, None
+
+    process: subprocess.Popen[bytes] | None
+
+    def start(self) -> float:
+        """Start the server; returns the seconds to its first answer."""
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("MONAI_LABEL_")}
+        environment["MONAI_LABEL_SESSION_PATH"] = str(self.folder / "sessions")
+        environment["MONAI_LABEL_AUTO_UPDATE_SCORING"] = "false"
+        begin = time.perf_counter()
+        with open(self.folder / "server.log", "wb") as log:
+            self.process = subprocess.Popen(
+                self.command, env=environment, stdout=log, stderr=subprocess.STDOUT
+            )
+        while time.perf_counter() - begin < START_SECONDS:
+            if self.process.poll() is not None:
+                break
+            try:
+                if requests.get(f"{self.url}/info/", timeout=5).ok:
+                    return time.perf_counter() - begin
+            except requests.RequestException:
+                time.sleep(0.05)
+        tail = (self.folder / "server.log").read_text(errors="replace").strip().splitlines()
+        raise InputError(f"benchmark: the server did not start: {tail[-1] if tail else 'no log'}")
+
+    def infer(self) -> float:
+        query = {"image": "benchmark", "output": "image"}
+        return self._timed("POST", f"/infer/{TASK}", params=query, data={"params": "{}"})
+
+    def info(self) -> float:
+        return self._timed("GET", "/info/")
+
+    def training_steps(self) -> int:
+        """Return the steps the running training has done, 0 before its first."""
+        trainer = requests.get(f"{self.url}/info/", timeout=60).json()["trainers"][TASK]
+        stats = trainer.get("stats") or {}
+        return int(stats.get("step", 0)) if stats.get("active") else 0
+
+    def train(self) -> None:
+        self._timed("POST", f"/train/{TASK}", json=QUICK)
+
+    def _timed(self, method: str, path: str, **arguments: Any) -> float:
+        begin = time.perf_counter()
+        reply = requests.request(method, self.url + path, timeout=120, **arguments)
+        taken = time.perf_counter() - begin
+        if not reply.ok:
+            raise InputError(f"benchmark: {method} {path} answered {reply.status_code}")
+        return taken
+
+    def stop(self) -> None:
+        if self.process is None or self.process.poll() is not None:
+            return
+        try:
+            requests.delete(f"{self.url}/train/", timeout=20)
+        except requests.RequestException:
+            pass
+        self.process.terminate()
+        try:
+            self.process.wait(15)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def _under_load(server: _Server) -> tuple[list[float], list[float]]:
+    """Return the seconds of /info/ and of inferences while a training takes steps."""
+    server.train()
+    deadline = time.monotonic() + TRAINING_START_SECONDS
+    while server.training_steps() == 0:
+        if time.monotonic() > deadline:
+            raise InputError(f"benchmark: no training step in {TRAINING_START_SECONDS} s")
+        time.sleep(0.5)
+    stop = threading.Event()
+    inferring: list[float] = []
+    failures: list[Exception] = []
+
+    def infer() -> None:
+        try:
+            while not stop.is_set():
+                inferring.append(server.infer())
+        except Exception as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=infer)
+    thread.start()
+    answers = []
+    end = time.monotonic() + LOAD_SECONDS
+    while time.monotonic() < end:
+        answers.append(server.info())
+        time.sleep(INFO_PAUSE)
+    stop.set()
+    thread.join()
+    if failures:
+        raise failures[0]
+    if server.training_steps() == 0:
+        raise InputError("benchmark: the training ended too early; nothing was measured beside it")
+    return answers, inferring

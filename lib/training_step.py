@@ -1,0 +1,75 @@
+"""One optimiser step of a recipe: what the engine of `lib.training` runs on every batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lib.data import Batch
+from lib.devices import autocast
+from lib.losses import get_loss
+from lib.optimization import build_optimizer, build_scheduler
+from lib.tasks import TrainingSpec
+
+
+class TrainingStep:
+    """Network, loss, optimiser and schedule of a run; called with a batch, takes one step.
+
+    Args:
+        network: where `lib.networks.place_network` put it, in training mode.
+        recipe: names loss, optimiser and schedule; gives the number of steps.
+        dtype: what to autocast to.
+        parallel: `network` as several processes share it; None for one process.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        recipe: TrainingSpec,
+        device: torch.device,
+        dtype: torch.dtype,
+        parallel: nn.Module | None = None,
+    ) -> None:
+        self.network, self.parallel = network, parallel or network
+        self.device, self.dtype = device, dtype
+        self.gradient_clip = recipe.gradient_clip
+        self.optimizer = build_optimizer(network, recipe)
+        self.scheduler = build_scheduler(self.optimizer, recipe, recipe.steps)
+        self.loss = get_loss(recipe.loss)
+        self.scaler = torch.amp.GradScaler(
+            device.type, enabled=dtype == torch.float16 and device.type == "cuda"
+        )
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Take one step on images and targets `(N, channels, *spatial)`.
+
+        Returns:
+            The loss of this process's share, detached.
+        """
+        images, targets = (part.to(self.device, non_blocking=True) for part in batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        with autocast(self.device, self.dtype):
+            logits = self.parallel(images)
+        loss = self.loss(logits.float(), targets)
+        self.scaler.scale(loss).backward()
+        if self.gradient_clip > 0:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.gradient_clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.scheduler.step()
+        return loss.detach()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of optimiser, schedule and gradient scaler."""
+        return {name: getattr(self, name).state_dict() for name in _PARTS}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up the state that `state_dict` returned; other entries are ignored."""
+        for name in _PARTS:
+            getattr(self, name).load_state_dict(state[name])
+
+
+_PARTS = ("optimizer", "scheduler", "scaler")

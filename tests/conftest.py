@@ -1,0 +1,113 @@
+"""Tiny seeded fixtures that the tests share: phantoms, a small task and weights trained briefly."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as PillowImage
+
+from lib.datasets.phantoms import nuclei_phantom
+from lib.datasets.studies import Item, list_items
+from lib.tasks import TASKS, TaskSpec
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SIDE = 64
+
+
+def write_studies(folder: Path, count: int = 8, side: int = SIDE) -> Path:
+    """Write `count` fluorescence phantoms with labels in MONAI Label's layout."""
+    labels = folder / "labels" / "final"
+    labels.mkdir(parents=True)
+    for index in range(count):
+        image, label = nuclei_phantom(index, rows=side, columns=side, nuclei=6)
+        PillowImage.fromarray(image).save(folder / f"nucleus_{index}.png")
+        PillowImage.fromarray(label).save(labels / f"nucleus_{index}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight labelled 64 x 64 phantoms; read only, copy before changing."""
+    return write_studies(tmp_path_factory.mktemp("data") / "studies")
+
+
+@pytest.fixture(scope="session")
+def items(studies: Path) -> list[Item]:
+    """The labelled items of `studies`."""
+    return list_items(studies, labelled=True)
+
+
+@pytest.fixture(scope="session")
+def task() -> TaskSpec:
+    """A row with a small network and a short recipe, for tests that train."""
+    row = TASKS["nuclei_vhllrhe"]
+    return replace(
+        row,
+        network=replace(row.network, kernel_size=3, channels=(6, 12, 24), convolutions=(1, 2, 2)),
+        training=replace(
+            row.training,
+            steps=12,
+            batch_size=4,
+            patch_size=32,
+            val_interval=4,
+            learning_rate=3e-3,
+            val_split=0.3,
+        ),
+    )
+
+
+@pytest.fixture(scope="session")
+def weights(studies: Path, items: list[Item], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of the whole `nuclei_vhllrhe`, trained for a few steps on `studies`."""
+    from lib.training import FitOptions, fit
+
+    row = TASKS["nuclei_vhllrhe"]
+    recipe = replace(row.training, steps=40, batch_size=4, patch_size=48, val_interval=40)
+    options = FitOptions(
+        tmp_path_factory.mktemp("weights"),
+        device="cpu",
+        precision="fp32",
+        progress=False,
+        tensorboard=False,
+    )
+    return fit(replace(row, training=recipe), items, options).weights
+
+
+@pytest.fixture(scope="session")
+def rng() -> np.random.Generator:
+    """A seeded source of numbers."""
+    return np.random.default_rng(20180416)
+
+
+RunPython = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def environment() -> dict[str, str]:
+    """Environment in which a child process finds the repository and computes in one thread."""
+    path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH", "")]))
+    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+
+@pytest.fixture(scope="session")
+def run_python(environment: dict[str, str]) -> RunPython:
+    """Run Python with the given arguments in a process of its own and return how it ended."""
+
+    def run(*args: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *map(str, args)],
+            env=environment,
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+
+    return run

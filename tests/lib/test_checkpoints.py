@@ -1,0 +1,121 @@
+"""Weights come back as they were, and foreign files are refused."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+
+import pytest
+import torch
+
+from lib.checkpoints import Checkpoint, load_checkpoint, load_network, save_checkpoint, state_on_cpu
+from lib.errors import InputError
+from lib.networks import build_network
+from lib.tasks import TASKS
+
+
+def _checkpoint(task, **changes) -> Checkpoint:
+    weights = state_on_cpu(build_network(task.network))
+    return replace(Checkpoint(task.name, task.as_dict(), weights, {"mean_iou": 0.5}), **changes)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_rows_network_answers_the_same_after_a_round_trip(tmp_path, name):
+    task = TASKS[name]
+    checkpoint = _checkpoint(task, provenance={"seed": 3})
+    path = save_checkpoint(tmp_path / "a.pt", checkpoint)
+    found = load_checkpoint(path)
+    assert (found.task, found.spec, found.metrics) == (name, task.as_dict(), {"mean_iou": 0.5})
+    assert found.provenance == {"seed": 3}
+    x = torch.rand(1, 1, 16, 32)
+    before, after = (load_network(task, c) for c in (checkpoint, found))
+    assert not after.training
+    with torch.inference_mode():
+        torch.testing.assert_close(after(x), before(x), rtol=0, atol=0)
+
+
+def test_weights_of_another_network_are_refused_with_the_difference(task):
+    other = TASKS["nuclei_huv"]
+    with pytest.raises(InputError, match="differ in .*topology.*; use weights trained for 'nuclei"):
+        load_network(other, _checkpoint(task))
+
+
+def test_weights_with_a_missing_tensor_are_refused(task):
+    checkpoint = _checkpoint(task)
+    checkpoint.weights.popitem()
+    with pytest.raises(InputError, match="weights of task 'nuclei_vhllrhe' are incomplete"):
+        load_network(task, checkpoint)
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"^absent\.pt: no such weights file"):
+        load_checkpoint(tmp_path / "absent.pt")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
+def test_a_truncated_file_is_refused(tmp_path, task, share):
+    path = save_checkpoint(tmp_path / "a.pt", _checkpoint(task))
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    with pytest.raises(InputError, match=r"^a\.pt: damaged or foreign weights file \("):
+        load_checkpoint(path)
+
+
+class Harmful:
+    def __reduce__(self):
+        return print, ("code ran",)
+
+
+@pytest.mark.parametrize("how", ["pickle", "torch"])
+def test_code_in_a_file_is_not_run(tmp_path, how, capsys):
+    path = tmp_path / "a.pt"
+    if how == "pickle":
+        path.write_bytes(pickle.dumps(Harmful()))
+    else:
+        torch.save({"format": 1, "weights": Harmful()}, path)
+    with pytest.raises(InputError, match=r"^a\.pt: damaged or foreign"):
+        load_checkpoint(path)
+    assert "code ran" not in capsys.readouterr().out
+
+
+def test_other_content_and_newer_formats_are_refused(tmp_path, task):
+    torch.save({"state_dict": {}}, tmp_path / "a.pt")
+    with pytest.raises(InputError, match=r"^a\.pt: not a checkpoint of this app"):
+        load_checkpoint(tmp_path / "a.pt")
+    path = save_checkpoint(tmp_path / "b.pt", _checkpoint(task))
+    content = torch.load(path, weights_only=True)
+    torch.save({**content, "format": 99}, path)
+    with pytest.raises(InputError, match="checkpoint format 99, this version reads up to 1"):
+        load_checkpoint(path)
+
+
+def test_a_copied_state_does_not_follow_the_network(task):
+    network = build_network(task.network)
+    state = state_on_cpu(network)
+    before = {name: value.clone() for name, value in state.items()}
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(1)
+    for name, value in state.items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0)
+
+
+FULL_DISK = """
+import resource, sys
+import torch
+from lib.checkpoints import save_tensors
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+try:
+    save_tensors(sys.argv[1], {"x": torch.zeros(100_000)})
+except OSError as error:
+    print("refused", error.errno)
+"""
+
+
+def test_a_full_disk_is_an_os_error_and_leaves_the_old_file(tmp_path, run_python):
+    path = tmp_path / "a.pt"
+    path.write_bytes(b"old")
+    ended = run_python("-c", FULL_DISK, path)
+    assert ended.stdout.startswith("refused"), ended.stderr
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]

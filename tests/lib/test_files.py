@@ -1,0 +1,77 @@
+"""Files are wholly there or not at all."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from lib.files import (
+    copy_atomically,
+    fingerprint,
+    remove_leftovers,
+    sha256,
+    write_atomically,
+    write_json,
+)
+
+
+def test_a_file_is_replaced_whole(tmp_path):
+    path = tmp_path / "a.txt"
+    write_atomically(path, lambda file: file.write(b"one"))
+    write_atomically(path, lambda file: file.write(b"two"))
+    assert path.read_bytes() == b"two"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("kind", [OSError, KeyboardInterrupt, ValueError])
+def test_a_failed_write_leaves_the_old_content_and_no_other_file(tmp_path, kind):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"old")
+
+    def fail(file):
+        file.write(b"half")
+        raise kind("stopped")
+
+    with pytest.raises(kind, match="stopped"):
+        write_atomically(path, fail)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_json_is_written_with_values_it_does_not_know_as_text(tmp_path):
+    write_json(tmp_path / "a.json", {"path": tmp_path, "n": 1})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"path": str(tmp_path), "n": 1}
+
+
+def test_a_copy_has_the_same_content(tmp_path):
+    (tmp_path / "a").write_bytes(bytes(range(256)) * 9000)
+    copy_atomically(tmp_path / "a", tmp_path / "b")
+    assert sha256(tmp_path / "a") == sha256(tmp_path / "b")
+
+
+def test_leftovers_of_killed_processes_go_and_recent_ones_stay(tmp_path):
+    import os
+
+    for name in (".a.png.x1.partial", ".b.png.x2.partial", "c.png"):
+        (tmp_path / name).touch()
+    os.utime(tmp_path / ".a.png.x1.partial", (1, 1))
+    os.utime(tmp_path / "c.png", (1, 1))
+    remove_leftovers(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".b.png.x2.partial", "c.png"]
+
+
+def test_a_fingerprint_follows_names_and_contents_but_not_order(tmp_path):
+    a, b = tmp_path / "a", tmp_path / "b"
+    a.write_text("1")
+    b.write_text("2")
+    before = fingerprint([a, b])
+    assert before == fingerprint([b, a])
+    assert len(before) == 16
+    b.write_text("3")
+    assert fingerprint([a, b]) != before
+
+
+def test_sha256_is_the_known_one(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert sha256(tmp_path / "a").startswith("ba7816bf8f01cfea414140de5dae2223")

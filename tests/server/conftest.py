@@ -1,0 +1,53 @@
+"""One server for most of the tests, and a way to start others."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # tests import server_support from here
+
+from server_support import MODEL, UNTRAINED, Server, threshold_weights  # noqa: E402
+
+from lib.datasets.phantoms import write_nuclei_studies  # noqa: E402
+
+Launch = Callable[..., Server]
+
+
+@pytest.fixture(scope="module")
+def launch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launch]:
+    """Return a function that starts a server of its own; it is stopped after the module."""
+    servers: list[Server] = []
+
+    def start(labelled: int = 4, threshold: float = 0.5, models: str = MODEL) -> Server:
+        server = Server(tmp_path_factory.mktemp("own_server"), models)
+        servers.append(server)
+        write_nuclei_studies(server.studies, count=labelled + 1, labelled=labelled)
+        threshold_weights(server.live_file, threshold)
+        return server.start()
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A running server over eight phantoms, six of them labelled; one model has no weights."""
+    server = Server(tmp_path_factory.mktemp("server"), f"{MODEL},{UNTRAINED}")
+    write_nuclei_studies(server.studies, count=8, labelled=6)
+    threshold_weights(server.live_file)
+    yield server.start()
+    server.stop()
+
+
+@pytest.fixture
+def calm(server: Server) -> Iterator[Server]:
+    """The server; after the test it must still answer and must have logged no traceback."""
+    before = len(server.log)
+    yield server
+    assert server.get("/info/").ok
+    assert "Traceback" not in server.log[before:]

@@ -1,0 +1,240 @@
+"""What the server tests share: a real server process, and weights whose answer is known."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import requests
+import SimpleITK as sitk
+import torch
+from PIL import Image
+
+from lib.checkpoints import Checkpoint, save_checkpoint
+from lib.networks import build_network
+from lib.tasks import get_task
+
+ROOT = Path(__file__).resolve().parents[2]
+MODEL = "nuclei_vhllrhe"
+UNTRAINED = "nuclei_vcr"
+# of patience with a busy machine; on a quiet one both take a tenth of it
+START_SECONDS = 150
+TRAINING_SECONDS = 150
+# small enough that a training step takes a moment
+QUICK = {"train_batch_size": 2, "patch_size": 32, "max_epochs": 1}
+
+
+class Server:
+    """`monailabel start_server` in a process of its own, on a free port, in temporary folders."""
+
+    def __init__(self, folder: Path, models: str = MODEL, **conf: str) -> None:
+        self.folder = folder
+        self.studies, self.model_dir = folder / "studies", folder / "models"
+        self.home, self.temporary = folder / "home", folder / "tmp"
+        for path in (self.studies, self.model_dir, self.home, self.temporary):
+            path.mkdir(parents=True, exist_ok=True)
+        self.conf = {"models": models, "model_dir": str(self.model_dir), **conf}
+        self.log_file = folder / "server.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def live_file(self) -> Path:
+        return self.model_dir / f"{MODEL}.pt"
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text(errors="replace")
+
+    def start(self) -> Server:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        command = [str(Path(sys.executable).with_name("monailabel")), "start_server"]
+        command += ["--app", "monailabel_app", "--studies", str(self.studies)]
+        command += ["--host", "127.0.0.1", "--port", str(self.port)]
+        for key, value in self.conf.items():
+            command += ["--conf", key, value]
+        environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("MONAI_LABEL_")},
+            "HOME": str(self.home),
+            "TMPDIR": str(self.temporary),
+            "MONAI_LABEL_SESSION_PATH": str(self.home / "sessions"),
+            "MONAI_LABEL_AUTO_UPDATE_SCORING": "false",
+        }
+        with open(self.log_file, "ab") as log:
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise AssertionError(f"the server ended at its start:\n{self.log[-3000:]}")
+            try:
+                if self.get("/info/", timeout=5).ok:
+                    return self
+            except requests.ConnectionError:
+                time.sleep(0.2)
+        self.kill()
+        raise AssertionError(f"no answer in {START_SECONDS} s:\n{self.log[-3000:]}")
+
+    def stop(self) -> None:
+        """End the server as Ctrl-C does, then make sure of it."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def kill(self) -> None:
+        """End the server as a power cut does: kill -9."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    # --- requests --------------------------------------------------------------------------------
+
+    def request(self, method: str, path: str, **arguments: Any) -> requests.Response:
+        return requests.request(method, self.url + path, **{"timeout": 300, **arguments})
+
+    def get(self, path: str, **arguments: Any) -> requests.Response:
+        return self.request("GET", path, **arguments)
+
+    def post(self, path: str, **arguments: Any) -> requests.Response:
+        return self.request("POST", path, **arguments)
+
+    def put(self, path: str, **arguments: Any) -> requests.Response:
+        return self.request("PUT", path, **arguments)
+
+    def delete(self, path: str, **arguments: Any) -> requests.Response:
+        return self.request("DELETE", path, **arguments)
+
+    def raw(self, method: str, target: str) -> tuple[int, bytes]:
+        """Send `target` as it is: `requests` would tidy up `..` and percent signs."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request(method, target)
+            response = connection.getresponse()
+            return response.status, response.read()
+        finally:
+            connection.close()
+
+    def infer(self, image: str, params: str = "{}", **query: str) -> requests.Response:
+        """Ask for the label image of `image`, an id."""
+        query = {"image": image, "output": "image", **query}
+        return self.post(f"/infer/{MODEL}", params=query, data={"params": params})
+
+    def save_label(self, image: str, file: Path, tag: str = "final") -> requests.Response:
+        with open(file, "rb") as content:
+            return self.put(
+                "/datastore/label",
+                params={"image": image, "tag": tag},
+                files={"label": (file.name, content)},
+            )
+
+    def add_image(self, file: Path, image: str | None = None) -> requests.Response:
+        with open(file, "rb") as content:
+            return self.put(
+                "/datastore/image",
+                params={"image": image} if image else {},
+                files={"file": (file.name, content)},
+            )
+
+    def images(self) -> dict[str, Any]:
+        return self.get("/datastore/", params={"output": "all"}).json()["objects"]
+
+    def wait_for(self, happened: Callable[[], Any], what: str, seconds: float = 60) -> None:
+        """Wait until `happened` is true; `what` names it where it never is."""
+        deadline = time.monotonic() + seconds
+        while not happened():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{what} did not come in {seconds} s\n{self.log[-3000:]}")
+            time.sleep(0.1)
+
+    def wait_for_image(self, image: str) -> None:
+        """Wait until the server has noticed a file that was put into the studies folder."""
+        self.wait_for(lambda: image in self.images(), image)
+
+    def training(self) -> dict[str, Any]:
+        """Return the last training task."""
+        return self.get("/train/").json()
+
+    def wait_for_training(self, *states: str) -> dict[str, Any]:
+        """Wait until the last training task has one of `states`, and return it."""
+        self.wait_for(
+            lambda: self.training()["status"] in states, f"training {states}", TRAINING_SECONDS
+        )
+        return self.training()
+
+    def train_stats(self) -> dict[str, Any]:
+        return self.get("/info/").json()["train_stats"][MODEL]
+
+
+def threshold_weights(
+    file: Path, threshold: float = 0.5, slope: float = 8.0, task: str = MODEL
+) -> Path:
+    """Write weights with which the network calls pixels above `threshold` (of 0..1) foreground.
+
+    Everything is zero but one path from the input through the finest skip connection to the output.
+    """
+    spec = get_task(task)
+    network = build_network(spec.network)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+        network.encoder[0].projection.weight[0, 0] = 1
+        network.decoder[-1].projection.weight[0, 0] = 1
+        network.output.weight[0, 0] = slope
+        network.output.bias[0] = -slope * threshold
+    return save_checkpoint(file, Checkpoint(task, spec.as_dict(), dict(network.state_dict())))
+
+
+def discs(rows: int, columns: int, spacing: int = 24, radius: int = 7) -> np.ndarray:
+    """Draw a grid of bright discs on black, uint8, for which the known weights are exact."""
+    y, x = np.mgrid[:rows, :columns]
+    inside = (y % spacing - spacing // 2) ** 2 + (x % spacing - spacing // 2) ** 2 <= radius**2
+    whole = (y // spacing < rows // spacing) & (x // spacing < columns // spacing)
+    return np.where(inside & whole, 220, 10).astype(np.uint8)
+
+
+def read_itk(content: bytes, suffix: str) -> sitk.Image:
+    with tempfile.NamedTemporaryFile(suffix=suffix) as file:
+        file.write(content)
+        file.flush()
+        return sitk.ReadImage(file.name)
+
+
+def read_png(content: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(content)))
+
+
+def write_png(file: Path, pixels: np.ndarray) -> Path:
+    """Write a PNG as a careful program does: under another name, then moved into place."""
+    hidden = file.with_name(f".{file.name}.new")
+    Image.fromarray(pixels).save(hidden, format="PNG")
+    return hidden.replace(file)
+
+
+def assert_refused(response: requests.Response, status: int, *words: str) -> None:
+    """Check for an error that a user can act on: its status, and `words` in its one-line reason."""
+    assert response.status_code == status, response.text
+    detail = response.json()["detail"]
+    assert isinstance(detail, str) and "\n" not in detail, detail
+    for word in words:
+        assert word.lower() in detail.lower(), detail

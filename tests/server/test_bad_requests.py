@@ -1,0 +1,303 @@
+"""Wrong names, parameters and paths: a 4xx that names the cause, and a server that stays up."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+from server_support import MODEL, QUICK, UNTRAINED, Server, assert_refused, discs, write_png
+
+IMAGE = "fluorescence_000"
+
+
+def test_an_unknown_model_is_named_with_the_nearest_one(calm: Server) -> None:
+    wrong = "nuclei_vhllhre"
+    for response in (
+        calm.post(f"/infer/{wrong}", params={"image": IMAGE}),
+        calm.post(f"/train/{wrong}", json={}),
+        calm.post(f"/batch/infer/{wrong}", json={}),
+        calm.get(f"/model/{wrong}"),
+        calm.get(f"/model/info/{wrong}"),
+        calm.delete(f"/model/{wrong}"),
+        calm.put(f"/model/{wrong}", files={"file": ("w.pt", b"x")}),
+    ):
+        assert_refused(response, 404, wrong, MODEL)
+
+
+def test_a_model_without_weights_answers_409_and_says_what_to_do(calm: Server) -> None:
+    response = calm.post(f"/infer/{UNTRAINED}", params={"image": IMAGE})
+    assert_refused(response, 409, UNTRAINED, "no weights", "train")
+    assert_refused(calm.post(f"/batch/infer/{UNTRAINED}", json={}), 409, "no weights")
+    assert_refused(calm.get(f"/model/{UNTRAINED}"), 404, UNTRAINED)
+    assert_refused(calm.get(f"/model/info/{UNTRAINED}"), 404, UNTRAINED)
+
+
+def test_an_unknown_image_is_named(calm: Server) -> None:
+    assert_refused(calm.infer("nobody"), 404, "nobody")
+    for path in ("/datastore/image", "/datastore/image/info"):
+        assert_refused(calm.get(path, params={"image": "nobody"}), 404, "nobody")
+    assert_refused(calm.delete("/datastore/image", params={"id": "nobody"}), 404, "nobody")
+    gone = calm.delete("/datastore/label", params={"id": "nobody", "tag": "final"})
+    assert_refused(gone, 404, "nobody")
+    assert (
+        calm.get("/datastore/label", params={"label": "nobody", "tag": "final"}).status_code == 404
+    )
+    assert calm.request("HEAD", "/datastore/image", params={"image": "nobody"}).status_code == 404
+
+
+def test_an_inference_of_nothing_says_what_to_give(calm: Server) -> None:
+    assert_refused(calm.post(f"/infer/{MODEL}"), 400, "image id", "file")
+
+
+def test_unknown_strategies_and_scoring_methods_are_named(calm: Server) -> None:
+    assert_refused(calm.post("/activelearning/randm", json={}), 404, "strategy", "randm", "random")
+    override = calm.post("/activelearning/random", json={"strategy": "wish"})
+    assert_refused(override, 404, "wish")
+    assert_refused(calm.post("/scoring/dise", json={}), 404, "scoring method", "dise")
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ("{", ["params", "JSON"]),
+        ("nonsense", ["params", "JSON"]),
+        ("[1, 2]", ["JSON object", "list"]),
+        ('"text"', ["JSON object", "str"]),
+        ('{"image": "other"}', ["image"]),
+        ('{"model": "other"}', ["model"]),
+        ('{"label": "x"}', ["label"]),
+        ('{"session": {"image": "x"}}', ["session"]),
+        ('{"label_tag": "../../x", "save_label": true}', ["tag"]),
+        ('{"result": "boxes"}', ["boxes", "instances", "mask"]),
+        ('{"result": {"a": 1}}', ["result"]),
+        ('{"result_extension": ".jpg"}', [".jpg", ".png"]),
+        ('{"result_extension": {"a": 1}}', ["result_extension"]),
+        ('{"result_dtype": "complex64"}', ["complex64", "uint16"]),
+        ('{"device": "tpu"}', ["tpu", "cpu"]),
+        ('{"device": "cuda:99"}', ["cuda:99"]),
+        ('{"device": {"a": 1}}', ["device"]),
+        ('{"flips": "sometimes"}', ["flips", "sometimes"]),
+    ],
+)
+def test_wrong_inference_parameters_are_named(calm: Server, params: str, words: list[str]) -> None:
+    response = calm.infer(IMAGE, params)
+    assert_refused(response, response.status_code, *words)
+    assert response.status_code in (400, 404)
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"epochs": 3}, ["epochs", "max_epochs"]),
+        ({"max_epochs": "ten"}, ["max_epochs", "ten"]),
+        ({"max_epochs": 0}, ["max_epochs", "at least 1"]),
+        ({"max_epochs": {"a": 1}}, ["max_epochs"]),
+        ({"max_epochs": float("inf")}, ["max_epochs"]),
+        ({"learning_rate": "fast"}, ["learning_rate", "fast"]),
+        ({"learning_rate": float("nan")}, ["learning_rate"]),
+        ({"learning_rate": -1}, ["learning_rate"]),
+        ({"train_batch_size": -8}, ["train_batch_size"]),
+        ({"patch_size": 100}, ["patch_size", "multiple"]),
+        ({"val_split": 1.5}, ["val_split"]),
+        ({"val_split": 0}, ["val_split"]),
+        ({"pretrained": "perhaps"}, ["pretrained", "perhaps"]),
+        ({"device": "tpu"}, ["tpu"]),
+        ({"device": "cuda:99"}, ["cuda:99"]),
+        ({"name": "../../run"}, ["name"]),
+        ({"seed": -1}, ["seed"]),
+        ({"model": UNTRAINED}, ["model", UNTRAINED]),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("run_sync", [True, False])
+def test_wrong_training_parameters_are_refused_before_anything_starts(
+    calm: Server, params: dict[str, Any], words: list[str], run_sync: bool
+) -> None:
+    response = calm.post(
+        f"/train/{MODEL}",
+        params={"run_sync": run_sync},
+        data=json.dumps({**QUICK, **params}),
+        headers={"content-type": "application/json"},
+    )
+    assert_refused(response, response.status_code, *words)
+    assert response.status_code in (400, 404)
+    assert calm.get("/train/", params={"check_if_running": True}).status_code == 404
+
+
+@pytest.mark.parametrize("body", ["{", "[1]", '"x"'])
+def test_a_training_request_that_is_no_object_is_refused(calm: Server, body: str) -> None:
+    headers = {"content-type": "application/json"}
+    response = calm.post(f"/train/{MODEL}", data=body, headers=headers)
+    assert response.status_code in (400, 422) and response.json()["detail"]
+
+
+@pytest.mark.parametrize("params", ["{", "[1]", "5"])
+def test_wrong_params_of_uploads_and_records_are_refused(
+    calm: Server, tmp_path: Path, params: str
+) -> None:
+    file = write_png(tmp_path / "x.png", np.zeros((256, 256), np.uint8))
+    before = calm.images()
+    with open(file, "rb") as content:
+        data = content.read()
+    for response in (
+        calm.put("/datastore/image", data={"params": params}, files={"file": ("x.png", data)}),
+        calm.put(
+            "/datastore/label",
+            params={"image": IMAGE},
+            data={"params": params},
+            files={"label": ("x.png", data)},
+        ),
+        calm.put("/datastore/image/info", params={"image": IMAGE}, data={"info": params}),
+        calm.put(
+            "/datastore/label/info", params={"label": IMAGE, "tag": "final"}, data={"info": params}
+        ),
+    ):
+        assert_refused(response, 400, "JSON")
+    assert calm.images() == before
+
+
+def test_missing_logs_of_a_gpu_are_not_a_server_error(calm: Server) -> None:
+    assert calm.get("/logs/gpu").status_code in (200, 404)
+
+
+def test_training_of_all_models_names_a_model_that_is_none(calm: Server) -> None:
+    response = calm.post("/train/", params={"run_sync": True}, json={"nuclei_x": QUICK})
+    assert_refused(response, 404, "nuclei_x")
+    response = calm.post("/train/", params={"run_sync": True}, json={MODEL: {"epochs": 1}})
+    assert_refused(response, 404, "epochs", "max_epochs")
+
+
+def test_batch_inference_labels_the_unlabelled_images_on_a_cpu(calm: Server) -> None:
+    params = {"label_tag": "batch", "device": "cpu"}
+    response = calm.post(
+        f"/batch/infer/{MODEL}", params={"images": "unlabeled", "run_sync": True}, json=params
+    )
+    assert response.ok, response.text
+    assert set(response.json()) == {"fluorescence_006", "fluorescence_007"}
+    for image in response.json():
+        assert "batch" in calm.images()[image]["labels"]
+
+
+# --- paths that lead out -------------------------------------------------------------------------
+
+OUTSIDE = ["../secret", "..", "../../secret.png", "a/../../secret", "..\\secret", ".hidden", "a\0b"]
+
+
+@pytest.fixture
+def secret(server: Server) -> Path:
+    """An image beside the studies folder that no request may reach."""
+    return write_png(server.folder / "secret.png", discs(64, 64))
+
+
+def untouched(server: Server) -> list[str]:
+    """Everything beside and in the studies folder, but what the index itself changes."""
+    return sorted(
+        str(path.relative_to(server.folder))
+        for part in (server.folder, server.studies, *server.studies.rglob("*"))
+        if part.is_dir()
+        for path in part.iterdir()
+    )
+
+
+@pytest.mark.parametrize("image", [*OUTSIDE, "absolute"])
+def test_image_ids_never_lead_out_of_the_studies_folder(
+    calm: Server, secret: Path, tmp_path: Path, image: str
+) -> None:
+    image = str(secret) if image == "absolute" else image
+    before = untouched(calm)
+    label = write_png(tmp_path / "label.png", np.zeros((64, 64), np.uint8))
+    responses = [
+        calm.infer(image),
+        calm.infer(image, json.dumps({"save_label": True})),
+        calm.get("/datastore/image", params={"image": image}),
+        calm.get("/datastore/image/info", params={"image": image}),
+        calm.put("/datastore/image/info", params={"image": image}, data={"info": "{}"}),
+        calm.save_label(image, label),
+        calm.add_image(label, image),
+    ]
+    for response in responses:
+        assert_refused(response, 400, "plain name")
+    for response in (
+        calm.get("/datastore/label", params={"label": image, "tag": "final"}),
+        calm.delete("/datastore/image", params={"id": image}),
+        calm.delete("/datastore/label", params={"id": image, "tag": "final"}),
+    ):
+        assert response.status_code in (400, 404)
+    assert untouched(calm) == before
+    assert secret.is_file()
+
+
+@pytest.mark.parametrize("tag", ["..", "../..", "../../out", "a/b", "/absolute", ".hidden", "a..b"])
+def test_label_tags_never_lead_out_of_the_labels_folder(
+    calm: Server, tmp_path: Path, tag: str
+) -> None:
+    before = untouched(calm)
+    label = write_png(tmp_path / "label.png", np.zeros((256, 256), np.uint8))
+    batch = {"label_tag": tag, "device": "cpu"}
+    for response in (
+        calm.save_label(IMAGE, label, tag),
+        calm.infer(IMAGE, json.dumps({"save_label": True, "label_tag": tag})),
+        calm.get("/datastore/label", params={"label": IMAGE, "tag": tag}),
+        calm.get("/datastore/label/info", params={"label": IMAGE, "tag": tag}),
+        calm.delete("/datastore/label", params={"id": IMAGE, "tag": tag}),
+        calm.post(f"/batch/infer/{MODEL}", params={"run_sync": True}, json=batch),
+        calm.post(f"/batch/infer/{MODEL}", params={"run_sync": False}, json=batch),
+    ):
+        assert_refused(response, 400, "tag", "plain name")
+    assert untouched(calm) == before
+
+
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [
+        ("POST", f"/infer/{MODEL}?image={quote('../secret', safe='')}&output=image"),
+        ("POST", f"/infer/{MODEL}?image=..%252Fsecret&output=image"),
+        ("POST", "/infer/..%2F..%2Fsecret?image=x"),
+        ("GET", "/model/..%2F..%2Fsecret.png"),
+        ("GET", "/model/../../secret.png"),
+        ("GET", "/model/%2e%2e"),
+        ("GET", "/datastore/image?image=%2e%2e%2fsecret.png"),
+        ("GET", "/session/..%2F..%2Fsecret"),
+        ("DELETE", "/session/.."),
+        ("DELETE", "/session/%2e%2e"),
+        ("GET", "/static/../../../../../../etc/passwd"),
+        ("GET", "/static/..%2f..%2f..%2f..%2f..%2fetc%2fpasswd"),
+    ],
+)
+def test_encoded_paths_are_refused_too(
+    calm: Server, secret: Path, method: str, target: str
+) -> None:
+    before = untouched(calm)
+    status, content = calm.raw(method, target)
+    assert 400 <= status < 500, content
+    assert secret.read_bytes() not in content and b"root:" not in content
+    assert untouched(calm) == before
+
+
+def test_other_ways_to_name_an_image_do_not_read_outside_the_studies(
+    calm: Server, secret: Path
+) -> None:
+    path = str(secret)
+    body = {"images": [path], "device": "cpu"}
+    batch = calm.post(f"/batch/infer/{MODEL}", params={"run_sync": True}, json=body)
+    assert_refused(batch, 400, "plain name")
+    whole_slide = calm.post(f"/infer/wsi/{MODEL}", params={"image": path}, json={})
+    assert 400 <= whole_slide.status_code < 500, whole_slide.text
+    info = json.dumps({"image": path, "expiry": 3600})
+    files = [("files", ("meta.info", info.encode())), ("files", ("a.png", b"x"))]
+    session = calm.put("/session/", files=files).json()
+    folder = Path(session["session_info"]["image"]).name
+    for name in (f"{session['session_id']}/{folder}", "..", "/", "../.."):
+        response = calm.post(f"/infer/{MODEL}", params={"session_id": name})
+        assert_refused(response, 404, "session")
+
+
+def test_archives_cannot_be_unpacked_on_the_server(calm: Server) -> None:
+    response = calm.put(
+        "/session/", params={"uncompress": True}, files={"files": ("a.tar", b"\0" * 10240)}
+    )
+    assert_refused(response, 400, "archive")

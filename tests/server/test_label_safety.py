@@ -1,0 +1,213 @@
+"""No label is lost or torn: kills, crowds, a full disk, a damaged index, two images of one name."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from server_support import ROOT, Server, read_png, write_png
+
+from lib.datasets.studies import list_items
+from lib.errors import InputError, NotFoundError
+from monailabel_app.datastore import StudiesDatastore
+
+WRITERS = Path(__file__).with_name("label_writers.py")
+KILLS = int(os.environ.get("LABEL_KILLS", "12"))  # at least; 200 for the long form
+INDEX = "datastore_v2.json"
+
+
+def run_writers(*arguments: str, seconds: float) -> str:
+    command = [sys.executable, str(WRITERS), *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=seconds)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_kills_in_the_middle_of_saves_lose_and_tear_nothing(tmp_path: Path) -> None:
+    turns = -(-KILLS // 2)
+    told = run_writers("kill", str(tmp_path), str(turns), seconds=240 + 10 * KILLS)
+    assert f"{2 * turns} kills" in told
+
+
+def test_saves_by_many_threads_of_two_processes_are_all_there(tmp_path: Path) -> None:
+    run_writers("crowd", str(tmp_path), seconds=300)
+
+
+def test_a_full_disk_keeps_the_old_label_and_says_so(tmp_path: Path) -> None:
+    run_writers("full", str(tmp_path), seconds=300)
+
+
+@pytest.fixture
+def studies(tmp_path: Path) -> Path:
+    """Four images, the first three with labels."""
+    folder = tmp_path / "studies"
+    folder.mkdir()
+    for number in range(4):
+        write_png(folder / f"image_{number}.png", np.zeros((20, 30), np.uint8))
+    store = StudiesDatastore(str(folder))
+    for number in range(3):
+        label = write_png(tmp_path / "label.png", np.full((20, 30), number + 1, np.uint8))
+        store.save_label(f"image_{number}", str(label), "final", {"by": "somebody"})
+    return folder
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: content[: len(content) // 2],
+        lambda content: b"\0" * len(content),
+        lambda content: b'{"objects": 5}',
+        lambda content: b"[]",
+        lambda content: b"\xff\xfe",
+    ],
+    ids=["empty", "cut", "zeros", "foreign", "list", "no_text"],
+)
+def test_a_damaged_index_is_set_aside_and_made_again_from_the_files(
+    studies: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    index = studies / INDEX
+    broken = damage(index.read_bytes())
+    index.write_bytes(broken)
+    store = StudiesDatastore(str(studies))
+    assert store.list_images() == [f"image_{number}" for number in range(4)]
+    assert store.get_labeled_images() == [f"image_{number}" for number in range(3)]
+    assert json.loads(index.read_text())["objects"].keys() == set(store.list_images())
+    aside = list(studies.glob(f"{INDEX}.damaged-*"))
+    assert [file.read_bytes() for file in aside] == [broken]
+
+
+def test_an_index_that_is_gone_is_made_again_from_the_files(studies: Path) -> None:
+    (studies / INDEX).unlink()
+    assert len(StudiesDatastore(str(studies)).get_labeled_images()) == 3
+    assert (studies / INDEX).is_file()
+
+
+def test_readers_never_see_an_index_in_the_making(studies: Path, tmp_path: Path) -> None:
+    store = StudiesDatastore(str(studies))
+    label = str(write_png(tmp_path / "new.png", np.ones((20, 30), np.uint8)))
+    done = threading.Event()
+    faults: list[str] = []
+
+    def read() -> None:
+        while not done.is_set():
+            try:
+                if not store.get_image_uri("image_3"):
+                    faults.append("an image was gone for a moment")
+                if len(store.datalist()) < 3 or store.status()["completed"] < 3:
+                    faults.append("a label was gone for a moment")
+                store.json()
+            except RuntimeError as error:  # "dictionary changed size during iteration"
+                faults.append(str(error))
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    try:
+        for turn in range(40):
+            store.save_label("image_3", label, f"tag_{turn}", {})
+            store.update_image_info("image_2", {f"note_{turn}": turn})
+            store.refresh()
+    finally:
+        done.set()
+        for reader in readers:
+            reader.join()
+    assert not faults, faults[:3]
+
+
+def test_a_label_of_another_file_type_takes_the_place_of_the_old_one(
+    studies: Path, tmp_path: Path
+) -> None:
+    store = StudiesDatastore(str(studies))
+    label = tmp_path / "new.tif"
+    Image.fromarray(np.full((20, 30), 9, np.uint8)).save(label)
+    store.save_label("image_0", str(label), "final", {})
+    assert [f.name for f in (studies / "labels/final").glob("image_0.*")] == ["image_0.tif"]
+    assert StudiesDatastore(str(studies)).get_label_uri("image_0", "final").endswith("image_0.tif")
+
+
+def test_two_images_of_one_stem_have_their_own_ids_and_labels(tmp_path: Path) -> None:
+    studies = tmp_path / "twins"
+    studies.mkdir()
+    write_png(studies / "a.png", np.zeros((20, 30), np.uint8))
+    Image.fromarray(np.zeros((40, 50), np.uint8)).save(studies / "a.tif")
+    store = StudiesDatastore(str(studies))
+    assert sorted(store.list_images()) == ["a", "a.tif"]
+    small = write_png(tmp_path / "small.png", np.full((20, 30), 3, np.uint8))
+    large = write_png(tmp_path / "large.png", np.full((40, 50), 4, np.uint8))
+    store.save_label("a", str(small), "final", {})
+    store.save_label("a.tif", str(large), "final", {})
+    with pytest.raises(InputError, match="30 x 20"):
+        store.save_label("a.tif", str(small), "final", {})
+    (studies / INDEX).unlink()
+    for again in (store, StudiesDatastore(str(studies))):
+        pairs = {Path(p["image"]).name: Path(p["label"]).name for p in again.datalist()}
+        assert pairs == {"a.png": "a.png", "a.tif": "a.tif.png"}
+    items = {item.id: item.label and item.label.name for item in list_items(studies)}
+    assert items == {"a": "a.png", "a.tif": "a.tif.png"}
+
+
+def test_names_with_dots_and_capitals_are_one_image_each(tmp_path: Path) -> None:
+    for name in ("cell.01.png", "cell.02.PNG", "cell..03.png"):
+        Image.fromarray(np.zeros((20, 30), np.uint8)).save(tmp_path / name)
+    store = StudiesDatastore(str(tmp_path))
+    assert sorted(store.list_images()) == ["cell..03", "cell.01", "cell.02"]
+    assert all(Path(store.get_image_uri(image)).is_file() for image in store.list_images())
+
+
+def test_a_removed_image_takes_its_labels_with_it(studies: Path) -> None:
+    store = StudiesDatastore(str(studies))
+    store.remove_image("image_0")
+    assert not list(studies.rglob("image_0*"))
+    with pytest.raises(NotFoundError, match="image_0"):
+        store.remove_image("image_0")
+    assert len(StudiesDatastore(str(studies)).get_labeled_images()) == 2
+
+
+# --- through the server --------------------------------------------------------------------------
+
+
+def test_images_and_labels_that_appear_by_a_rename_are_noticed(calm: Server) -> None:
+    write_png(calm.studies / "renamed.png", np.zeros((40, 40), np.uint8))
+    try:
+        calm.wait_for_image("renamed")
+        label = write_png(calm.folder / "label.png", np.ones((40, 40), np.uint8))
+        label.replace(calm.studies / "labels" / "final" / "renamed.png")
+        calm.wait_for(lambda: "final" in calm.images()["renamed"]["labels"], "the label")
+    finally:
+        (calm.studies / "renamed.png").unlink()
+        (calm.studies / "labels" / "final" / "renamed.png").unlink(missing_ok=True)
+    calm.wait_for(lambda: "renamed" not in calm.images(), "the removal")
+
+
+def test_labels_saved_at_once_through_the_server_are_all_there(calm: Server) -> None:
+    tags = [f"crowd{number}" for number in range(8)]
+    image = "fluorescence_006"
+    files = [
+        write_png(calm.folder / f"{tag}.png", np.full((256, 256), number + 1, np.uint8))
+        for number, tag in enumerate(tags)
+    ]
+    threads = [
+        threading.Thread(target=calm.save_label, args=(image, file, tag))
+        for file, tag in zip(files, tags, strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    try:
+        assert set(tags) <= set(calm.images()[image]["labels"])
+        for number, tag in enumerate(tags):
+            saved = calm.get("/datastore/label", params={"label": image, "tag": tag})
+            assert (read_png(saved.content) == number + 1).all()
+    finally:
+        for tag in tags:
+            calm.delete("/datastore/label", params={"id": image, "tag": tag})
