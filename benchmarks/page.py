@@ -46,9 +46,10 @@ asks for inferences without pause, while /info/ is asked every 50 ms.
 }
 ROUNDS = """\
 Every variant has a process of its own; the processes take turns, one run each per round, after two
-rounds of warm-up. Times are medians over the rounds; a speed-up is the median (smallest to largest)
-of stock time over the variant's time within a round. Peak memory is the process's largest resident
-set, Python and libraries included; in brackets, what came on top of those.
+rounds of warm-up (a variant too slow to repeat counts with its second run). Times are medians over
+the rounds; a speed-up is the median (smallest to largest) of stock time over the variant's time
+within a round. Peak memory is the process's largest resident set, Python and libraries included; in
+brackets, what came on top of those.
 """
 TITLES = {"training-step": "Training step", "inference": "Inference", "server": "Server"}
 
@@ -129,7 +130,8 @@ def _variants(report: Mapping[str, Any]) -> list[str]:
 def _requests(report: Mapping[str, Any]) -> list[str]:
     lines = [
         f"Start of the process to the first answer of /info/: "
-        f"{report['start_to_first_info_s']:.1f} s. First inference request, weights read: {report['first_inference_s']:.2f} s.",
+        f"{report['start_to_first_info_s']:.1f} s. First inference request, weights read: "
+        f"{report['first_inference_s']:.2f} s.",
         "",
         "| request | median | 95th percentile | maximum | requests |",
         "|---|---:|---:|---:|---:|",

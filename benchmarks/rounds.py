@@ -23,8 +23,8 @@ from lib.errors import InputError
 
 WARM_UP = 2
 MIN_ROUNDS = 3
-# a variant whose first run takes more than this share of the time is not run again
-SLOW_SHARE = 1 / 32
+# a variant whose second run takes more than this share of the time is not run again
+SLOW_SHARE = 1 / 30
 
 # makes a variant ready: returns what is timed, and what is asked once at the end
 Prepare = Callable[..., tuple[Callable[[], object], Callable[[], Any]]]
@@ -57,7 +57,7 @@ def measure(
 ) -> dict[str, Timed]:
     """Time `variants` in turns, for `runs` rounds or until `seconds` are over.
 
-    A variant far too slow for that (bfloat16 emulated, say) counts with its first run.
+    A variant far too slow for that (bfloat16 emulated, say) counts with its second run.
 
     Args:
         prepare: a function of an importable module, called in the variant's process as
@@ -89,7 +89,7 @@ def measure(
                     continue
                 connection.send("run")
                 taken = _answer(connection, variant)
-                if taken > seconds * SLOW_SHARE:
+                if index == -1 and variant != variants[0] and taken > seconds * SLOW_SHARE:
                     slow.add(variant)
                 if index >= 0 or variant in slow:
                     timed[variant].seconds.append(taken)

@@ -144,8 +144,7 @@ class _Server:
 
     def training_steps(self) -> int:
         """Return the steps the running training has done, 0 before its first."""
-        trainer = requests.get(f"{self.url}/info/", timeout=60).json()["trainers"][TASK]
-        stats = trainer.get("stats") or {}
+        stats = requests.get(f"{self.url}/info/", timeout=60).json()["train_stats"].get(TASK) or {}
         return int(stats.get("step", 0)) if stats.get("active") else 0
 
     def train(self) -> None:

@@ -72,10 +72,9 @@ class EncoderDecoderSpec:
 class InputSpec:
     """How an image file becomes the network's input; the same for training and serving.
 
+    Colour images become luminance (Rec. 601).
+
     Attributes:
-        stained: what stands for a colour image with a bright background: ``red``, the channel that
-            haematoxylin absorbs and eosin lets pass (Ruifrok and Johnston 2001, table 1), or
-            ``luminance``. Other colour images always become luminance (Rec. 601).
         percentiles: the intensities at these percentiles become 0 and 1.
         dark_background: invert images whose median lies in the upper half of their range, so that
             stained sections (bright background) look like fluorescence.
@@ -83,7 +82,6 @@ class InputSpec:
         max_pixels: most pixels accepted (8192 x 8192 by default).
     """
 
-    stained: Literal["red", "luminance"] = "red"
     percentiles: tuple[float, float] = (0.5, 99.8)
     dark_background: bool = True
     min_side: int = 8

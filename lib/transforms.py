@@ -42,9 +42,6 @@ def prepare_image(image: Image, spec: InputSpec) -> np.ndarray:
     pixels = image.pixels.astype(np.float32)
     grey = pixels @ REC_601 if pixels.ndim == 3 else pixels
     low, middle, high = _scale(grey, spec)
-    if pixels.ndim == 3 and spec.stained == "red" and middle > (low + high) / 2:
-        grey = pixels[..., 0]
-        low, middle, high = _scale(grey, spec)
     if high <= low:
         return np.zeros((1, rows, columns), dtype=np.float32)
     scaled = np.clip((grey - low) / (high - low), 0.0, 1.0)

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from filelock import FileLock, Timeout
 from monailabel.interfaces.datastore import Datastore
@@ -32,6 +31,7 @@ from lib.training import FitOptions
 logger = logging.getLogger(__name__)
 
 FINE_TUNING = 0.1
+LOCK_SECONDS = 1.0  # longer than a look at it takes
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class SegmentationTrain(TrainTask):
         except (OSError, ValueError):
             return {}
         # a process that was killed could not write that it ended
-        stats["active"] = bool(stats.get("active")) and psutil.pid_exists(stats.get("pid", -1))
+        stats["active"] = bool(stats.get("active")) and self._in_progress()
         if not stats["active"]:  # 3D Slicer takes a total time as the end of training
             stats["total_time"] = str(stats.get("seconds", 0))
         return stats
@@ -214,6 +214,17 @@ class SegmentationTrain(TrainTask):
         (self.run_folder / "state.pt").unlink(missing_ok=True)
         shutil.rmtree(self.run_folder / "tensorboard", ignore_errors=True)
 
+    @property
+    def _lock_file(self) -> str:
+        return str(self.run_folder / ".lock")
+
+    def _in_progress(self) -> bool:
+        try:
+            with FileLock(self._lock_file, timeout=0):
+                return False
+        except Timeout:
+            return True
+
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Keep other trainings of the task off the run folder, and note the end of a failed one.
@@ -223,7 +234,7 @@ class SegmentationTrain(TrainTask):
         """
         self.run_folder.mkdir(parents=True, exist_ok=True)
         try:
-            with FileLock(str(self.run_folder / ".lock"), timeout=0):
+            with FileLock(self._lock_file, timeout=LOCK_SECONDS):
                 try:
                     yield
                 except BaseException:

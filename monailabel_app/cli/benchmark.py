@@ -71,17 +71,24 @@ _NAMES = "; ".join(f"{name}: {entry.title}" for name, entry in BENCHMARKS.items(
 @click.command(help=f"Measure NAME on this machine, under 3 minutes.\n\n{_NAMES}.")
 @click.argument("name")
 @click.option("--runs", type=click.IntRange(3), help="Most rounds; by default the benchmark's.")
+@click.option(
+    "--threads", type=click.IntRange(1), help="Of torch; by default its own choice. Not: server."
+)
 @options.models
 @options.json_file
-def benchmark(name: str, runs: int | None, models: Path, json_file: Path | None) -> None:
+def benchmark(
+    name: str, runs: int | None, threads: int | None, models: Path, json_file: Path | None
+) -> None:
     """Measure NAME and show the figures."""
     entry = choose("benchmark", name, BENCHMARKS)
+    import torch
     from tqdm import tqdm
 
     from benchmarks.machine import all_versions, machine_facts
     from benchmarks.subjects import SEED
 
     runs = runs or entry.runs
+    torch.set_num_threads(threads or torch.get_num_threads())
     facts = machine_facts()
     with tqdm(desc=name, total=runs, unit="round", disable=not sys.stderr.isatty()) as bar:
         report = entry.run(runs, models, partial(bar.update, 1))

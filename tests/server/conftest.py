@@ -14,19 +14,16 @@ from server_support import MODEL, UNTRAINED, Server, threshold_weights  # noqa: 
 
 from lib.datasets.phantoms import write_nuclei_studies  # noqa: E402
 
-Launch = Callable[..., Server]
-
 
 @pytest.fixture(scope="module")
-def launch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launch]:
-    """Return a function that starts a server of its own; it is stopped after the module."""
+def launch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
+    """Return a function that prepares folders and starts a server on them, for one module."""
     servers: list[Server] = []
 
-    def start(labelled: int = 4, threshold: float = 0.5, models: str = MODEL) -> Server:
-        server = Server(tmp_path_factory.mktemp("own_server"), models)
+    def start(prepare: Callable[[Server], None]) -> Server:
+        server = Server(tmp_path_factory.mktemp("own_server"))
         servers.append(server)
-        write_nuclei_studies(server.studies, count=labelled + 1, labelled=labelled)
-        threshold_weights(server.live_file, threshold)
+        prepare(server)
         return server.start()
 
     yield start

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -166,15 +165,14 @@ def test_training_shows_progress_and_stops_without_touching_the_live_model(
     task = client.train_start(MODEL, {**QUICK, "max_epochs": 100000})
     assert task["status"] in ("SUBMITTED", "RUNNING")
     try:
-        deadline = time.monotonic() + TRAINING_SECONDS
-        while True:
-            status = client.train_status()
-            details = " ".join(status.get("details", []))
-            stats = client.info()["train_stats"][MODEL]
-            if stats.get("active") and "loss" in details and "left" in details:
-                break
-            assert time.monotonic() < deadline, f"no progress:\n{server.log[-3000:]}"
-            time.sleep(0.3)
+        server.wait_for(
+            lambda: "left" in " ".join(client.train_status().get("details", [])),
+            "progress of the training",
+            TRAINING_SECONDS,
+        )
+        status, stats = client.train_status(), client.info()["train_stats"][MODEL]
+        assert "loss" in " ".join(status["details"])
+        assert stats["active"]
         assert status["status"] == "RUNNING"
         assert client.train_status(check_if_running=True)
         assert 0 < stats["step"] < stats["total_steps"]
@@ -184,10 +182,7 @@ def test_training_shows_progress_and_stops_without_touching_the_live_model(
     assert stopped["status"] == "STOPPED"
     assert client.train_status()["status"] == "STOPPED"
     assert not client.train_status(check_if_running=True)
-    deadline = time.monotonic() + 10
-    while client.info()["train_stats"][MODEL]["active"]:
-        assert time.monotonic() < deadline, "a stopped training is shown as active"
-        time.sleep(0.1)
+    server.wait_for(lambda: not server.train_stats()["active"], "the end of training")
     assert server.live_file.read_bytes() == live
     assert server.get(f"/model/info/{MODEL}").json()["versions"] == versions
 

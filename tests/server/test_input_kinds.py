@@ -7,7 +7,6 @@ the right mask is known.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -240,7 +239,5 @@ def test_answers_leave_no_files_behind(calm: Server) -> None:
     before = sorted(calm.temporary.iterdir())
     for output in ("image", "json", "all"):
         assert calm.infer("fluorescence_000", output=output).ok
-    deadline = time.monotonic() + 30  # they are removed after the answer is sent
-    while sorted(calm.temporary.iterdir()) != before:
-        assert time.monotonic() < deadline, sorted(calm.temporary.iterdir())
-        time.sleep(0.05)
+    # they are removed after the answer is sent
+    calm.wait_for(lambda: sorted(calm.temporary.iterdir()) == before, "the removal")

@@ -108,11 +108,11 @@ def test_readers_never_see_an_index_in_the_making(studies: Path, tmp_path: Path)
             except RuntimeError as error:  # "dictionary changed size during iteration"
                 faults.append(str(error))
 
-    readers = [threading.Thread(target=read) for _ in range(3)]
+    readers = [threading.Thread(target=read) for _ in range(2)]
     for reader in readers:
         reader.start()
     try:
-        for turn in range(40):
+        for turn in range(15):
             store.save_label("image_3", label, f"tag_{turn}", {})
             store.update_image_info("image_2", {f"note_{turn}": turn})
             store.refresh()

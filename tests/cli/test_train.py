@@ -1,0 +1,183 @@
+"""`train`: writes what it promises, goes on where it was, refuses what cannot be."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from lib.checkpoints import load_checkpoint
+from lib.model_store import ModelStore
+from lib.tasks import TASKS
+
+TASK = "nuclei_vhllrhe"
+SMALL = ("--batch-size", 2, "--patch-size", 32, "--device", "cpu", "--precision", "fp32")
+STEPS = ("--steps", 4, "--val-interval", 2)
+
+
+@pytest.fixture
+def train(cli, studies, tmp_path, models):
+    """Return a function that runs a short training."""
+
+    def run(*words, out="run"):
+        return cli(
+            *("train", TASK, "--studies", studies, "--out", tmp_path / out, "--models", models),
+            *SMALL,
+            *words,
+        )
+
+    return run
+
+
+def test_train_writes_weights_figures_and_their_story(train, tmp_path, models):
+    ended = train("--steps", 4, "--val-interval", 2, "--json", tmp_path / "run.json", "--seed", 3)
+    assert ended.status == 0, ended.err
+    assert "mean_iou" in ended.out
+    assert "after 4 steps" in ended.out
+    report = json.loads((tmp_path / "run.json").read_text())
+    assert [entry["step"] for entry in report["history"]] == [2, 4]
+    assert report["seed"] == 3
+    assert report["task"]["training"]["steps"] == 4
+    assert report["command"].startswith(f"python -m monailabel_app train {TASK} --studies studies")
+    assert str(tmp_path) not in report["command"]
+    checkpoint = load_checkpoint(tmp_path / "run" / "best.pt")
+    assert checkpoint.metrics == report["metrics"]
+    assert checkpoint.provenance["command"] == report["command"]
+    assert {"state.pt", "history.json", "stats.json", "tensorboard"} <= {
+        path.name for path in (tmp_path / "run").iterdir()
+    }
+    assert not (models / f"{TASK}.pt").exists(), "publishing is asked for"
+
+
+def test_an_interrupted_training_goes_on_and_ends_the_same(train, tmp_path, monkeypatch):
+    from lib.data import StepBatches
+
+    words = ("--steps", 6, "--val-interval", 2)
+    train(*words, "--json", tmp_path / "whole.json", out="whole")
+    prepare = StepBatches.__getitem__
+
+    def interrupt(self, step):
+        if step == 5:
+            raise KeyboardInterrupt
+        return prepare(self, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StepBatches, "__getitem__", interrupt)
+        ended = train(*words, out="cut")
+    assert ended.status == 130
+    assert ended.err.strip().splitlines()[-1].startswith("Error: interrupted; run the command aga")
+    ended = train(*words, "--json", tmp_path / "cut.json", out="cut")
+    assert ended.status == 0, ended.err
+    whole, cut = (json.loads((tmp_path / f"{n}.json").read_text()) for n in ("whole", "cut"))
+    assert cut["history"] == whole["history"]
+    assert cut["metrics"] == whole["metrics"]
+
+
+def test_publishing_goes_through_the_gate(train, models, tmp_path):
+    ended = train("--steps", 2, "--publish")
+    assert ended.status == 0, ended.err
+    assert "first weights: mean_iou" in ended.out
+    live = (models / f"{TASK}.pt").read_bytes()
+    # the same run again scores the same, which is not better
+    ended = train("--steps", 2, "--publish", "--json", tmp_path / "run.json", out="again")
+    assert ended.status == 0, ended.err
+    assert "does not beat the live" in ended.out
+    assert "does not beat" in json.loads((tmp_path / "run.json").read_text())["gate"]
+    assert (models / f"{TASK}.pt").read_bytes() == live
+    assert [v.published for v in ModelStore(models, tmp_path).versions(TASK)][0]
+
+
+def test_epochs_are_passes_over_the_training_images(train, tmp_path):
+    assert train("--epochs", 2, "--json", tmp_path / "run.json").status == 0
+    report = json.loads((tmp_path / "run.json").read_text())
+    assert report["steps"] == 2 * -(-len(report["training_ids"]) // 2)
+
+
+def test_torchrun_gives_the_curve_of_one_process(studies, tmp_path, train, environment):
+    assert train(*STEPS, "--json", tmp_path / "one.json", out="one").status == 0
+    words = ("--studies", studies, "--out", tmp_path / "two", "--json", tmp_path / "two.json")
+    child = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+            *("--nproc_per_node", "2", "-m", "monailabel_app", "train", TASK),
+            *map(str, (*words, *SMALL, *STEPS)),
+        ],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        _, errors = child.communicate(timeout=240)
+    finally:
+        if child.poll() is None:  # torchrun's own children end with their group only
+            os.killpg(child.pid, signal.SIGKILL)
+    assert child.returncode == 0, errors
+    one, two = (json.loads((tmp_path / f"{n}.json").read_text()) for n in ("one", "two"))
+    assert len(two["history"]) == 2
+    for entry, other in zip(two["history"], one["history"], strict=True):
+        assert entry == pytest.approx(other, abs=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("--steps", 2, "--epochs", 2), ["give --steps or --epochs, not both"]),
+        (("--steps", 0), ["--steps"]),
+        (("--steps", "many"), ["--steps", "many"]),
+        (("--optimizer", "adm"), ["unknown optimizer 'adm': did you mean 'adam'"]),
+        (("--loss", "dise"), ["unknown loss 'dise': did you mean 'dice'"]),
+        (("--learning-rate", "-1"), ["learning_rate must be positive, found -1.0"]),
+        (("--learning-rate", "nan"), ["learning_rate must be positive, found nan"]),
+        (("--val-split", "1"), ["val_split must lie between 0 and 1, found 1.0"]),
+        (("--patch-size", "40"), ["patch_size must be a multiple of 16", "found 40"]),
+        (("--device", "tpu"), ["device 'tpu'"]),
+        (("--device", "cuda:99"), ["device 'cuda:99'"]),
+        (("--processes", "3"), ["batch_size 2 cannot be shared by 3 processes"]),
+        (("--init-from", "absent.pt"), ["absent.pt: no such weights file"]),
+        (("--lerning-rate", "1"), ["No such option", "--learning-rate"]),
+    ],
+)
+def test_impossible_requests_are_refused_in_one_line(train, words, expected):
+    train(*words).assert_refused(*expected)
+
+
+def test_a_diverged_training_is_told_in_one_line(train):
+    words = ("--steps", 3, "--val-interval", 1, "--learning-rate", "1e30", "--schedule", "constant")
+    train(*words).assert_refused("no longer finite at step", "lower the learning rate")
+
+
+def test_data_that_cannot_be_trained_on_is_refused(cli, studies, tmp_path):
+    cli("train", TASK, "--studies", tmp_path / "absent").assert_refused("absent' does not exist")
+    cli("train", TASK, "--studies", tmp_path).assert_refused("no labelled images in")
+    cli("train", "nuclei_vhlrhe", "--studies", studies).assert_refused("did you mean 'nuclei_v")
+    cli("train", TASK).assert_refused("Missing option '--studies'")
+
+
+def test_weights_of_another_network_are_refused(train, cli, weights, studies, tmp_path):
+    assert TASKS["nuclei_huv"].network != TASKS[TASK].network
+    cli(
+        *("train", "nuclei_huv", "--studies", studies, "--out", tmp_path / "run"),
+        *("--init-from", weights, *SMALL),
+    ).assert_refused("do not fit task 'nuclei_huv'", "topology")
+
+
+def test_a_broken_label_is_named(cli, tmp_path, studies):
+    import shutil
+
+    copy = shutil.copytree(studies, tmp_path / "studies")
+    (copy / "labels" / "final" / "nucleus_1.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    ended = cli("train", TASK, "--studies", copy, "--out", tmp_path / "run", *SMALL)
+    ended.assert_refused("nucleus_1.png: damaged or not an image of its type")
+
+
+def test_a_full_disk_is_told_in_one_line(train, monkeypatch):
+    def fail(*args):
+        raise OSError(28, "No space left on device", "state.pt")
+
+    monkeypatch.setattr("lib.checkpoints.write_atomically", fail)
+    train("--steps", 1).assert_refused("no space left on the disk for state.pt")
