@@ -74,7 +74,7 @@ def _section(name: str, report: Mapping[str, Any], file: str) -> list[str]:
     machine = report["machine"]
     units = "with" if machine["bf16_units"] else "without"
     lines = [
-        f"**{report['what'][0].upper()}{report['what'][1:]}.**",
+        f"Measured: {report['what']}.",
         "",
         HOW[name].format(tolerance=report.get("tolerance_mean_iou", "")).rstrip(),
         "",

@@ -84,7 +84,8 @@ def memory_format(device: torch.device, dtype: torch.dtype, maps: int) -> torch.
     """Return how 2D layers that compute `maps` feature maps should lay out their tensors.
 
     channels_last everywhere but in one case: for float32 on CPUs with AVX2 and no AVX-512, oneDNN's
-    kernels for 32 maps and more are 15 to 30 % faster on contiguous tensors (docs/benchmarks.md).
+    kernels for 32 maps and more are a sixth to a third faster on contiguous tensors (5x5, Zen 3),
+    and those for 16 and fewer up to twice as fast on channels_last.
     """
     avx2 = device.type == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX2"
     if avx2 and dtype == torch.float32 and maps >= WIDE_MAPS:
@@ -97,7 +98,7 @@ def keep_freed_memory() -> bool:
     """Let the C library keep up to 1 GiB of freed memory for the next forward pass.
 
     By default glibc returns each feature map of some MiB to the kernel at once, and the next pass
-    pays for every page again: 10 to 15 % of a step on the CPU. Blocks above 32 MiB still go back.
+    pays for every page again: about a tenth of the time on the CPU. Blocks above 32 MiB go back.
 
     Returns:
         Whether the C library took the settings; False where it is not glibc.

@@ -26,7 +26,7 @@ def infer(cli, weights, tmp_path):
 
     def run(*words):
         common = ("--out", tmp_path / "out", "--weights", weights, "--precision", "fp32")
-        return cli("infer", TASK, *words, *common)
+        return cli("infer", TASK, *common, *words)
 
     return run
 
