@@ -8,14 +8,17 @@ CONF ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
-# nothing is written outside the clone but pip's own cache
+# nothing is written outside the clone but pip's own cache, and MLflow does not call home
 export XDG_CACHE_HOME ?= $(CURDIR)/.cache
+export XDG_CONFIG_HOME ?= $(CURDIR)/.cache/config
+export DO_NOT_TRACK ?= true
+export MLFLOW_DISABLE_TELEMETRY ?= true
 export MPLCONFIGDIR ?= $(CURDIR)/.cache/matplotlib
 export MONAI_LABEL_SESSION_PATH ?= $(CURDIR)/.cache/sessions
 export TMPDIR ?= $(CURDIR)/.cache/tmp
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 $(shell mkdir -p .cache/tmp)
-PIP := env -u XDG_CACHE_HOME $(BIN)/python -m pip
+PIP := env -u XDG_CACHE_HOME -u XDG_CONFIG_HOME $(BIN)/python -m pip
 
 .PHONY: run test lint install demo constraints clean help
 

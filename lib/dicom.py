@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ from pydicom.pixel_data_handlers.util import apply_color_lut, convert_color_spac
 
 from lib.errors import InputError
 from lib.images import Geometry, check_pixel_count
+
+# of damaged files it complains in passing; the error says it in one line
+warnings.filterwarnings("ignore", category=UserWarning, module=r"pydicom\.")
 
 
 def read_frame(path: Path, max_pixels: int) -> tuple[np.ndarray, Geometry]:

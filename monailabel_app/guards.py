@@ -72,11 +72,13 @@ def _model_guards(app: App) -> dict[str, Guard]:
         if params.get("model", model) != model:  # upstream would train that one, unchecked
             raise InputError(f"params name model '{params['model']}', the request '{model}'")
         trainer.check(params, app.datastore())
+        _check_finite(params)
 
     def before_batch(arguments: dict[str, Any]) -> None:
         params = dict(arguments.get("params") or {})
         app.require_model(params.get("model", arguments["model"]))
         check_tag(str(params.get("label_tag") or "original"))
+        _check_finite(params)
         images = params.get("images", "all")
         if isinstance(images, str):
             choose("choice of images", images, dict.fromkeys(_IMAGE_CHOICES))
@@ -167,9 +169,22 @@ def read_object(name: str, text: Any) -> dict[str, Any]:
         value = json.loads(text or "{}")
     except ValueError as error:
         raise InputError(f"{name} is not valid JSON ({error}); expected an object") from None
+    _check_finite(value)
     if not isinstance(value, dict):
         raise InputError(f"{name} must be a JSON object, found {type(value).__name__}")
     return value
+
+
+def _check_finite(value: Any) -> None:
+    """Refuse NaN and infinity, which Python takes for JSON but no answer can hold.
+
+    Raises:
+        InputError: there is one.
+    """
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        raise InputError("NaN and infinity are not valid JSON; give a finite number") from None
 
 
 def _require_image(app: App, image: str) -> None:

@@ -97,7 +97,9 @@ class SegmentationTrain(TrainTask):
     def stats(self) -> dict[str, Any]:
         """Return how the last run went or stands, in the fields viewers read."""
         try:
-            stats = json.loads((self.run_folder / STATS).read_text())
+            # a loss that is not finite has no place in a JSON answer
+            text = (self.run_folder / STATS).read_text()
+            stats = json.loads(text, parse_constant=lambda _: None)
         except (OSError, ValueError):
             return {}
         # a process that was killed could not write that it ended
@@ -126,7 +128,7 @@ class SegmentationTrain(TrainTask):
                     f"training parameter {name}: {value!r} does not fit ({error}); the default is "
                     f"{_first(parameter.default)!r}"
                 ) from None
-            if parameter.least is not None and not values[name] >= parameter.least:
+            if parameter.least is not None and not parameter.least <= values[name] < math.inf:
                 raise InputError(
                     f"training parameter {name}: expected at least {parameter.least}, found {value}"
                 )
@@ -235,6 +237,7 @@ class SegmentationTrain(TrainTask):
         self.run_folder.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(self._lock_file, timeout=LOCK_SECONDS):
+                (self.run_folder / STATS).unlink(missing_ok=True)  # of the run before
                 try:
                     yield
                 except BaseException:

@@ -58,8 +58,12 @@ def serve(
         *(() if verbose else ("--verbose", "WARNING", "--log_level", "warning")),
     ]
     click.echo(f"Starting the server on {studies} ...")
+    quiet = {"DO_NOT_TRACK": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}  # no calls home
     server = subprocess.Popen(
-        command, stdout=None if verbose else subprocess.DEVNULL, start_new_session=True
+        command,
+        stdout=None if verbose else subprocess.DEVNULL,
+        start_new_session=True,
+        env={**quiet, **os.environ},
     )
     try:
         for name in (signal.SIGTERM, signal.SIGHUP):

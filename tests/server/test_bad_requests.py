@@ -98,6 +98,8 @@ def test_wrong_inference_parameters_are_named(calm: Server, params: str, words: 
         ({"max_epochs": float("inf")}, ["max_epochs"]),
         ({"learning_rate": "fast"}, ["learning_rate", "fast"]),
         ({"learning_rate": float("nan")}, ["learning_rate"]),
+        ({"learning_rate": float("inf")}, ["learning_rate"]),
+        ({"client_id": float("nan")}, ["NaN"]),
         ({"learning_rate": -1}, ["learning_rate"]),
         ({"train_batch_size": -8}, ["train_batch_size"]),
         ({"patch_size": 100}, ["patch_size", "multiple"]),
@@ -134,7 +136,7 @@ def test_a_training_request_that_is_no_object_is_refused(calm: Server, body: str
     assert response.status_code in (400, 422) and response.json()["detail"]
 
 
-@pytest.mark.parametrize("params", ["{", "[1]", "5"])
+@pytest.mark.parametrize("params", ["{", "[1]", "5", '{"a": NaN}', '{"a": 1e999}'])
 def test_wrong_params_of_uploads_and_records_are_refused(
     calm: Server, tmp_path: Path, params: str
 ) -> None:

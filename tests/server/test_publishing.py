@@ -104,7 +104,7 @@ def test_a_better_training_is_served_by_the_next_request_and_none_fails(
     own: Server, tmp_path: Path
 ) -> None:
     label_all(own, tmp_path)
-    poor = threshold_weights(tmp_path / "poor.pt", threshold=0.95, slope=4.0)
+    poor = threshold_weights(tmp_path / "poor.pt", threshold=1.5, slope=4.0)
     with open(poor, "rb") as file:
         assert own.put(f"/model/{MODEL}", files={"file": file}).ok
     before = served_version(own)
