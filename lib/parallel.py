@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import socket
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -62,19 +62,19 @@ def fit_in_processes(
     options.out.mkdir(parents=True, exist_ok=True)
     failure = options.out / FAILURE
     failure.unlink(missing_ok=True)
-    with tempfile.TemporaryDirectory() as meeting:  # a file, as two runs would share a fixed port
-        try:
-            idist.spawn(
-                backend(options.device),
-                _worker,
-                (task, list(items), options, threads),
-                nproc_per_node=processes,
-                init_method=f"file://{meeting}/processes",
-            )
-        except ProcessRaisedException:
-            if failure.is_file():
-                raise _error(json.loads(failure.read_text())) from None
-            raise
+    try:
+        idist.spawn(
+            backend(options.device),
+            _worker,
+            (task, list(items), options, threads),
+            nproc_per_node=processes,
+            master_addr="127.0.0.1",
+            master_port=_free_port(),
+        )
+    except ProcessRaisedException:
+        if failure.is_file():
+            raise _error(json.loads(failure.read_text())) from None
+        raise
     return read_result(options.out)
 
 
@@ -89,6 +89,13 @@ def _worker(
         raise
     if idist.get_rank() == 0:
         write_result(options.out, result)
+
+
+def _free_port() -> int:
+    """Return a port that is free now; Ignite's own choice is fixed, so two runs would collide."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _error(failure: dict[str, str]) -> Exception:

@@ -72,6 +72,8 @@ class Server:
             command += ["--conf", key, value]
         environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("MONAI_LABEL_")},
+            # `monailabel` is a shell script that runs the first `python` it finds
+            "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])),
             "HOME": str(self.home),
             "TMPDIR": str(self.temporary),
             "MONAI_LABEL_SESSION_PATH": str(self.home / "sessions"),
