@@ -76,6 +76,13 @@ def install(app: App) -> None:
             if isinstance(route, APIRoute) and inspect.iscoroutinefunction(route.endpoint):
                 name = f"{module.__name__.rsplit('.', 1)[-1]}.{route.endpoint.__name__}"
                 router.routes.append(_mended(route, guards.get(name), replacements.get(name)))
+
+    def reload() -> dict[str, Any]:
+        """Look at the files again; upstream would put a second app beside the one that serves."""
+        app.datastore().refresh()
+        return {}
+
+    router.add_api_route("/reload", reload, methods=["POST"], include_in_schema=False)
     web.include_router(router)
     web.router.routes.insert(0, web.router.routes.pop())
 

@@ -15,6 +15,12 @@ from server_support import MODEL, UNTRAINED, Server, threshold_weights  # noqa: 
 from lib.datasets.phantoms import write_nuclei_studies  # noqa: E402
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if {"server", "launch"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("server")
+
+
 @pytest.fixture(scope="module")
 def launch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
     """Return a function that prepares folders and starts a server on them, for one module."""

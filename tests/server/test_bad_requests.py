@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from server_support import MODEL, QUICK, UNTRAINED, Server, assert_refused, write_png
 
@@ -163,6 +164,16 @@ def test_wrong_params_of_uploads_and_records_are_refused(
 
 def test_missing_logs_of_a_gpu_are_not_a_server_error(calm: Server) -> None:
     assert calm.get("/logs/gpu").status_code in (200, 404)
+
+
+def test_a_reload_keeps_the_app_that_serves(calm: Server) -> None:
+    assert calm.process is not None
+    process = psutil.Process(calm.process.pid)
+    nice = process.nice()
+    assert calm.post("/reload").json() == {}
+    response = calm.post(f"/train/{MODEL}", params={"run_sync": True}, json=QUICK)
+    assert response.ok, response.text
+    assert process.nice() == nice, "the server took itself for a training process"
 
 
 def test_training_of_all_models_names_a_model_that_is_none(calm: Server) -> None:

@@ -115,6 +115,13 @@ def test_training_all_models_hands_each_the_parameters_of_all() -> None:
     assert "request=request, params=params" in inspect.getsource(train.run)
 
 
+def test_a_reload_makes_a_second_app() -> None:
+    """It would not know that it is the server: `server.install` puts a refresh in its place."""
+    from monailabel import app
+
+    assert "clear_cache()" in inspect.getsource(app.reload)
+
+
 def test_ids_of_uploads_end_at_the_first_dot() -> None:
     """`guards.before_upload` takes the file's stem."""
     source = inspect.getsource(datastore.add_image)
