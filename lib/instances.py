@@ -16,7 +16,10 @@ def foreground_mask(probability: np.ndarray, spec: OutputSpec) -> np.ndarray:
     """Threshold `(rows, columns)` probabilities and drop objects below `spec.min_area` pixels."""
     mask = probability >= spec.threshold
     if spec.min_area > 1 and mask.any():
-        mask = remove_small_objects(mask, max_size=spec.min_area - 1, connectivity=1)
+        labels, _ = ndimage.label(mask)  # scikit-image names this differently by version
+        large = np.bincount(labels.ravel()) >= spec.min_area
+        large[0] = False
+        mask = large[labels]
     return mask
 
 
