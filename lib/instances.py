@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy import ndimage
-from skimage.morphology import local_maxima, reconstruction, remove_small_objects
+from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
 
 from lib.tasks import OutputSpec
