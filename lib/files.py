@@ -8,7 +8,9 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -43,6 +45,25 @@ def copy_atomically(source: str | os.PathLike[str], target: str | os.PathLike[st
     """Copy a file; `target` is replaced whole or not at all."""
     with open(source, "rb") as content:
         return write_atomically(target, lambda file: shutil.copyfileobj(content, file))
+
+
+@contextmanager
+def put_back_on_error(path: Path) -> Iterator[None]:
+    """Let the body replace `path`; if it fails, `path` is as it was before. Needs no free space."""
+    earlier = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{TEMPORARY_SUFFIX}")
+    existed = path.exists()
+    if existed:
+        os.link(path, earlier)
+    try:
+        yield
+    except BaseException:
+        if existed:
+            os.replace(earlier, path)
+        else:
+            path.unlink(missing_ok=True)
+        raise
+    finally:
+        earlier.unlink(missing_ok=True)
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> Path:

@@ -28,8 +28,9 @@ from monailabel.datastore.local import (
 )
 from pydantic import ValidationError
 
+from lib.datasets.studies import image_ids
 from lib.errors import InputError, NotFoundError, unknown
-from lib.files import copy_atomically, remove_leftovers, write_atomically
+from lib.files import copy_atomically, put_back_on_error, remove_leftovers, write_atomically
 from lib.images import IMAGE_EXTENSIONS, extension, image_size, read_image, stem
 from lib.masks import read_label
 
@@ -75,6 +76,7 @@ class StudiesDatastore(LocalDatastore):
         self._file_lock = FileLock(str(Path(folder) / ".lock"))
         self._depth = 0
         self._config_ts: object = None
+        self._orphans: set[str] = set()
         patterns = [f"*{ext}" for ext in IMAGE_EXTENSIONS]
         super().__init__(folder, extensions=patterns, auto_reload=auto_reload, read_only=read_only)
         remove_leftovers(Path(folder))
@@ -176,14 +178,12 @@ class StudiesDatastore(LocalDatastore):
         }
 
     def _add_new_images(self, objects: dict[str, ImageLabelModel]) -> None:
-        """List new image files; the second of two of one stem goes by its whole name."""
-        known = {self._filename(id, item.image.ext) for id, item in objects.items()}
-        for file in self._list_files(self._datastore.image_path(), ()):
-            if file not in known:
-                id, ext = self._to_id(file)
-                if id in objects:
-                    id, ext = file, ""
-                objects[id] = ImageLabelModel(image=_record(file, ext))
+        """List new image files by the ids that `lib.datasets.studies` gives them."""
+        listed = {self._filename(id, item.image.ext): id for id, item in objects.items()}
+        files = self._list_files(self._datastore.image_path(), ())
+        for file, id in image_ids(files, listed).items():
+            if file not in listed:
+                objects[id] = ImageLabelModel(image=_record(file, file[len(id) :]))
 
     def _add_new_labels(self, objects: dict[str, ImageLabelModel]) -> None:
         """List new label files of known images."""
@@ -192,6 +192,9 @@ class StudiesDatastore(LocalDatastore):
                 id, ext = self._to_id(file)
                 if id in objects:
                     objects[id].labels.setdefault(folder.name, _record(file, ext))
+                elif (orphan := f"{folder.name}/{file}") not in self._orphans:
+                    self._orphans.add(orphan)
+                    logger.warning(f"Label {orphan} is of no image; it stays where it is")
 
     # --- changes ---------------------------------------------------------------------------------
 
@@ -245,12 +248,18 @@ class StudiesDatastore(LocalDatastore):
                 raise unknown("image", image_id, self._datastore.objects)
             folder.mkdir(parents=True, exist_ok=True)
             name = self._filename(image_id, ext)
-            copy_atomically(label_filename, folder / name)
-            before = item.labels.get(tag)
-            item.labels = {**item.labels, tag: _record(name, ext, label_info)}
-            self._update_datastore_file()
-            if before is not None and before.ext != ext:
-                Path(folder, self._filename(image_id, before.ext)).unlink(missing_ok=True)
+            before = item.labels
+            with put_back_on_error(folder / name):
+                copy_atomically(label_filename, folder / name)
+                item.labels = {**before, tag: _record(name, ext, label_info)}
+                try:
+                    self._update_datastore_file()
+                except BaseException:
+                    item.labels = before
+                    raise
+            earlier = before.get(tag)
+            if earlier is not None and earlier.ext != ext:
+                Path(folder, self._filename(image_id, earlier.ext)).unlink(missing_ok=True)
         return image_id
 
     def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:

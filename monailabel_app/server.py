@@ -141,7 +141,7 @@ def explain(error: Exception) -> tuple[int, str]:
         missing = error.error in (MONAILabelError.APP_ERROR, MONAILabelError.INVALID_INPUT)
         return (404 if missing else 500), error.msg
     if isinstance(error, OSError) and error.errno in _FULL_DISK:
-        return 507, "no space left on the server's disk; nothing was changed; free some and repeat"
+        return 507, "no space left on the server's disk; not finished; free some, then repeat"
     if isinstance(error, MemoryError):
         return 507, "the server ran out of memory for this request; use a smaller image"
     return 500, f"the server failed on this request ({type(error).__name__}); see its log"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from lib.errors import InputError
 from lib.images import IMAGE_EXTENSIONS, extension, stem
 
 FINAL_LABELS = Path("labels") / "final"
+INDEX = "datastore_v2.json"  # of MONAI Label's local datastore
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,8 @@ def list_items(studies: str | Path, labelled: bool = False) -> list[Item]:
     """Return the images of a studies folder, sorted by id.
 
     Two layouts are known: images at the top with labels in ``labels/final`` (MONAI Label), and
-    ``images/`` beside ``labels/``. A label belongs to the image of the same stem.
+    ``images/`` beside ``labels/``. A label belongs to the image whose id is its stem; see
+    `image_ids`.
 
     Args:
         labelled: only those with a label.
@@ -45,14 +49,13 @@ def list_items(studies: str | Path, labelled: bool = False) -> list[Item]:
     image_folder = studies / "images" if compact else studies
     label_folder = studies / "labels" if compact else studies / FINAL_LABELS
     labels = {stem(file): file for file in _files(label_folder)}
-    items = []
-    taken: set[str] = set()
-    for file in _files(image_folder):
-        # the second of two files of one stem goes by its whole name, as in the server's datastore
-        id = file.name if stem(file) in taken else stem(file)
-        taken.add(id)
-        if id in labels or not labelled:
-            items.append(Item(id, file, labels.get(id)))
+    names = [file.name for file in _files(image_folder)]
+    ids = image_ids(names, {} if compact else _listed(studies / INDEX))
+    items = [
+        Item(ids[name], image_folder / name, labels.get(ids[name]))
+        for name in names
+        if ids[name] in labels or not labelled
+    ]
     if not items:
         what = "labelled images" if labelled else "images"
         raise InputError(
@@ -60,6 +63,34 @@ def list_items(studies: str | Path, labelled: bool = False) -> list[Item]:
             f"{FINAL_LABELS.as_posix()}/, or folders images/ and labels/, with equal names"
         )
     return items
+
+
+def image_ids(files: Iterable[str], listed: Mapping[str, str]) -> dict[str, str]:
+    """Return the id of each image file: its stem, or its whole name where the stem is shared.
+
+    Labels are stored by id, so an id must not come to mean another file: those in `listed` (file
+    to id, the server's index) stay, and of several new files with one stem none gets the stem.
+
+    Args:
+        files: names of all image files of a folder.
+    """
+    files = sorted(files)
+    shared = Counter(stem(file) for file in files)
+    taken = set(listed.values())
+    return {
+        file: listed.get(file)
+        or (file if shared[stem(file)] > 1 or stem(file) in taken else stem(file))
+        for file in files
+    }
+
+
+def _listed(index: Path) -> dict[str, str]:
+    """Return the files and ids in the server's index; none if there is no readable one."""
+    try:
+        objects = json.loads(index.read_bytes())["objects"]
+        return {id + entry["image"]["ext"]: id for id, entry in objects.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
 
 
 def in_validation(id: str, val_split: float) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.datasets.studies import Item, in_validation, list_items, split_items
+from lib.datasets.studies import Item, image_ids, in_validation, list_items, split_items
 from lib.errors import InputError
 
 
@@ -43,9 +43,17 @@ def test_hidden_files_and_other_types_are_passed_over(tmp_path):
     assert _ids(list_items(tmp_path)) == {"a"}
 
 
-def test_two_files_of_one_stem_are_two_items(tmp_path):
+def test_two_files_of_one_stem_go_by_their_whole_names(tmp_path):
     _touch(tmp_path / "a.png", tmp_path / "a.tif")
-    assert _ids(list_items(tmp_path)) == {"a", "a.tif"}
+    assert _ids(list_items(tmp_path)) == {"a.png", "a.tif"}
+
+
+def test_a_listed_image_keeps_its_id_when_another_of_its_stem_comes():
+    assert image_ids(["a.png", "a.tif", "b.png"], {"a.tif": "a"}) == {
+        "a.png": "a.png",
+        "a.tif": "a",
+        "b.png": "b",
+    }
 
 
 def test_missing_and_empty_folders_are_refused(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -127,25 +128,75 @@ def test_a_label_of_another_file_type_takes_the_place_of_the_old_one(
     assert StudiesDatastore(str(studies)).get_label_uri("image_0", "final").endswith("image_0.tif")
 
 
-def test_two_images_of_one_stem_have_their_own_ids_and_labels(tmp_path: Path) -> None:
-    studies = tmp_path / "twins"
+def _twins(studies: Path) -> None:
     studies.mkdir()
     write_png(studies / "a.png", np.zeros((20, 30), np.uint8))
     Image.fromarray(np.zeros((40, 50), np.uint8)).save(studies / "a.tif")
+
+
+def test_two_images_of_one_stem_have_their_own_ids_and_labels(tmp_path: Path) -> None:
+    studies = tmp_path / "twins"
+    _twins(studies)
     store = StudiesDatastore(str(studies))
-    assert sorted(store.list_images()) == ["a", "a.tif"]
+    assert sorted(store.list_images()) == ["a.png", "a.tif"]
     small = write_png(tmp_path / "small.png", np.full((20, 30), 3, np.uint8))
     large = write_png(tmp_path / "large.png", np.full((40, 50), 4, np.uint8))
-    store.save_label("a", str(small), "final", {})
+    store.save_label("a.png", str(small), "final", {})
     store.save_label("a.tif", str(large), "final", {})
     with pytest.raises(InputError, match="30 x 20"):
         store.save_label("a.tif", str(small), "final", {})
+    expected = {"a.png": "a.png.png", "a.tif": "a.tif.png"}
+    for index_is_lost in (False, True):
+        if index_is_lost:
+            (studies / INDEX).unlink()
+        for again in (store, StudiesDatastore(str(studies))):
+            pairs = {Path(p["image"]).name: Path(p["label"]).name for p in again.datalist()}
+            assert pairs == expected
+        items = list_items(studies)
+        assert {item.image.name: item.label and item.label.name for item in items} == expected
+
+
+def test_a_label_never_changes_its_image_when_a_twin_comes_and_the_index_goes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    studies = tmp_path / "twins"
+    studies.mkdir()
+    Image.fromarray(np.zeros((20, 30), np.uint8)).save(studies / "a.tif")
+    store = StudiesDatastore(str(studies))
+    label = write_png(tmp_path / "label.png", np.full((20, 30), 3, np.uint8))
+    store.save_label("a", str(label), "final", {})
+    write_png(studies / "a.png", np.zeros((20, 30), np.uint8))
+    store.refresh()
+    assert sorted(store.list_images()) == ["a", "a.png"]
+    pairs = [(item.image.name, bool(item.label)) for item in list_items(studies)]
+    assert pairs == [("a.png", False), ("a.tif", True)]
     (studies / INDEX).unlink()
-    for again in (store, StudiesDatastore(str(studies))):
-        pairs = {Path(p["image"]).name: Path(p["label"]).name for p in again.datalist()}
-        assert pairs == {"a.png": "a.png", "a.tif": "a.tif.png"}
-    items = {item.id: item.label and item.label.name for item in list_items(studies)}
-    assert items == {"a": "a.png", "a.tif": "a.tif.png"}
+    store = StudiesDatastore(str(studies))
+    assert store.datalist() == []
+    assert not any(item.label for item in list_items(studies))
+    assert (studies / "labels/final/a.png").is_file()
+    assert "final/a.png is of no image" in caplog.text
+
+
+def test_a_label_whose_index_cannot_be_written_is_not_saved(
+    studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = StudiesDatastore(str(studies))
+    before = {file: file.read_bytes() for file in studies.rglob("*.png")}
+    label = write_png(tmp_path / "new.png", np.full((20, 30), 7, np.uint8))
+
+    def full(lock: bool = True) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_update_datastore_file", full)
+        for image, tag in (("image_0", "final"), ("image_1", "other")):
+            with pytest.raises(OSError, match="No space left"):
+                store.save_label(image, str(label), tag, {})
+    assert {file: file.read_bytes() for file in studies.rglob("*.png")} == before
+    assert not list(studies.rglob("*.partial"))
+    assert store.get_label_uri("image_1", "other") == ""
+    assert store.save_label("image_1", str(label), "other", {}) == "image_1"
 
 
 def test_names_with_dots_and_capitals_are_one_image_each(tmp_path: Path) -> None:
