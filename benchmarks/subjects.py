@@ -16,7 +16,8 @@ from lib.images import Geometry, Image
 from lib.model_store import ModelStore
 from lib.tasks import get_task
 from lib.training import FitOptions, fit
-from lib.transforms import make_target, prepare_image
+from lib.targets import make_target
+from lib.transforms import prepare_image
 
 TASK = "nuclei_vhllrhe"
 SEED = 0

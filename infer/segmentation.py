@@ -1,4 +1,4 @@
-"""Segmentation of 2D images as a MONAI Label InferTask."""
+"""Segmentation of images and volumes as a MONAI Label InferTask."""
 
 from __future__ import annotations
 
@@ -74,9 +74,10 @@ class SegmentationInfer(InferTask):
         path = Path(str(request["image"]))
         wanted = _first(request.get("result", self._config["result"]))
         choose("result", wanted, dict.fromkeys(self._config["result"]))
-        suffix = result_extension(request.get("result_extension"), path)
+        dims = self.task.network.spatial_dims
+        suffix = result_extension(request.get("result_extension"), path, dims)
         predictor, version = self.live.get(_first(request.get("device")) or self.device)
-        image = read_image(path, self.task.input.max_pixels)
+        image = read_image(path, self.task.input.max_pixels, dims)
         read = time.perf_counter() - start
 
         prediction = predictor(

@@ -88,7 +88,10 @@ def load_network(task: TaskSpec, checkpoint: Checkpoint) -> nn.Module:
     Raises:
         InputError: the weights are those of another network.
     """
-    wanted, found = _plain(asdict(task.network)), _plain(checkpoint.spec.get("network", {}))
+    # options that are newer than the checkpoint were at their defaults
+    defaults = asdict(type(task.network)())
+    wanted = _plain(asdict(task.network))
+    found = _plain({**defaults, **checkpoint.spec.get("network", {})})
     if wanted != found:
         keys = sorted(set(wanted) | set(found))
         differing = [key for key in keys if wanted.get(key) != found.get(key)]

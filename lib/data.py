@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from itertools import islice
 
 import numpy as np
@@ -17,7 +19,8 @@ from lib.errors import InputError
 from lib.images import read_image
 from lib.masks import read_label
 from lib.tasks import TaskSpec
-from lib.transforms import draw_patch, make_target, prepare_image
+from lib.targets import make_target
+from lib.transforms import draw_patch, prepare_image
 
 CACHE_BYTES = 2 * 2**30
 
@@ -27,8 +30,9 @@ Batch = tuple[Tensor, Tensor]
 class PreparedCases(Dataset[tuple[np.ndarray, np.ndarray]]):
     """Images and targets, prepared by the task's spec and kept in memory within a budget.
 
-    An entry is `(image, target)`: float16 `(channels, rows, columns)` in 0..1 and uint8
-    `(maps, rows, columns)`. What does not fit the budget is read again each time.
+    An entry is `(image, target)`: float16 `(channels, *spatial)` in 0..1 and
+    `(maps, *spatial)` as `lib.targets.make_target` returns it. What does not fit the budget is
+    read again each time.
 
     Args:
         items: labelled items.
@@ -51,7 +55,9 @@ class PreparedCases(Dataset[tuple[np.ndarray, np.ndarray]]):
         item = self.items[index]
         if item.label is None:
             raise InputError(f"'{item.id}' has no label; save one before training on it")
-        image = read_image(item.image, self.task.input.max_pixels)
+        image = read_image(
+            item.image, self.task.input.max_pixels, self.task.network.spatial_dims
+        )
         label = read_label(item.label, image.shape)
         case = (
             prepare_image(image, self.task.input).astype(np.float16),
@@ -68,7 +74,7 @@ class StepBatches(Dataset[Batch]):
     """The batch of a step, as a function of seed and step alone.
 
     Entry `step` holds this process's share of the step's global batch: patches and targets,
-    float32, `(batch_size / world_size, channels, patch, patch)`. Any number of processes sees the
+    float32, `(batch_size / world_size, channels, *patch)`. Any number of processes sees the
     same patches, and a resumed run continues with the ones that come next.
     """
 
@@ -80,10 +86,11 @@ class StepBatches(Dataset[Batch]):
                 f"choose a multiple of {world_size}"
             )
         self.cases, self.seed = cases, seed
-        self.batch_size, self.patch_size = recipe.batch_size, recipe.patch_size
+        self.recipe, self.batch_size = recipe, recipe.batch_size
+        self.patch = recipe.patch_sides(cases.task.network.spatial_dims)
         share = recipe.batch_size // world_size
         self.places = range(rank * share, (rank + 1) * share)
-        self._orders: dict[int, np.ndarray] = {}
+        self._order = lru_cache(maxsize=4)(self._shuffled)
 
     def __getitem__(self, step: int) -> Batch:
         drawn = [self._draw(step * self.batch_size + place) for place in self.places]
@@ -93,25 +100,38 @@ class StepBatches(Dataset[Batch]):
     def _draw(self, position: int) -> tuple[np.ndarray, np.ndarray]:
         """Draw the patch at `position` of the endless shuffled sequence of cases."""
         epoch, place = divmod(position, len(self.cases))
-        if epoch not in self._orders:
-            self._orders = {
-                e: np.random.default_rng((self.seed, 0, e)).permutation(len(self.cases))
-                for e in (epoch, epoch + 1)
-            }
-        image, target = self.cases[int(self._orders[epoch][place])]
-        rng = np.random.default_rng((self.seed, 1, position))
-        return draw_patch(image, target, self.patch_size, self.cases.task.augment, rng)
+        image, target = self.cases[int(self._order(epoch)[place])]
+        task = self.cases.task
+        return draw_patch(
+            image,
+            target,
+            self.patch,
+            task.augment,
+            np.random.default_rng((self.seed, 1, position)),
+            task.target.maps,
+            self.recipe.foreground_share,
+        )
+
+    def _shuffled(self, epoch: int) -> np.ndarray:
+        return np.random.default_rng((self.seed, 0, epoch)).permutation(len(self.cases))
+
+
+def loading_threads() -> int:
+    """Return how many threads may prepare batches: a quarter of this process's cores, 1 to 8."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(8, max(1, (cores or 1) // 4))
 
 
 def prefetch(
-    batches: StepBatches, steps: Iterable[int], ahead: int = 2
+    batches: StepBatches, steps: Iterable[int], threads: int = 1
 ) -> Generator[Batch, None, None]:
-    """Yield the batches of `steps` in order, preparing up to `ahead` of them in a thread.
+    """Yield the batches of `steps` in order, preparing those to come in `threads`.
 
     An error in preparing one is raised here.
     """
     remaining = iter(steps)
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as pool:
+    ahead = 2 * threads
+    with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="batches") as pool:
         waiting = deque(pool.submit(batches.__getitem__, step) for step in islice(remaining, ahead))
         try:
             while waiting:

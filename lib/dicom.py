@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
-import SimpleITK as sitk
 from pydicom.errors import InvalidDicomError
 from pydicom.pixel_data_handlers.util import apply_color_lut, convert_color_space
 
@@ -78,17 +77,18 @@ def frame_size(path: Path) -> tuple[int, ...]:
 
 def _decode(path: Path, data: pydicom.Dataset) -> np.ndarray:
     """Return the stored pixel array; natively where possible, else through GDCM (in SimpleITK)."""
+    native = not data.file_meta.TransferSyntaxUID.is_compressed
+    if not native:
+        import SimpleITK as sitk
     try:
-        syntax = data.file_meta.TransferSyntaxUID
-        if not syntax.is_compressed:
+        if native:
             return data.pixel_array
-        image = sitk.ReadImage(str(path), imageIO="GDCMImageIO")
+        pixels = sitk.GetArrayFromImage(sitk.ReadImage(str(path), imageIO="GDCMImageIO"))[0]
     except Exception as error:
         cause = str(error).strip().splitlines()[-1].strip()
         raise InputError(
             f"{path.name}: pixel data cannot be decoded ({cause}); export it uncompressed"
         ) from None
-    pixels = sitk.GetArrayFromImage(image)[0]
     slope, intercept = data.get("RescaleSlope", 1), data.get("RescaleIntercept", 0)
     if pixels.ndim == 2 and (slope != 1 or intercept != 0):  # GDCM applies the modality rescale
         pixels = np.rint((pixels - float(intercept)) / float(slope)).astype(np.int32)

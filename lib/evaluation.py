@@ -22,7 +22,7 @@ from lib.metrics import (
     pixel_counts,
     pixel_scores,
 )
-from lib.transforms import as_instances
+from lib.targets import as_instances
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
@@ -85,11 +85,13 @@ def evaluate(
     for item in items:
         if item.label is None:
             raise InputError(f"'{item.id}' has no label; evaluation needs one for every image")
-        image = read_image(item.image, predictor.task.input.max_pixels)
+        task = predictor.task
+        image = read_image(item.image, task.input.max_pixels, task.network.spatial_dims)
         truth = read_label(item.label, image.shape)
         prediction = predictor(image)
         counts = pixel_counts(prediction.mask > 0, truth > 0)
-        row: dict[str, Any] = {"id": item.id, "rows": image.shape[0], "columns": image.shape[1]}
+        axes = ("slices", "rows", "columns")[-image.spatial_dims :]
+        row: dict[str, Any] = {"id": item.id, **dict(zip(axes, image.shape, strict=True))}
         row |= {name: float(value) for name, value in pixel_scores(counts).items()}
         pixels.append(counts)
         if separates and prediction.instances is not None:

@@ -7,7 +7,6 @@ import math
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,11 +19,11 @@ from lib.images import Image
 from lib.instances import foreground_mask, separate
 from lib.networks import place_network
 from lib.tasks import TaskSpec
-from lib.transforms import prepare_image
+from lib.transforms import mirrored, prepare_image
 
-WHOLE_IMAGE_PIXELS = 1536 * 1536
-TILE = 1024
-TILE_OVERLAP = 0.125
+WHOLE_PIXELS = {2: 1536 * 1536, 3: 96**3}  # by spatial dimensions
+TILE = {2: 1024, 3: 96}
+TILE_OVERLAP = {2: 0.125, 3: 0.25}
 
 
 @dataclass(frozen=True)
@@ -32,9 +31,9 @@ class Prediction:
     """The answer for one image.
 
     Attributes:
-        probabilities: float32 `(maps, rows, columns)` in 0..1.
-        mask: uint8 `(rows, columns)`, 1 is foreground.
-        instances: int32 `(rows, columns)`, objects numbered from 1; None where the task has none.
+        probabilities: float32 `(maps, *spatial)` in 0..1, the maps that the task answers with.
+        mask: uint8 `(*spatial)`, 1 is foreground.
+        instances: int32 `(*spatial)`, objects numbered from 1; None where the task has none.
         seconds: wall time by phase: "pre", "infer", "post".
     """
 
@@ -102,25 +101,17 @@ class Predictor:
         ready = time.perf_counter()
         probabilities = self.probabilities(prepared, flips)
         done = time.perf_counter()
-        mask = foreground_mask(probabilities[0], self.task.output)
-        objects = separate(mask, self.task.output) if self._separates(instances) else None
+        mask, objects = self._objects(probabilities, instances)
         return Prediction(
             probabilities,
-            mask.astype(np.uint8),
+            mask,
             objects,
             {"pre": ready - start, "infer": done - ready, "post": time.perf_counter() - done},
         )
 
     def probabilities(self, prepared: np.ndarray, flips: bool | None = None) -> np.ndarray:
-        """Return probabilities, float32 `(maps, *spatial)`, for input `(channels, *spatial)`.
-
-        The input is mirrored at its far borders up to a multiple the network accepts.
-        """
-        spatial = prepared.shape[1:]
-        divisor = self.task.network.divisor
-        padding = [(0, 0)] + [(0, -size % divisor) for size in spatial]
-        padded = np.pad(prepared, padding, mode="reflect")
-        batch = torch.from_numpy(padded)[np.newaxis].to(self.device)
+        """Return probabilities, float32 `(maps, *spatial)`, for input `(channels, *spatial)`."""
+        batch = torch.from_numpy(prepared)[np.newaxis].to(self.device)
         axes = range(2, batch.ndim)
         mirrored = [
             subset
@@ -135,21 +126,19 @@ class Predictor:
                 total = answer if total is None else total.add_(answer)
             assert total is not None
             mean = total.div_(len(mirrored)) if len(mirrored) > 1 else total
-        inside: tuple[Any, ...] = (0, slice(None), *(slice(0, size) for size in spatial))
-        return mean.cpu().numpy()[inside]
+        return mean.cpu().numpy()[0]
 
     def _forward(self, batch: Tensor) -> Tensor:
-        """Return probabilities of one padded image `(1, channels, *spatial)`, tiled if large."""
-        if math.prod(batch.shape[2:]) <= WHOLE_IMAGE_PIXELS:
+        """Return probabilities of one image `(1, channels, *spatial)`, tiled if large."""
+        axes = batch.ndim - 2
+        if math.prod(batch.shape[2:]) <= WHOLE_PIXELS[axes]:
             return self._window(batch)
-        divisor = self.task.network.divisor
-        tile = [min(TILE, size) // divisor * divisor for size in batch.shape[2:]]
         result = sliding_window_inference(
             batch,
-            roi_size=tile,
+            roi_size=[min(TILE[axes], size) for size in batch.shape[2:]],
             sw_batch_size=1,
             predictor=self._window,
-            overlap=TILE_OVERLAP,
+            overlap=TILE_OVERLAP[axes],
             mode="gaussian",
             padding_mode="reflect",
         )
@@ -157,14 +146,33 @@ class Predictor:
         return result
 
     def _window(self, window: Tensor) -> Tensor:
+        """Return probabilities of a window, mirrored at its borders to a size the network takes."""
+        spec, inside = self.task.network, [slice(None), slice(None)]
+        for axis, size in enumerate(window.shape[2:], start=2):
+            wanted = spec.input_size(size)
+            answered = spec.output_size(wanted) or wanted
+            before = (wanted - answered) // 2  # of a network without padding; else 0
+            inside.append(slice(0, size))
+            if wanted != size:
+                index = mirrored(np.arange(-before, wanted - before), size)
+                window = window.index_select(axis, torch.from_numpy(index).to(window.device))
         was_training = self.network.training
         self.network.eval()
         try:
             with autocast(self.device, self.dtype):
                 logits = self.network(window)
-            return torch.sigmoid(logits.float())
+            return torch.sigmoid(logits[tuple(inside)].float())
         finally:
             self.network.train(was_training)
 
-    def _separates(self, wanted: bool) -> bool:
-        return wanted and self.task.output.instances
+    def _objects(
+        self, probabilities: np.ndarray, instances: bool
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the mask, uint8, and the separated objects where asked for and possible."""
+        task, spec = self.task, self.task.output
+        mask = foreground_mask(probabilities[0], spec)
+        if not ((instances and spec.instances) or spec.gap):
+            return mask.astype(np.uint8), None
+        answered = dict(zip(task.target.answered, probabilities, strict=True))
+        objects = separate(mask, spec, answered.get("distance"))
+        return (objects > 0).astype(np.uint8), objects if instances and spec.instances else None

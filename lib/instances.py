@@ -7,13 +7,16 @@ from scipy import ndimage
 from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
 
-from lib.tasks import OutputSpec
+from lib.specs import OutputSpec
 
-_TOUCHING = np.ones((3, 3), dtype=bool)
+
+def _touching(array: np.ndarray) -> np.ndarray:
+    """Return the structuring element in which diagonals touch."""
+    return np.ones((3,) * array.ndim, dtype=bool)
 
 
 def foreground_mask(probability: np.ndarray, spec: OutputSpec) -> np.ndarray:
-    """Threshold `(rows, columns)` probabilities and drop objects below `spec.min_area` pixels."""
+    """Threshold `(*spatial)` probabilities and drop objects below `spec.min_area` pixels."""
     mask = probability >= spec.threshold
     if spec.min_area > 1 and mask.any():
         labels, _ = ndimage.label(mask)  # scikit-image names this differently by version
@@ -23,24 +26,90 @@ def foreground_mask(probability: np.ndarray, spec: OutputSpec) -> np.ndarray:
     return mask
 
 
-def separate(mask: np.ndarray, spec: OutputSpec) -> np.ndarray:
-    """Split touching objects by watershed on the distance transform.
+def separate(
+    mask: np.ndarray, spec: OutputSpec, distance: np.ndarray | None = None
+) -> np.ndarray:
+    """Split touching objects as `spec.separation` says.
+
+    Args:
+        mask: `(*spatial)` boolean.
+        distance: answered distance map, 0..1, of the mask's shape; for separation ``distance``.
+
+    Returns:
+        int32 `(*spatial)`, 0 is background, objects numbered from 1 without gaps. The foreground
+        is exactly `mask`, and with `spec.gap` what grows back between objects.
+    """
+    if spec.separation == "distance":
+        if distance is None:
+            raise ValueError("separation by distance needs the answered distance map")
+        return _by_distance(mask, distance, spec)
+    if spec.separation == "components":
+        labels, _ = ndimage.label(mask, structure=_touching(mask))
+        return grow_back(labels.astype(np.int32), spec.gap)
+    return _by_shape(mask, spec)
+
+
+def grow_back(objects: np.ndarray, gap: int) -> np.ndarray:
+    """Undo the erosion of `gap` pixels between neighbours of `lib.targets.foreground`.
+
+    Objects are dilated by `gap` and eroded again, which fills the band of `2 gap` pixels that is
+    missing where two touched; only pixels with two objects so near are taken from it, so that
+    other borders stay.
+
+    Args:
+        objects: `(*spatial)` int32, 0 is background.
+
+    Returns:
+        int32 of the same shape; a pixel as near to two belongs to the one of the higher number.
+    """
+    if gap == 0:
+        return objects
+    none, wide, touching = np.iinfo(np.int32).max, 4 * gap + 1, _touching(objects)
+    lowest = ndimage.minimum_filter(np.where(objects > 0, objects, none), size=wide)
+    highest = ndimage.maximum_filter(objects, size=wide)
+    dilated = ndimage.binary_dilation(objects > 0, touching, gap)
+    closed = ndimage.binary_erosion(dilated, touching, gap, border_value=1)
+    missing = closed & (objects == 0) & (lowest != none) & (lowest != highest)
+    return np.where(missing, ndimage.maximum_filter(objects, size=2 * gap + 1), objects)
+
+
+def _by_distance(mask: np.ndarray, distance: np.ndarray, spec: OutputSpec) -> np.ndarray:
+    """Watershed of the answered distance map.
+
+    Seeds are its maxima above `spec.seed_threshold` that rise `spec.depth` above the saddle to
+    their neighbour; a component of the mask without any is one object.
+    """
+    height = ndimage.gaussian_filter(distance, spec.smoothing) if spec.smoothing else distance
+    height = np.where(mask, height, 0).astype(np.float32)
+    levelled = reconstruction(np.maximum(height - spec.depth, 0), height)
+    # a top is where the depth was taken off in full: what is flat after it and higher than around
+    tops = local_maxima(levelled) & mask & (height >= spec.seed_threshold)
+    seeds, count = ndimage.label(tops, structure=_touching(mask))
+    components, parts = ndimage.label(mask)
+    seeded = np.zeros(parts + 1, dtype=bool)
+    seeded[components[tops]] = True
+    lonely = ~seeded[components] & mask
+    seeds[lonely] = components[lonely] + count
+    found = watershed(-height, seeds, mask=mask)
+    # numbers without gaps
+    present = np.bincount(found.ravel(), minlength=count + parts + 1) > 0
+    present[0] = False
+    numbers = np.cumsum(present, dtype=np.int32) * present
+    return numbers[found]
+
+
+def _by_shape(mask: np.ndarray, spec: OutputSpec) -> np.ndarray:
+    """Watershed of the mask's distance transform.
 
     Seeds are the maxima of the smoothed distance transform that rise at least `spec.depth` pixels
     above the saddle to their neighbour (h-maxima: Soille 2003, section 6.3.4).
-
-    Args:
-        mask: `(rows, columns)` boolean.
-
-    Returns:
-        int32 `(rows, columns)`, 0 is background, objects numbered from 1 without gaps; the
-        foreground is exactly `mask`.
     """
     labels, count = ndimage.label(mask)
     labels = labels.astype(np.int32)
     if count == 0:
         return labels
-    distance = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1].astype(np.float32)
+    inner = (slice(1, -1),) * mask.ndim
+    distance = ndimage.distance_transform_edt(np.pad(mask, 1))[inner].astype(np.float32)
     if spec.smoothing > 0:
         distance = ndimage.gaussian_filter(distance, spec.smoothing) * mask
     boxes = ndimage.find_objects(labels)
@@ -50,7 +119,7 @@ def separate(mask: np.ndarray, spec: OutputSpec) -> np.ndarray:
         height = np.where(region, distance[box], 0)
         # all maxima lowered by the depth; what is one top then had no saddle as deep as that
         levelled = reconstruction(height - spec.depth, height)
-        seeds, found = ndimage.label(local_maxima(levelled) & region, structure=_TOUCHING)
+        seeds, found = ndimage.label(local_maxima(levelled) & region, structure=_touching(mask))
         if found > 1:
             parts = watershed(-height, seeds, mask=region)
             fresh = np.arange(found + 1, dtype=np.int32) + count - 1
@@ -65,7 +134,7 @@ def _with_several_maxima(
 ) -> np.ndarray:
     """Return the components with more than one local maximum; others cannot be split."""
     tops = (distance == ndimage.maximum_filter(distance, size=3)) & mask
-    regions, maxima = ndimage.label(tops, structure=_TOUCHING)
+    regions, maxima = ndimage.label(tops, structure=_touching(mask))
     first = np.zeros(maxima + 1, dtype=np.int64)
     rows, columns = np.nonzero(tops)
     first[regions[rows, columns]] = labels[rows, columns]

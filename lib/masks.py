@@ -1,38 +1,38 @@
-"""Label images: read them for training, write them as answers over the image they belong to."""
+"""Label images and volumes: read for training, written as answers over the image they belong to."""
 
 from __future__ import annotations
 
-import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
-import tifffile
 from PIL import Image as PillowImage
 
 from lib.errors import InputError
 from lib.images import (
-    NIFTI_EXTENSIONS,
+    MAX_PIXELS,
+    MAX_VOXELS,
     PICTURE_EXTENSIONS,
+    TIFF_EXTENSIONS,
     VOLUME_EXTENSIONS,
     Geometry,
     extension,
     read_image,
     stem,
 )
-from lib.nifti import check_pixels
+from lib.volumes import write_volume
 
-MASK_EXTENSIONS = (".png", ".tif", ".tiff", *VOLUME_EXTENSIONS)
+MASK_EXTENSIONS = (".png", *TIFF_EXTENSIONS, *VOLUME_EXTENSIONS)
+_AXES = ("slices", "rows", "columns")
 
 
-def read_label(path: str | os.PathLike[str], shape: tuple[int, int] | None = None) -> np.ndarray:
-    """Read a label image as `(rows, columns)` int32, 0 is background.
+def read_label(path: str | os.PathLike[str], shape: tuple[int, ...] | None = None) -> np.ndarray:
+    """Read a label as int32 `(rows, columns)` or `(slices, rows, columns)`, 0 is background.
 
     Args:
-        shape: rows and columns of the image it belongs to; checked when given.
+        shape: of the image it belongs to, without colour; checked. None for any 2D size.
 
     Raises:
         InputError: unreadable, not integer valued, negative, in colour, or of another size.
@@ -43,9 +43,10 @@ def read_label(path: str | os.PathLike[str], shape: tuple[int, int] | None = Non
             f"{path.name}: JPEG changes label values; expected a lossless label image "
             f"({', '.join(MASK_EXTENSIONS)}); save it again as one of these"
         )
-    image = read_image(path)
+    volume = shape is not None and len(shape) == 3
+    image = read_image(path, MAX_VOXELS if volume else MAX_PIXELS, 3 if volume else 2)
     pixels = image.pixels
-    if pixels.ndim == 3:
+    if image.colour:
         if not (pixels == pixels[..., :1]).all():
             raise InputError(
                 f"{path.name}: a label image holds one integer per pixel, found colours; save the "
@@ -60,9 +61,10 @@ def read_label(path: str | os.PathLike[str], shape: tuple[int, int] | None = Non
             f"{pixels.min()}..{pixels.max()}"
         )
     if shape is not None and pixels.shape != shape:
+        sides = [f"{n} {axis}" for n, axis in zip(pixels.shape, _AXES[-len(shape) :], strict=True)]
         raise InputError(
-            f"{path.name}: label has {pixels.shape[0]} rows and {pixels.shape[1]} columns, its "
-            f"image has {shape[0]} and {shape[1]}; label the image at its own size"
+            f"{path.name}: label has {_listed(sides)}, its image has {_listed(shape)}; label the "
+            f"image at its own size"
         )
     return pixels.astype(np.int32)
 
@@ -73,11 +75,14 @@ def write_mask(
     geometry: Geometry,
     dtype: np.dtype | None = None,
 ) -> Path:
-    """Write an integer `mask` of shape `(rows, columns)` with `geometry`; the type by extension.
+    """Write an integer `mask` with `geometry`; the file type by extension.
 
     Values up to 255 are stored in 8 bit, up to 65535 in 16 bit, beyond in 32 bit unsigned.
-    A `dtype` is used instead where all values fit it. A mask of another size than `geometry` is
-    refused. The file appears whole or not at all.
+    A `dtype` is used instead where all values fit it. The file appears whole or not at all; so an
+    .mhd holds its pixels too, which ITK reads like those of an .mha. A TIFF keeps no geometry.
+
+    Args:
+        mask: `(rows, columns)` or `(slices, rows, columns)`, of the size of `geometry`.
 
     Raises:
         InputError: the extension cannot hold a mask, or the values do not fit the file type.
@@ -89,8 +94,13 @@ def write_mask(
             f"masks cannot be written as '{path.suffix or path.name}'; expected one of "
             f"{', '.join(MASK_EXTENSIONS)}"
         )
-    if mask.shape != geometry.size[1::-1]:
+    if mask.ndim not in (2, 3) or not _fits(mask, geometry):
         raise ValueError(f"mask of shape {mask.shape} does not fit a grid of {geometry.size}")
+    if kind == ".png" and mask.ndim == 3:
+        raise InputError(
+            f"a PNG holds one 2D image, found a volume of {' x '.join(map(str, geometry.size))}; "
+            f"ask for .nrrd or .nii.gz"
+        )
     top = int(mask.max(initial=0))
     if kind == ".png" and top > 65535:
         raise InputError(f"a PNG holds labels up to 65535, found {top}; ask for .nrrd")
@@ -102,69 +112,84 @@ def write_mask(
     with _whole(path) as partial:
         if kind == ".png":
             PillowImage.fromarray(mask).save(partial)
-        elif kind in (".tif", ".tiff"):
-            tifffile.imwrite(partial, mask, compression="zlib")
+        elif kind in TIFF_EXTENSIONS:
+            import tifffile
+
+            # without a photometric it would take 3 slices or columns for colour
+            tifffile.imwrite(partial, mask, compression="zlib", photometric="minisblack")
         else:
-            _write_itk(partial, mask, geometry)
+            write_volume(partial, mask, geometry)
     return path
 
 
 def write_probabilities(
     path: str | os.PathLike[str], probabilities: np.ndarray, geometry: Geometry
 ) -> Path:
-    """Write float32 `(rows, columns)` in 0..1 as .nrrd, .nii, .nii.gz or .mha with `geometry`."""
+    """Write float32 in 0..1, of the size of `geometry`, as a file type that keeps geometry.
+
+    Raises:
+        InputError: the extension is of another file type.
+    """
     path = Path(path)
     if extension(path) not in VOLUME_EXTENSIONS:
         raise InputError(
             f"probabilities cannot be written as '{path.suffix or path.name}'; expected one of "
             f"{', '.join(VOLUME_EXTENSIONS)}"
         )
+    if not _fits(probabilities, geometry):
+        raise ValueError(
+            f"probabilities of shape {probabilities.shape} do not fit a grid of {geometry.size}"
+        )
     with _whole(path) as partial:
-        _write_itk(partial, probabilities.astype(np.float32), geometry)
+        write_volume(partial, probabilities.astype(np.float32), geometry)
     return path
 
 
-def result_extension(wanted: object, image: str | os.PathLike[str]) -> str:
+def result_extension(wanted: object, image: str | os.PathLike[str], spatial_dims: int = 2) -> str:
     """Return the file type of a mask: as wanted, else the image's own where it is lossless.
 
+    Args:
+        wanted: an extension with or without its dot; empty or None for none.
+        image: name of the image file.
+        spatial_dims: 3 for the mask of a volume.
+
     Raises:
-        InputError: `wanted` cannot hold a label image.
+        InputError: `wanted` cannot hold a label image, or label volume.
     """
+    able = MASK_EXTENSIONS[spatial_dims - 2 :]  # all but PNG hold volumes
     if wanted:
         suffix = str(wanted) if str(wanted).startswith(".") else f".{wanted}"
-        if suffix not in MASK_EXTENSIONS:
+        if suffix not in able:
             raise InputError(
-                f"result_extension '{wanted}' cannot hold a label image; expected one of "
-                f"{', '.join(MASK_EXTENSIONS)}"
+                f"result_extension '{wanted}' cannot hold a label "
+                f"{'image' if spatial_dims == 2 else 'volume'}; expected one of {', '.join(able)}"
             )
         return suffix
     kind = extension(image)
-    if kind in MASK_EXTENSIONS:
+    if kind in able:
         return kind
-    return ".png" if kind in PICTURE_EXTENSIONS else ".nrrd"
+    return ".png" if kind in PICTURE_EXTENSIONS and spatial_dims == 2 else ".nrrd"
+
+
+def _fits(pixels: np.ndarray, geometry: Geometry) -> bool:
+    """Tell whether `pixels` has the grid's size; a single slice may come without its third axis."""
+    size, rest = geometry.size[: pixels.ndim], geometry.size[pixels.ndim :]
+    return pixels.shape == size[::-1] and all(side == 1 for side in rest)
+
+
+def _listed(items: Sequence[object]) -> str:
+    *first, last = map(str, items)
+    return f"{', '.join(first)} and {last}"
 
 
 @contextmanager
 def _whole(path: Path) -> Iterator[Path]:
     """Yield where to write `path` meanwhile; it appears there when all went well."""
-    # libraries write by extension
-    partial = path.with_name(f".{stem(path)}.partial{extension(path)}")
+    # libraries write by extension, and for an .mhd two files
+    kind = ".mha" if extension(path) == ".mhd" else extension(path)
+    partial = path.with_name(f".{stem(path)}.partial{kind}")
     try:
         yield partial
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
-
-
-def _write_itk(path: Path, pixels: np.ndarray, geometry: Geometry) -> None:
-    out = sitk.GetImageFromArray(pixels if len(geometry.size) == 2 else pixels[np.newaxis])
-    out.SetSpacing(geometry.spacing)
-    out.SetOrigin(geometry.origin)
-    out.SetDirection(geometry.direction)
-    path.touch()  # a folder that is missing or closed is reported here
-    try:
-        sitk.WriteImage(out, str(path), useCompression=True)
-        if extension(path) in NIFTI_EXTENSIONS:
-            check_pixels(path)
-    except (RuntimeError, InputError):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import gzip
 import math
-import struct
 import zlib
 from pathlib import Path
 
 import numpy as np
+from nibabel.nifti1 import Nifti1Header
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 
 from lib.errors import InputError
 from lib.images import damaged
 
-_BLOCK = 1 << 20
-_FLOATS = {16: "f4", 64: "f8"}  # datatype codes
+_BLOCK = 1 << 20  # a multiple of every real number's size
+_FAULTS = (EOFError, OSError, zlib.error, OverflowError, HeaderDataError, WrapStructError)
 
 
 def check_pixels(path: Path) -> None:
@@ -28,18 +30,16 @@ def check_pixels(path: Path) -> None:
     bad = found = 0
     try:
         with gzip.open(path) if packed else open(path, "rb") as file:
-            header = file.read(348)
-            order = "<" if header[:4] == struct.pack("<i", 348) else ">"
-            dim = struct.unpack(f"{order}8h", header[40:56])
-            code, bits = struct.unpack(f"{order}2h", header[70:74])
-            start = int(struct.unpack(f"{order}f", header[108:112])[0])
-            wanted = math.prod(dim[1 : dim[0] + 1]) * bits // 8
-            file.seek(start)
+            header = Nifti1Header(file.read(Nifti1Header.sizeof_hdr), check=False)
+            dtype = header.get_data_dtype()
+            values = math.prod(header.get_data_shape())
+            file.seek(header.get_data_offset())
+            wanted = values * dtype.itemsize
             while found < wanted and (block := file.read(min(_BLOCK, wanted - found))):
                 found += len(block)
-                if code in _FLOATS and len(block) % (bits // 8) == 0:
-                    bad += int((~np.isfinite(np.frombuffer(block, order + _FLOATS[code]))).sum())
-    except (EOFError, OSError, zlib.error, struct.error, OverflowError) as error:
+                if dtype.kind in "fc" and len(block) % dtype.itemsize == 0:
+                    bad += int((~np.isfinite(np.frombuffer(block, dtype))).sum())
+    except _FAULTS as error:
         raise damaged(path, error) from None
     if found < wanted:
         raise InputError(
@@ -47,6 +47,6 @@ def check_pixels(path: Path) -> None:
         )
     if bad:
         raise InputError(
-            f"{path.name}: {bad} of {wanted * 8 // bits} pixel values are NaN or infinite; "
+            f"{path.name}: {bad} of {values} pixel values are NaN or infinite; "
             f"expected finite intensities; repair or re-export the image"
         )

@@ -6,200 +6,34 @@ Infer task, trainer, command line, model card and tests all read the row. Siblin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 from lib.errors import InputError, choose
+from lib.specs import (
+    AugmentSpec,
+    EncoderDecoderSpec,
+    InputSpec,
+    Kind,
+    OutputSpec,
+    TargetSpec,
+    TaskSpec,
+    TrainingSpec,
+)
 
-Kind = Literal["segmentation"]
-
-
-@dataclass(frozen=True)
-class EncoderDecoderSpec:
-    """The knobs of the U-Net / V-Net family (`lib.networks.encoder_decoder`).
-
-    Attributes:
-        topology: ``unet`` (plain stages) or ``vnet`` (each stage adds its input to its output).
-        kernel_size: side of the convolution kernels, odd.
-        downsampling: ``max_pool`` (2x2) or ``conv`` (2x2 convolution of stride 2).
-        initialization: ``xavier`` (Glorot normal) or ``he`` (Kaiming normal).
-        channels: feature maps of each level, fine to coarse; their number is the depth.
-        convolutions: convolutions of each level's stage, as many as `channels`.
-        norm: ``none``, ``batch`` or ``instance``, after every convolution.
-    """
-
-    spatial_dims: Literal[2, 3] = 2
-    in_channels: int = 1
-    out_channels: int = 1
-    topology: Literal["unet", "vnet"] = "unet"
-    kernel_size: int = 3
-    downsampling: Literal["max_pool", "conv"] = "max_pool"
-    activation: Literal["relu", "leaky_relu", "prelu"] = "relu"
-    initialization: Literal["xavier", "he"] = "xavier"
-    channels: tuple[int, ...] = (8, 16, 32, 64, 128)
-    convolutions: tuple[int, ...] = (2, 2, 2, 2, 2)
-    norm: Literal["none", "batch", "instance"] = "none"
-
-    def __post_init__(self) -> None:
-        """Reject specs that describe no network."""
-        if len(self.channels) != len(self.convolutions) or not self.channels:
-            raise ValueError(
-                f"channels and convolutions must have one entry per level, found "
-                f"{len(self.channels)} and {len(self.convolutions)}"
-            )
-        if self.kernel_size % 2 == 0 or min(*self.channels, *self.convolutions) < 1:
-            raise ValueError(
-                f"kernel_size must be odd and channels and convolutions positive, found "
-                f"{self.kernel_size}, {self.channels}, {self.convolutions}"
-            )
-        for name, allowed in (
-            ("topology", ("unet", "vnet")),
-            ("downsampling", ("max_pool", "conv")),
-            ("activation", ("relu", "leaky_relu", "prelu")),
-            ("initialization", ("xavier", "he")),
-            ("norm", ("none", "batch", "instance")),
-        ):
-            choose(name, asdict(self)[name], dict.fromkeys(allowed))
-
-    @property
-    def divisor(self) -> int:
-        """What every spatial size of the input must be a multiple of."""
-        return 2 ** (len(self.channels) - 1)
-
-
-@dataclass(frozen=True)
-class InputSpec:
-    """How an image file becomes the network's input; the same for training and serving.
-
-    Colour images become luminance (Rec. 601).
-
-    Attributes:
-        percentiles: the intensities at these percentiles become 0 and 1.
-        dark_background: invert images whose median lies in the upper half of their range, so that
-            stained sections (bright background) look like fluorescence.
-        min_side: shortest side accepted, in pixels.
-        max_pixels: most pixels accepted (8192 x 8192 by default).
-    """
-
-    percentiles: tuple[float, float] = (0.5, 99.8)
-    dark_background: bool = True
-    min_side: int = 8
-    max_pixels: int = 8192 * 8192
-
-
-@dataclass(frozen=True)
-class TargetSpec:
-    """How an accepted label image becomes the training target.
-
-    Attributes:
-        gap: pixels cleared between touching instances, so that they come apart (the thesis's
-            eroded borders); 0 keeps the labels as drawn. Instances narrower than the gap stay.
-    """
-
-    gap: int = 0
-
-
-@dataclass(frozen=True)
-class AugmentSpec:
-    """Random changes of a training patch, each with its own probability or range.
-
-    Attributes:
-        flips: mirror each axis with probability 0.5.
-        rotate90: turn by a random multiple of 90 degrees.
-        zoom: smallest and largest magnification, drawn log-uniformly; (1, 1) is off.
-        gamma: largest exponent (and, inverted, smallest) applied to intensities; 1 is off.
-        noise: largest standard deviation of added Gaussian noise, in units of the 0..1 range.
-    """
-
-    flips: bool = True
-    rotate90: bool = False
-    zoom: tuple[float, float] = (1.0, 1.0)
-    gamma: float = 1.0
-    noise: float = 0.0
-
-
-@dataclass(frozen=True)
-class OutputSpec:
-    """How probabilities become a mask and an instance map.
-
-    Attributes:
-        threshold: probability from which a pixel is foreground.
-        instances: separate touching objects by watershed and number them.
-        smoothing: standard deviation in pixels of the Gaussian that smooths the distance
-            transform before its maxima become watershed seeds.
-        depth: height in pixels a maximum must rise above the saddle to its neighbour to be a
-            seed of its own.
-        min_area: objects with fewer pixels are dropped from mask and instances.
-    """
-
-    threshold: float = 0.5
-    instances: bool = False
-    smoothing: float = 1.0
-    depth: float = 0.75
-    min_area: int = 0
-
-
-@dataclass(frozen=True)
-class TrainingSpec:
-    """The recipe, with the names MONAI Label and MONAI use; requests may override the values.
-
-    Attributes:
-        loss: a name of `lib.losses.LOSSES`.
-        optimizer: a name of `lib.training.OPTIMIZERS`.
-        schedule: ``constant`` or ``cosine`` (with a linear warm-up over the first 2 %).
-        steps: optimiser steps of a full training run.
-        batch_size: patches per step, over all processes.
-        patch_size: side of the square training patch in pixels.
-        val_split: share of the images kept for validation, chosen by a hash of their id.
-        val_interval: steps between validations.
-        early_stop_patience: validations without a better metric before stopping; 0 is never.
-        gradient_clip: largest norm of the gradient; 0 is off.
-    """
-
-    loss: str = "bce_dice"
-    optimizer: str = "adam"
-    learning_rate: float = 1e-4
-    weight_decay: float = 0.0
-    schedule: Literal["constant", "cosine"] = "constant"
-    steps: int = 3500
-    batch_size: int = 8
-    patch_size: int = 256
-    val_split: float = 0.2
-    val_interval: int = 250
-    early_stop_patience: int = 0
-    gradient_clip: float = 0.0
-
-
-@dataclass(frozen=True)
-class TaskSpec:
-    """One row: what the task is, its network, and how it is trained and served.
-
-    Attributes:
-        labels: name of each structure and its value in label images.
-        key_metric: the figure of `lib.metrics` that picks the best epoch and gates publishing.
-        reference: where the network or recipe comes from.
-        weights_licence: licence under which shipped weights may be used; empty where none ship.
-    """
-
-    name: str
-    description: str
-    kind: Kind
-    labels: Mapping[str, int]
-    network: EncoderDecoderSpec
-    input: InputSpec = field(default_factory=InputSpec)
-    target: TargetSpec = field(default_factory=TargetSpec)
-    augment: AugmentSpec = field(default_factory=AugmentSpec)
-    output: OutputSpec = field(default_factory=OutputSpec)
-    training: TrainingSpec = field(default_factory=TrainingSpec)
-    key_metric: str = "mean_iou"
-    reference: str = ""
-    weights_licence: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the row as plain data, as it is stored in checkpoints and reports."""
-        return asdict(replace(self, labels=dict(self.labels)))
-
+__all__ = [
+    "TASKS",
+    "AugmentSpec",
+    "EncoderDecoderSpec",
+    "InputSpec",
+    "Kind",
+    "OutputSpec",
+    "TargetSpec",
+    "TaskSpec",
+    "TrainingSpec",
+    "get_task",
+    "register",
+]
 
 TASKS: dict[str, TaskSpec] = {}
 
@@ -303,3 +137,59 @@ _thesis(
 )
 _thesis("VCLR", "V-Net in 2D, leaky ReLU, Xavier, cross-entropy", "bce", initialization="xavier")
 _thesis("VDLRHe", "V-Net in 2D, leaky ReLU, He, Dice only", "dice")
+
+# The two originals. Their papers' training is kept where it makes the network what it is: border
+# weights and elastic deformation of U-Net, Dice loss of V-Net.
+register(
+    replace(
+        _VHLLRHE,
+        name="nuclei_unet2015",
+        description="Nuclei in microscopy: U-Net as published in 2015, unpadded convolutions, 64 "
+        "to 1024 maps, border-weighted cross-entropy",
+        network=EncoderDecoderSpec(
+            initialization="he", channels=(64, 128, 256, 512, 1024), padding="valid"
+        ),
+        target=TargetSpec(maps=("foreground", "border_weight")),
+        augment=replace(_VHLLRHE.augment, rotate=15.0, elastic=10.0),
+        training=replace(
+            _VHLLRHE.training,
+            loss="border_weighted_bce",
+            learning_rate=2e-4,
+            patch_size=316,  # answers 132 x 132
+        ),
+        reference="Ronneberger et al. 2015, U-Net",
+        weights_licence="",
+    )
+)
+register(
+    TaskSpec(
+        name="ultrasound3d_vnet2016",
+        description="A structure in 3D ultrasound volumes: V-Net as published in 2016, 5x5x5 "
+        "kernels, PReLU, 16 to 256 maps, Dice",
+        kind="segmentation",
+        labels={"structure": 1},
+        network=EncoderDecoderSpec(
+            spatial_dims=3,
+            topology="vnet",
+            kernel_size=5,
+            downsampling="conv",
+            activation="prelu",
+            initialization="he",
+            channels=(16, 32, 64, 128, 256),
+            convolutions=(1, 2, 3, 3, 3),
+            decoder_width=2,
+        ),
+        input=InputSpec(dark_background=False, max_pixels=512**3),
+        augment=AugmentSpec(zoom=(0.9, 1.1), elastic=2.0, gamma=1.4),
+        training=TrainingSpec(
+            loss="dice",
+            learning_rate=1e-4,
+            schedule="cosine",
+            gradient_clip=1.0,
+            batch_size=2,
+            patch_size=(32, 64, 64),
+            foreground_share=0.5,
+        ),
+        reference="Milletari et al. 2016, V-Net",
+    )
+)

@@ -34,7 +34,7 @@ from lib.checkpoints import (
     utc_now,
     versions,
 )
-from lib.data import CACHE_BYTES, PreparedCases, StepBatches, prefetch
+from lib.data import CACHE_BYTES, PreparedCases, StepBatches, loading_threads, prefetch
 from lib.datasets.studies import Item, split_items
 from lib.devices import resolve_device, resolve_precision
 from lib.errors import InputError
@@ -65,6 +65,8 @@ class FitOptions:
         progress: draw a progress bar on standard error.
         tensorboard: write event files to `out`.
         command: how the run was started, for the record.
+        validation_ids: ids of the validation cases, the others being trained on; None splits by
+            the recipe's `val_split`.
     """
 
     out: Path
@@ -77,6 +79,7 @@ class FitOptions:
     progress: bool = True
     tensorboard: bool = True
     command: str = ""
+    validation_ids: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,20 @@ def fit(task: TaskSpec, items: Sequence[Item], options: FitOptions) -> FitResult
     return _Run(task, items, options).fit()
 
 
+def check_patch_size(task: TaskSpec) -> None:
+    """Raise `InputError` if the network cannot take patches of the recipe's size."""
+    axes = task.network.spatial_dims
+    for side in (sides := task.training.patch_sides(axes)):
+        if len(sides) != axes or task.network.output_size(side) is None:
+            wanted = f"a multiple of {task.network.divisor}"
+            if task.network.padding == "valid":
+                wanted = f"a size such as {task.network.input_size(max(1, side // 2))}"
+            raise InputError(
+                f"patch_size must be {wanted} for '{task.name}', one for all {axes} axes or one "
+                f"each, found {task.training.patch_size}"
+            )
+
+
 def score_cases(predictor: Predictor, cases: PreparedCases) -> dict[str, float]:
     """Return pooled pixel figures over whole cases; several processes share the work."""
     counts = torch.zeros(len(PIXEL_COUNTS), dtype=torch.float64)
@@ -140,15 +157,11 @@ class _Run:
                 f"steps, batch_size and val_interval must be at least 1, found {recipe.steps}, "
                 f"{recipe.batch_size} and {recipe.val_interval}"
             )
-        if recipe.patch_size % task.network.divisor:
-            raise InputError(
-                f"patch_size must be a multiple of {task.network.divisor} for '{task.name}', "
-                f"found {recipe.patch_size}"
-            )
+        check_patch_size(task)
         self.task, self.options, self.recipe = task, options, recipe
         self.device = _process_device(options.device)
         self.dtype = resolve_precision(self.device, options.precision)
-        training, validation = split_items(items, recipe.val_split)
+        training, validation = _split(items, recipe.val_split, options.validation_ids)
         self.training = PreparedCases(training, task, options.cache_bytes)
         self.validation = PreparedCases(validation, task, options.cache_bytes // 4)
         self.main = idist.get_rank() == 0
@@ -161,9 +174,11 @@ class _Run:
         if idist.get_world_size() > 1:
             index = [self.device.index or 0] if self.device.type == "cuda" else None
             parallel = DistributedDataParallel(network, device_ids=index)
-        self.take_step = TrainingStep(network, recipe, self.device, self.dtype, parallel)
+        maps = task.target.maps
+        self.take_step = TrainingStep(network, recipe, self.device, self.dtype, parallel, maps)
         self.scheduler = self.take_step.scheduler
-        self.predictor = Predictor(task, network, self.device, options.precision)
+        averaged = self.take_step.averaged
+        self.predictor = Predictor(task, averaged or network, self.device, options.precision)
         self.key = task.key_metric
         self.best: dict[str, float] = {}
         self.initial: dict[str, float] = {}
@@ -175,6 +190,7 @@ class _Run:
             "task": json.loads(json.dumps(task.as_dict())),
             "seed": options.seed,
             "data": fingerprint([p for item in items for p in (item.image, item.label) if p]),
+            "validation": sorted(item.id for item in validation),
             "init": bool(options.init),
             "world_size": idist.get_world_size(),
         }
@@ -204,7 +220,7 @@ class _Run:
                 self.training, self.options.seed, idist.get_rank(), idist.get_world_size()
             )
             engine.state.iteration = 0
-            loader = prefetch(batches, steps)
+            loader = prefetch(batches, steps, loading_threads())
             try:
                 engine.run(loader, max_epochs=1, epoch_length=len(steps))
             finally:
@@ -290,7 +306,7 @@ class _Run:
         return Checkpoint(
             self.task.name,
             self.task.as_dict(),
-            state_on_cpu(self.network),
+            state_on_cpu(self.predictor.network),
             scores,
             {
                 "step": step,
@@ -371,6 +387,21 @@ class _Run:
             shown[self.key] = f"{self.history[-1][self.key]:.4f}"
             shown["best"] = f"{self.best[self.key]:.4f}"
         return shown
+
+
+def _split(
+    items: Sequence[Item], val_split: float, validation_ids: frozenset[str] | None
+) -> tuple[list[Item], list[Item]]:
+    if validation_ids is None:
+        return split_items(items, val_split)
+    validation = [item for item in items if item.id in validation_ids]
+    training = [item for item in items if item.id not in validation_ids]
+    if not training or len(validation) != len(validation_ids):
+        raise InputError(
+            f"a given split must leave items to train on and name known ones, found "
+            f"{len(training)} left and {len(validation)} of {len(validation_ids)} known"
+        )
+    return training, validation
 
 
 def _process_device(name: str | None) -> torch.device:

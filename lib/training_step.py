@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from lib.data import Batch
 from lib.devices import autocast
-from lib.losses import get_loss
+from lib.losses import FOREGROUND, get_loss
 from lib.optimization import build_optimizer, build_scheduler
 from lib.tasks import TrainingSpec
 
@@ -17,11 +19,15 @@ from lib.tasks import TrainingSpec
 class TrainingStep:
     """Network, loss, optimiser and schedule of a run; called with a batch, takes one step.
 
+    Attributes:
+        averaged: module with the moving average of the weights; None without averaging.
+
     Args:
         network: where `lib.networks.place_network` put it, in training mode.
         recipe: names loss, optimiser and schedule; gives the number of steps.
         dtype: what to autocast to.
         parallel: `network` as several processes share it; None for one process.
+        maps: names of the target's maps; see `lib.targets`.
     """
 
     def __init__(
@@ -31,13 +37,20 @@ class TrainingStep:
         device: torch.device,
         dtype: torch.dtype,
         parallel: nn.Module | None = None,
+        maps: Sequence[str] = FOREGROUND,
     ) -> None:
         self.network, self.parallel = network, parallel or network
         self.device, self.dtype = device, dtype
         self.gradient_clip = recipe.gradient_clip
         self.optimizer = build_optimizer(network, recipe)
         self.scheduler = build_scheduler(self.optimizer, recipe, recipe.steps)
-        self.loss = get_loss(recipe.loss)
+        self.loss = get_loss(recipe.loss, maps)
+        self.averaged: nn.Module | None = None
+        if recipe.averaging > 0:
+            self._average = AveragedModel(
+                network, multi_avg_fn=get_ema_multi_avg_fn(recipe.averaging), use_buffers=True
+            )
+            self.averaged = self._average.module
         self.scaler = torch.amp.GradScaler(
             device.type, enabled=dtype == torch.float16 and device.type == "cuda"
         )
@@ -60,16 +73,19 @@ class TrainingStep:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.scheduler.step()
+        if self.averaged is not None:
+            self._average.update_parameters(self.network)
         return loss.detach()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of optimiser, schedule and gradient scaler."""
-        return {name: getattr(self, name).state_dict() for name in _PARTS}
+        """Return the state of optimiser, schedule, gradient scaler and averaged weights."""
+        return {name: part.state_dict() for name, part in self._parts().items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up the state that `state_dict` returned; other entries are ignored."""
-        for name in _PARTS:
-            getattr(self, name).load_state_dict(state[name])
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
 
-
-_PARTS = ("optimizer", "scheduler", "scaler")
+    def _parts(self) -> dict[str, Any]:
+        parts = {name: getattr(self, name) for name in ("optimizer", "scheduler", "scaler")}
+        return parts if self.averaged is None else {**parts, "averaged": self._average}

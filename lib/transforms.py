@@ -8,12 +8,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import torch
 from scipy import ndimage
-from skimage.measure import label as connected_components
+from torch.nn import functional
 
 from lib.errors import InputError
 from lib.images import Image
-from lib.tasks import AugmentSpec, InputSpec, TargetSpec
+from lib.specs import AugmentSpec, InputSpec
+from lib.targets import BINARY
 
 REC_601 = np.array((0.299, 0.587, 0.114), dtype=np.float32)
 
@@ -22,28 +24,28 @@ def prepare_image(image: Image, spec: InputSpec) -> np.ndarray:
     """Return `image` as network input.
 
     Returns:
-        float32 of shape `(1, rows, columns)`; the spec's lower and upper percentile become 0 and
-        1, values beyond are clipped; a constant image becomes all zero.
+        float32 of shape `(1, *spatial)`; the spec's lower and upper percentile become 0 and 1,
+        values beyond are clipped; a constant image becomes all zero.
 
     Raises:
         InputError: the image is smaller than `spec.min_side` or larger than `spec.max_pixels`.
     """
-    rows, columns = image.shape
-    if min(rows, columns) < spec.min_side:
+    size = " x ".join(str(side) for side in reversed(image.shape))
+    if min(image.shape) < spec.min_side:
         raise InputError(
-            f"{image.path.name}: {columns} x {rows} pixels, expected at least {spec.min_side} on "
-            f"each side; use the image at its full size"
+            f"{image.path.name}: {size} pixels, expected at least {spec.min_side} on each side; "
+            f"use the image at its full size"
         )
-    if rows * columns > spec.max_pixels:
+    if math.prod(image.shape) > spec.max_pixels:
         raise InputError(
-            f"{image.path.name}: {columns} x {rows} pixels, expected at most {spec.max_pixels} in "
-            f"all; crop or tile the image"
+            f"{image.path.name}: {size} pixels, expected at most {spec.max_pixels} in all; crop "
+            f"or tile the image"
         )
     pixels = image.pixels.astype(np.float32)
-    grey = pixels @ REC_601 if pixels.ndim == 3 else pixels
+    grey = pixels @ REC_601 if image.colour else pixels
     low, middle, high = _scale(grey, spec)
     if high <= low:
-        return np.zeros((1, rows, columns), dtype=np.float32)
+        return np.zeros((1, *image.shape), dtype=np.float32)
     scaled = np.clip((grey - low) / (high - low), 0.0, 1.0)
     if spec.dark_background and middle > (low + high) / 2:
         scaled = 1.0 - scaled
@@ -53,83 +55,79 @@ def prepare_image(image: Image, spec: InputSpec) -> np.ndarray:
 def _scale(grey: np.ndarray, spec: InputSpec) -> tuple[float, float, float]:
     """Return the intensities that become 0 and 1, and the median between them."""
     # percentiles of every k-th pixel: exact enough for a scale, and fast on large images
-    step = max(1, math.isqrt(grey.size // 500_000))
-    sample = grey[::step, ::step]
+    step = max(1, int((grey.size / 500_000) ** (1 / grey.ndim)))
+    sample = grey[(slice(None, None, step),) * grey.ndim]
     low, middle, high = np.percentile(sample, (spec.percentiles[0], 50, spec.percentiles[1]))
     if high <= low:  # nearly constant: whatever differs must not be lost
         low, high = grey.min(), grey.max()
     return float(low), float(middle), float(high)
 
 
-def as_instances(label: np.ndarray) -> np.ndarray:
-    """Number the objects of a label image.
-
-    A label image with one value only is taken as a mask: its 8-connected components become the
-    instances. Others are kept as they are.
-
-    Args:
-        label: `(rows, columns)` integers, 0 is background.
-    """
-    values = np.unique(label)
-    if (values != 0).sum() == 1:
-        return connected_components(label > 0, connectivity=2).astype(np.int32)
-    return label
-
-
-def make_target(label: np.ndarray, spec: TargetSpec) -> np.ndarray:
-    """Return the training target of a label image: uint8 `(1, rows, columns)`, 1 is foreground.
-
-    With `spec.gap` > 0, pixels whose neighbourhood of that radius holds two instances are cleared.
-    """
-    foreground = label > 0
-    if spec.gap > 0:
-        size = 2 * spec.gap + 1
-        background = np.iinfo(label.dtype).max
-        lowest = ndimage.minimum_filter(np.where(foreground, label, background), size=size)
-        highest = ndimage.maximum_filter(label, size=size)
-        eroded = foreground & ~((lowest != highest) & (lowest != background))
-        gone = np.setdiff1d(np.unique(label), np.unique(label[eroded]))
-        foreground = eroded | (foreground & np.isin(label, gone))
-    return foreground[np.newaxis].astype(np.uint8)
-
-
 def draw_patch(
     image: np.ndarray,
     target: np.ndarray,
-    size: int,
+    size: int | tuple[int, ...],
     spec: AugmentSpec,
     rng: np.random.Generator,
+    maps: tuple[str, ...] = ("foreground",),
+    foreground_share: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw one augmented training patch.
 
     Images smaller than the patch are mirrored at their borders (the thesis's augmentation).
 
     Args:
-        image: float32 `(channels, rows, columns)` in 0..1.
-        target: uint8 `(maps, rows, columns)`.
-        size: side of the square patch in pixels.
+        image: `(channels, *spatial)` in 0..1.
+        target: `(maps, *spatial)`; see `lib.targets.make_target`.
+        size: sides of the patch in pixels, one for all axes or one each.
+        maps: names of the target's maps; binary ones stay binary.
+        foreground_share: probability that the patch is centred on a foreground pixel.
 
     Returns:
-        Image and target patch, float32, of shape `(channels, size, size)` and `(maps, size, size)`.
+        Image and target patch, float32, of shape `(channels, *size)` and `(maps, *size)`.
     """
+    shape = image.shape[1:]
+    sides = (size,) * len(shape) if isinstance(size, int) else size
     zoom = math.exp(rng.uniform(math.log(spec.zoom[0]), math.log(spec.zoom[1])))
-    side = max(8, round(size / zoom))
-    spans = []
-    for length in image.shape[1:]:
-        start = int(rng.integers(0, max(1, length - side + 1)))
-        spans.append(_mirrored(np.arange(start, start + side), length))
-    patch, truth = image[:, spans[0]][:, :, spans[1]], target[:, spans[0]][:, :, spans[1]]
-    patch, truth = patch.astype(np.float32), truth.astype(np.float32)
-    if side != size:
-        factor = (1, size / side, size / side)
-        patch = ndimage.zoom(patch, factor, order=1, mode="mirror", grid_mode=True)
-        truth = ndimage.zoom(truth, factor, order=1, mode="mirror", grid_mode=True).round()
+    spans = [max(8, round(side / zoom)) for side in sides]
+    centre = _foreground_pixel(target[0], rng) if rng.random() < foreground_share else None
+    # a turned or bent patch reaches beyond its own square
+    room = 0
+    if spec.rotate > 0 or spec.elastic > 0:
+        turned = math.sqrt(2) if spec.rotate > 0 else 1.0
+        room = math.ceil((turned - 1) * max(spans[-2:]) / 2 + 2 * spec.elastic)
+    index = []
+    for axis, (span, length) in enumerate(zip(spans, shape, strict=True)):
+        start = int(rng.integers(0, max(1, length - span + 1)))
+        if centre is not None:
+            start = min(max(0, centre[axis] - span // 2), max(0, length - span))
+        index.append(mirrored(np.arange(start - room, start + span + room), length))
+    grid = (slice(None), *np.ix_(*index))
+    patch, truth = image[grid].astype(np.float32), target[grid].astype(np.float32)
+    if room or spans != list(sides):
+        both = _warp(np.concatenate((patch, truth)), sides, spans, spec, rng)
+        patch, truth = both[: len(patch)], both[len(patch) :]
+        for place, name in enumerate(maps):
+            if name in BINARY:
+                truth[place] = truth[place] >= 0.5
     if spec.flips:
-        axes = tuple(axis for axis in (1, 2) if rng.random() < 0.5)
+        axes = tuple(axis for axis in range(1, patch.ndim) if rng.random() < 0.5)
         patch, truth = np.flip(patch, axes), np.flip(truth, axes)
-    if spec.rotate90:
-        turns = int(rng.integers(4))
-        patch, truth = np.rot90(patch, turns, (1, 2)), np.rot90(truth, turns, (1, 2))
+    if spec.rotate90 and sides[-1] == sides[-2]:
+        turns, plane = int(rng.integers(4)), (patch.ndim - 2, patch.ndim - 1)
+        patch, truth = np.rot90(patch, turns, plane), np.rot90(truth, turns, plane)
+    if spec.dilate > 0 and rng.random() < spec.dilate:
+        window = (1, *(3,) * len(sides))
+        patch = ndimage.grey_dilation(patch, window)
+        truth = np.stack(
+            [
+                ndimage.grey_dilation(truth[place], window[1:]) if name in BINARY else truth[place]
+                for place, name in enumerate(maps)
+            ]
+        )
+    if spec.blur > 0:
+        sigma = rng.uniform(0, spec.blur)
+        patch = np.stack([ndimage.gaussian_filter(channel, sigma) for channel in patch])
     if spec.gamma > 1:
         patch = patch ** math.exp(rng.uniform(-math.log(spec.gamma), math.log(spec.gamma)))
     if spec.noise > 0:
@@ -138,7 +136,61 @@ def draw_patch(
     return np.ascontiguousarray(patch, np.float32), np.ascontiguousarray(truth, np.float32)
 
 
-def _mirrored(index: np.ndarray, length: int) -> np.ndarray:
+def _foreground_pixel(mask: np.ndarray, rng: np.random.Generator) -> tuple[int, ...] | None:
+    """Return the place of a random foreground pixel; None if there is none."""
+    places = np.flatnonzero(mask)
+    if not len(places):
+        return None
+    chosen = int(places[rng.integers(len(places))])
+    return tuple(int(place) for place in np.unravel_index(chosen, mask.shape))
+
+
+def _warp(
+    channels: np.ndarray,
+    sides: tuple[int, ...],
+    spans: list[int],
+    spec: AugmentSpec,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Sample `(channels, *spatial)` on a grid that is zoomed, turned and bent about its centre.
+
+    Linear interpolation, mirrored at the borders.
+
+    Args:
+        sides: of the result.
+        spans: pixels of the source that the result covers along each axis.
+    """
+    axes = [
+        (np.arange(side, dtype=np.float32) - (side - 1) / 2) * (span / side)
+        for side, span in zip(sides, spans, strict=True)
+    ]
+    offsets: list[np.ndarray] = list(np.meshgrid(*axes, indexing="ij", copy=False))
+    if spec.rotate > 0:
+        angle = math.radians(rng.uniform(-spec.rotate, spec.rotate))
+        rows, columns = offsets[-2:]
+        offsets[-2] = math.cos(angle) * rows - math.sin(angle) * columns
+        offsets[-1] = math.sin(angle) * rows + math.cos(angle) * columns
+    if spec.elastic > 0:
+        coarse = rng.standard_normal((1, len(sides), *(4,) * len(sides)), dtype=np.float32)
+        mode = "bicubic" if len(sides) == 2 else "trilinear"
+        bent = functional.interpolate(
+            torch.from_numpy(coarse * spec.elastic), sides, mode=mode, align_corners=True
+        )
+        offsets = [offset + bend for offset, bend in zip(offsets, bent[0].numpy(), strict=True)]
+    # grid_sample wants the last axis first, each scaled so that -1 and 1 are the outermost pixels
+    scaled = [
+        offset * (2 / max(1, length - 1))
+        for offset, length in zip(offsets, channels.shape[1:], strict=True)
+    ]
+    grid = torch.from_numpy(np.stack(scaled[::-1], axis=-1))[np.newaxis]
+    source = torch.from_numpy(np.ascontiguousarray(channels))[np.newaxis]
+    result = functional.grid_sample(
+        source, grid, mode="bilinear", padding_mode="reflection", align_corners=True
+    )
+    return result[0].numpy()
+
+
+def mirrored(index: np.ndarray, length: int) -> np.ndarray:
     """Fold indices beyond `length` back into it, mirroring at the border pixels."""
     if length == 1:
         return np.zeros_like(index)

@@ -31,7 +31,7 @@ from pydantic import ValidationError
 from lib.datasets.studies import image_ids
 from lib.errors import InputError, NotFoundError, unknown
 from lib.files import copy_atomically, put_back_on_error, remove_leftovers, write_atomically
-from lib.images import IMAGE_EXTENSIONS, extension, image_size, read_image, stem
+from lib.images import IMAGE_EXTENSIONS, check_readable, extension, image_size, stem
 from lib.masks import read_label
 
 logger = logging.getLogger(__name__)
@@ -211,9 +211,7 @@ class StudiesDatastore(LocalDatastore):
                 f"'{Path(image_filename).suffix}' is not a supported image type; expected one of "
                 f"{', '.join(IMAGE_EXTENSIONS)}"
             )
-        size = image_size(image_filename)
-        if len(size) == 2:
-            read_image(image_filename)
+        check_readable(image_filename)
         with self._locked():
             self._init_from_datastore_file()
             if image_id in self._datastore.objects:
@@ -312,8 +310,8 @@ class StudiesDatastore(LocalDatastore):
                     f"label of {' x '.join(map(str, found))} pixels for an image of "
                     f"{' x '.join(map(str, wanted))}; label the image at its own size"
                 )
-            if len(found) == 2:
-                read_label(label_filename)
+            if len(found) in (2, 3):
+                read_label(label_filename, found[::-1])
         except InputError as error:  # the upload has a temporary name that tells nobody anything
             cause = str(error).removeprefix(f"{Path(label_filename).name}: ")
             raise InputError(f"label for '{image.name}' refused: {cause}") from None

@@ -26,7 +26,7 @@ from lib.model_store import ModelStore
 from lib.progress import STATS
 from lib.publishing import train_and_submit
 from lib.tasks import TaskSpec
-from lib.training import FitOptions
+from lib.training import FitOptions, check_patch_size
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +47,18 @@ def _switch(value: Any) -> bool:
     if isinstance(value, bool):
         return value
     return choose("switch", str(value).lower(), {"true": True, "false": False})
+
+
+def _patch_size(value: Any) -> int | tuple[int, ...]:
+    """Read a side in pixels, or one per axis as 32x64x64."""
+    sides = tuple(int(side) for side in str(value).lower().split("x"))
+    if min(sides) < 1:
+        raise InputError("expected sides of at least 1")
+    return sides[0] if len(sides) == 1 else sides
+
+
+def _shown(patch_size: int | tuple[int, ...]) -> int | str:
+    return patch_size if isinstance(patch_size, int) else "x".join(map(str, patch_size))
 
 
 def _name(value: Any) -> str:
@@ -82,7 +94,7 @@ class SegmentationTrain(TrainTask):
             "val_split": Parameter(recipe.val_split, float, 0.0),
             "early_stop_patience": Parameter(recipe.early_stop_patience, int, 0),
             "learning_rate": Parameter(recipe.learning_rate * FINE_TUNING, float, 0.0),
-            "patch_size": Parameter(recipe.patch_size, int, task.network.divisor),
+            "patch_size": Parameter(_shown(recipe.patch_size), _patch_size),
             "seed": Parameter(0, int, 0),
             "pretrained": Parameter(True, _switch),
             "multi_gpu": Parameter(True, _switch),
@@ -114,7 +126,10 @@ class SegmentationTrain(TrainTask):
         Raises:
             InputError: an unknown parameter or a value that does not fit; the message names it.
         """
-        values = {name: _first(parameter.default) for name, parameter in self.parameters.items()}
+        values = {
+            name: parameter.read(_first(parameter.default))
+            for name, parameter in self.parameters.items()
+        }
         for name, given in request.items():
             if name in _IGNORED or given is None:
                 continue
@@ -141,11 +156,8 @@ class SegmentationTrain(TrainTask):
         values = self.read(request)
         resolve_device(values["device"])
         split_items(self._items(datastore), values["val_split"])
-        if values["patch_size"] % self.task.network.divisor:
-            raise InputError(
-                f"training parameter patch_size: expected a multiple of "
-                f"{self.task.network.divisor}, found {values['patch_size']}"
-            )
+        recipe = replace(self.task.training, patch_size=values["patch_size"])
+        check_patch_size(replace(self.task, training=recipe))
 
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
         """Train, and publish through the gate.

@@ -51,7 +51,8 @@ def _unit(spec: EncoderDecoderSpec, conv: nn.Module, channels: int) -> nn.Sequen
 class Stage(nn.Module):
     """The convolutions of one resolution level.
 
-    Maps `(N, in_channels, *spatial)` to `(N, out_channels, *spatial)`; spatial sizes are kept.
+    Maps `(N, in_channels, *spatial)` to `(N, out_channels, *spatial)`; with padding ``same``,
+    spatial sizes are kept.
     With topology ``vnet`` the output is ``convolutions(x) + projection(x)``.
 
     Attributes:
@@ -74,7 +75,7 @@ class Stage(nn.Module):
                         in_channels if index == 0 else out_channels,
                         out_channels,
                         spec.kernel_size,
-                        padding=spec.kernel_size // 2,
+                        padding=spec.kernel_size // 2 if spec.padding == "same" else 0,
                     ),
                     out_channels,
                 )
@@ -93,12 +94,20 @@ class Stage(nn.Module):
         return y + self.projection(x) if self.residual else y
 
 
+def _middle(x: Tensor, size: torch.Size) -> Tensor:
+    """Cut `x` to its middle of spatial `size` (the cropped skips of U-Net 2015)."""
+    for axis, side in enumerate(size, start=2):
+        x = x.narrow(axis, (x.shape[axis] - side) // 2, side)
+    return x
+
+
 class EncoderDecoder(nn.Module):
     """U-Net, V-Net or hybrid, as the spec says.
 
     Input `(N, in_channels, H, W)` or `(N, in_channels, D, H, W)`, any real scale (tasks normalise
-    to about 0..1), every spatial size a multiple of `spec.divisor`. Output are logits of shape
-    `(N, out_channels, *spatial)`; apply a sigmoid for probabilities.
+    to about 0..1), of spatial sizes that `spec.output_size` accepts: with padding ``same``,
+    multiples of `spec.divisor`. Output are logits of shape `(N, out_channels, *spatial)`, with
+    padding ``valid`` of the input's middle; apply a sigmoid for probabilities.
     """
 
     def __init__(self, spec: EncoderDecoderSpec) -> None:
@@ -126,24 +135,27 @@ class EncoderDecoder(nn.Module):
         for level in reversed(range(len(channels) - 1)):
             deconv = _DECONV[spec.spatial_dims]
             width = channels[level]
-            up = deconv(channels[level + 1], width, kernel_size=2, stride=2)
+            up = deconv(previous, width, kernel_size=2, stride=2)
             self.up.append(_unit(spec, up, width))
-            self.decoder.append(Stage(spec, 2 * width, width, depths[level]))
-        self.output = conv(channels[0], spec.out_channels, kernel_size=1)
+            previous = spec.decoder_width * width
+            self.decoder.append(Stage(spec, 2 * width, previous, depths[level]))
+        self.output = conv(previous, spec.out_channels, kernel_size=1)
         self._initialize()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `x` of shape `(N, in_channels, *spatial)` to logits `(N, out_channels, *spatial)`.
 
         Raises:
-            ValueError: a spatial size is not a multiple of `spec.divisor`.
+            ValueError: a spatial size does not pass the down-samplings.
         """
-        divisor = self.spec.divisor
-        if any(size % divisor for size in x.shape[2:]):
-            raise ValueError(
-                f"spatial sizes must be multiples of {divisor} "
-                f"({len(self.down)} down-samplings), found {tuple(x.shape[2:])}; pad the input"
+        sizes = tuple(x.shape[2:])
+        if any(self.spec.output_size(size) is None for size in sizes):
+            expected = (
+                f"multiples of {self.spec.divisor} ({len(self.down)} down-samplings)"
+                if self.spec.padding == "same"
+                else f"such as {tuple(self.spec.input_size(size) for size in sizes)}"
             )
+            raise ValueError(f"spatial sizes must be {expected}, found {sizes}; pad the input")
         skips: list[Tensor] = []
         for level, stage in enumerate(self.encoder):
             x = stage(x)
@@ -151,7 +163,8 @@ class EncoderDecoder(nn.Module):
                 skips.append(x)
                 x = self.down[level](x)
         for up, stage in zip(self.up, self.decoder, strict=True):
-            x = stage(torch.cat((skips.pop(), up(x)), dim=1))
+            x = up(x)
+            x = stage(torch.cat((_middle(skips.pop(), x.shape[2:]), x), dim=1))
         return self.output(x)
 
     def lay_out(self, memory_format: Callable[[int], torch.memory_format]) -> None:

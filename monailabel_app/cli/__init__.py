@@ -18,6 +18,7 @@ VERBS = {
     "train": "monailabel_app.cli.train",
     "infer": "monailabel_app.cli.infer",
     "evaluate": "monailabel_app.cli.evaluate",
+    "reproduce": "monailabel_app.cli.reproduce",
     "serve": "monailabel_app.cli.serve",
     "benchmark": "monailabel_app.cli.benchmark",
 }

@@ -3,20 +3,52 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from monailabel_app.cli import options
 
+Progress = Callable[[int, int], object]
+
 
 @click.command(name="demo-data")
 @click.argument("folder", type=options.FOLDER)
+@click.option(
+    "--kind",
+    type=click.Choice(["nuclei", "ultrasound", "nerve"]),
+    default="nuclei",
+    show_default=True,
+    help="nerve: in the layout of Kaggle ultrasound-nerve-segmentation, for `import nerve`.",
+)
 @click.option("--count", type=click.IntRange(1, 9999), default=12, show_default=True)
 @click.option("--labelled", type=click.IntRange(0), default=6, show_default=True)
 @options.seed
-def demo_data(folder: Path, count: int, labelled: int, seed: int) -> None:
-    """Make a studies FOLDER of synthetic microscopy; what is there already is kept."""
+def demo_data(folder: Path, kind: str, count: int, labelled: int, seed: int) -> None:
+    """Make a studies FOLDER of synthetic images; what is there already is kept.
+
+    nuclei: microscopy. ultrasound: COUNT nerve and breast frames, volumes and a loop. nerve: COUNT
+    frames of several subjects, all with masks, in the published layout.
+    """
+    if kind == "nerve":
+        from lib.datasets.nerve import write_nerve_phantoms
+
+        subjects = max(min(count, 2), count // 6)
+        each = -(-count // subjects)
+        made = write_nerve_phantoms(folder, seed, subjects, each)
+        click.echo(f"{made} images of {subjects} subjects in {folder}, for `import nerve`")
+        return
+    if kind == "ultrasound":
+        from lib.datasets.ultrasound_phantoms import write_ultrasound_studies
+
+        share = min(labelled / count, 1.0)
+        images = write_ultrasound_studies(
+            folder, seed, nerves=(count + 1) // 2, breasts=count // 2, labelled=share
+        )
+        click.echo(f"{len(images)} images in {folder}, {share:.0%} of each kind made with labels")
+        return
     from lib.datasets.phantoms import write_nuclei_studies
 
     images = write_nuclei_studies(folder, count, labelled, seed)
@@ -24,26 +56,105 @@ def demo_data(folder: Path, count: int, labelled: int, seed: int) -> None:
 
 
 @click.command(name="import")
-@click.argument("dataset", type=click.Choice(["dsb2018"]))
+@click.argument("dataset", type=click.Choice(["dsb2018", "nerve", "busi", "stack"]))
 @click.argument("source", type=options.FOLDER)
 @click.argument("folder", type=options.FOLDER)
-def import_dataset(dataset: str, source: Path, folder: Path) -> None:
+@click.option(
+    "--spacing",
+    type=float,
+    nargs=3,
+    metavar="Z Y X",
+    help="stack: mm between slices, rows and columns.",
+)
+@click.option(
+    "--drop-contradictions",
+    is_flag=True,
+    help="nerve: import without label the empty one of nearly equal frames with and without mask.",
+)
+def import_dataset(
+    dataset: str,
+    source: Path,
+    folder: Path,
+    spacing: tuple[float, float, float] | None,
+    drop_contradictions: bool,
+) -> None:
     """Import DATASET as published from SOURCE into the studies FOLDER.
 
     dsb2018: Kaggle Data Science Bowl 2018: stage1_train/ID/images with masks, or images/, labels/.
-    """
-    from tqdm import tqdm
 
+    nerve: Kaggle ultrasound-nerve-segmentation: train/S_I.tif with train/S_I_mask.tif.
+
+    busi: Dataset_BUSI_with_GT/CLASS/CLASS (N).png with masks, or images/, labels/, labels.csv.
+
+    stack: 2D slices, labels in labels/final, as one volume; or one volume for each folder.
+    """
+    if (dataset == "stack") != (spacing is not None):
+        raise click.UsageError(
+            "import stack needs --spacing Z Y X, mm between slices, rows and columns"
+            if spacing is None
+            else f"--spacing is of `import stack`; {dataset} has its own pixels, leave it away"
+        )
+    if drop_contradictions and dataset != "nerve":
+        raise click.UsageError(f"--drop-contradictions is of `import nerve`, not of {dataset}")
+    with _progress(dataset) as show:
+        told = _import(dataset, source, folder, spacing, drop_contradictions, show)
+    for line in told:
+        click.echo(line)
+
+
+def _import(
+    dataset: str,
+    source: Path,
+    folder: Path,
+    spacing: tuple[float, float, float] | None,
+    drop_contradictions: bool,
+    show: Progress,
+) -> list[str]:
+    """Import and return what to tell."""
+    if dataset == "nerve":
+        from lib.datasets.nerve import CONTRADICTIONS, import_nerve
+
+        nerve = import_nerve(source, folder, show, drop_contradictions)
+        dropped = "; the empty ones were imported without label" if drop_contradictions else ""
+        return [
+            f"{sum(nerve.frames.values())} images of {len(nerve.frames)} subjects imported into "
+            f"{folder}, {sum(nerve.marked.values())} with a nerve",
+            f"{len(nerve.contradictions)} pairs of nearly equal frames with and without a mask, in "
+            f"{CONTRADICTIONS}{dropped}",
+        ]
+    if dataset == "busi":
+        from lib.datasets.busi import DUPLICATES, import_busi
+
+        busi = import_busi(source, folder, show)
+        classes = ", ".join(f"{count} {kind}" for kind, count in sorted(busi.classes.items()))
+        return [
+            f"{sum(busi.classes.values())} images imported into {folder}: {classes}",
+            f"{len(busi.duplicates)} pairs show the same, in {DUPLICATES}: {busi.groups} groups to "
+            f"split, {len(busi.two_classes)} of them of more than one class",
+        ]
+    if dataset == "stack":
+        from lib.datasets.stacks import import_stack
+
+        assert spacing is not None
+        count = import_stack(source, folder, spacing, show)
+        return [f"{count} volumes imported into {folder}"]
     from lib.datasets.dsb2018 import import_dsb2018
 
-    with tqdm(desc=dataset, unit="image", disable=not sys.stderr.isatty()) as bar:
+    return [f"{import_dsb2018(source, folder, show)} images imported into {folder}"]
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Progress]:
+    """Yield a function that shows the number done of the number in all, on a terminal."""
+    from tqdm import tqdm
+
+    with tqdm(desc=what, unit="image", disable=not sys.stderr.isatty()) as bar:
 
         def show(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        count = import_dsb2018(source, folder, show)
-    click.echo(f"{count} images imported into {folder}")
+        yield show
 
 
 COMMANDS = {"demo-data": demo_data, "import": import_dataset}

@@ -63,7 +63,7 @@ def infer(
                     f"{file.name}: its result would overwrite '{target}', an input or another "
                     f"result; choose another --out or --format, or rename the file"
                 )
-            image = read_image(file, spec.input.max_pixels)
+            image = read_image(file, spec.input.max_pixels, spec.network.spatial_dims)
             prediction = predictor(image, instances=wanted == "instances")
             if wanted == "probabilities":
                 write_probabilities(target, prediction.probabilities[0], image.geometry)
@@ -95,11 +95,12 @@ def infer(
         sys.exit(2)
 
 
-def _suffix(wanted: str, suffix: str | None, file: Path) -> str:
+def _suffix(wanted: str, suffix: str | None, file: Path, spatial_dims: int) -> str:
     """Return the extension of the result for `file`."""
     from lib.masks import result_extension
 
-    return result_extension(suffix or (".nrrd" if wanted == "probabilities" else None), file)
+    chosen = suffix or (".nrrd" if wanted == "probabilities" else None)
+    return result_extension(chosen, file, spatial_dims)
 
 
 COMMANDS = {"infer": infer}

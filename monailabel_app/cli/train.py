@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lib.errors import InputError
-from lib.tasks import get_task
+from lib.tasks import TaskSpec, get_task
 from monailabel_app.cli import options
 from monailabel_app.config import SHIPPED_MODELS
+
+if TYPE_CHECKING:
+    from lib.datasets.studies import Item
+    from lib.training import FitOptions
 
 
 @click.command()
@@ -36,6 +40,8 @@ from monailabel_app.config import SHIPPED_MODELS
 @click.option("--val-split", type=float, help="Share of images held out for validation.")
 @click.option("--val-interval", type=click.IntRange(1), help="Steps between validations.")
 @click.option("--early-stop-patience", type=click.IntRange(0), help="Validations; 0 is never.")
+@click.option("--folds", type=click.IntRange(2), help="Cross-validation: as many trainings.")
+@click.option("--fold", type=click.IntRange(0), help="Only this one of --folds, from 0.")
 @click.option("--processes", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--cache-mib", type=click.IntRange(0), default=2048, show_default=True)
 @click.option("--resume/--no-resume", default=True, show_default=True)
@@ -52,6 +58,8 @@ def train(
     seed: int,
     device: str,
     precision: str,
+    folds: int | None,
+    fold: int | None,
     processes: int,
     cache_mib: int,
     resume: bool,
@@ -60,11 +68,16 @@ def train(
 ) -> None:
     """Train TASK on a studies folder; an interrupted run goes on where it was.
 
-    The best weights on the held-out images are written to OUT/best.pt.
+    The best weights on the held-out images are written to OUT/best.pt. With --folds K, K models
+    are trained, each image is held out by one of them, and OUT has a folder for each.
     """
     spec = get_task(task)
     if steps and epochs:
         raise InputError("give --steps or --epochs, not both")
+    if fold is not None and (folds is None or fold >= folds):
+        raise InputError(f"--fold {fold} needs --folds K with K above {fold}, found {folds}")
+    if folds and publish:
+        raise InputError("--publish and --folds do not go together; train once more on all images")
 
     import ignite.distributed as idist
 
@@ -79,7 +92,8 @@ def train(
     changed = {name: value for name, value in recipe.items() if value is not None}
     training = replace(spec.training, **changed)
     if epochs:
-        count = len(split_items(items, training.val_split)[0])
+        held_out = len(items) // folds if folds else len(split_items(items, training.val_split)[1])
+        count = len(items) - held_out
         steps = epochs * math.ceil(count / training.batch_size)
     training = replace(training, steps=steps or training.steps)
     spec = replace(spec, training=training)
@@ -95,6 +109,11 @@ def train(
         command=options.command_line(),
     )
 
+    if folds:
+        if launched_by_torchrun():
+            raise InputError("--folds and torchrun do not go together; use --processes instead")
+        _cross_validate(spec, items, run, folds, fold, processes, json_file)
+        return
     reason = None
     if launched_by_torchrun():
         if publish:
@@ -132,6 +151,63 @@ def train(
             "training_ids": result.training_ids,
             "validation_ids": result.validation_ids,
             "gate": reason,
+        },
+    )
+
+
+def _cross_validate(
+    spec: TaskSpec,
+    items: list[Item],
+    run: FitOptions,
+    folds: int,
+    only: int | None,
+    processes: int,
+    json_file: Path | None,
+) -> None:
+    """Train a model for each fold, or for the one that is asked for, and show mean and spread."""
+    from lib.cross_validation import k_folds, mean_and_sd
+    from lib.parallel import fit_in_processes
+
+    rows: list[dict[str, Any]] = []
+    for number, (_, held_out) in enumerate(k_folds(items, folds)):
+        if only not in (None, number):
+            continue
+        options_of_fold = replace(
+            run,
+            out=run.out / f"fold{number}",
+            validation_ids=frozenset(item.id for item in held_out),
+        )
+        result = fit_in_processes(spec, items, options_of_fold, processes)
+        click.echo(
+            f"{spec.name}, fold {number} of {folds}: {spec.key_metric} "
+            f"{result.metrics[spec.key_metric]:.4f} on {len(result.validation_ids)} held-out "
+            f"images, weights in {result.weights}"
+        )
+        rows.append(
+            {
+                "fold": number,
+                "metrics": result.metrics,
+                "steps": result.steps,
+                "history": result.history,
+                "training_ids": result.training_ids,
+                "validation_ids": result.validation_ids,
+            }
+        )
+    figures = mean_and_sd([row["metrics"] for row in rows])
+    last = mean_and_sd([{name: row["history"][-1][name] for name in figures} for row in rows])
+    for name, value in figures.items():
+        spread = f" ± {value['sd']:.4f}" if "sd" in value else ""
+        click.echo(f"{name:10} {value['mean']:.4f}{spread}")
+    options.save_json(
+        json_file,
+        {
+            "task": spec.as_dict(),
+            "command": options.command_line(),
+            "seed": run.seed,
+            "folds": folds,
+            "figures": figures,  # of the step that is best on the same images: a little kind
+            "figures_of_the_last_step": last,
+            "runs": rows,
         },
     )
 

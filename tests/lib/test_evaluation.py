@@ -14,7 +14,7 @@ from lib.images import read_image
 from lib.inference import Prediction
 from lib.masks import read_label
 from lib.tasks import TASKS
-from lib.transforms import as_instances
+from lib.targets import as_instances
 
 FIGURES = {
     "mean_iou",

@@ -190,3 +190,36 @@ def test_a_large_image_reads_whole(tmp_path):
 def test_extensions_are_known_whole_and_in_any_case(name, expected):
     assert extension(name) == expected
     assert stem(name) == (name[: len(name) - len(expected)] if expected else name)
+
+
+BARE = """
+import sys
+
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("SimpleITK", "nibabel", "pydicom", "tifffile"):
+            raise ImportError("blocked: " + name)
+
+sys.meta_path.insert(0, Block())
+import lib.images, lib.masks
+
+for path in sys.argv[1:]:
+    print(lib.images.read_image(path).pixels.sum(), lib.images.image_size(path))
+label = lib.masks.read_label(sys.argv[1])
+lib.masks.write_mask(sys.argv[1], label, lib.images.Geometry.flat(*label.shape))
+"""
+
+
+def test_pictures_are_read_without_the_libraries_of_other_types(tmp_path, run_python):
+    paths = [tmp_path / f"a{suffix}" for suffix in (".png", ".tif", ".bmp", ".jpg")]
+    for path in paths:
+        PillowImage.fromarray(np.full((ROWS, COLUMNS), 9, np.uint8)).save(path)
+    ended = run_python("-c", BARE, *paths)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines() == [f"{9 * ROWS * COLUMNS} ({COLUMNS}, {ROWS})"] * 4
+
+
+def test_a_missing_library_is_named_and_the_file_not_called_damaged(tmp_path, run_python):
+    tifffile.imwrite(tmp_path / "a.tif", _values(np.uint16, 3), photometric="rgb")
+    ended = run_python("-c", BARE, tmp_path / "a.tif")
+    assert "ImportError: blocked: tifffile" in ended.stderr

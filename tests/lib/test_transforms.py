@@ -10,14 +10,15 @@ import pytest
 from lib.errors import InputError
 from lib.images import Geometry, Image
 from lib.tasks import AugmentSpec, InputSpec, TargetSpec
-from lib.transforms import as_instances, draw_patch, make_target, prepare_image
+from lib.targets import as_instances, make_target
+from lib.transforms import draw_patch, prepare_image
 
 PLAIN = AugmentSpec(flips=False)
 FULL = AugmentSpec(rotate90=True, zoom=(0.8, 1.25), gamma=1.4, noise=0.04)
 
 
 def _image(pixels: np.ndarray) -> Image:
-    return Image(pixels, Geometry.flat(*pixels.shape[:2]), Path("a.png"))
+    return Image(pixels, Geometry.flat(*pixels.shape[:2]), Path("a.png"), pixels.ndim == 3)
 
 
 def _cells(seed: int = 0, rows: int = 48, columns: int = 64) -> np.ndarray:

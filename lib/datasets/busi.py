@@ -1,0 +1,191 @@
+"""BUSI, breast ultrasound images with lesion masks, in the layouts it is found in.
+
+Al-Dhabyani et al., Dataset of breast ultrasound images, Data in Brief 28:104863, 2020. It holds
+copies of images, with and without burned-in marks and even in two classes, and several frames of a
+patient; they are grouped here, so that a split does not separate them.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lib.datasets.duplicates import Pair, groups_of, read_signature, similar_pairs
+from lib.datasets.groups import Grouped, write_groups, write_table
+from lib.datasets.studies import FINAL_LABELS, list_items
+from lib.errors import InputError
+from lib.files import copy_atomically
+from lib.images import Geometry, extension, read_image
+from lib.masks import read_label, write_mask
+
+CLASSES = ("benign", "malignant", "normal")
+DUPLICATES = "duplicates.csv"
+_NAME = re.compile(r"(.+) \((\d+)\)(_mask(?:_\d+)?)?\.png", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class BusiImage:
+    """One image of the set.
+
+    Attributes:
+        id: ``benign_12`` for ``benign (12).png``.
+        kind: benign, malignant or normal; empty where the layout does not say.
+        masks: its mask files, joined they are the label.
+    """
+
+    id: str
+    kind: str
+    image: Path
+    masks: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class BusiReport:
+    """What an import found.
+
+    Attributes:
+        classes: how many images of each.
+        groups: how many groups of images that a split keeps together, single images included.
+        duplicates: pairs of ids with the correlation of their signatures.
+        two_classes: groups whose images are of several classes, as ids.
+    """
+
+    classes: dict[str, int]
+    groups: int
+    duplicates: tuple[tuple[str, str, float], ...]
+    two_classes: tuple[tuple[str, ...], ...]
+
+
+def find_images(folder: Path) -> list[BusiImage]:
+    """Return the images of the set below `folder`, sorted by id.
+
+    Known layouts: as published, ``[Dataset_BUSI_with_GT/]<class>/<class> (N).png`` beside
+    ``<class> (N)_mask.png``, ``_mask_1.png`` and so on; and compact, ``images/`` and ``labels/``
+    with the classes in ``labels.csv`` (columns id, class).
+
+    Raises:
+        InputError: no such folder, or neither layout.
+    """
+    if not folder.is_dir():
+        raise InputError(f"folder '{folder}' does not exist; give the unpacked data set")
+    if (folder / "images").is_dir() and (folder / "labels").is_dir():
+        kinds = _listed_classes(folder / "labels.csv")
+        return [
+            BusiImage(
+                i.id, kinds.get(i.id, _class_of(i.id)), i.image, (i.label,) if i.label else ()
+            )
+            for i in list_items(folder)
+        ]
+    inner = folder / "Dataset_BUSI_with_GT"
+    found = _published(inner if inner.is_dir() else folder)
+    if not found:
+        raise InputError(
+            f"'{folder}' is not BUSI: expected Dataset_BUSI_with_GT/benign/benign (1).png with "
+            f"benign (1)_mask.png, or folders images/ and labels/"
+        )
+    return found
+
+
+def join_masks(item: BusiImage) -> np.ndarray:
+    """Return the label of `item`: uint8 `(rows, columns)`, 1 where any of its masks is set.
+
+    Raises:
+        InputError: a mask is unreadable or of another size than the image.
+    """
+    shape = read_image(item.image).shape
+    label = np.zeros(shape, dtype=np.uint8)
+    for mask in item.masks:
+        label[read_label(mask, shape) > 0] = 1
+    return label
+
+
+def import_busi(
+    source: Path, studies: Path, on_item: Callable[[int, int], object] | None = None
+) -> BusiReport:
+    """Copy the set into a studies folder in MONAI Label's layout.
+
+    Images keep their file; labels become PNG of 0 and 1; a normal image without a mask gets an
+    empty one, another image without a mask no label. Beside them, ``groups.csv`` has the group and
+    class of each image, ``duplicates.csv`` the pairs that made the groups.
+
+    Args:
+        on_item: called with the number done and the number in all.
+    """
+    items = find_images(source)
+    labels = studies / FINAL_LABELS
+    labels.mkdir(parents=True, exist_ok=True)
+    signatures = []
+    for done, item in enumerate(items, start=1):
+        signatures.append(read_signature(item.image))
+        if item.masks or item.kind == "normal":
+            label = join_masks(item)
+            write_mask(labels / f"{item.id}.png", label, Geometry.flat(*label.shape))
+        copy_atomically(item.image, studies / f"{item.id}{extension(item.image)}")
+        if on_item:
+            on_item(done, len(items))
+    pairs = similar_pairs(signatures)
+    return _report(studies, items, pairs)
+
+
+def _report(studies: Path, items: list[BusiImage], pairs: list[Pair]) -> BusiReport:
+    groups = groups_of(len(items), pairs)
+    write_groups(
+        studies,
+        (Grouped(i.id, items[group].id, i.kind) for i, group in zip(items, groups, strict=True)),
+    )
+    named = [(items[p.a], items[p.b], round(p.correlation, 4)) for p in pairs]
+    write_table(
+        studies / DUPLICATES,
+        ("id", "other", "correlation", "class", "other_class"),
+        [(a.id, b.id, correlation, a.kind, b.kind) for a, b, correlation in named],
+    )
+    members = defaultdict(list)
+    for item, group in zip(items, groups, strict=True):
+        members[group].append(item)
+    mixed = [group for group in members.values() if len({item.kind for item in group}) > 1]
+    return BusiReport(
+        dict(Counter(item.kind for item in items)),
+        len(members),
+        tuple((a.id, b.id, correlation) for a, b, correlation in named),
+        tuple(tuple(item.id for item in group) for group in mixed),
+    )
+
+
+def _published(root: Path) -> list[BusiImage]:
+    images: dict[str, tuple[str, Path]] = {}
+    masks = defaultdict(list)
+    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
+        for file in sorted(folder.iterdir()):
+            if name := _NAME.fullmatch(file.name):
+                id = f"{name[1]}_{name[2]}"
+                if name[3]:
+                    masks[id].append(file)
+                else:
+                    images[id] = folder.name.lower(), file
+    return [
+        BusiImage(id, kind, image, tuple(masks[id])) for id, (kind, image) in sorted(images.items())
+    ]
+
+
+def _class_of(id: str) -> str:
+    name = id.rsplit("_", 1)[0].lower()
+    return name if name in CLASSES else ""
+
+
+def _listed_classes(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file)
+        if not {"id", "class"} <= set(rows.fieldnames or ()):
+            raise InputError(
+                f"{path.name}: columns {', '.join(rows.fieldnames or ()) or 'none'}, expected id "
+                f"and class; correct its first line or remove the file"
+            )
+        return {row["id"]: row["class"] for row in rows}

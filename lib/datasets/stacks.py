@@ -1,0 +1,175 @@
+"""Stacks of 2D slices as one volume."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from lib.datasets.studies import FINAL_LABELS, list_items
+from lib.errors import InputError
+from lib.images import IMAGE_EXTENSIONS, Geometry, extension, read_image, stem
+from lib.masks import read_label
+
+# luminance of red, green and blue: ITU-R BT.601
+LUMINANCE = np.array((0.299, 0.587, 0.114), np.float32)
+
+
+def natural_key(path: str | Path) -> tuple[tuple[int, int, str], ...]:
+    """Return a sorting key by which ``s_2.png`` comes before ``s_10.png``."""
+    parts = re.split(r"(\d+)", Path(path).name.lower())
+    return tuple((0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts if p)
+
+
+def list_slices(folder: Path) -> list[Path]:
+    """Return the images in `folder` in natural order.
+
+    Raises:
+        InputError: no such folder, or no images in it.
+    """
+    if not folder.is_dir():
+        raise InputError(f"folder '{folder}' does not exist; give a folder of 2D slices")
+    slices = [
+        file
+        for file in folder.iterdir()
+        if extension(file) in IMAGE_EXTENSIONS and not file.name.startswith(".")
+    ]
+    if not slices:
+        raise InputError(
+            f"no images in '{folder}': expected 2D slices of one volume, "
+            f"{', '.join(IMAGE_EXTENSIONS)}"
+        )
+    return sorted(slices, key=natural_key)
+
+
+def stack_slices(files: Sequence[Path]) -> np.ndarray:
+    """Return 2D images as one grey volume `(slices, rows, columns)` in the given order.
+
+    Colour is turned to luminance; the pixel type is that of the files.
+
+    Raises:
+        InputError: no files, one is unreadable, or of another size or type than the first.
+    """
+    if not files:
+        raise InputError("no slices to stack; give at least one image")
+    slices: list[np.ndarray] = []
+    for file in files:
+        pixels = grey(read_image(file).pixels)
+        _check_alike(file, pixels, files[0], slices[0] if slices else pixels)
+        slices.append(pixels)
+    return np.stack(slices)
+
+
+def stack_labels(files: Sequence[Path | None], shape: tuple[int, ...]) -> np.ndarray:
+    """Return 2D label images as one volume `(slices, rows, columns)`, int32.
+
+    Args:
+        files: one per slice; a slice without a file is background.
+        shape: rows and columns that each must have.
+    """
+    empty = np.zeros(shape, np.int32)
+    return np.stack([empty if file is None else read_label(file, shape) for file in files])
+
+
+def grey(pixels: np.ndarray) -> np.ndarray:
+    """Return `(rows, columns)` of grey or colour pixels, in their own type; colour as luminance."""
+    if pixels.ndim == 2:
+        return pixels
+    if (pixels == pixels[..., :1]).all():
+        return pixels[..., 0]
+    luminance = pixels[..., :3] @ LUMINANCE
+    return (np.rint(luminance) if pixels.dtype.kind in "iu" else luminance).astype(pixels.dtype)
+
+
+def save_volume(path: Path, pixels: np.ndarray, spacing: Sequence[float]) -> Path:
+    """Write a volume `(slices, rows, columns)` whole or not at all.
+
+    Args:
+        spacing: in array order, mm.
+    """
+    from lib.volumes import write_volume
+
+    geometry = replace(Geometry.flat(*pixels.shape), spacing=tuple(map(float, spacing[::-1])))
+    partial = path.with_name(f".{stem(path)}.partial{extension(path)}")  # ITK writes by extension
+    try:
+        write_volume(partial, pixels, geometry)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def import_stack(
+    source: Path,
+    studies: Path,
+    spacing: tuple[float, float, float],
+    on_item: Callable[[int, int], object] | None = None,
+) -> int:
+    """Import slices as volumes into a studies folder.
+
+    `source` is one volume: 2D images at its top with labels in ``labels/final``, or ``images/``
+    beside ``labels/``. Or each of its folders is one volume, named by the folder. A volume gets a
+    label where at least one of its slices has one; its other slices are then background.
+
+    Args:
+        spacing: between slices, rows and columns, mm.
+        on_item: called with the number done and the number in all.
+
+    Returns:
+        How many volumes were imported.
+
+    Raises:
+        InputError: no slices, slices of different sizes, or a spacing that is not positive.
+    """
+    if not all(math.isfinite(step) and step > 0 for step in spacing):
+        raise InputError(
+            f"spacing of slices, rows and columns must be positive numbers of mm, found "
+            f"{' '.join(map(str, spacing))}; 1.0 0.6 0.6 is an example"
+        )
+    folders = _volumes(source)
+    labels = studies / FINAL_LABELS
+    labels.mkdir(parents=True, exist_ok=True)
+    for done, folder in enumerate(folders, start=1):
+        items = sorted(list_items(folder), key=lambda item: natural_key(item.image))
+        volume = stack_slices([item.image for item in items])
+        name = f"{folder.resolve().name}.nrrd"
+        if any(item.label for item in items):
+            label = stack_labels([item.label for item in items], volume.shape[1:])
+            small = label.astype(np.uint8 if label.max() < 256 else np.uint16)
+            save_volume(labels / name, small, spacing)
+        save_volume(studies / name, volume, spacing)
+        if on_item:
+            on_item(done, len(folders))
+    return len(folders)
+
+
+def _volumes(source: Path) -> list[Path]:
+    """Return the folders that hold one volume each: `source` itself or those in it."""
+    if not source.is_dir():
+        raise InputError(f"folder '{source}' does not exist; give a folder of 2D slices")
+    if (source / "images").is_dir() or any(extension(file) for file in source.iterdir()):
+        return [source]
+    inner = sorted((path for path in source.iterdir() if path.is_dir()), key=natural_key)
+    inner = [path for path in inner if not path.name.startswith(".")]
+    if not inner:
+        list_slices(source)  # says what is missing
+    return inner
+
+
+def _check_alike(file: Path, pixels: np.ndarray, first: Path, other: np.ndarray) -> None:
+    if pixels.shape != other.shape:
+        raise InputError(
+            f"{file.name}: {pixels.shape[0]} rows and {pixels.shape[1]} columns, the first slice "
+            f"{first.name} has {other.shape[0]} and {other.shape[1]}; slices of one volume have "
+            f"one size, put other images elsewhere"
+        )
+    if pixels.dtype != other.dtype:
+        raise InputError(
+            f"{file.name}: values of type {pixels.dtype}, the first slice {first.name} has "
+            f"{other.dtype}; export all slices alike"
+        )

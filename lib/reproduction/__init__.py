@@ -1,0 +1,1 @@
+"""Published studies run again: their printed figures, our runs, and the page that compares them."""

@@ -1,0 +1,14 @@
+"""The studies that `reproduce` knows; a further one is one more table."""
+
+from __future__ import annotations
+
+from lib.errors import choose
+from lib.reproduction.study import Study
+from lib.reproduction.thesis import THESIS_NUCLEI
+
+STUDIES: dict[str, Study] = {study.name: study for study in (THESIS_NUCLEI,)}
+
+
+def get_study(name: str) -> Study:
+    """Return the study called `name`; an unknown name raises `NotFoundError`."""
+    return choose("study", name, STUDIES)

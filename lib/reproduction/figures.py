@@ -1,0 +1,151 @@
+"""The page's pictures, drawn with matplotlib from the report and the masks that the runs kept."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from PIL import Image as PillowImage
+
+from lib.files import write_atomically
+
+# colours of Okabe and Ito 2008, told apart by all kinds of colour vision
+BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#555555"
+COLOURS = (BLUE, VERMILION)
+DASHES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
+MAX_BYTES = 300_000
+COLUMNS = 4
+PANEL_COLUMNS = 7
+TILE = 256  # pixels of an image shown, cut from its middle
+HIT, EXTRA, MISSED = (255, 255, 255), (213, 94, 0), (0, 114, 178)
+
+
+def draw_curves(path: Path, report: Mapping[str, Any], figure: str, label: str) -> Path:
+    """Draw `figure` against the step, a small chart for each variant, a line for each run.
+
+    Args:
+        figure: "loss" or a figure of the validation images; of the mean IoU the printed value is
+            drawn too.
+        label: of the vertical axis.
+    """
+    runs = [run for run in report["runs"] if run["status"] == "done"]
+    variants = [v for v in report["variants"] if any(r["variant"] == v["name"] for r in runs)]
+    recipes = list(report["recipes"])
+    columns = min(COLUMNS, len(variants))
+    rows = math.ceil(len(variants) / columns)
+    canvas = Figure(figsize=(2.6 * max(2, columns), 2.0 * rows + 0.8), layout="constrained")
+    charts = canvas.subplots(rows, columns, sharex=True, sharey=figure != "loss", squeeze=False)
+    for chart, variant in zip(charts.flat, variants, strict=False):
+        for run in (run for run in runs if run["variant"] == variant["name"]):
+            chart.plot(
+                run["history"]["step"],
+                run["history"][figure],
+                color=COLOURS[recipes.index(run["recipe"]) % len(COLOURS)],
+                linestyle=DASHES[report["seeds"].index(run["seed"]) % len(DASHES)],
+                marker="." if len(run["history"]["step"]) == 1 else None,
+                linewidth=1.3,
+            )
+        if printed := variant["printed"].get(figure) if figure == "mean_iou" else None:
+            chart.axhline(printed, color=GREY, linewidth=0.9, dashes=(1, 2))
+        chart.set_title(variant["name"], fontsize=9)
+        chart.grid(alpha=0.25)
+        chart.tick_params(labelsize=7)
+    for chart in charts.flat[len(variants) :]:
+        chart.set_visible(False)
+    canvas.supxlabel("step", fontsize=9)
+    canvas.supylabel(label, fontsize=9)
+    shown = [recipe for recipe in recipes if any(run["recipe"] == recipe for run in runs)]
+    entries = [
+        Line2D([], [], color=COLOURS[recipes.index(r) % len(COLOURS)], label=f"setting: {r}")
+        for r in shown
+    ]
+    entries += [
+        Line2D([], [], color=GREY, linestyle=DASHES[i % len(DASHES)], label=f"seed {seed}")
+        for i, seed in enumerate(report["seeds"])
+    ]
+    if figure == "mean_iou":
+        entries.append(Line2D([], [], color=GREY, dashes=(1, 2), linewidth=0.9, label="printed"))
+    canvas.legend(
+        handles=entries, loc="outside upper center", ncols=3 if columns < 3 else 6, fontsize=8
+    )
+    return save(canvas, path)
+
+
+def draw_panel(
+    path: Path,
+    images: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    masks: Sequence[tuple[str, Mapping[str, np.ndarray]]],
+) -> Path:
+    """Draw each image, its truth and the mask of every run.
+
+    Args:
+        images: for each kind, uint8 pixels `(rows, columns[, 3])` and the truth `(rows, columns)`.
+        masks: title of each run and its masks `(rows, columns)` by kind.
+    """
+    tiles = 2 + len(masks)
+    columns = min(PANEL_COLUMNS, tiles)
+    rows = math.ceil(tiles / columns)
+    size = (1.5 * columns, 1.72 * rows * len(images) + 0.4)
+    canvas = Figure(figsize=size, layout="constrained")
+    charts = canvas.subplots(rows * len(images), columns, squeeze=False)
+    for chart in charts.flat:
+        chart.set_axis_off()
+    for place, (kind, (pixels, truth)) in enumerate(images.items()):
+        block = charts[place * rows : (place + 1) * rows].flat
+        _show(block[0], _middle(pixels), kind)
+        _show(block[1], _middle(truth) * np.uint8(255), "ground truth")
+        for chart, (title, answers) in zip(block[2:], masks, strict=False):
+            if kind in answers:
+                _show(chart, compare(_middle(answers[kind]), _middle(truth)), title)
+    colours = {"right": HIT, "too much": EXTRA, "missed": MISSED}
+    entries = [
+        Patch(facecolor="#{:02x}{:02x}{:02x}".format(*colour), edgecolor=GREY, label=name)
+        for name, colour in colours.items()
+    ]
+    canvas.legend(handles=entries, loc="outside lower center", ncols=3, fontsize=8)
+    return save(canvas, path)
+
+
+def compare(mask: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Return `(rows, columns, 3)` uint8: right foreground white, both kinds of error coloured."""
+    picture = np.zeros((*mask.shape, 3), dtype=np.uint8)
+    picture[(mask > 0) & (truth > 0)] = HIT
+    picture[(mask > 0) & (truth == 0)] = EXTRA
+    picture[(mask == 0) & (truth > 0)] = MISSED
+    return picture
+
+
+def _show(chart: Axes, pixels: np.ndarray, title: str) -> None:
+    chart.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    chart.set_title(title, fontsize=7)
+
+
+def _middle(pixels: np.ndarray) -> np.ndarray:
+    """Return the middle of an image, at most `TILE` pixels on each side."""
+    top, left = (max(0, (side - TILE) // 2) for side in pixels.shape[:2])
+    return pixels[top : top + TILE, left : left + TILE]
+
+
+def save(canvas: Figure, path: Path) -> Path:
+    """Write a PNG of 256 colours, at the finest resolution that stays below `MAX_BYTES`."""
+    content = b""
+    for dpi in (110, 90, 70, 55, 40):
+        canvas.set_dpi(dpi)
+        agg = FigureCanvasAgg(canvas)
+        agg.draw()
+        picture = PillowImage.fromarray(np.asarray(agg.buffer_rgba())).convert("RGB")
+        memory = io.BytesIO()
+        picture.quantize(256).save(memory, format="PNG", optimize=True)
+        content = memory.getvalue()
+        if len(content) < MAX_BYTES:
+            break
+    return write_atomically(path, lambda file: file.write(content))

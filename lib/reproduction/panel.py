@@ -1,0 +1,62 @@
+"""The images of the panel, one fluorescence and one stained, as the thesis's figures 3 and 4."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from lib.datasets.studies import Item
+from lib.files import write_atomically
+from lib.images import read_image
+from lib.masks import read_label
+from lib.reproduction.runs import PANEL, Parts
+
+KINDS = ("fluorescence", "stained")
+BRIGHT = 0.5
+
+
+def choose_panel(test: Sequence[Item]) -> dict[str, Item]:
+    """Return a test image of each kind that there is: that with the median number of nuclei.
+
+    An image is taken as stained if its median lies in the upper half of its range.
+    """
+    found: dict[str, list[tuple[int, str, Item]]] = {}
+    for item in test:
+        pixels = read_image(item.image).pixels.astype(np.float32)
+        low, middle, high = np.percentile(pixels, (0.5, 50, 99.8))
+        kind = KINDS[bool(high > low and (middle - low) / (high - low) > BRIGHT)]
+        assert item.label is not None
+        nuclei = len(np.unique(read_label(item.label))) - 1
+        found.setdefault(kind, []).append((nuclei, item.id, item))
+    return {
+        kind: sorted(found[kind], key=lambda entry: entry[:2])[len(found[kind]) // 2][2]
+        for kind in KINDS
+        if kind in found
+    }
+
+
+def save_panel(out: Path, parts: Parts) -> tuple[Parts, dict[str, str]]:
+    """Choose the panel's images, keep them with their truth in `out`, and name them in `parts`.
+
+    Returns:
+        The parts, and the id of each kind.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    chosen = choose_panel(parts.test)
+    for kind, item in chosen.items():
+        assert item.label is not None
+        arrays[f"{kind}_image"] = displayed(read_image(item.image).pixels)
+        arrays[f"{kind}_truth"] = (read_label(item.label) > 0).astype(np.uint8)
+    write_atomically(out / PANEL, lambda file: np.savez_compressed(file, **arrays))
+    ids = {kind: item.id for kind, item in chosen.items()}
+    return replace(parts, panel=tuple(ids.values())), ids
+
+
+def displayed(pixels: np.ndarray) -> np.ndarray:
+    """Return an image's pixels as uint8 for display, stretched from percentile 0.5 to 99.8."""
+    low, high = np.percentile(pixels, (0.5, 99.8))
+    scaled = (pixels.astype(np.float32) - low) / max(1e-9, float(high - low))
+    return (np.clip(scaled, 0, 1) * 255).round().astype(np.uint8)

@@ -1,0 +1,126 @@
+"""The report of a study as plain data: the printed figures, every run, and what was reached."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from lib.cross_validation import mean_and_sd
+from lib.reproduction.recipes import differences
+from lib.reproduction.study import Study, Variant
+from lib.tasks import TASKS
+
+PER_IMAGE = "images"
+FORMAT = 1  # to be raised when the page needs what earlier reports lack
+
+
+def assemble(
+    study: Study, head: Mapping[str, Any], outcomes: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return the report.
+
+    Args:
+        head: data, machine and command of this report.
+        outcomes: what the runs left: figures, or the reason why there are none. Runs on other
+            images are left out, and named.
+    """
+    order = {variant.name: place for place, variant in enumerate(study.variants)}
+    mine = [outcome for outcome in outcomes if outcome["variant"] in order]
+    fitting = [outcome for outcome in mine if _fits(outcome, head)]
+    fitting.sort(key=lambda o: (order[o["variant"]], o["recipe"] != study.published, o["seed"]))
+    runs = [_judged(study, outcome) for outcome in fitting]
+    tested = {outcome["task"] for outcome in fitting if outcome["recipe"] != study.published}
+    rows = [TASKS[v.task] for v in study.variants if v.task in tested and v.task in TASKS]
+    return {
+        "format": FORMAT,
+        "study": study.name,
+        "title": study.title,
+        "source": study.source,
+        **head,
+        "seeds": sorted({run["seed"] for run in runs}),
+        "steps": sorted({run["identity"]["task"]["training"]["steps"] for run in runs}),
+        "tables": list(study.tables),
+        "published_recipe": study.published,
+        "recipes": {name: recipe.title for name, recipe in study.recipes.items()},
+        "variants": [_printed(variant) for variant in study.variants],
+        "summary": _summary(study, runs),
+        "differences": {
+            "stated": [list(entry) for entry in study.differences],
+            "options": differences(rows, study.recipes[study.published], study.recipes["ours"]),
+        },
+        "left_out": [outcome["folder"] for outcome in mine if outcome not in fitting],
+        "runs": runs,
+    }
+
+
+def _fits(outcome: Mapping[str, Any], head: Mapping[str, Any]) -> bool:
+    """Tell whether the run is of this report's images, as far as it uses that source."""
+    parts = head["data"]["sources"].get(outcome["source"])
+    identity = outcome["identity"]
+    return parts is None or bool(
+        identity["training_data"] == parts["training_fingerprint"]
+        and identity["test_data"] == parts["test_fingerprint"]
+    )
+
+
+def _judged(study: Study, outcome: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run without its per-image rows, with whether it reached its bound."""
+    run = {name: value for name, value in outcome.items() if name != PER_IMAGE}
+    run["status"] = "failed" if "reason" in outcome else "done"
+    variant = next(v for v in study.variants if v.name == outcome["variant"])
+    bound = variant.bound
+    run["collapse_expected"] = outcome["recipe"] in variant.collapses
+    run["reached"] = None
+    if run["status"] == "done" and bound and not run["collapse_expected"]:
+        run["reached"] = bool(outcome["pooled"][bound.metric] >= bound.value)
+    return run
+
+
+def _printed(variant: Variant) -> dict[str, Any]:
+    printed = variant.printed
+    return {
+        "name": variant.name,
+        "task": variant.task,
+        "printed": asdict(printed),
+        "implied_mean_iou": printed.implied_mean_iou,
+        "bound": asdict(variant.bound) if variant.bound else None,
+    }
+
+
+def _summary(study: Study, runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return a row per variant and recipe: each figure over the seeds, and how many reached."""
+    rows = []
+    for variant in study.variants:
+        for recipe in sorted(study.recipes, key=lambda name: name != study.published):
+            group = [r for r in runs if r["variant"] == variant.name and r["recipe"] == recipe]
+            done = [run for run in group if run["status"] == "done"]
+            if not group:
+                continue
+            rows.append(
+                {
+                    "variant": variant.name,
+                    "task": variant.task,
+                    "recipe": recipe,
+                    "runs": len(group),
+                    "failed": len(group) - len(done),
+                    "reached": sum(run["reached"] is True for run in group),
+                    "judged": variant.bound is not None and recipe not in variant.collapses,
+                    "collapse_expected": recipe in variant.collapses,
+                    "figures": mean_and_sd([run["pooled"] for run in done]),
+                    "interval": done[0]["intervals"] if len(done) == 1 else None,
+                    "mean_over_images": mean_and_sd([run["mean_over_images"] for run in done]),
+                    "validation": mean_and_sd([run["validation"] for run in done]),
+                    "last_loss": mean_and_sd([{"loss": r["history"]["loss"][-1]} for r in done]),
+                    "steps": sorted({run["steps"] for run in done}),
+                    "parameters": done[0]["parameters"] if done else None,
+                    "patches_per_second": _mean(done, "patches_per_second"),
+                    "training_seconds": _mean([run["seconds"] for run in done], "training"),
+                }
+            )
+    return rows
+
+
+def _mean(rows: Sequence[Mapping[str, Any]], name: str) -> float | None:
+    values = [row[name] for row in rows if row[name] is not None]
+    return round(sum(values) / len(values), 2) if values else None

@@ -1,0 +1,292 @@
+"""One run of a study: train a variant by a recipe with a seed, test it, keep the figures."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lib.checkpoints import (
+    Checkpoint,
+    load_checkpoint,
+    load_network,
+    save_checkpoint,
+    utc_now,
+    versions,
+)
+from lib.datasets.studies import Item, in_validation
+from lib.errors import InputError
+from lib.evaluation import evaluate
+from lib.files import fingerprint, write_atomically, write_json
+from lib.images import read_image
+from lib.inference import Predictor
+from lib.reproduction.machine import machine_facts
+from lib.reproduction.study import Recipe, Study
+from lib.tasks import TaskSpec
+from lib.training import FitOptions, FitResult, fit
+
+RESULT = "result.json"
+FAILURE = "failure.json"
+PANEL = "panel.npz"
+BOOTSTRAP_SEED = 0
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The items of a study, split once for all its runs.
+
+    Attributes:
+        training: trained on, but for the validation items among them.
+        validation_ids: choose the step and draw the curves.
+        test: never seen in training.
+        panel: ids of test items whose masks are kept for the page.
+    """
+
+    training: list[Item]
+    validation_ids: frozenset[str]
+    test: list[Item]
+    training_print: str
+    test_print: str
+    panel: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return sizes and fingerprints, for the record."""
+        return {
+            "images": len(self.training) + len(self.test),
+            "test": len(self.test),
+            "validation": len(self.validation_ids),
+            "training": len(self.training) - len(self.validation_ids),
+            "training_fingerprint": self.training_print,
+            "test_fingerprint": self.test_print,
+        }
+
+
+def split_parts(items: Sequence[Item], study: Study, val_split: float) -> Parts:
+    """Split into test, validation and training by the hash of the study's key.
+
+    The validation items are the next `val_split` of what the test part leaves. (The hash is the
+    same, so below the test share itself there would be none.)
+
+    Raises:
+        InputError: a part is empty.
+    """
+    share = study.test_share
+    border = share + (1 - share) * val_split
+    test = [item for item in items if in_validation(study.key(item), share)]
+    rest = [item for item in items if not in_validation(study.key(item), share)]
+    held = frozenset(item.id for item in rest if in_validation(study.key(item), border))
+    sizes = {"test": len(test), "validation": len(held), "training": len(rest) - len(held)}
+    for name, count in sizes.items():
+        if not count:
+            raise InputError(
+                f"of {len(items)} labelled images none falls into the {name} part "
+                f"({share:.0%} are tested on, {val_split:.0%} of the others choose the step); "
+                f"label more images"
+            )
+    return Parts(rest, held, test, _fingerprint(rest), _fingerprint(test))
+
+
+@dataclass(frozen=True)
+class Run:
+    """A variant, a recipe and a seed.
+
+    Attributes:
+        task: the row as the recipe sets it, with the steps of this run.
+        folder: of the run's state, weights and figures.
+        source: of its images; see `lib.reproduction.study.Variant`.
+    """
+
+    variant: str
+    task: TaskSpec
+    recipe: str
+    seed: int
+    folder: Path
+    setting: Recipe
+    source: str = "studies"
+
+    @property
+    def name(self) -> str:
+        """Name of the run, and of its folder."""
+        return run_name(self.task.name, self.recipe, self.seed)
+
+    def identity(self, parts: Parts) -> dict[str, Any]:
+        """Return what decides the figures; a finished run of equal identity is not repeated."""
+        row = json.loads(json.dumps(self.task.as_dict()))
+        return {
+            "task": row,
+            "recipe": self.recipe,
+            "seed": self.seed,
+            "training_data": parts.training_print,
+            "validation_images": len(parts.validation_ids),
+            "test_data": parts.test_print,
+        }
+
+
+def run_name(task: str, recipe: str, seed: int) -> str:
+    """Return the name of a run's folder."""
+    return f"{task}-{recipe}-seed{seed}"
+
+
+@dataclass(frozen=True)
+class Where:
+    """How the runs are executed: device, number format, the command that asked for them."""
+
+    device: str = "auto"
+    precision: str = "auto"
+    progress: bool = True
+    command: str = ""
+
+
+def finished(run: Run, parts: Parts) -> dict[str, Any] | None:
+    """Return the stored result of the same run, None where there is none."""
+    try:
+        result: dict[str, Any] = json.loads((run.folder / RESULT).read_text())
+        return result if result["identity"] == run.identity(parts) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def execute(run: Run, parts: Parts, where: Where) -> None:
+    """Do the run and write its figures, or the reason why there are none, to its folder.
+
+    A full disk (`OSError`) is raised, as the reason could not be written either.
+    """
+    run.folder.mkdir(parents=True, exist_ok=True)
+    for name in (RESULT, FAILURE):
+        (run.folder / name).unlink(missing_ok=True)
+    try:
+        result = _train_and_test(run, parts, where)
+    except OSError:
+        raise
+    except Exception as error:  # whatever stops one variant must not stop the others
+        reason = (str(error).strip().splitlines() or [""])[0]
+        write_failure(run, parts, type(error).__name__, reason)
+    else:
+        write_json(run.folder / RESULT, result)
+
+
+def write_failure(run: Run, parts: Parts, kind: str, reason: str) -> None:
+    """Write down why the run has no figures."""
+    run.folder.mkdir(parents=True, exist_ok=True)
+    story = {"error": kind, "reason": reason, "identity": run.identity(parts)}
+    write_json(run.folder / FAILURE, {**_head(run), **story})
+
+
+def _train_and_test(run: Run, parts: Parts, where: Where) -> dict[str, Any]:
+    before = _step_reached(run, parts)
+    options = FitOptions(
+        run.folder,
+        seed=run.seed,
+        device=where.device,
+        precision=where.precision,
+        progress=where.progress,
+        tensorboard=False,
+        command=where.command,
+        validation_ids=parts.validation_ids,
+    )
+    start = time.perf_counter()
+    fitted = fit(run.task, parts.training, options)
+    trained = time.perf_counter()
+    checkpoint, file = _tested_weights(run, fitted)
+    predictor = _predictor(run, checkpoint, where)
+    tested = time.perf_counter()
+    report = evaluate(predictor, parts.test, BOOTSTRAP_SEED)
+    done = time.perf_counter()
+    _save_masks(run.folder / PANEL, predictor, parts)
+    steps = fitted.steps - before
+    recipe = run.task.training
+    return {
+        **_head(run),
+        "identity": run.identity(parts),
+        **{name: value for name, value in report.as_dict().items() if name != "about"},
+        "test_images": len(parts.test),
+        "validation": fitted.metrics,
+        "history": {name: [entry[name] for entry in fitted.history] for name in fitted.history[0]},
+        "weights": {
+            "file": file,
+            "chosen": run.setting.weights,
+            "step": int(checkpoint.provenance["step"]),
+        },
+        "parameters": sum(value.numel() for value in predictor.network.parameters()),
+        "steps": fitted.steps,
+        "batch_size": recipe.batch_size,
+        "patches_per_second": round(steps * recipe.batch_size / (trained - start), 2)
+        if steps
+        else None,
+        "seconds": {
+            "training": round(trained - start, 1),
+            "steps_timed": steps,
+            "test": round(done - tested, 1),
+        },
+        "machine": machine_facts(predictor.device),
+        "precision": str(predictor.dtype).removeprefix("torch."),
+        "versions": versions(),
+        "bootstrap_seed": BOOTSTRAP_SEED,
+        "created": utc_now(),
+        "command": where.command,
+    }
+
+
+def _predictor(run: Run, checkpoint: Checkpoint, where: Where) -> Predictor:
+    network = load_network(run.task, checkpoint)
+    return Predictor(run.task, network, where.device, where.precision)
+
+
+def _head(run: Run) -> dict[str, Any]:
+    return {
+        "variant": run.variant,
+        "task": run.task.name,
+        "recipe": run.recipe,
+        "seed": run.seed,
+        "source": run.source,
+    }
+
+
+def _step_reached(run: Run, parts: Parts) -> int:
+    """Return the step from which `fit` will go on; what was timed before is not known."""
+    try:
+        state = torch.load(run.folder / "state.pt", map_location="cpu", weights_only=True)
+        identity = state["identity"]
+        same = (
+            identity["task"] == run.identity(parts)["task"]
+            and identity["seed"] == run.seed
+            and identity["data"] == parts.training_print
+        )
+        return int(state["step"]) if same else 0
+    except Exception:  # absent, or damaged: fit starts again
+        return 0
+
+
+def _tested_weights(run: Run, fitted: FitResult) -> tuple[Checkpoint, str]:
+    """Return the weights that the recipe tests, and their file in the run's folder."""
+    best = load_checkpoint(fitted.weights)
+    if run.setting.weights == "best":
+        return best, fitted.weights.name
+    # of the last step, the state of the run holds the only copy
+    state = torch.load(run.folder / "state.pt", map_location="cpu", weights_only=True)
+    last = Checkpoint(
+        best.task,
+        best.spec,
+        state["network"],
+        {name: value for name, value in fitted.history[-1].items() if name not in ("step", "loss")},
+        {**best.provenance, "step": fitted.steps},
+    )
+    save_checkpoint(run.folder / "last.pt", last)
+    return last, "last.pt"
+
+
+def _save_masks(path: Path, predictor: Predictor, parts: Parts) -> None:
+    """Keep the masks of the panel's images, `(rows, columns)` uint8 each, under their ids."""
+    chosen = [item for item in parts.test if item.id in parts.panel]
+    masks = {item.id: predictor(read_image(item.image)).mask.astype(np.uint8) for item in chosen}
+    write_atomically(path, lambda file: np.savez_compressed(file, **masks))
+
+
+def _fingerprint(items: Sequence[Item]) -> str:
+    return fingerprint([path for item in items for path in (item.image, item.label) if path])

@@ -1,0 +1,140 @@
+"""`reproduce`: the runs of a published study, its tables beside ours."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lib.errors import InputError
+from monailabel_app.cli import options
+
+
+def _seeds(ctx: click.Context, option: click.Parameter, text: str) -> tuple[int, ...]:
+    """Read "0,1,2"."""
+    try:
+        seeds = tuple(dict.fromkeys(int(word) for word in text.split(",") if word.strip()))
+    except ValueError:
+        seeds = ()
+    if not seeds or min(seeds) < 0:
+        raise InputError(f"--seeds '{text}': expected whole numbers from 0, as in 0,1,2")
+    return seeds
+
+
+@click.command()
+@click.argument("study")
+@click.option("--studies", type=options.FOLDER, help="Folder of images and labels.")
+@click.option("--out", type=options.FOLDER, help="Folder of the runs; default runs/STUDY.")
+@click.option(
+    "--variants", default="all", show_default=True, help="Tasks separated by commas, or all."
+)
+@click.option("--steps", type=click.IntRange(1), help="Of each run; by default the study's.")
+@click.option("--seeds", default="0", show_default=True, callback=_seeds, help="As in 0,1,2.")
+@click.option(
+    "--recipe",
+    default="",
+    metavar="[ours|thesis]",
+    help="Of every variant; by default ours, and both where the study reports a collapse.",
+)
+@options.device
+@options.precision
+@click.option(
+    "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Runs at the same time."
+)
+@click.option("--page-only", is_flag=True, help="Only write the page again, train nothing.")
+@options.json_file
+@click.option("--page", type=options.FILE, help="Markdown page; by default beside the JSON.")
+def reproduce(
+    study: str,
+    studies: Path | None,
+    out: Path | None,
+    variants: str,
+    steps: int | None,
+    seeds: tuple[int, ...],
+    recipe: str,
+    device: str,
+    precision: str,
+    jobs: int,
+    page_only: bool,
+    json_file: Path | None,
+    page: Path | None,
+) -> None:
+    """Run STUDY (thesis-nuclei) again and set its printed figures beside ours.
+
+    Each variant and seed is a run in OUT that goes on where it was; a finished one is not repeated.
+    OUT/report.json holds all figures, the page shows them. A run that fails is reported and does
+    not stop the others; the exit status is then 2.
+    """
+    from lib.reproduction.catalogue import get_study
+
+    table = get_study(study)
+    out = out or Path("runs") / table.name
+    if page is not None and not page.parent.is_dir():
+        raise InputError(f"folder '{page.parent}' for --page does not exist; make it first")
+    chosen = tuple(table.choose(variants))
+    if page_only:
+        report = _stored(json_file or out / "report.json")
+    else:
+        if studies is None:
+            raise InputError("Missing option '--studies': the folder of images and labels")
+        from lib.datasets.studies import list_items
+        from lib.reproduction.campaign import Campaign, reproduce
+        from lib.reproduction.runs import Where
+
+        where = Where(device, precision, progress=True, command=options.command_line())
+        campaign = Campaign(
+            table,
+            out,
+            chosen,
+            steps,
+            seeds,
+            recipe,
+            jobs,
+            where,
+            studies.name,
+        )
+        report = reproduce(campaign, list_items(studies, labelled=True), _say)
+        options.save_json(json_file, report)
+    _write_page(report, out, page, json_file or out / "report.json")
+    failed = [run["folder"] for run in report["runs"] if run["status"] == "failed"]
+    if failed:
+        click.echo(f"Error: no figures of {', '.join(failed)}; the page says why", err=True)
+        sys.exit(2)
+
+
+def _write_page(report: dict[str, Any], out: Path, page: Path | None, json_file: Path) -> None:
+    """Write the page and say what could not be drawn."""
+    from lib.reproduction.page import write_page
+
+    page = page or json_file.with_suffix(".md")
+    for line in write_page(report, out, page, json_file):
+        click.echo(line, err=True)
+    click.echo(f"{page} and {json_file} written")
+
+
+def _stored(file: Path) -> dict[str, Any]:
+    """Read a report that an earlier command wrote."""
+    from lib.reproduction.report import FORMAT
+
+    try:
+        report: dict[str, Any] = json.loads(file.read_text())
+    except OSError:
+        raise InputError(f"no report '{file}'; run the study first, without --page-only") from None
+    except ValueError:
+        raise InputError(f"'{file}' is not a report of `reproduce`; run the study again") from None
+    if report.get("format") != FORMAT:
+        raise InputError(
+            f"'{file}' has format {report.get('format')} of the report, expected {FORMAT}; run the "
+            f"study again, which reads finished runs and repeats none"
+        )
+    return report
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+COMMANDS = {"reproduce": reproduce}

@@ -1,0 +1,480 @@
+"""DICOM ultrasound of every usual encoding reads to grey frames with spacing and region."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image as PillowImage
+from pydicom.data import get_testdata_file
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.encaps import encapsulate, generate_pixel_data_frame
+from pydicom.pixel_data_handlers.util import convert_color_space
+from pydicom.sequence import Sequence
+from pydicom.uid import (
+    JPEG2000,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGLSLossless,
+    RLELossless,
+    UltrasoundImageStorage,
+    UltrasoundMultiFrameImageStorage,
+    generate_uid,
+)
+from scipy import ndimage
+
+from lib.errors import InputError
+from lib.ultrasound import Ultrasound, read_ultrasound
+from lib.ultrasound_region import Crop, find_region
+
+ROWS, COLUMNS = 48, 64
+SPACED = {"PixelSpacing": ["0.2", "0.3"]}
+
+
+def _grey(frames: int = 3, dtype: type = np.uint8) -> np.ndarray:
+    """Smooth moving noise, the same for each call: `(frames, 48, 64)`, up to the rim."""
+    noise = np.random.default_rng(4).random((frames, ROWS, COLUMNS))
+    smooth = ndimage.gaussian_filter(noise, (0, 2, 2), mode="wrap")
+    span = np.iinfo(dtype).max * 0.9
+    return ((smooth - smooth.min()) / np.ptp(smooth) * span).astype(dtype)
+
+
+def _colour(frames: int = 3) -> np.ndarray:
+    return np.repeat(_grey(frames)[..., None], 3, axis=3)
+
+
+def _us(path: Path, pixels: np.ndarray, photometric: str = "MONOCHROME2", **tags) -> Path:
+    """Write `(frames, rows, columns[, 3])` as DICOM ultrasound; tags of None are left out."""
+    syntax = tags.pop("syntax", ExplicitVRLittleEndian)
+    content = tags.pop("content", None)
+    meta = FileMetaDataset()
+    single = len(pixels) == 1
+    meta.MediaStorageSOPClassUID = (
+        UltrasoundImageStorage if single else UltrasoundMultiFrameImageStorage
+    )
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    meta.TransferSyntaxUID = syntax
+    data = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    data.is_little_endian = syntax != ExplicitVRBigEndian
+    data.is_implicit_VR = False
+    data.SOPClassUID, data.SOPInstanceUID = meta.MediaStorageSOPClassUID, generate_uid()
+    data.Modality = "US"
+    if not single:
+        data.NumberOfFrames = len(pixels)
+    data.Rows, data.Columns = pixels.shape[1:3]
+    data.SamplesPerPixel = 1 if pixels.ndim == 3 else 3
+    if data.SamplesPerPixel == 3:
+        data.PlanarConfiguration = 0
+    data.PhotometricInterpretation = photometric
+    data.BitsAllocated = data.BitsStored = pixels.itemsize * 8
+    data.HighBit, data.PixelRepresentation = data.BitsStored - 1, 0
+    for tag, value in tags.items():
+        setattr(data, tag, value)
+        if value is None:
+            delattr(data, tag)
+    data.PixelData = pixels.tobytes() if content is None else content
+    if syntax.is_compressed:
+        data["PixelData"].is_undefined_length = True
+    data["PixelData"].VR = "OB" if pixels.itemsize == 1 else "OW"
+    data.save_as(path, write_like_original=False)
+    return path
+
+
+def _encoded(frames: np.ndarray, kind: str, **options) -> bytes:
+    """Return the frames as fragments of `kind`, made by Pillow."""
+    codes = []
+    for frame in frames:
+        file = io.BytesIO()
+        PillowImage.fromarray(frame).save(file, format=kind, **options)
+        codes.append(file.getvalue())
+    return encapsulate(codes)
+
+
+def _read(path: Path) -> Ultrasound:
+    return read_ultrasound(path, crop=False)
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_grey_frames_are_read_as_they_are(tmp_path, frames, dtype):
+    pixels = _grey(frames, dtype)
+    read = _read(_us(tmp_path / "a.dcm", pixels, **SPACED))
+    np.testing.assert_array_equal(read.pixels, pixels)
+    assert read.pixels.dtype == dtype
+    assert read.coloured is None
+    assert read.frame_axis == ("none" if frames == 1 else "time")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_monochrome1_is_inverted(tmp_path, dtype):
+    pixels = _grey(2, dtype)
+    read = _read(_us(tmp_path / "a.dcm", np.iinfo(dtype).max - pixels, "MONOCHROME1"))
+    np.testing.assert_array_equal(read.pixels, pixels)
+
+
+def test_monochrome1_of_12_bits_is_inverted_in_its_range_also_when_compressed(tmp_path):
+    pixels = _grey(1, np.uint16) >> 4
+    stored = {"BitsStored": 12, "HighBit": 11}
+    plain = _us(tmp_path / "a.dcm", 4095 - pixels, "MONOCHROME1", **stored)
+    np.testing.assert_array_equal(_read(plain).pixels, pixels)
+    content = _encoded(255 - _grey(2), "JPEG2000", irreversible=False, no_jp2=True)
+    path = _us(
+        tmp_path / "b.dcm", _grey(2), "MONOCHROME1", syntax=JPEG2000Lossless, content=content
+    )
+    np.testing.assert_array_equal(_read(path).pixels, _grey(2))
+
+
+def test_values_beyond_16_bit_are_refused(tmp_path):
+    pixels = np.full((1, ROWS, COLUMNS), 70_000, np.uint32)
+    with pytest.raises(InputError, match="values 70000 to 70000 of type uint32, expected 8 or 16"):
+        read_ultrasound(_us(tmp_path / "a.dcm", pixels))
+
+
+def test_rgb_is_read_in_both_planar_configurations(tmp_path):
+    pixels = _colour()
+    pixels[:, 5:10, 5:10] = 200, 30, 30
+    read = _read(_us(tmp_path / "0.dcm", pixels, "RGB"))
+    planes = np.moveaxis(pixels, 3, 1)
+    path = _us(tmp_path / "1.dcm", pixels, "RGB", content=planes.tobytes(), PlanarConfiguration=1)
+    np.testing.assert_array_equal(_read(path).pixels, read.pixels)
+    np.testing.assert_array_equal(read.pixels[:, 20:], _grey()[:, 20:])
+    assert read.pixels[0, 6, 6] == round(0.299 * 200 + 0.701 * 30)
+
+
+def test_coloured_pixels_are_marked(tmp_path):
+    pixels = _colour()
+    pixels[1, 5:10, 5:11] = 200, 30, 30
+    read = _read(_us(tmp_path / "a.dcm", pixels, "RGB"))
+    assert read.coloured.shape == (3, ROWS, COLUMNS)
+    assert read.coloured[1, 5:10, 5:11].all()
+    assert read.coloured.sum() == 30
+    assert any("0.3% of the pixels are coloured" in warning for warning in read.warnings)
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless])
+def test_ybr_full_becomes_grey(tmp_path, syntax):
+    ybr = convert_color_space(_colour(), "RGB", "YBR_FULL").astype(np.uint8)
+    content = None
+    if syntax == RLELossless:
+        content = _rle(tmp_path, ybr, "RGB")
+    path = _us(tmp_path / "a.dcm", ybr, "YBR_FULL", syntax=syntax, content=content)
+    np.testing.assert_allclose(_read(path).pixels, _grey(), atol=2)
+
+
+def test_uncompressed_ybr_full_422_becomes_grey(tmp_path):
+    pixels = np.repeat(_colour(2)[:, :, ::2], 2, axis=2)  # pairs of pixels share their colour
+    ybr = convert_color_space(pixels, "RGB", "YBR_FULL").astype(np.uint8)
+    luma, chroma = ybr[..., 0].reshape(2, ROWS, -1, 2), ybr[:, :, ::2, 1:]
+    content = np.concatenate((luma, chroma), axis=3).tobytes()
+    read = _read(_us(tmp_path / "a.dcm", ybr, "YBR_FULL_422", content=content))
+    np.testing.assert_allclose(read.pixels, pixels[..., 0], atol=2)
+
+
+def _palette(bits: int) -> dict[str, object]:
+    """Lookup tables of 256 entries that show value v as grey 255 - v; 8 or 16 bits wide."""
+    table = np.arange(255, -1, -1).astype(np.uint8)
+    entries = table.tobytes() if bits == 8 else (table.astype(np.uint16) << 8).tobytes()
+    tags: dict[str, object] = {}
+    for colour in ("Red", "Green", "Blue"):
+        tags[f"{colour}PaletteColorLookupTableDescriptor"] = [256, 0, bits]
+        tags[f"{colour}PaletteColorLookupTableData"] = entries
+    return tags
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_palettes_are_applied(tmp_path, frames, bits):
+    pixels = 255 - _grey(frames)
+    read = _read(_us(tmp_path / "a.dcm", pixels, "PALETTE COLOR", **_palette(bits)))
+    np.testing.assert_array_equal(read.pixels, _grey(frames))
+    assert read.pixels.dtype == np.uint8
+
+
+def _rle(folder: Path, pixels: np.ndarray, photometric: str) -> bytes:
+    data = pydicom.dcmread(_us(folder / "plain.dcm", pixels, photometric))
+    data.compress(RLELossless)
+    return data.PixelData
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+@pytest.mark.parametrize("kind", ["grey", "wide", "colour", "palette"])
+def test_rle_is_read(tmp_path, frames, kind):
+    expected = _grey(frames, np.uint16 if kind == "wide" else np.uint8)
+    pixels = {"colour": _colour(frames), "palette": 255 - expected}.get(kind, expected)
+    names = {"colour": "RGB", "palette": "PALETTE COLOR"}
+    photometric = names.get(kind, "MONOCHROME2")
+    tags = _palette(16) if kind == "palette" else {}
+    content = _rle(tmp_path, pixels, "RGB" if kind == "colour" else "MONOCHROME2")
+    path = _us(tmp_path / "a.dcm", pixels, photometric, syntax=RLELossless, content=content, **tags)
+    np.testing.assert_array_equal(_read(path).pixels, expected)
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+@pytest.mark.parametrize("photometric", ["MONOCHROME2", "YBR_FULL_422"])
+def test_jpeg_baseline_is_read(tmp_path, frames, photometric):
+    pixels = _grey(frames) if photometric == "MONOCHROME2" else _colour(frames)
+    content = _encoded(pixels, "JPEG", quality=95)
+    path = _us(tmp_path / "a.dcm", pixels, photometric, syntax=JPEGBaseline8Bit, content=content)
+    np.testing.assert_allclose(_read(path).pixels, _grey(frames), atol=6)
+
+
+@pytest.mark.parametrize(
+    ("syntax", "photometric", "lossless"),
+    [
+        (JPEG2000Lossless, "MONOCHROME2", True),
+        (JPEG2000Lossless, "YBR_RCT", True),
+        (JPEG2000, "YBR_ICT", False),
+    ],
+)
+def test_jpeg_2000_is_read(tmp_path, syntax, photometric, lossless):
+    pixels = _grey(2) if photometric == "MONOCHROME2" else _colour(2)
+    content = _encoded(pixels, "JPEG2000", irreversible=not lossless, no_jp2=True, mct=1)
+    path = _us(tmp_path / "a.dcm", pixels, photometric, syntax=syntax, content=content)
+    np.testing.assert_allclose(_read(path).pixels, _grey(2), atol=0 if lossless else 6)
+
+
+@pytest.mark.parametrize(
+    ("name", "syntax"),
+    [
+        ("MR_small_jpeg_ls_lossless.dcm", JPEGLSLossless),
+        ("MR_small_jp2klossless.dcm", JPEG2000Lossless),
+    ],
+)
+def test_16_bit_frames_of_other_encodings_are_read(tmp_path, name, syntax):
+    stored = pydicom.dcmread(get_testdata_file(name, download=False))
+    plain = pydicom.dcmread(get_testdata_file("MR_small.dcm", download=False)).pixel_array
+    (code,) = generate_pixel_data_frame(stored.PixelData, 1)
+    path = _us(
+        tmp_path / "a.dcm",
+        np.stack([plain] * 3),
+        syntax=syntax,
+        content=encapsulate([code] * 3),
+        PixelRepresentation=1,
+    )
+    read = _read(path)
+    assert read.pixels.dtype == np.uint16
+    np.testing.assert_array_equal(read.pixels, np.stack([plain] * 3))
+
+
+def test_big_endian_colour_is_read():
+    read = _read(Path(get_testdata_file("ExplVR_BigEnd.dcm", download=False)))
+    assert read.pixels.shape == (1, 60, 80)
+    assert read.pixels.dtype.isnative
+
+
+# geometry and time
+
+
+def _region(box: tuple[int, int, int, int], **tags) -> Dataset:
+    """A region item; `box` is first column, first row, last column, last row."""
+    item = Dataset()
+    item.RegionSpatialFormat, item.RegionDataType, item.RegionFlags = 1, 1, 0
+    item.RegionLocationMinX0, item.RegionLocationMinY0 = box[:2]
+    item.RegionLocationMaxX1, item.RegionLocationMaxY1 = box[2:]
+    item.PhysicalUnitsXDirection = item.PhysicalUnitsYDirection = 3
+    item.PhysicalDeltaX, item.PhysicalDeltaY = 0.03, 0.02
+    for tag, value in tags.items():
+        setattr(item, tag, value)
+    return item
+
+
+def _with_regions(path: Path, *items: Dataset, **tags) -> Path:
+    return _us(path, _grey(), SequenceOfUltrasoundRegions=Sequence(items), FrameTime="40", **tags)
+
+
+def test_the_region_of_the_header_crops_and_calibrates(tmp_path):
+    path = _with_regions(tmp_path / "a.dcm", _region((10, 4, 49, 33)))
+    read = read_ultrasound(path)
+    assert read.region == Crop(4, 10, 30, 40)
+    assert read.region_source == "header"
+    np.testing.assert_array_equal(read.pixels, _grey()[:, 4:34, 10:50])
+    assert read.spacing == pytest.approx((40.0, 0.2, 0.3))
+    assert (read.calibrated, read.timed, read.frame_axis) == (True, True, "time")
+    assert read.full_shape == (ROWS, COLUMNS)
+    assert read.warnings == ()
+
+
+def test_a_mask_of_the_crop_goes_back_into_the_frame(tmp_path):
+    read = read_ultrasound(_with_regions(tmp_path / "a.dcm", _region((10, 4, 49, 33))))
+    mask = (read.pixels > 100).astype(np.uint8)
+    full = read.region.undo(mask, read.full_shape)
+    inside = np.zeros((ROWS, COLUMNS), bool)
+    inside[4:34, 10:50] = True
+    np.testing.assert_array_equal(full, (_grey() > 100) & inside)
+    np.testing.assert_array_equal(read.region.undo(mask[0], read.full_shape), full[0])
+    with pytest.raises(ValueError, match="mask has 5 rows and 6 columns, the crop has 30 and 40"):
+        read.region.undo(np.zeros((5, 6)), read.full_shape)
+    with pytest.raises(ValueError, match="does not fit a frame of"):
+        read.region.undo(mask, (30, 40))
+
+
+def test_of_several_regions_the_largest_of_tissue_is_taken(tmp_path):
+    items = (
+        _region((0, 0, 63, 47), RegionDataType=10),  # a trace
+        _region((0, 0, 63, 47), RegionSpatialFormat=2),  # M-mode
+        _region((0, 0, 19, 19)),
+        _region((20, 5, 70, 60)),  # beyond the frame
+    )
+    read = read_ultrasound(_with_regions(tmp_path / "a.dcm", *items))
+    assert read.region == Crop(5, 20, 43, 44)
+    assert read.warnings == ("2 tissue regions; the largest is taken",)
+
+
+def test_pixel_spacing_comes_first(tmp_path):
+    path = _with_regions(tmp_path / "a.dcm", _region((10, 4, 49, 33)), PixelSpacing=["0.5", "0.6"])
+    assert read_ultrasound(path).spacing[1:] == (0.5, 0.6)
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"PhysicalUnitsXDirection": 4},  # seconds
+        {"PhysicalDeltaX": 0.0},
+    ],
+    ids=["seconds", "zero"],
+)
+def test_a_region_without_lengths_calibrates_nothing(tmp_path, tags):
+    read = read_ultrasound(_with_regions(tmp_path / "a.dcm", _region((10, 4, 49, 33), **tags)))
+    assert read.spacing == (40.0, 1.0, 1.0)
+    assert not read.calibrated
+    assert any("no spacing in the file" in warning for warning in read.warnings)
+    assert read.region == Crop(4, 10, 30, 40)
+
+
+def test_malformed_regions_are_passed_over(tmp_path):
+    empty, outside = Dataset(), _region((200, 200, 300, 300))
+    read = read_ultrasound(_with_regions(tmp_path / "a.dcm", empty, outside))
+    assert read.region_source != "header"
+    assert not read.calibrated
+
+
+@pytest.mark.parametrize(
+    ("tags", "axis", "step"),
+    [
+        ({"FrameTime": "33.3"}, "time", 33.3),
+        ({"FrameTimeVector": ["0", "20", "40"]}, "time", 30.0),
+        ({"CineRate": "25"}, "time", 40.0),
+        ({"RecommendedDisplayFrameRate": "50"}, "time", 20.0),
+        ({"SpacingBetweenSlices": "0.8"}, "space", 0.8),
+        ({"FrameTime": "0"}, "time", None),
+        ({}, "time", None),
+    ],
+)
+def test_frames_follow_time_or_space(tmp_path, tags, axis, step):
+    read = _read(_us(tmp_path / "a.dcm", _grey(), **SPACED, **tags))
+    assert read.frame_axis == axis
+    assert read.timed == (step is not None)
+    assert read.spacing == pytest.approx((step or 1.0, 0.2, 0.3))
+
+
+def test_missing_geometry_is_said(tmp_path):
+    read = _read(_us(tmp_path / "a.dcm", _grey(1)))
+    assert read.spacing == (1.0, 1.0, 1.0)
+    assert not read.calibrated
+    assert read.warnings == ("no spacing in the file: rows and columns are taken as 1 mm apart",)
+
+
+@pytest.mark.parametrize("modality", ["OT", None])
+def test_another_modality_is_a_warning(tmp_path, modality):
+    read = _read(_us(tmp_path / "a.dcm", _grey(1), Modality=modality, **SPACED))
+    assert read.warnings == (
+        f"Modality is {modality or 'none'}, expected US; read as ultrasound all the same",
+    )
+
+
+# the region by the pixels
+
+
+def _screen(frames: int) -> np.ndarray:
+    """A sector that moves, on black, with a still name above and a grey bar at the side."""
+    rng, down, right = np.random.default_rng(1), *np.mgrid[:120, :160]
+    sector = (np.abs(right - 80) < 10 + 0.5 * (down - 20)) & (down >= 20) & (down < 100)
+    screen = rng.integers(30, 220, (frames, 120, 160)).astype(np.uint8) * sector
+    screen[:, 4:10, 10:70:3] = 255
+    screen[:, 30:90, 150:154] = np.linspace(0, 255, 60)[:, None].astype(np.uint8)
+    return screen
+
+
+@pytest.mark.parametrize("frames", [1, 5])
+def test_the_sector_is_found_among_names_and_scales(tmp_path, frames):
+    box = find_region(_screen(frames))
+    assert box is not None
+    assert abs(box.top - 20) <= 4 and abs(box.top + box.rows - 100) <= 4
+    assert abs(box.left - 31) <= 4 and abs(box.left + box.columns - 130) <= 4
+    read = read_ultrasound(_us(tmp_path / "a.dcm", _screen(frames), FrameTime="40"))
+    assert (read.region, read.region_source) == (box, "found")
+    assert read.pixels.shape == (frames, box.rows, box.columns)
+
+
+def test_a_still_loop_is_cropped_as_a_single_frame_is():
+    still = np.repeat(_screen(1), 4, axis=0)
+    assert find_region(still) == find_region(still[:1])
+
+
+@pytest.mark.parametrize("value", [0, 77])
+def test_without_an_image_nothing_is_cropped(tmp_path, value):
+    blank = np.full((3, ROWS, COLUMNS), value, np.uint8)
+    assert find_region(blank) is None
+    read = read_ultrasound(_us(tmp_path / "a.dcm", blank))
+    assert read.region == Crop.whole(ROWS, COLUMNS)
+    assert read.region_source == "whole"
+
+
+def test_an_image_up_to_its_rim_stays_whole(tmp_path):
+    for frames in (1, 3):
+        read = read_ultrasound(_us(tmp_path / "a.dcm", _grey(frames)))
+        assert read.pixels.shape == (frames, ROWS, COLUMNS)
+
+
+# files that cannot be read
+
+
+@pytest.mark.parametrize("share", [0.4, 0.8, 0.97])
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless, JPEGBaseline8Bit])
+def test_truncated_pixel_data_is_refused(tmp_path, syntax, share):
+    content = None
+    if syntax == RLELossless:
+        content = _rle(tmp_path, _grey(), "MONOCHROME2")
+    elif syntax == JPEGBaseline8Bit:
+        content = _encoded(_grey(), "JPEG")
+    path = _us(tmp_path / "a.dcm", _grey(), syntax=syntax, content=content)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(InputError, match=r"^a\.dcm: .*export it again"):
+        read_ultrasound(path)
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGBaseline8Bit])
+def test_fewer_frames_than_the_header_promises_are_refused(tmp_path, syntax):
+    few = _grey()[:2]
+    content = _rle(tmp_path, few, "MONOCHROME2") if syntax == RLELossless else _encoded(few, "JPEG")
+    path = _us(tmp_path / "a.dcm", _grey(), syntax=syntax, content=content)
+    with pytest.raises(InputError, match=r"^a\.dcm: pixel data of .*export it again"):
+        read_ultrasound(path)
+
+
+def test_a_palette_that_is_missing_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"a\.dcm: .*PALETTE COLOR cannot be decoded"):
+        read_ultrasound(_us(tmp_path / "a.dcm", _grey(), "PALETTE COLOR"))
+
+
+def test_objects_without_an_image_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"absent\.dcm: no such file"):
+        read_ultrasound(tmp_path / "absent.dcm")
+    (tmp_path / "text.dcm").write_text("not DICOM" * 100)
+    with pytest.raises(InputError, match=r"text\.dcm: not a DICOM file"):
+        read_ultrasound(tmp_path / "text.dcm")
+    plan = Path(get_testdata_file("rtplan.dcm", download=False))
+    with pytest.raises(InputError, match=r"without an image \(no Rows, Columns"):
+        read_ultrasound(plan)
+
+
+def test_too_many_pixels_are_refused_before_decoding(tmp_path):
+    path = _us(tmp_path / "a.dcm", _grey(), Rows=40000, Columns=40000)
+    with pytest.raises(InputError, match="3 frames of 40000 x 40000 pixels; expected 1 to"):
+        read_ultrasound(path)

@@ -1,0 +1,135 @@
+"""Volumes through the app: answers over them, uploads and their labels. No server is started."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import tifffile
+
+from infer.segmentation import SegmentationInfer
+from lib.errors import InputError
+from lib.images import Image, read_image, same_grid
+from lib.inference import Prediction
+from lib.masks import read_label
+from lib.model_store import ModelStore
+from lib.tasks import TASKS
+from monailabel_app.datastore import StudiesDatastore
+
+SHAPE = (9, 20, 30)
+VOXELS = np.random.default_rng(0).integers(0, 255, SHAPE).astype(np.uint8)
+
+
+def _volume(path: Path, voxels: np.ndarray = VOXELS) -> Path:
+    if path.suffix == ".tif":
+        tifffile.imwrite(path, voxels, photometric="minisblack")
+        return path
+    image = sitk.GetImageFromArray(voxels)
+    image.SetSpacing((0.5, 0.25, 2.0))
+    image.SetOrigin((7.0, -3.0, 11.0))
+    image.SetDirection((0, 0, 1, 1, 0, 0, 0, 1, 0))
+    sitk.WriteImage(image, str(path))
+    return path
+
+
+@pytest.fixture
+def infer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SegmentationInfer:
+    """A task for volumes whose network calls bright voxels foreground and numbers them by slice."""
+    row = TASKS["nuclei_vhllrhe"]
+    row = replace(row, name="volumes", network=replace(row.network, spatial_dims=3))
+    task = SegmentationInfer(row, ModelStore(tmp_path / "models", tmp_path / "shipped"))
+
+    def predict(image: Image, instances: bool, flips: bool) -> Prediction:
+        mask = (image.pixels > 100).astype(np.uint8)
+        numbers = mask * np.arange(1, len(mask) + 1, dtype=np.int32)[:, None, None]
+        seconds = dict.fromkeys(("pre", "infer", "post"), 0.0)
+        return Prediction(mask[np.newaxis].astype(np.float32), mask, numbers, seconds)
+
+    monkeypatch.setattr(task.live, "get", lambda device: (predict, "v1"))
+    return task
+
+
+@pytest.mark.parametrize("kind", [".nrrd", ".nii", ".nii.gz", ".mha", ".mhd", ".tif"])
+@pytest.mark.parametrize("wanted", [None, ".nrrd", ".nii.gz"])
+def test_the_answer_lies_over_the_volume_and_is_of_its_type(infer, tmp_path, kind, wanted):
+    path = _volume(tmp_path / f"a{kind}")
+    file, summary = infer({"image": str(path), "result_extension": wanted})
+    try:
+        label = read_image(file, spatial_dims=3)
+        assert file.endswith(wanted or kind)
+        np.testing.assert_array_equal(label.pixels > 0, VOXELS > 100)
+        assert summary["objects"] == len(VOXELS)
+        if kind != ".tif":  # which has no geometry
+            assert same_grid(label.geometry, read_image(path, spatial_dims=3).geometry)
+    finally:
+        Path(file).unlink()
+
+
+def test_a_2d_image_is_refused_by_a_task_for_volumes(infer, tmp_path):
+    path = _volume(tmp_path / "flat.nrrd", VOXELS[:1])
+    with pytest.raises(InputError, match=r"flat\.nrrd: one slice of 30 x 20 x 1, expected a volu"):
+        infer({"image": str(path)})
+
+
+def test_a_png_is_refused_as_answer_before_the_volume_is_read(infer, tmp_path):
+    with pytest.raises(InputError, match=r"result_extension '\.png' cannot hold a label volume"):
+        infer({"image": str(tmp_path / "absent.nrrd"), "result_extension": ".png"})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> StudiesDatastore:
+    (tmp_path / "studies").mkdir()
+    store = StudiesDatastore(str(tmp_path / "studies"))
+    store.add_image("scan", str(_volume(tmp_path / "scan.nrrd")), {})
+    return store
+
+
+@pytest.mark.parametrize("kind", [".nrrd", ".nii", ".nii.gz", ".mha", ".tif"])
+def test_a_label_of_a_volume_is_saved_whole(store, tmp_path, kind):
+    label = (VOXELS > 100).astype(np.uint8)
+    store.save_label("scan", str(_volume(tmp_path / f"label{kind}", label)), "final", {})
+    np.testing.assert_array_equal(read_label(store.get_label_uri("scan", "final"), SHAPE), label)
+
+
+@pytest.mark.parametrize(
+    ("label", "cause"),
+    [
+        (np.full(SHAPE, 0.5, np.float32), "whole numbers"),
+        (np.full(SHAPE, -3, np.int16), "found -3"),
+        (np.full(SHAPE, np.nan, np.float32), "NaN"),
+        (np.zeros((8, 20, 30), np.uint8), "30 x 20 x 8 pixels for an image of 30 x 20 x 9"),
+        (np.zeros((1, 20, 30), np.uint8), "30 x 20 pixels for an image of 30 x 20 x 9"),
+    ],
+    ids=["fractions", "negative", "not a number", "size", "one slice"],
+)
+def test_a_bad_label_of_a_volume_is_refused(store, tmp_path, label, cause):
+    path = _volume(tmp_path / "label.nrrd", label)
+    with pytest.raises(InputError, match=rf"label for 'scan\.nrrd' refused: .*{cause}"):
+        store.save_label("scan", str(path), "final", {})
+    assert not store.get_label_uri("scan", "final")
+
+
+def test_a_truncated_label_of_a_volume_is_refused(store, tmp_path):
+    path = _volume(tmp_path / "label.nii", VOXELS)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match="label for 'scan.nrrd' refused: truncated"):
+        store.save_label("scan", str(path), "final", {})
+
+
+def test_a_damaged_volume_is_not_taken(store, tmp_path):
+    path = _volume(tmp_path / "cut.nii")
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match=r"^cut\.nii: truncated"):
+        store.add_image("cut", str(path), {})
+
+
+def test_an_mhd_is_taken_as_an_upload_only_with_its_pixels_inside(store, tmp_path):
+    path = _volume(tmp_path / "split.mhd")
+    (tmp_path / "split.raw").unlink()
+    with pytest.raises(InputError, match="its pixel file 'split.raw' is not beside it; .* upload"):
+        store.add_image("split", str(path), {})
+    whole = _volume(tmp_path / "whole.mha").rename(tmp_path / "whole.mhd")
+    assert store.add_image("whole", str(whole), {}) == "whole"
