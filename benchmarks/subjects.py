@@ -14,9 +14,9 @@ from lib.datasets.phantoms import nuclei_phantom, write_nuclei_studies
 from lib.datasets.studies import list_items
 from lib.images import Geometry, Image
 from lib.model_store import ModelStore
+from lib.targets import make_target
 from lib.tasks import get_task
 from lib.training import FitOptions, fit
-from lib.targets import make_target
 from lib.transforms import prepare_image
 
 TASK = "nuclei_vhllrhe"

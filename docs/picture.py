@@ -31,7 +31,9 @@ def main() -> None:
     panels = []
     for seed, stain in ((5, "fluorescence"), (2, "histology"), (9, "fluorescence")):
         pixels, _ = nuclei_phantom(seed, stain, 240, 320, 40)  # type: ignore[arg-type]
-        image = Image(pixels, Geometry.flat(*pixels.shape[:2]), Path(f"{stain}.png"), pixels.ndim == 3)
+        image = Image(
+            pixels, Geometry.flat(*pixels.shape[:2]), Path(f"{stain}.png"), pixels.ndim == 3
+        )
         instances = predictor(image).instances
         shown = pixels / max(1, np.percentile(pixels, 99.8))
         shown = np.clip(shown if shown.ndim == 3 else np.repeat(shown[..., None], 3, axis=2), 0, 1)

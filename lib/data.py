@@ -18,8 +18,8 @@ from lib.datasets.studies import Item
 from lib.errors import InputError
 from lib.images import read_image
 from lib.masks import read_label
-from lib.tasks import TaskSpec
 from lib.targets import make_target
+from lib.tasks import TaskSpec
 from lib.transforms import draw_patch, prepare_image
 
 CACHE_BYTES = 2 * 2**30
@@ -55,9 +55,7 @@ class PreparedCases(Dataset[tuple[np.ndarray, np.ndarray]]):
         item = self.items[index]
         if item.label is None:
             raise InputError(f"'{item.id}' has no label; save one before training on it")
-        image = read_image(
-            item.image, self.task.input.max_pixels, self.task.network.spatial_dims
-        )
+        image = read_image(item.image, self.task.input.max_pixels, self.task.network.spatial_dims)
         label = read_label(item.label, image.shape)
         case = (
             prepare_image(image, self.task.input).astype(np.float16),

@@ -26,9 +26,7 @@ def foreground_mask(probability: np.ndarray, spec: OutputSpec) -> np.ndarray:
     return mask
 
 
-def separate(
-    mask: np.ndarray, spec: OutputSpec, distance: np.ndarray | None = None
-) -> np.ndarray:
+def separate(mask: np.ndarray, spec: OutputSpec, distance: np.ndarray | None = None) -> np.ndarray:
     """Split touching objects as `spec.separation` says.
 
     Args:

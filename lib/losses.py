@@ -1,7 +1,7 @@
 """Losses of the tasks, by name.
 
-Each takes logits `(N, answered maps, *spatial)` and targets `(N, maps, *spatial)`, the answered maps
-first (see `lib.targets`), and returns a scalar.
+Each takes logits `(N, answered maps, *spatial)` and targets `(N, maps, *spatial)`, in which the
+answered maps come first (see `lib.targets`), and returns a scalar.
 """
 
 from __future__ import annotations

@@ -110,9 +110,7 @@ def _near_two(label: np.ndarray, radius: int) -> np.ndarray:
     return (lowest != highest) & (lowest != none)
 
 
-def _objects(
-    label: np.ndarray, margin: int
-) -> Iterator[tuple[np.ndarray, tuple[slice, ...]]]:
+def _objects(label: np.ndarray, margin: int) -> Iterator[tuple[np.ndarray, tuple[slice, ...]]]:
     """Yield each object's mask within its box, and the box, `margin` pixels larger all around.
 
     A mask at the image's border is not surrounded there: what lies beyond is not known.

@@ -102,8 +102,7 @@ def draw_patch(
         if centre is not None:
             start = min(max(0, centre[axis] - span // 2), max(0, length - span))
         index.append(mirrored(np.arange(start - room, start + span + room), length))
-    grid = (slice(None), *np.ix_(*index))
-    patch, truth = image[grid].astype(np.float32), target[grid].astype(np.float32)
+    patch, truth = _taken(image, index), _taken(target, index)
     if room or spans != list(sides):
         both = _warp(np.concatenate((patch, truth)), sides, spans, spec, rng)
         patch, truth = both[: len(patch)], both[len(patch) :]
@@ -134,6 +133,13 @@ def draw_patch(
         noise = rng.standard_normal(patch.shape, dtype=np.float32)
         patch = np.clip(patch + noise * rng.uniform(0, spec.noise), 0, 1)
     return np.ascontiguousarray(patch, np.float32), np.ascontiguousarray(truth, np.float32)
+
+
+def _taken(maps: np.ndarray, index: list[np.ndarray]) -> np.ndarray:
+    """Return `maps` at the product of the indices of its spatial axes, as float32."""
+    for axis, places in enumerate(index, start=1):
+        maps = maps.take(places, axis)
+    return maps.astype(np.float32)
 
 
 def _foreground_pixel(mask: np.ndarray, rng: np.random.Generator) -> tuple[int, ...] | None:

@@ -1,14 +1,13 @@
 """Anatomy of the 3D ultrasound phantoms: a gland among look-alikes.
 
-Lengths are shares of the volume's shortest side; echogenicity and attenuation as in
-`lib.datasets.ultrasound_anatomy`.
+Lengths are shares of the volume's shortest side.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from lib.datasets.ultrasound_anatomy import FLUID, Canvas, inside, largest_part, lines
+from lib.datasets.ultrasound_canvas import FLUID, Canvas, inside, largest_part, lines
 from lib.datasets.ultrasound_formation import Tissue
 
 

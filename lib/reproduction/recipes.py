@@ -23,8 +23,8 @@ def thesis_setting(task: TaskSpec) -> TaskSpec:
     """Return `task` with what the thesis states of preprocessing and training (II.D).
 
     Adam at a constant 1e-4, one image per step, crop or mirror to 256 x 256, flips, borders between
-    neighbours eroded and grown back, no early stopping on a metric. Network and loss stay the row's. Objects are
-    the connected components, as nothing separates them but the eroded borders.
+    neighbours eroded and grown back, no early stopping on a metric. Network and loss stay the
+    row's. Objects are the connected components, as nothing separates them but the eroded borders.
     """
     return replace(
         task,

@@ -57,7 +57,7 @@ def infer(
     written, failed = [], {}
     for file in tqdm(files, unit="image", disable=not sys.stderr.isatty()):
         try:
-            target = out / f"{stem(file)}{_suffix(wanted, suffix, file)}"
+            target = out / f"{stem(file)}{_suffix(wanted, suffix, file, spec.network.spatial_dims)}"
             if target.resolve() in taken:
                 raise InputError(
                     f"{file.name}: its result would overwrite '{target}', an input or another "

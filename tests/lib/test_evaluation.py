@@ -13,8 +13,8 @@ from lib.evaluation import evaluate
 from lib.images import read_image
 from lib.inference import Prediction
 from lib.masks import read_label
-from lib.tasks import TASKS
 from lib.targets import as_instances
+from lib.tasks import TASKS
 
 FIGURES = {
     "mean_iou",

@@ -24,9 +24,9 @@ from lib.reproduction.recipes import NUCLEI_RECIPES, differences, thesis_setting
 from lib.reproduction.runs import Where, split_parts
 from lib.reproduction.study import Bound, Printed, Variant
 from lib.reproduction.thesis import THESIS_NUCLEI
+from lib.targets import make_target
 from lib.tasks import TASKS, AugmentSpec
 from lib.training import fit
-from lib.targets import make_target
 
 QUICK = Where("cpu", "fp32", progress=False, command="a test")
 PATCH = (("patch_size", 32), ("batch_size", 2))

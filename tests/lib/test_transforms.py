@@ -9,8 +9,8 @@ import pytest
 
 from lib.errors import InputError
 from lib.images import Geometry, Image
-from lib.tasks import AugmentSpec, InputSpec, TargetSpec
 from lib.targets import as_instances, make_target
+from lib.tasks import AugmentSpec, InputSpec, TargetSpec
 from lib.transforms import draw_patch, prepare_image
 
 PLAIN = AugmentSpec(flips=False)

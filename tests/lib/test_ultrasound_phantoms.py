@@ -10,7 +10,7 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 
 from lib.datasets.studies import list_items
-from lib.datasets.ultrasound_anatomy import SOFT
+from lib.datasets.ultrasound_canvas import SOFT
 from lib.datasets.ultrasound_formation import Scanner, Tissue, form_image, smooth_noise
 from lib.datasets.ultrasound_phantoms import (
     Phantom,

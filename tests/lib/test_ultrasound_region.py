@@ -1,0 +1,209 @@
+"""DICOM ultrasound is calibrated by its tags and cropped to the image, and the crop undone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.sequence import Sequence
+from pydicom.uid import ExplicitVRLittleEndian, UltrasoundMultiFrameImageStorage, generate_uid
+from scipy import ndimage
+
+from lib.ultrasound import Ultrasound, read_ultrasound
+from lib.ultrasound_region import Crop, find_region
+
+ROWS, COLUMNS = 48, 64
+SPACED = {"PixelSpacing": ["0.2", "0.3"]}
+
+
+def _grey(frames: int = 3, dtype: type = np.uint8) -> np.ndarray:
+    """Smooth moving noise, the same for each call: `(frames, 48, 64)`, up to the rim."""
+    noise = np.random.default_rng(4).random((frames, ROWS, COLUMNS))
+    smooth = ndimage.gaussian_filter(noise, (0, 2, 2), mode="wrap")
+    span = np.iinfo(dtype).max * 0.9
+    return ((smooth - smooth.min()) / np.ptp(smooth) * span).astype(dtype)
+
+
+def _us(path: Path, pixels: np.ndarray, **tags) -> Path:
+    """Write grey `(frames, rows, columns)` of 8 bit; tags of None are left out."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = UltrasoundMultiFrameImageStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    data.is_little_endian, data.is_implicit_VR = True, False
+    data.Modality, data.NumberOfFrames = "US", len(pixels)
+    data.Rows, data.Columns = pixels.shape[1:]
+    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 8, 8, 7, 0
+    for tag, value in tags.items():
+        setattr(data, tag, value)
+        if value is None:
+            delattr(data, tag)
+    data.PixelData = pixels.tobytes()
+    data.save_as(path, write_like_original=False)
+    return path
+
+
+def _read(path: Path) -> Ultrasound:
+    return read_ultrasound(path, crop=False)
+
+
+def _region(box: tuple[int, int, int, int], **tags) -> Dataset:
+    """A region item; `box` is first column, first row, last column, last row."""
+    item = Dataset()
+    item.RegionSpatialFormat, item.RegionDataType, item.RegionFlags = 1, 1, 0
+    item.RegionLocationMinX0, item.RegionLocationMinY0 = box[:2]
+    item.RegionLocationMaxX1, item.RegionLocationMaxY1 = box[2:]
+    item.PhysicalUnitsXDirection = item.PhysicalUnitsYDirection = 3
+    item.PhysicalDeltaX, item.PhysicalDeltaY = 0.03, 0.02
+    for tag, value in tags.items():
+        setattr(item, tag, value)
+    return item
+
+
+def _with_regions(path: Path, *items: Dataset, **tags) -> Path:
+    return _us(path, _grey(), SequenceOfUltrasoundRegions=Sequence(items), FrameTime="40", **tags)
+
+
+def test_the_region_of_the_header_crops_and_calibrates(tmp_path):
+    path = _with_regions(tmp_path / "a.dcm", _region((10, 4, 49, 33)))
+    read = read_ultrasound(path)
+    assert read.region == Crop(4, 10, 30, 40)
+    assert read.region_source == "header"
+    np.testing.assert_array_equal(read.pixels, _grey()[:, 4:34, 10:50])
+    assert read.spacing == pytest.approx((40.0, 0.2, 0.3))
+    assert (read.calibrated, read.timed, read.frame_axis) == (True, True, "time")
+    assert read.full_shape == (ROWS, COLUMNS)
+    assert read.warnings == ()
+
+
+def test_a_mask_of_the_crop_goes_back_into_the_frame(tmp_path):
+    read = read_ultrasound(_with_regions(tmp_path / "a.dcm", _region((10, 4, 49, 33))))
+    mask = (read.pixels > 100).astype(np.uint8)
+    full = read.region.undo(mask, read.full_shape)
+    inside = np.zeros((ROWS, COLUMNS), bool)
+    inside[4:34, 10:50] = True
+    np.testing.assert_array_equal(full, (_grey() > 100) & inside)
+    np.testing.assert_array_equal(read.region.undo(mask[0], read.full_shape), full[0])
+    with pytest.raises(ValueError, match="mask has 5 rows and 6 columns, the crop has 30 and 40"):
+        read.region.undo(np.zeros((5, 6)), read.full_shape)
+    with pytest.raises(ValueError, match="does not fit a frame of"):
+        read.region.undo(mask, (30, 40))
+
+
+def test_of_several_regions_the_largest_of_tissue_is_taken(tmp_path):
+    items = (
+        _region((0, 0, 63, 47), RegionDataType=10),  # a trace
+        _region((0, 0, 63, 47), RegionSpatialFormat=2),  # M-mode
+        _region((0, 0, 19, 19)),
+        _region((20, 5, 70, 60)),  # beyond the frame
+    )
+    read = read_ultrasound(_with_regions(tmp_path / "a.dcm", *items))
+    assert read.region == Crop(5, 20, 43, 44)
+    assert read.warnings == ("2 tissue regions; the largest is taken",)
+
+
+def test_pixel_spacing_comes_first(tmp_path):
+    path = _with_regions(tmp_path / "a.dcm", _region((10, 4, 49, 33)), PixelSpacing=["0.5", "0.6"])
+    assert read_ultrasound(path).spacing[1:] == (0.5, 0.6)
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"PhysicalUnitsXDirection": 4},  # seconds
+        {"PhysicalDeltaX": 0.0},
+    ],
+    ids=["seconds", "zero"],
+)
+def test_a_region_without_lengths_calibrates_nothing(tmp_path, tags):
+    read = read_ultrasound(_with_regions(tmp_path / "a.dcm", _region((10, 4, 49, 33), **tags)))
+    assert read.spacing == (40.0, 1.0, 1.0)
+    assert not read.calibrated
+    assert any("no spacing in the file" in warning for warning in read.warnings)
+    assert read.region == Crop(4, 10, 30, 40)
+
+
+def test_malformed_regions_are_passed_over(tmp_path):
+    empty, outside = Dataset(), _region((200, 200, 300, 300))
+    read = read_ultrasound(_with_regions(tmp_path / "a.dcm", empty, outside))
+    assert read.region_source != "header"
+    assert not read.calibrated
+
+
+@pytest.mark.parametrize(
+    ("tags", "axis", "step"),
+    [
+        ({"FrameTime": "33.3"}, "time", 33.3),
+        ({"FrameTimeVector": ["0", "20", "40"]}, "time", 30.0),
+        ({"CineRate": "25"}, "time", 40.0),
+        ({"RecommendedDisplayFrameRate": "50"}, "time", 20.0),
+        ({"SpacingBetweenSlices": "0.8"}, "space", 0.8),
+        ({"FrameTime": "0"}, "time", None),
+        ({}, "time", None),
+    ],
+)
+def test_frames_follow_time_or_space(tmp_path, tags, axis, step):
+    read = _read(_us(tmp_path / "a.dcm", _grey(), **SPACED, **tags))
+    assert read.frame_axis == axis
+    assert read.timed == (step is not None)
+    assert read.spacing == pytest.approx((step or 1.0, 0.2, 0.3))
+
+
+def test_missing_geometry_is_said(tmp_path):
+    read = _read(_us(tmp_path / "a.dcm", _grey(1)))
+    assert read.spacing == (1.0, 1.0, 1.0)
+    assert not read.calibrated
+    assert read.warnings == ("no spacing in the file: rows and columns are taken as 1 mm apart",)
+
+
+@pytest.mark.parametrize("modality", ["OT", None])
+def test_another_modality_is_a_warning(tmp_path, modality):
+    read = _read(_us(tmp_path / "a.dcm", _grey(1), Modality=modality, **SPACED))
+    assert read.warnings == (
+        f"Modality is {modality or 'none'}, expected US; read as ultrasound all the same",
+    )
+
+
+def _screen(frames: int) -> np.ndarray:
+    """A sector that moves, on black, with a still name above and a grey bar at the side."""
+    rng, down, right = np.random.default_rng(1), *np.mgrid[:120, :160]
+    sector = (np.abs(right - 80) < 10 + 0.5 * (down - 20)) & (down >= 20) & (down < 100)
+    screen = rng.integers(30, 220, (frames, 120, 160)).astype(np.uint8) * sector
+    screen[:, 4:10, 10:70:3] = 255
+    screen[:, 30:90, 150:154] = np.linspace(0, 255, 60)[:, None].astype(np.uint8)
+    return screen
+
+
+@pytest.mark.parametrize("frames", [1, 5])
+def test_the_sector_is_found_among_names_and_scales(tmp_path, frames):
+    box = find_region(_screen(frames))
+    assert box is not None
+    assert abs(box.top - 20) <= 4 and abs(box.top + box.rows - 100) <= 4
+    assert abs(box.left - 31) <= 4 and abs(box.left + box.columns - 130) <= 4
+    read = read_ultrasound(_us(tmp_path / "a.dcm", _screen(frames), FrameTime="40"))
+    assert (read.region, read.region_source) == (box, "found")
+    assert read.pixels.shape == (frames, box.rows, box.columns)
+
+
+def test_a_still_loop_is_cropped_as_a_single_frame_is():
+    still = np.repeat(_screen(1), 4, axis=0)
+    assert find_region(still) == find_region(still[:1])
+
+
+@pytest.mark.parametrize("value", [0, 77])
+def test_without_an_image_nothing_is_cropped(tmp_path, value):
+    blank = np.full((3, ROWS, COLUMNS), value, np.uint8)
+    assert find_region(blank) is None
+    read = read_ultrasound(_us(tmp_path / "a.dcm", blank))
+    assert read.region == Crop.whole(ROWS, COLUMNS)
+    assert read.region_source == "whole"
+
+
+def test_an_image_up_to_its_rim_stays_whole(tmp_path):
+    for frames in (1, 3):
+        read = read_ultrasound(_us(tmp_path / "a.dcm", _grey(frames)))
+        assert read.pixels.shape == (frames, ROWS, COLUMNS)
