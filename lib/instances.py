@@ -40,11 +40,12 @@ def separate(mask: np.ndarray, spec: OutputSpec, distance: np.ndarray | None = N
     if spec.separation == "distance":
         if distance is None:
             raise ValueError("separation by distance needs the answered distance map")
-        return _by_distance(mask, distance, spec)
-    if spec.separation == "components":
-        labels, _ = ndimage.label(mask, structure=_touching(mask))
-        return grow_back(labels.astype(np.int32), spec.gap)
-    return _by_shape(mask, spec)
+        objects = _by_distance(mask, distance, spec)
+    elif spec.separation == "components":
+        objects = ndimage.label(mask, structure=_touching(mask))[0].astype(np.int32)
+    else:
+        objects = _by_shape(mask, spec)
+    return grow_back(objects, spec.gap)
 
 
 def grow_back(objects: np.ndarray, gap: int) -> np.ndarray:
@@ -134,6 +135,5 @@ def _with_several_maxima(
     tops = (distance == ndimage.maximum_filter(distance, size=3)) & mask
     regions, maxima = ndimage.label(tops, structure=_touching(mask))
     first = np.zeros(maxima + 1, dtype=np.int64)
-    rows, columns = np.nonzero(tops)
-    first[regions[rows, columns]] = labels[rows, columns]
+    first[regions[tops]] = labels[tops]
     return np.nonzero(np.bincount(first[1:], minlength=count + 1) > 1)[0]

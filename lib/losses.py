@@ -49,9 +49,10 @@ def border_weighted_bce(logits: Tensor, target: Tensor, maps: Sequence[str]) -> 
     """Cross-entropy with each pixel weighed by the map "border_weight" (U-Net 2015, eq. 1)."""
     weight = target[:, [list(maps).index("border_weight")]]
     answered = target[:, : logits.shape[1]]
-    return functional.binary_cross_entropy_with_logits(
+    mean = functional.binary_cross_entropy_with_logits(
         logits, answered, weight=weight.expand_as(logits)
     )
+    return mean * logits.shape[1]
 
 
 LOSSES: dict[str, _Terms] = {

@@ -162,7 +162,7 @@ class ModelStore:
         folder.mkdir(parents=True, exist_ok=True)
         digest = sha256(file)
         now = datetime.now(timezone.utc)
-        version = f"{now:%Y%m%dT%H%M%S}-{digest[:8]}"
+        version = f"{now:%Y%m%dT%H%M%S%f}-{digest[:8]}"  # sorts by time, also within a second
         write_json(
             folder / f"{version}.json",
             {

@@ -79,7 +79,7 @@ _VHLLRHE = register(
         augment=AugmentSpec(rotate90=True, zoom=(0.8, 1.25), gamma=1.4, noise=0.04),
         output=OutputSpec(instances=True, min_area=12),
         training=TrainingSpec(
-            learning_rate=1e-3, schedule="cosine", gradient_clip=1.0, patch_size=128
+            learning_rate=1e-3, schedule="cosine", gradient_clip=1.0, patch_size=256
         ),
         reference=f"{THESIS} (VHLLRHe); Milletari et al. 2016",
         weights_licence="CC0-1.0",

@@ -396,9 +396,9 @@ def _split(
         return split_items(items, val_split)
     validation = [item for item in items if item.id in validation_ids]
     training = [item for item in items if item.id not in validation_ids]
-    if not training or len(validation) != len(validation_ids):
+    if not training or not validation or len(validation) != len(validation_ids):
         raise InputError(
-            f"a given split must leave items to train on and name known ones, found "
+            f"a given split must leave items to train on and name known ones, at least one, found "
             f"{len(training)} left and {len(validation)} of {len(validation_ids)} known"
         )
     return training, validation

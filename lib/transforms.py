@@ -89,13 +89,13 @@ def draw_patch(
     shape = image.shape[1:]
     sides = (size,) * len(shape) if isinstance(size, int) else size
     zoom = math.exp(rng.uniform(math.log(spec.zoom[0]), math.log(spec.zoom[1])))
-    spans = [max(8, round(side / zoom)) for side in sides]
+    spans = [max(min(8, side), round(side / zoom)) for side in sides]
     centre = _foreground_pixel(target[0], rng) if rng.random() < foreground_share else None
     # a turned or bent patch reaches beyond its own square
     room = 0
     if spec.rotate > 0 or spec.elastic > 0:
-        turned = math.sqrt(2) if spec.rotate > 0 else 1.0
-        room = math.ceil((turned - 1) * max(spans[-2:]) / 2 + 2 * spec.elastic)
+        turned = math.hypot(*spans[-2:]) - min(spans[-2:]) if spec.rotate > 0 else 0.0
+        room = math.ceil(turned / 2 + 2 * spec.elastic)
     index = []
     for axis, (span, length) in enumerate(zip(spans, shape, strict=True)):
         start = int(rng.integers(0, max(1, length - span + 1)))

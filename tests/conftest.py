@@ -86,6 +86,65 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(20180416)
 
 
+@pytest.fixture(scope="session")
+def light() -> Callable[[TaskSpec], TaskSpec]:
+    """Return a function that narrows a row's network to 8, 16, 32 .. maps, with all its layers.
+
+    The thesis's rows are that narrow already and stay as they are.
+    """
+
+    def narrow(task: TaskSpec) -> TaskSpec:
+        channels = (min(width, 8 * 2**n) for n, width in enumerate(task.network.channels))
+        return replace(task, network=replace(task.network, channels=tuple(channels)))
+
+    return narrow
+
+
+def write_volumes(folder: Path, count: int = 4, shape: tuple[int, ...] = (12, 24, 20)) -> Path:
+    """Write `count` noisy volumes with one bright ball each, and their labels, as NRRD."""
+    import SimpleITK as sitk
+
+    labels = folder / "labels" / "final"
+    labels.mkdir(parents=True)
+    for index in range(count):
+        rng = np.random.default_rng(index)
+        away = [
+            places - side * rng.uniform(0.4, 0.6)
+            for places, side in zip(np.indices(shape), shape, strict=True)
+        ]
+        ball = np.sqrt(sum(part**2 for part in away)) < min(shape) * rng.uniform(0.3, 0.45)
+        voxels = rng.normal(60, 10, shape) + 110 * ball
+        for place, pixels in ((folder, voxels.clip(0, 255)), (labels, ball)):
+            image = sitk.GetImageFromArray(pixels.astype(np.uint8))
+            image.SetSpacing((0.5, 0.5, 1.0))
+            sitk.WriteImage(image, str(place / f"ball_{index}.nrrd"), useCompression=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def volume_items(tmp_path_factory: pytest.TempPathFactory) -> list[Item]:
+    """Four labelled volumes of 12 x 24 x 20 voxels; read only."""
+    return list_items(write_volumes(tmp_path_factory.mktemp("data") / "volumes"), labelled=True)
+
+
+@pytest.fixture(scope="session")
+def volume_task() -> TaskSpec:
+    """The row for volumes with a small network and a short recipe."""
+    row = TASKS["ultrasound3d_vnet2016"]
+    return replace(
+        row,
+        network=replace(row.network, kernel_size=3, channels=(4, 8, 16), convolutions=(1, 1, 1)),
+        training=replace(
+            row.training,
+            steps=12,
+            patch_size=(8, 16, 16),
+            val_interval=6,
+            learning_rate=1e-2,
+            val_split=0.3,
+        ),
+    )
+
+
 RunPython = Callable[..., subprocess.CompletedProcess[str]]
 
 

@@ -39,7 +39,7 @@ from lib.tasks import get_task
 
 REPORT = "report.json"
 VAL_SPLIT = 0.2
-VALIDATIONS = 35
+VALIDATIONS = 14
 
 Say = Callable[[str], object]
 

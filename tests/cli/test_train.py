@@ -7,8 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
+import SimpleITK as sitk
 
 from lib.checkpoints import load_checkpoint
 from lib.model_store import ModelStore
@@ -95,6 +97,30 @@ def test_epochs_are_passes_over_the_training_images(train, tmp_path):
     assert train("--epochs", 2, "--json", tmp_path / "run.json").status == 0
     report = json.loads((tmp_path / "run.json").read_text())
     assert report["steps"] == 2 * -(-len(report["training_ids"]) // 2)
+
+
+def test_volumes_are_trained_on_segmented_and_scored(
+    cli, volume_task, volume_items, tmp_path, models, monkeypatch
+):
+    monkeypatch.setitem(TASKS, "balls", replace(volume_task, name="balls"))
+    folder = volume_items[0].image.parent
+    ended = cli(
+        *("train", "balls", "--studies", folder, "--out", tmp_path / "run", "--models", models),
+        *("--device", "cpu", "--precision", "fp32", "--steps", 12, "--publish"),
+    )
+    assert ended.status == 0, ended.err
+    served = ("--models", models, "--device", "cpu")
+    ended = cli("infer", "balls", volume_items[0].image, "--out", tmp_path / "masks", *served)
+    assert ended.status == 0, ended.err
+    mask = sitk.ReadImage(str(tmp_path / "masks" / "ball_0.nrrd"))
+    assert mask.GetSize() == (20, 24, 12)
+    assert mask.GetSpacing() == (0.5, 0.5, 1.0)
+    ended = cli(
+        *("evaluate", "balls", "--studies", folder, "--json", tmp_path / "score.json", *served)
+    )
+    assert ended.status == 0, ended.err
+    row = json.loads((tmp_path / "score.json").read_text())["images"][0]
+    assert (row["slices"], row["rows"], row["columns"]) == (12, 24, 20)
 
 
 def test_torchrun_gives_the_curve_of_one_process(studies, tmp_path, train, environment):

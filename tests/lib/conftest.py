@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
@@ -15,3 +17,16 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def timed() -> Callable[[float], AbstractContextManager[None]]:
+    """Return a context that fails when what is inside computes for longer than so many seconds."""
+
+    @contextmanager
+    def check(seconds: float) -> Iterator[None]:
+        start = time.process_time()  # not of the neighbours on this machine
+        yield
+        assert time.process_time() - start < seconds
+
+    return check

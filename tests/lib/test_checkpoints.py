@@ -31,14 +31,15 @@ def _checkpoint(task, **changes) -> Checkpoint:
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_every_rows_network_answers_the_same_after_a_round_trip(tmp_path, name):
-    task = TASKS[name]
+def test_every_rows_network_answers_the_same_after_a_round_trip(tmp_path, name, light):
+    task = light(TASKS[name])
     checkpoint = _checkpoint(task, provenance={"seed": 3})
     path = save_checkpoint(tmp_path / "a.pt", checkpoint)
     found = load_checkpoint(path)
     assert (found.task, found.spec, found.metrics) == (name, task.as_dict(), {"mean_iou": 0.5})
     assert found.provenance == {"seed": 3}
-    x = torch.rand(1, 1, 16, 32)
+    spec = task.network
+    x = torch.rand(1, 1, *(spec.input_size(1),) * spec.spatial_dims)
     before, after = (load_network(task, c) for c in (checkpoint, found))
     assert not after.training
     with torch.inference_mode():
@@ -49,6 +50,28 @@ def test_weights_of_another_network_are_refused_with_the_difference(task):
     other = TASKS["nuclei_huv"]
     with pytest.raises(InputError, match="differ in .*topology.*; use weights trained for 'nuclei"):
         load_network(other, _checkpoint(task))
+
+
+def _older(checkpoint: Checkpoint, *lacking: str) -> Checkpoint:
+    """Return the checkpoint as it was written before the options in `lacking` were thought of."""
+    network = {k: v for k, v in checkpoint.spec["network"].items() if k not in lacking}
+    return replace(checkpoint, spec={**checkpoint.spec, "network": network})
+
+
+def test_weights_from_before_an_option_was_added_still_load(task, tmp_path):
+    older = _older(_checkpoint(task), "padding", "decoder_width")
+    found = load_checkpoint(save_checkpoint(tmp_path / "a.pt", older))
+    assert "padding" not in found.spec["network"]
+    loaded = load_network(task, found).state_dict()
+    for name, value in older.weights.items():
+        torch.testing.assert_close(loaded[name], value, rtol=0, atol=0)
+
+
+def test_weights_from_before_an_option_do_not_fit_a_row_that_uses_it(task):
+    older = _older(_checkpoint(task), "padding", "decoder_width")
+    wide = replace(task, network=replace(task.network, decoder_width=2))
+    with pytest.raises(InputError, match="the networks differ in decoder_width; use weights"):
+        load_network(wide, older)
 
 
 def test_weights_with_a_missing_tensor_are_refused(task):

@@ -17,7 +17,8 @@ from lib.errors import InputError
 from lib.images import Geometry, Image
 from lib.inference import Predictor
 from lib.networks import build_network
-from lib.tasks import TASKS
+from lib.targets import distance
+from lib.tasks import TASKS, OutputSpec, TargetSpec, TaskSpec
 from lib.transforms import prepare_image
 
 
@@ -54,30 +55,177 @@ def test_nuclei_are_found(predictor):
 
 
 def test_tiles_give_the_answer_of_the_whole_image(predictor, monkeypatch):
-    prepared = np.random.default_rng(0).random((1, 200, 170), dtype=np.float32)
-    y, x = np.mgrid[:200, :170]
-    prepared[0] = 0.5 + 0.5 * np.sin(y / 9) * np.cos(x / 11)  # smooth
+    pixels = nuclei_phantom(0, rows=200, columns=170, nuclei=40)[0]
+    image = Image(pixels, Geometry.flat(200, 170), Path("a.png"))
+    prepared = prepare_image(image, predictor.task.input)
     whole = predictor.probabilities(prepared)
-    monkeypatch.setattr(inference, "WHOLE_IMAGE_PIXELS", 1000)
-    monkeypatch.setattr(inference, "TILE", 128)
-    monkeypatch.setattr(inference, "TILE_OVERLAP", 0.5)
+    monkeypatch.setitem(inference.WHOLE_PIXELS, 2, 1000)
+    monkeypatch.setitem(inference.TILE, 2, 128)
+    monkeypatch.setitem(inference.TILE_OVERLAP, 2, 0.5)
     tiled = predictor.probabilities(prepared)
     assert tiled.shape == whole.shape
     assert np.abs(tiled - whole).mean() < 0.05
     assert ((tiled >= 0.5) == (whole >= 0.5)).mean() > 0.95
 
 
-def test_tiles_of_a_pointwise_network_equal_the_whole_exactly(monkeypatch):
-    task = TASKS["nuclei_vhllrhe"]
-    task = replace(task, network=replace(task.network, channels=(4,), convolutions=(1,)))
-    task = replace(task, network=replace(task.network, kernel_size=1))
+def _predictor(task: TaskSpec, **network) -> Predictor:
+    """Return a predictor with random weights of the task's network, changed as said."""
+    task = replace(task, network=replace(task.network, **network))
     torch.manual_seed(0)
-    predictor = Predictor(task, build_network(task.network).eval(), "cpu", "fp32")
-    prepared = np.random.default_rng(0).random((1, 90, 70), dtype=np.float32)
+    return Predictor(task, build_network(task.network).eval(), "cpu", "fp32")
+
+
+POINTWISE = {"channels": (4,), "convolutions": (1,), "kernel_size": 1}
+
+
+@pytest.mark.parametrize("shape", [(90, 70), (30, 26, 11), (5, 40, 40)])
+def test_tiles_of_a_pointwise_network_equal_the_whole_exactly(monkeypatch, shape):
+    axes = len(shape)
+    predictor = _predictor(TASKS["nuclei_vhllrhe"], spatial_dims=axes, **POINTWISE)
+    prepared = np.random.default_rng(0).random((1, *shape), dtype=np.float32)
     whole = predictor.probabilities(prepared)
-    monkeypatch.setattr(inference, "WHOLE_IMAGE_PIXELS", 1000)
-    monkeypatch.setattr(inference, "TILE", 32)
+    seen: list[tuple[int, ...]] = []
+    predictor.network.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[2:]))
+    monkeypatch.setitem(inference.WHOLE_PIXELS, axes, 1000)
+    monkeypatch.setitem(inference.TILE, axes, 16)
     np.testing.assert_allclose(predictor.probabilities(prepared), whole, atol=1e-5)
+    assert len(seen) > 1
+    assert set(seen) == {tuple(min(16, side) for side in shape)}
+
+
+def test_tiles_of_a_volume_give_nearly_the_answer_of_the_whole(monkeypatch, volume_task):
+    predictor = _predictor(volume_task)
+    z, y, x = np.mgrid[:20, :44, :40]
+    prepared = (0.5 + 0.5 * np.sin(y / 9) * np.cos(x / 7 + z / 5))[np.newaxis].astype(np.float32)
+    whole = predictor.probabilities(prepared)
+    monkeypatch.setitem(inference.WHOLE_PIXELS, 3, 1000)
+    monkeypatch.setitem(inference.TILE, 3, 32)
+    monkeypatch.setitem(inference.TILE_OVERLAP, 3, 0.5)
+    tiled = predictor.probabilities(prepared)
+    assert tiled.shape == whole.shape == (1, 20, 44, 40)
+    assert np.abs(tiled - whole).mean() < 0.02
+
+
+UNPADDED = {"padding": "valid", "topology": "unet", "kernel_size": 3}
+SHALLOW = {**UNPADDED, "channels": (3, 6), "convolutions": (2, 1)}
+
+
+@pytest.mark.parametrize("size", [(20, 33), (8, 8), (41, 64), (9, 10, 17)])
+def test_a_network_without_padding_answers_for_the_mirrored_image_around_the_image(size):
+    task = TASKS["nuclei_unet2015"]
+    predictor = _predictor(task, spatial_dims=len(size), **SHALLOW)
+    spec = predictor.task.network
+    prepared = np.random.default_rng(0).random((1, *size), dtype=np.float32)
+    found = predictor.probabilities(prepared)
+    assert found.shape == (1, *size)
+    margins = []
+    for side in size:
+        wanted = next(n for n in range(side, 200) if (spec.output_size(n) or 0) >= side)
+        before = (wanted - spec.output_size(wanted)) // 2
+        margins.append((before, wanted - side - before))
+    padded = np.pad(prepared, ((0, 0), *margins), mode="reflect")
+    with torch.inference_mode():
+        direct = torch.sigmoid(predictor.network(torch.from_numpy(padded)[None]))[0].numpy()
+    direct = direct[(slice(None), *(slice(0, side) for side in size))]
+    np.testing.assert_allclose(found, direct, atol=1e-6)
+
+
+def test_tiles_without_padding_join_into_the_answer_of_the_whole(monkeypatch):
+    predictor = _predictor(TASKS["nuclei_unet2015"], **SHALLOW)
+    y, x = np.mgrid[:90, :70]
+    prepared = (0.5 + 0.5 * np.sin(y / 9) * np.cos(x / 7))[np.newaxis].astype(np.float32)
+    whole = predictor.probabilities(prepared)
+    monkeypatch.setitem(inference.WHOLE_PIXELS, 2, 1000)
+    monkeypatch.setitem(inference.TILE, 2, 48)
+    tiled = predictor.probabilities(prepared)
+    assert tiled.shape == (1, 90, 70)
+    assert np.abs(tiled - whole).mean() < 0.02
+
+
+@pytest.mark.parametrize("size", [(8, 8), (33, 47)])
+def test_the_depth_of_unet_2015_serves_images_far_smaller_than_its_margin(size, light):
+    predictor = _predictor(light(TASKS["nuclei_unet2015"]))
+    answer = predictor(_image(*size), flips=True)
+    assert answer.probabilities.shape == (1, *size)
+    assert answer.mask.shape == answer.instances.shape == size
+    assert np.isfinite(answer.probabilities).all()
+
+
+def _volume(*shape: int) -> Image:
+    voxels = np.random.default_rng(0).integers(0, 255, shape).astype(np.uint8)
+    return Image(voxels, Geometry.flat(*shape), Path("a.nrrd"))
+
+
+@pytest.mark.parametrize("flips", [False, True])
+def test_the_answer_has_the_volumes_size(volume_task, flips):
+    predictor = _predictor(volume_task)
+    calls: list[int] = []
+    predictor.network.register_forward_pre_hook(lambda *_: calls.append(1))
+    answer = predictor(_volume(9, 21, 14), flips=flips)
+    assert answer.probabilities.shape == (1, 9, 21, 14)
+    assert answer.mask.shape == (9, 21, 14)
+    assert answer.instances is None
+    assert len(calls) == (8 if flips else 1)
+
+
+def test_averaging_a_volume_over_its_mirrored_copies_is_symmetric(volume_task):
+    predictor = _predictor(volume_task)
+    prepared = np.random.default_rng(0).random((1, 8, 16, 12), dtype=np.float32)
+    mean = predictor.probabilities(prepared, flips=True)
+    for axis in (1, 2, 3):
+        mirrored = np.ascontiguousarray(np.flip(prepared, axis))
+        again = np.flip(predictor.probabilities(mirrored, flips=True), axis)
+        np.testing.assert_allclose(again, mean, atol=1e-5)
+
+
+class _Echo(torch.nn.Module):
+    """Answers with foreground above 0.05 and, as the second map, with the image itself."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat((200 * (x - 0.05), torch.logit(x, 1e-4)), dim=1)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_the_maps_of_an_answer_separate_objects(dims):
+    row = TASKS["nuclei_vhllrhe"]
+    task = replace(
+        row,
+        network=replace(row.network, spatial_dims=dims, out_channels=2),
+        target=TargetSpec(maps=("foreground", "distance", "border_weight")),
+        output=OutputSpec(instances=True, separation="distance", depth=0.1),
+        input=replace(row.input, dark_background=False, percentiles=(0, 100)),
+    )
+    truth = np.zeros((10, 30, 44)[-dims:], np.int32)
+    truth[..., 5:25, 4:22], truth[..., 8:22, 22:38] = 1, 2
+    depth = distance(truth, task.target)
+    image = Image(depth, Geometry.flat(*depth.shape), Path("a.nrrd"))
+    answer = Predictor(task, _Echo(), "cpu", "fp32")(image)
+    assert answer.probabilities.shape == (2, *truth.shape)
+    np.testing.assert_allclose(answer.probabilities[1], depth, atol=1e-3)
+    np.testing.assert_array_equal(answer.mask > 0, truth > 0)
+    np.testing.assert_array_equal(answer.instances > 0, truth > 0)
+    assert answer.instances.max() == 2
+
+
+def test_eroded_borders_grow_back_in_mask_and_instances():
+    row = TASKS["nuclei_vhllrhe"]
+    task = replace(
+        row,
+        network=replace(row.network, out_channels=2),
+        target=TargetSpec(maps=("foreground", "border"), gap=1),
+        output=OutputSpec(instances=True, separation="components", gap=1),
+    )
+    pixels = np.zeros((40, 60), np.uint8)
+    pixels[10:30, 10:29] = pixels[10:30, 31:50] = 200
+    image = Image(pixels, Geometry.flat(40, 60), Path("a.png"))
+    predictor = Predictor(task, _Echo(), "cpu", "fp32")
+    answer = predictor(image)
+    assert answer.instances.max() == 2
+    assert answer.mask[15, 10:50].all()
+    np.testing.assert_array_equal(answer.mask > 0, answer.instances > 0)
+    alone = predictor(image, instances=False)
+    assert alone.instances is None
+    np.testing.assert_array_equal(alone.mask, answer.mask)
 
 
 def test_averaging_over_mirrored_copies_changes_little_and_is_symmetric(predictor):

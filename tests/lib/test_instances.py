@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from lib.datasets.phantoms import nuclei_phantom
 from lib.instances import foreground_mask, separate
-from lib.tasks import OutputSpec
+from lib.metrics import average_precision, matched_counts
+from lib.targets import distance, foreground
+from lib.tasks import OutputSpec, TargetSpec
 
 SPEC = OutputSpec(instances=True)
 
@@ -66,3 +71,169 @@ def test_objects_below_the_smallest_area_are_dropped(min_area, kept):
     probability[1:3, 1:3] = probability[6:9, 6:9] = probability[12:24, 12:24] = 0.9
     mask = foreground_mask(probability, OutputSpec(min_area=min_area))
     assert separate(mask, SPEC).max() == kept
+
+
+BY_DISTANCE = OutputSpec(instances=True, separation="distance", depth=0.1)
+COMPONENTS = OutputSpec(instances=True, separation="components")
+SEPARATIONS = pytest.mark.parametrize(
+    "spec", [SPEC, BY_DISTANCE, COMPONENTS], ids=lambda spec: spec.separation
+)
+
+
+def _agreement(labels: np.ndarray, truth: np.ndarray) -> float:
+    return float(average_precision(matched_counts(labels, truth))["ap"])
+
+
+def _pair_of_balls(shape: tuple[int, ...]) -> np.ndarray:
+    """Return two touching balls of different size, numbered."""
+    middle = [side / 2 for side in shape[:-1]]
+    grid = np.indices(shape)
+    away = [
+        np.sqrt(sum((g - m) ** 2 for g, m in zip(grid, [*middle, at], strict=True)))
+        for at in (14, 29)
+    ]
+    return np.where(away[0] < 10, 1, np.where(away[1] < 7, 2, 0)).astype(np.int32)
+
+
+@pytest.mark.parametrize("shape", [(28, 44), (24, 26, 44)])
+def test_touching_balls_come_apart_by_their_distance_map(shape):
+    truth = _pair_of_balls(shape)
+    labels = separate(truth > 0, BY_DISTANCE, distance(truth, TargetSpec()))
+    assert labels.dtype == np.int32
+    assert labels.max() == 2
+    np.testing.assert_array_equal(labels > 0, truth > 0)
+    assert _agreement(labels, truth) > 0.9
+
+
+def test_touching_balls_in_a_volume_come_apart_by_their_shape():
+    truth = _pair_of_balls((24, 26, 44))
+    labels = separate(truth > 0, SPEC)
+    assert labels.max() == 2
+    assert _agreement(labels, truth) > 0.8
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nuclei_come_apart_by_their_true_distance_map(seed):
+    truth = nuclei_phantom(seed, rows=128, columns=128, nuclei=40)[1].astype(np.int32)
+    labels = separate(truth > 0, BY_DISTANCE, distance(truth, TargetSpec()))
+    assert _agreement(labels, truth) > 0.8
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("smoothing", [0.0, 1.0])
+def test_any_distance_map_keeps_the_foreground_and_numbers_without_gaps(seed, smoothing):
+    rng = np.random.default_rng(seed)
+    mask = nuclei_phantom(seed, rows=96, columns=96, nuclei=25)[1] > 0
+    spec = replace(BY_DISTANCE, smoothing=smoothing)
+    for height in (rng.random(mask.shape), np.zeros(mask.shape), np.ones(mask.shape)):
+        labels = separate(mask, spec, height.astype(np.float32))
+        np.testing.assert_array_equal(labels > 0, mask)
+        assert np.unique(labels[mask]).tolist() == list(range(1, labels.max() + 1))
+
+
+def test_a_component_without_a_seed_stays_one_object():
+    mask = _disc(24, 14) | _disc(24, 46)
+    height = np.where(_disc(24, 14), 0.9, 0.29).astype(np.float32)
+    height[24, 40] = height[24, 52] = 0.295  # two tops, both too low
+    labels = separate(mask, replace(BY_DISTANCE, smoothing=0.0), height)
+    assert labels.max() == 2
+    assert len(np.unique(labels[_disc(24, 46)])) == 1
+
+
+def test_a_seed_counts_from_its_threshold_on_and_only_if_it_rises_by_the_depth():
+    mask = np.ones((9, 40), bool)
+    height = np.full(mask.shape, 0.2, np.float32)
+    height[4, 10], height[4, 30] = 0.9, 0.5
+    spec = replace(BY_DISTANCE, smoothing=0.0)
+    assert separate(mask, spec, height).max() == 2
+    assert separate(mask, replace(spec, seed_threshold=0.6), height).max() == 1
+    assert separate(mask, replace(spec, depth=0.35), height).max() == 1
+
+
+def test_separation_by_distance_without_its_map_is_refused():
+    with pytest.raises(ValueError, match="needs the answered distance map"):
+        separate(np.ones((9, 9), bool), BY_DISTANCE)
+
+
+@SEPARATIONS
+@pytest.mark.parametrize("shape", [(9, 9), (5, 9, 9)])
+def test_nothing_gives_nothing_however_it_is_separated(spec, shape):
+    empty = np.zeros(shape, bool)
+    for gap in (0, 1):
+        labels = separate(empty, replace(spec, gap=gap), empty.astype(np.float32))
+        assert labels.shape == shape
+        assert labels.dtype == np.int32
+        assert not labels.any()
+    full = separate(~empty, spec, np.ones(shape, np.float32))
+    assert (full == 1).all()
+
+
+@SEPARATIONS
+@pytest.mark.parametrize("gap", [0, 1])
+def test_thousands_of_objects_are_separated_in_seconds(spec, gap, timed):
+    block = _disc(10, 8, 8, (20, 32)) | _disc(10, 22, 8, (20, 32))
+    mask = np.tile(block, (50, 20))  # 1000 pairs
+    height = ndimage.distance_transform_edt(mask).astype(np.float32) / 8
+    with timed(2):
+        labels = separate(mask, replace(spec, gap=gap), height)
+    assert labels.max() == (1000 if spec is COMPONENTS else 2000)
+
+
+def test_components_are_what_is_connected_diagonals_included():
+    mask = np.eye(6, dtype=bool)
+    mask[0, 4:] = True
+    assert separate(mask, COMPONENTS).max() == 2
+
+
+@pytest.mark.parametrize("gap", [1, 2, 3])
+@pytest.mark.parametrize("shape", [(28, 44), (24, 26, 44)])
+def test_the_gap_between_balls_that_were_eroded_apart_is_filled_again(shape, gap):
+    truth = _pair_of_balls(shape)
+    eroded = foreground(truth, TargetSpec(gap=gap))
+    assert separate(eroded, COMPONENTS).max() == 2
+    labels = separate(eroded, replace(COMPONENTS, gap=gap))
+    assert labels.max() == 2
+    missing = (truth > 0) & ~eroded
+    assert (labels[missing] > 0).mean() > 0.95
+    gained = (truth == 0) & (labels > 0)
+    near = [ndimage.binary_dilation(truth == value, None, 2 * gap + 1) for value in (1, 2)]
+    assert not (gained & ~(near[0] & near[1])).any(), "other borders stay"
+    assert _agreement(labels, truth) > 0.9
+
+
+@pytest.mark.parametrize("gap", [1, 2])
+def test_a_straight_border_grows_back_exactly(gap):
+    truth = np.zeros((30, 40), np.int32)
+    truth[5:25, 4:20], truth[5:25, 20:36] = 1, 2
+    eroded = foreground(truth, TargetSpec(gap=gap))
+    labels = separate(eroded, replace(COMPONENTS, gap=gap))
+    np.testing.assert_array_equal(labels[5 + gap : 25 - gap], truth[5 + gap : 25 - gap])
+    assert not labels[truth == 0].any()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_eroding_and_growing_back_returns_nuclei(seed):
+    truth = nuclei_phantom(seed, rows=128, columns=128, nuclei=40)[1].astype(np.int32)
+    eroded = foreground(truth, TargetSpec(gap=1))
+    labels = separate(eroded, replace(COMPONENTS, gap=1))
+    missing = (truth > 0) & ~eroded
+    assert missing.any()
+    assert (labels[missing] > 0).mean() > 0.75
+    assert (labels[eroded] > 0).all()
+    assert _agreement(labels, truth) > 0.9
+
+
+def test_objects_far_from_each_other_do_not_grow():
+    mask = _disc(24, 14, 8) | _disc(24, 46, 8)
+    for spec in (COMPONENTS, SPEC):
+        np.testing.assert_array_equal(separate(mask, replace(spec, gap=2)) > 0, mask)
+
+
+def test_shape_and_distance_grow_back_too():
+    truth = _pair_of_balls((28, 44))
+    eroded = foreground(truth, TargetSpec(gap=1))
+    depth = distance(truth, TargetSpec())
+    for spec in (SPEC, BY_DISTANCE):
+        labels = separate(eroded, replace(spec, gap=1), depth)
+        assert (labels > 0).sum() > eroded.sum()
+        assert _agreement(labels, truth) > 0.9

@@ -104,3 +104,16 @@ def test_a_perfect_answer_scores_one_under_any_numbering():
     truth = np.random.default_rng(0).integers(0, 6, (8, 8))
     renumbered = np.array([0, 50, 30, 9, 300, 2])[truth]
     assert average_precision(matched_counts(renumbered, truth)) == {"ap50": 1.0, "ap": 1.0}
+
+
+def test_volumes_are_counted_like_images():
+    rng = np.random.default_rng(0)
+    guess, truth = rng.integers(0, 4, (2, 3, 8, 8))
+    flat = matched_counts(guess.reshape(24, 8), truth.reshape(24, 8))
+    for name, counts in matched_counts(guess, truth).items():
+        np.testing.assert_array_equal(counts, flat[name])
+    assert pixel_counts(guess, truth) == pixel_counts(guess.reshape(24, 8), truth.reshape(24, 8))
+
+
+def test_a_target_in_half_precision_is_a_mask_as_any():
+    assert pixel_counts(GUESS > 0, TRUTH.astype(np.float16)) == pixel_counts(GUESS, TRUTH)

@@ -74,6 +74,11 @@ def test_what_is_not_better_is_kept_aside_and_said_so(store, candidates, score):
     assert aside.path.read_bytes() == b"two"
 
 
+def test_versions_made_within_a_second_keep_their_order(store, candidates):
+    made = [_submit(store, _file(candidates, bytes([n])), 0.5, None).version for n in range(8)]
+    assert [version.id for version in store.versions(TASK)] == made
+
+
 def test_any_version_can_be_put_back(store, candidates):
     first = _submit(store, _file(candidates, b"one"), 0.5, None)
     second = _submit(store, _file(candidates, b"two"), 0.4, 0.5)

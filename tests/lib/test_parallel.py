@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -9,9 +11,10 @@ import pytest
 import torch
 
 from lib.checkpoints import load_checkpoint
-from lib.data import PreparedCases, StepBatches
+from lib.data import PreparedCases, StepBatches, loading_threads, prefetch
 from lib.errors import InputError
 from lib.parallel import fit_in_processes
+from lib.tasks import AugmentSpec, TargetSpec
 from lib.training import FitOptions, fit
 
 
@@ -101,3 +104,91 @@ def test_an_item_without_a_label_is_refused(task, items):
     cases = PreparedCases([replace(items[0], label=None)], task)
     with pytest.raises(InputError, match=f"'{items[0].id}' has no label; save one before"):
         cases[0]
+
+
+@pytest.mark.parametrize("threads", [1, 3, 8])
+def test_threads_hand_out_the_batches_in_order(task, items, threads):
+    batches = StepBatches(PreparedCases(items, task), seed=3)
+    found = list(prefetch(batches, range(5, 25), threads))
+    assert len(found) == 20
+    for step, (images, targets) in zip(range(5, 25), found, strict=True):
+        torch.testing.assert_close(images, batches[step][0], rtol=0, atol=0)
+        torch.testing.assert_close(targets, batches[step][1], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_batches_that_are_slow_do_not_overtake_and_few_are_prepared_ahead(threads):
+    begun: list[int] = []
+
+    class Slow:
+        def __getitem__(self, step):
+            begun.append(step)
+            time.sleep(0.01 * (step % 3))
+            return step
+
+    loader = prefetch(Slow(), range(1000), threads)  # type: ignore[arg-type]
+    assert [next(loader) for _ in range(12)] == list(range(12))
+    loader.close()
+    assert len(begun) <= 12 + 2 * threads
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_an_error_in_a_thread_is_raised_at_its_batch(threads):
+    class Broken:
+        def __getitem__(self, step):
+            if step == 6:
+                raise InputError("a.png: damaged")
+            return step
+
+    loader = prefetch(Broken(), range(20), threads)  # type: ignore[arg-type]
+    assert [next(loader) for _ in range(6)] == list(range(6))
+    with pytest.raises(InputError, match=r"a\.png: damaged"):
+        next(loader)
+    with pytest.raises(StopIteration):
+        next(loader)
+
+
+def test_no_steps_give_no_batches(task, items):
+    assert list(prefetch(StepBatches(PreparedCases(items, task), 0), range(0), 2)) == []
+
+
+def test_threads_are_a_quarter_of_the_cores(monkeypatch):
+    for cores, wanted in ((1, 1), (2, 1), (8, 2), (16, 4), (128, 8)):
+        monkeypatch.setattr("os.sched_getaffinity", lambda _, n=cores: set(range(n)), raising=False)
+        assert loading_threads() == wanted
+
+
+def test_cases_read_by_several_threads_at_once_are_the_same(task, items):
+    alone, shared = (PreparedCases(items, task, cache_bytes=3 * 64 * 64 * 3) for _ in range(2))
+    order = [index % len(items) for index in range(40)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(shared.__getitem__, order))
+    for index, case in zip(order, found, strict=True):
+        for part, wanted in zip(case, alone[index], strict=True):
+            np.testing.assert_array_equal(part, wanted)
+
+
+def test_a_batch_of_volumes_has_patches_with_a_side_for_each_axis(volume_task, volume_items):
+    images, targets = StepBatches(PreparedCases(volume_items, volume_task), seed=0)[0]
+    assert images.shape == targets.shape == (2, 1, 8, 16, 16)
+    assert images.dtype == targets.dtype == torch.float32
+
+
+def test_a_batch_has_all_maps_of_the_target(task, items):
+    spec = TargetSpec(maps=("foreground", "border", "distance", "border_weight"))
+    several = replace(task, target=spec, network=replace(task.network, out_channels=3))
+    images, targets = StepBatches(PreparedCases(items, several), seed=0)[0]
+    assert images.shape == (4, 1, 32, 32)
+    assert targets.shape == (4, 4, 32, 32)
+    assert set(targets[:, :2].unique().tolist()) <= {0, 1}
+    assert targets[:, 3].min() >= 1 - 1e-3
+
+
+def test_the_recipes_foreground_share_reaches_the_patches(task, items):
+    shares = []
+    for share in (0.0, 1.0):
+        recipe = replace(task.training, foreground_share=share, patch_size=8, batch_size=8)
+        small = PreparedCases(items, replace(task, training=recipe, augment=AugmentSpec()))
+        batches = StepBatches(small, seed=0)
+        shares.append(np.mean([batches[n][1][:, 0, 3:6, 3:6].amax((1, 2)) for n in range(6)]))
+    assert shares[1] > 0.9 > shares[0]

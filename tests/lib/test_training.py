@@ -7,14 +7,22 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from lib.checkpoints import load_checkpoint
-from lib.data import StepBatches
+from lib.data import PreparedCases, StepBatches
 from lib.errors import InputError, NotFoundError
-from lib.training import FitOptions, fit
+from lib.images import read_image
+from lib.inference import Predictor
+from lib.masks import read_label
+from lib.networks import build_network
+from lib.targets import make_target
+from lib.tasks import TASKS, TargetSpec
+from lib.training import FitOptions, fit, score_cases
 from lib.training_errors import DivergedError
+from lib.training_step import TrainingStep
 
 
 def _options(out: Path, **changes) -> FitOptions:
@@ -261,6 +269,7 @@ def test_every_optimizer_takes_steps(task, items, tmp_path, optimizer):
         ({"learning_rate": 0.0}, InputError, "learning_rate must be positive, found 0.0"),
         ({"learning_rate": math.nan}, InputError, "learning_rate must be positive, found nan"),
         ({"patch_size": 30}, InputError, "patch_size must be a multiple of 4 .* found 30"),
+        ({"patch_size": (8, 16, 16)}, InputError, "patch_size must be .* one for all 2 axes or"),
         ({"steps": 0}, InputError, "steps, batch_size and val_interval must be at least 1"),
         ({"val_split": 1.5}, InputError, "val_split must lie between 0 and 1, found 1.5"),
     ],
@@ -277,3 +286,187 @@ def test_an_unreadable_image_is_named_before_the_first_step(task, items, tmp_pat
     with pytest.raises(InputError, match=r"broken\.png: the file is empty"):
         fit(task, bad, _options(tmp_path / "run"))
     assert not (tmp_path / "run" / "state.pt").exists()
+
+
+def test_given_validation_cases_are_held_out_and_the_others_trained_on(
+    task, items, tmp_path, monkeypatch
+):
+    held = frozenset({items[1].id, items[4].id})
+    seen: set[str] = set()
+    prepare = StepBatches.__getitem__
+
+    def watch(self, step):
+        seen.update(item.id for item in self.cases.items)
+        return prepare(self, step)
+
+    monkeypatch.setattr(StepBatches, "__getitem__", watch)
+    result = fit(_recipe(task, steps=4), items, _options(tmp_path, validation_ids=held))
+    assert set(result.validation_ids) == held
+    assert set(result.training_ids) == {item.id for item in items} - held == seen
+    checkpoint = load_checkpoint(result.weights)
+    assert checkpoint.provenance["validation_cases"] == 2
+    assert checkpoint.provenance["training_cases"] == len(items) - 2
+
+
+def test_another_given_split_is_another_run(task, items, tmp_path):
+    task = _recipe(task, steps=4)
+    first = fit(task, items, _options(tmp_path, validation_ids=frozenset({items[0].id})))
+    other = fit(task, items, _options(tmp_path, validation_ids=frozenset({items[1].id})))
+    assert other.validation_ids == [items[1].id]
+    assert other.history != first.history
+
+
+@pytest.mark.parametrize(
+    ("chosen", "found"),
+    [
+        (["nobody"], "found 8 left and 0 of 1 known"),
+        ([], "found 8 left and 0 of 0 known"),
+        (["nucleus_0", "nobody"], "found 7 left and 1 of 2 known"),
+        ([f"nucleus_{n}" for n in range(8)], "found 0 left and 8 of 8 known"),
+    ],
+)
+def test_a_given_split_that_does_not_fit_the_items_is_refused(task, items, tmp_path, chosen, found):
+    with pytest.raises(InputError, match=f"a given split must leave items .* {found}"):
+        fit(task, items, _options(tmp_path, validation_ids=frozenset(chosen)))
+
+
+@pytest.fixture(scope="module")
+def averaged(task, items, tmp_path_factory):
+    """An uninterrupted run with averaged weights."""
+    out = tmp_path_factory.mktemp("averaged")
+    return fit(_recipe(task, averaging=0.8), items, _options(out))
+
+
+def test_the_averaged_weights_are_what_is_validated_and_kept(task, items, tmp_path):
+    result = fit(_recipe(task, averaging=0.8, steps=4), items, _options(tmp_path))
+    checkpoint = load_checkpoint(result.weights)
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    for name, value in checkpoint.weights.items():
+        torch.testing.assert_close(state["averaged"][f"module.{name}"], value, rtol=0, atol=0)
+    assert not torch.equal(state["network"]["output.weight"], checkpoint.weights["output.weight"])
+    predictor = Predictor.from_checkpoint(task, checkpoint, "cpu", "fp32")
+    held = [item for item in items if item.id in result.validation_ids]
+    assert score_cases(predictor, PreparedCases(held, task)) == pytest.approx(result.metrics)
+
+
+def test_averaging_does_not_change_the_steps(averaged, whole):
+    first, plain = averaged.history[0], whole.history[0]
+    assert first["loss"] == plain["loss"]
+    assert first["fg_iou"] != plain["fg_iou"]
+
+
+def test_the_average_is_the_exponential_one_of_the_weights_after_each_step(task, items):
+    recipe = replace(task.training, averaging=0.75)
+    network = build_network(task.network)
+    step = TrainingStep(network, recipe, torch.device("cpu"), torch.float32)
+    batches = StepBatches(PreparedCases(items, task), seed=0)
+    wanted: dict[str, torch.Tensor] = {}
+    for index in range(4):
+        step(batches[index])
+        for name, value in network.state_dict().items():
+            before = wanted.get(name, value)  # the first step starts the average
+            wanted[name] = (0.75 * before + 0.25 * value).clone()
+    for name, value in step.averaged.state_dict().items():
+        torch.testing.assert_close(value, wanted[name], rtol=1e-4, atol=1e-6)
+
+
+def test_without_averaging_there_is_no_second_set_of_weights(task):
+    step = TrainingStep(
+        build_network(task.network), task.training, torch.device("cpu"), torch.float32
+    )
+    assert step.averaged is None
+    assert "averaged" not in step.state_dict()
+
+
+def test_batch_statistics_are_averaged_too(task, items, tmp_path):
+    normed = replace(
+        _recipe(task, averaging=0.5, steps=4), network=replace(task.network, norm="batch")
+    )
+    result = fit(normed, items, _options(tmp_path))
+    weights = load_checkpoint(result.weights).weights
+    running = [value for name, value in weights.items() if name.endswith("running_mean")]
+    assert running and any(value.any() for value in running)
+    assert math.isfinite(result.metrics["mean_iou"])
+
+
+def test_an_interrupted_run_keeps_its_averaged_weights(
+    averaged, task, items, tmp_path, monkeypatch
+):
+    prepare = StepBatches.__getitem__
+
+    def fail(self, step):
+        if step == 9:
+            raise RuntimeError("power cut")
+        return prepare(self, step)
+
+    recipe = _recipe(task, averaging=0.8)
+    with monkeypatch.context() as patch:
+        patch.setattr(StepBatches, "__getitem__", fail)
+        with pytest.raises(RuntimeError, match="power cut"):
+            fit(recipe, items, _options(tmp_path))
+    result = fit(recipe, items, _options(tmp_path))
+    assert result.history == averaged.history
+    _assert_same_weights(result.weights, averaged.weights)
+
+
+def test_a_task_for_volumes_learns_balls(volume_task, volume_items, tmp_path):
+    recipe = _recipe(volume_task, steps=30, val_interval=30)
+    result = fit(recipe, volume_items, _options(tmp_path))
+    assert result.metrics["fg_dice"] > 0.7
+    assert result.metrics["fg_dice"] > result.initial_metrics["fg_dice"] + 0.1
+    found = load_checkpoint(result.weights)
+    assert found.spec["network"]["spatial_dims"] == 3
+    again = fit(recipe, volume_items, _options(tmp_path / "again"))
+    assert again.history == result.history
+
+
+def test_an_image_is_refused_by_a_task_for_volumes(volume_task, items, tmp_path):
+    with pytest.raises(InputError, match=r"nucleus_\d\.png: .*expected a volume"):
+        fit(volume_task, items, _options(tmp_path))
+
+
+def test_unet_2015_trains_on_what_lies_in_the_middle_of_its_patches(items, tmp_path):
+    row = TASKS["nuclei_unet2015"]
+    network = replace(row.network, channels=(4, 8, 16), convolutions=(1, 1, 1))
+    task = _recipe(
+        replace(row, network=network),
+        steps=30,
+        val_interval=30,
+        batch_size=2,
+        patch_size=network.input_size(32),
+        learning_rate=1e-2,
+        val_split=0.3,
+    )
+    result = fit(task, items, _options(tmp_path))
+    assert result.metrics["mean_iou"] > max(0.6, result.initial_metrics["mean_iou"])
+
+
+def test_a_task_with_several_maps_learns_them(task, items, tmp_path):
+    several = replace(
+        _recipe(task, steps=40, val_interval=40),
+        network=replace(task.network, out_channels=3),
+        target=TargetSpec(maps=("foreground", "border", "distance"), gap=1),
+        output=replace(task.output, separation="distance"),
+    )
+    result = fit(several, items, _options(tmp_path))
+    assert result.metrics["mean_iou"] > 0.7
+    predictor = Predictor.from_checkpoint(several, load_checkpoint(result.weights), "cpu", "fp32")
+    answer = predictor(read_image(items[0].image))
+    truth = make_target(read_label(items[0].label), several.target)
+    assert np.corrcoef(answer.probabilities[2].ravel(), truth[2].ravel())[0, 1] > 0.6
+    assert answer.instances.max() >= 1
+
+
+def test_a_loss_without_its_map_is_refused_before_training(task, items, tmp_path):
+    with pytest.raises(InputError, match="loss 'border_weighted_bce' needs the target map border"):
+        fit(_recipe(task, loss="border_weighted_bce"), items, _options(tmp_path))
+
+
+@pytest.mark.parametrize("threads", [2, 5])
+def test_the_number_of_loading_threads_does_not_change_the_result(
+    whole, task, items, tmp_path, monkeypatch, threads
+):
+    monkeypatch.setattr("lib.training.loading_threads", lambda: threads)
+    result = fit(task, items, _options(tmp_path))
+    assert result.history == whole.history
+    _assert_same_weights(result.weights, whole.weights)
