@@ -20,6 +20,7 @@ from lib.specs import TargetSpec
 BORDER_RADIUS = 1
 WEIGHT_PEAK, WEIGHT_SIGMA = 10.0, 5.0
 _WEIGHT_REACH = 4 * WEIGHT_SIGMA
+_MANY = 1 << 20
 
 
 def as_instances(label: np.ndarray) -> np.ndarray:
@@ -31,8 +32,8 @@ def as_instances(label: np.ndarray) -> np.ndarray:
     Args:
         label: `(*spatial)` integers, 0 is background.
     """
-    values = np.unique(label)
-    if (values != 0).sum() == 1:
+    top = label.max(initial=0)
+    if top > 0 and ((label == 0) | (label == top)).all():
         return connected_components(label > 0, connectivity=label.ndim).astype(np.int32)
     return label
 
@@ -115,11 +116,10 @@ def _objects(label: np.ndarray, margin: int) -> Iterator[tuple[np.ndarray, tuple
 
     A mask at the image's border is not surrounded there: what lies beyond is not known.
     """
-    values, numbers = np.unique(label, return_inverse=True)
-    numbers = numbers.reshape(label.shape).astype(np.int32)
-    if values[0] != 0:
-        numbers += 1
-    for number, box in enumerate(ndimage.find_objects(numbers), start=1):
+    if label.max(initial=0) > _MANY:  # numbers far apart: one box each would be too many
+        values, numbers = np.unique(label, return_inverse=True)
+        label = numbers.reshape(label.shape) + (values[0] != 0)
+    for number, box in enumerate(ndimage.find_objects(label.astype(np.int32)), start=1):
         if box is not None:
             wide = tuple(slice(max(0, s.start - margin), s.stop + margin) for s in box)
-            yield numbers[wide] == number, wide
+            yield label[wide] == number, wide

@@ -45,6 +45,7 @@ THESIS_NUCLEI = Study(
             recipes=("thesis", "ours"),
             collapses=("thesis",),
         ),
+        Variant("default model", "nuclei", steps=8000),
         Variant("U-Net 2015", "nuclei_unet2015"),
         Variant("V-Net 2016", "ultrasound3d_vnet2016", source="volumes"),
     ),
