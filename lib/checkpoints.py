@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import platform
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -29,7 +29,7 @@ class Checkpoint:
     Attributes:
         task: name of the row.
         spec: the row as plain data, as it was trained.
-        weights: the network's state dict, on the CPU, float32.
+        weights: the network's state dict, on the CPU, float32 (float16 in a compact copy).
         metrics: figures on the fixed validation cases, by name.
         provenance: seed, steps, data fingerprint, versions, time and command.
     """
@@ -45,6 +45,17 @@ def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> Pat
     """Write `checkpoint` atomically and return its path."""
     content = {"format": FORMAT, **{name: getattr(checkpoint, name) for name in _FIELDS}}
     return save_tensors(path, content)
+
+
+def compact(checkpoint: Checkpoint) -> Checkpoint:
+    """Return the checkpoint with its weights rounded to float16: half the size, to pass on."""
+    halved = {
+        name: value.half() if value.is_floating_point() else value
+        for name, value in checkpoint.weights.items()
+    }
+    return replace(
+        checkpoint, weights=halved, provenance={**checkpoint.provenance, "stored": "float16"}
+    )
 
 
 def save_tensors(path: str | os.PathLike[str], content: dict[str, Any]) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from lib.checkpoints import versions
 from lib.datasets.studies import Item
 from lib.errors import InputError
 from lib.files import fingerprint
-from lib.images import read_image
+from lib.images import is_coloured, read_image
 from lib.inference import Predictor
 from lib.masks import read_label
 from lib.metrics import (
@@ -37,6 +37,8 @@ class Report:
         pooled: each figure over all pixels (and all objects) together.
         mean: each figure averaged over images.
         intervals: for each pooled figure, the bounds of its bootstrap interval over images.
+        groups: pooled figures, and their number of images, of grey and of coloured images alone,
+            where there are both.
         about: versions, seed, data fingerprint, weights and command.
     """
 
@@ -44,6 +46,7 @@ class Report:
     pooled: dict[str, float]
     mean: dict[str, float]
     intervals: dict[str, tuple[float, float]]
+    groups: dict[str, dict[str, Any]] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -53,6 +56,7 @@ class Report:
             "confidence": CONFIDENCE,
             "intervals": self.intervals,
             "mean_over_images": self.mean,
+            "groups": self.groups,
             "about": self.about,
             "images": self.images,
         }
@@ -92,6 +96,7 @@ def evaluate(
         counts = pixel_counts(prediction.mask > 0, truth > 0)
         axes = ("slices", "rows", "columns")[-image.spatial_dims :]
         row: dict[str, Any] = {"id": item.id, **dict(zip(axes, image.shape, strict=True))}
+        row["kind"] = "coloured" if is_coloured(image) else "grey"
         row |= {name: float(value) for name, value in pixel_scores(counts).items()}
         pixels.append(counts)
         if separates and prediction.instances is not None:
@@ -108,8 +113,9 @@ def evaluate(
     return Report(
         rows,
         pooled,
-        {name: float(np.mean([row[name] for row in rows])) for name in pooled},
+        _means(rows, pooled),
         intervals,
+        _by_kind(rows, pixels, objects),
         {
             "task": predictor.task.name,
             "images": len(items),
@@ -123,6 +129,30 @@ def evaluate(
             **(about or {}),
         },
     )
+
+
+def _means(rows: Sequence[dict[str, Any]], names: Iterable[str]) -> dict[str, float]:
+    return {name: float(np.mean([row[name] for row in rows])) for name in names}
+
+
+def _by_kind(
+    rows: Sequence[dict[str, Any]],
+    pixels: Sequence[dict[str, int]],
+    objects: Sequence[dict[str, np.ndarray]],
+) -> dict[str, dict[str, Any]]:
+    """Return the figures of grey and of coloured images; nothing where all are of one kind."""
+    kinds = [row["kind"] for row in rows]
+    groups: dict[str, dict[str, Any]] = {}
+    for kind in sorted(set(kinds)) if len(set(kinds)) > 1 else ():
+        chosen = [place for place, own in enumerate(kinds) if own == kind]
+        pooled, _ = _pool(
+            [pixels[place] for place in chosen],
+            [objects[place] for place in chosen] if objects else [],
+            np.random.default_rng(0),
+        )
+        means = _means([rows[place] for place in chosen], pooled)
+        groups[kind] = {"images": len(chosen), "pooled": pooled, "mean_over_images": means}
+    return groups
 
 
 def _pool(

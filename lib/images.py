@@ -104,6 +104,11 @@ class Image:
         return self.pixels.shape[: self.spatial_dims]
 
 
+def is_coloured(image: Image) -> bool:
+    """Tell whether any pixel of `image` has a hue; a grey picture stored as RGB has none."""
+    return image.colour and bool((image.pixels != image.pixels[..., :1]).any())
+
+
 def extension(path: str | os.PathLike[str]) -> str:
     """Return the lower-case extension of `path`, ``.nii.gz`` whole; empty where none is known."""
     name = Path(path).name.lower()

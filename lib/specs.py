@@ -277,3 +277,8 @@ class TaskSpec:
     def as_dict(self) -> dict[str, Any]:
         """Return the row as plain data, as it is stored in checkpoints and reports."""
         return asdict(replace(self, labels=dict(self.labels)))
+
+    def as_trained(self) -> dict[str, Any]:
+        """Return what of the row decides the weights: all but the texts and the output options."""
+        untrained = ("description", "reference", "weights_licence", "output")
+        return {name: part for name, part in self.as_dict().items() if name not in untrained}

@@ -155,12 +155,13 @@ register(
         target=TargetSpec(maps=("foreground", "distance", "border")),
         augment=AugmentSpec(rotate90=True, rotate=10.0, zoom=(0.7, 1.45), gamma=1.5, noise=0.05),
         output=OutputSpec(
-            instances=True, separation="distance", depth=0.15, seed_threshold=0.2, min_area=16
+            instances=True, separation="distance", depth=0.2, seed_threshold=0.2, min_area=24
         ),
         training=replace(
             _VHLLRHE.training, learning_rate=2e-3, averaging=0.998, steps=8000, val_interval=500
         ),
         reference="Ronneberger et al. 2015 (network); Naylor et al. 2019 (depth as a target)",
+        weights_licence="CC0-1.0",
     )
 )
 
@@ -200,7 +201,7 @@ register(
             kernel_size=5,
             downsampling="conv",
             activation="prelu",
-            initialization="he",
+            initialization="xavier",
             channels=(16, 32, 64, 128, 256),
             convolutions=(1, 2, 3, 3, 3),
             decoder_width=2,

@@ -187,7 +187,7 @@ class _Run:
         self.first_step = 0
         self.started = time.time()
         self.identity = {
-            "task": json.loads(json.dumps(task.as_dict())),
+            "task": json.loads(json.dumps(task.as_trained())),
             "seed": options.seed,
             "data": fingerprint([p for item in items for p in (item.image, item.label) if p]),
             "validation": sorted(item.id for item in validation),

@@ -34,6 +34,7 @@ from lib.training import FitOptions, FitResult, fit
 RESULT = "result.json"
 FAILURE = "failure.json"
 PANEL = "panel.npz"
+BEST = "best.pt"
 BOOTSTRAP_SEED = 0
 
 
@@ -117,9 +118,12 @@ class Run:
 
     def identity(self, parts: Parts) -> dict[str, Any]:
         """Return what decides the figures; a finished run of equal identity is not repeated."""
-        row = json.loads(json.dumps(self.task.as_dict()))
+        trained, row = (
+            json.loads(json.dumps(part)) for part in (self.task.as_trained(), self.task.as_dict())
+        )
         return {
-            "task": row,
+            "task": trained,
+            "output": row["output"],
             "recipe": self.recipe,
             "seed": self.seed,
             "training_data": parts.training_print,
@@ -145,23 +149,41 @@ class Where:
 
 def finished(run: Run, parts: Parts) -> dict[str, Any] | None:
     """Return the stored result of the same run, None where there is none."""
+    result = _stored(run)
+    return result if result and result["identity"] == run.identity(parts) else None
+
+
+def _stored(run: Run) -> dict[str, Any] | None:
     try:
         result: dict[str, Any] = json.loads((run.folder / RESULT).read_text())
-        return result if result["identity"] == run.identity(parts) else None
+        return result if isinstance(result["identity"], dict) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _trained_alike(run: Run, parts: Parts) -> dict[str, Any] | None:
+    """Return the result of a finished run that differs in the output options only."""
+    result, identity = _stored(run), run.identity(parts)
+    if result is None or run.setting.weights != "best" or not (run.folder / BEST).is_file():
+        return None
+    return result if {**result["identity"], "output": identity["output"]} == identity else None
 
 
 def execute(run: Run, parts: Parts, where: Where) -> None:
     """Do the run and write its figures, or the reason why there are none, to its folder.
 
-    A full disk (`OSError`) is raised, as the reason could not be written either.
+    Where only the output options have changed since, it is tested again and not trained. A full
+    disk (`OSError`) is raised, as the reason could not be written either.
     """
     run.folder.mkdir(parents=True, exist_ok=True)
+    trained = _trained_alike(run, parts)
     for name in (RESULT, FAILURE):
         (run.folder / name).unlink(missing_ok=True)
     try:
-        result = _train_and_test(run, parts, where)
+        if trained:
+            result = _test_again(trained, run, parts, where)
+        else:
+            result = _train_and_test(run, parts, where)
     except OSError:
         raise
     except Exception as error:  # whatever stops one variant must not stop the others
@@ -195,17 +217,12 @@ def _train_and_test(run: Run, parts: Parts, where: Where) -> dict[str, Any]:
     trained = time.perf_counter()
     checkpoint, file = _tested_weights(run, fitted)
     predictor = _predictor(run, checkpoint, where)
-    tested = time.perf_counter()
-    report = evaluate(predictor, parts.test, BOOTSTRAP_SEED)
-    done = time.perf_counter()
-    _save_masks(run.folder / PANEL, predictor, parts)
+    tested, seconds = _test(run, predictor, parts)
     steps = fitted.steps - before
     recipe = run.task.training
     return {
         **_head(run),
-        "identity": run.identity(parts),
-        **{name: value for name, value in report.as_dict().items() if name != "about"},
-        "test_images": len(parts.test),
+        **tested,
         "validation": fitted.metrics,
         "history": {name: [entry[name] for entry in fitted.history] for name in fitted.history[0]},
         "weights": {
@@ -222,15 +239,38 @@ def _train_and_test(run: Run, parts: Parts, where: Where) -> dict[str, Any]:
         "seconds": {
             "training": round(trained - start, 1),
             "steps_timed": steps,
-            "test": round(done - tested, 1),
+            "test": seconds,
         },
         "machine": machine_facts(predictor.device),
         "precision": str(predictor.dtype).removeprefix("torch."),
         "versions": versions(),
-        "bootstrap_seed": BOOTSTRAP_SEED,
         "created": utc_now(),
         "command": where.command,
     }
+
+
+def _test(run: Run, predictor: Predictor, parts: Parts) -> tuple[dict[str, Any], float]:
+    """Return the figures on the test part and the seconds it took; save the masks for the page."""
+    start = time.perf_counter()
+    report = evaluate(predictor, parts.test, BOOTSTRAP_SEED).as_dict()
+    seconds = round(time.perf_counter() - start, 1)
+    _save_masks(run.folder / PANEL, predictor, parts)
+    figures = {name: value for name, value in report.items() if name != "about"}
+    extra = {"test_images": len(parts.test), "bootstrap_seed": BOOTSTRAP_SEED}
+    return {"identity": run.identity(parts), **figures, **extra}, seconds
+
+
+def _test_again(trained: dict[str, Any], run: Run, parts: Parts, where: Where) -> dict[str, Any]:
+    """Return the result of `trained` with new figures on the test part."""
+    predictor = _predictor(run, load_checkpoint(run.folder / BEST), where)
+    tested, _ = _test(run, predictor, parts)
+    again = {
+        "created": utc_now(),
+        "command": where.command,
+        "machine": machine_facts(predictor.device),
+        "versions": versions(),
+    }
+    return {**trained, **tested, "tested_again": again}
 
 
 def _predictor(run: Run, checkpoint: Checkpoint, where: Where) -> Predictor:

@@ -93,6 +93,13 @@ def evaluate(
                 f"{title:22} {report.pooled[name]:.4f}  {low:.4f}..{high:.4f}  "
                 f"{report.mean[name]:.4f}"
             )
+    for kind, group in report.groups.items():
+        figures = ", ".join(
+            f"{SHOWN[name]} {group['pooled'][name]:.4f}"
+            for name in ("mean_iou", "fg_dice", "ap50")
+            if name in group["pooled"]
+        )
+        click.echo(f"{kind} images alone ({group['images']}): {figures}")
     options.save_json(json_file, report.as_dict())
 
 

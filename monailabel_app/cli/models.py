@@ -8,7 +8,7 @@ import click
 
 from lib.errors import InputError
 from lib.model_store import ModelStore
-from lib.tasks import TASKS, get_task
+from lib.tasks import TASKS, TaskSpec, get_task
 from monailabel_app.cli import options
 from monailabel_app.config import SHIPPED_MODELS
 
@@ -17,10 +17,28 @@ from monailabel_app.config import SHIPPED_MODELS
 @click.argument("task", required=False)
 @options.models
 @click.option("--restore", metavar="VERSION", help="Serve this version of TASK from now on.")
+@click.option(
+    "--export",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the live weights of TASK, or those of --weights, to this file in half precision.",
+)
+@options.weights
 @options.json_file
-def models(task: str | None, models: Path, restore: str | None, json_file: Path | None) -> None:
-    """List the versions of all weights, or of TASK, and put one back."""
+def models(
+    task: str | None,
+    models: Path,
+    restore: str | None,
+    export: Path | None,
+    weights: Path | None,
+    json_file: Path | None,
+) -> None:
+    """List the versions of all weights, or of TASK; put one back, or write one to pass on."""
     store = ModelStore(models, SHIPPED_MODELS)
+    if export:
+        if not task:
+            raise InputError("--export needs a task: models TASK --export FILE")
+        _export(get_task(task), weights or store.live_path(task), export)
+        return
     names = [get_task(task).name] if task else list(TASKS)
     if restore:
         if not task:
@@ -43,6 +61,18 @@ def models(task: str | None, models: Path, restore: str | None, json_file: Path 
     options.save_json(
         json_file, {name: [v.as_dict() for v in versions] for name, versions in table.items()}
     )
+
+
+def _export(task: TaskSpec, weights: Path | None, file: Path) -> None:
+    """Write a compact copy of `weights`."""
+    from lib.checkpoints import compact, load_checkpoint, load_network, save_checkpoint
+
+    if weights is None:
+        raise InputError(f"'{task.name}' has no weights yet; train it first or give --weights")
+    checkpoint = load_checkpoint(weights)
+    load_network(task, checkpoint)  # refuses those of another network
+    save_checkpoint(file, compact(checkpoint))
+    click.echo(f"{task.name}: {file}, {file.stat().st_size / 1e6:.1f} MB")
 
 
 COMMANDS = {"models": models}
