@@ -66,7 +66,7 @@ class Predictor:
     ) -> None:
         self.task = task
         self.device = device if isinstance(device, torch.device) else resolve_device(device)
-        self.dtype = resolve_precision(self.device, precision)
+        self.dtype = resolve_precision(self.device, precision, task.network.spatial_dims)
         self.flips = flips
         self.network = place_network(network, self.device, self.dtype)
         self._lock = threading.Lock()

@@ -160,7 +160,7 @@ class _Run:
         check_patch_size(task)
         self.task, self.options, self.recipe = task, options, recipe
         self.device = _process_device(options.device)
-        self.dtype = resolve_precision(self.device, options.precision)
+        self.dtype = resolve_precision(self.device, options.precision, task.network.spatial_dims)
         training, validation = _split(items, recipe.val_split, options.validation_ids)
         self.training = PreparedCases(training, task, options.cache_bytes)
         self.validation = PreparedCases(validation, task, options.cache_bytes // 4)

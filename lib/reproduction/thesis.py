@@ -47,7 +47,7 @@ THESIS_NUCLEI = Study(
         ),
         Variant("default model", "nuclei", steps=8000),
         Variant("U-Net 2015", "nuclei_unet2015"),
-        Variant("V-Net 2016", "ultrasound3d_vnet2016", source="volumes", steps=400),
+        Variant("V-Net 2016", "ultrasound3d_vnet2016", source="volumes", steps=150),
     ),
     differences=(
         (

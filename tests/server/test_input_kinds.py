@@ -236,8 +236,8 @@ def test_the_answer_is_a_file_figures_or_both_as_asked(calm: Server) -> None:
 
 
 def test_answers_leave_no_files_behind(calm: Server) -> None:
-    before = sorted(calm.temporary.iterdir())
+    before = set(calm.temporary.iterdir())  # of which those of earlier answers may still go
     for output in ("image", "json", "all"):
         assert calm.infer("fluorescence_000", output=output).ok
     # they are removed after the answer is sent
-    calm.wait_for(lambda: sorted(calm.temporary.iterdir()) == before, "the removal")
+    calm.wait_for(lambda: set(calm.temporary.iterdir()) <= before, "the removal")
