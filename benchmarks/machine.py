@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,13 @@ import psutil
 import torch
 
 from lib.checkpoints import versions
-from lib.devices import cpu_has_bf16_units
+from lib.devices import cpu_bf16, cpu_has_bf16_units
+
+_BF16 = {
+    "amx": "bf16 matrix units (AMX)",
+    "avx512": "bf16 vector dot products (AVX512-BF16), no matrix units",
+    "none": "no bf16 units",
+}
 
 
 def machine_facts() -> dict[str, Any]:
@@ -21,10 +28,18 @@ def machine_facts() -> dict[str, Any]:
         "cores": psutil.cpu_count(logical=True),
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
         "bf16_units": cpu_has_bf16_units(),
+        "bf16": cpu_bf16(),
         "torch_threads": torch.get_num_threads(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "load_before": round(psutil.getloadavg()[0], 2),
     }
+
+
+def bf16_words(facts: Mapping[str, Any]) -> str:
+    """Return in words how the machine of `facts` multiplies bfloat16; older facts tell less."""
+    if "bf16" in facts:
+        return _BF16[facts["bf16"]]
+    return "bf16 units" if facts["bf16_units"] else "no bf16 units"
 
 
 def all_versions() -> dict[str, str]:

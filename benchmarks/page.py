@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.machine import bf16_words
+from benchmarks.rows import memory
 from lib.files import write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,6 +30,23 @@ arguments MONAI Label's `BasicTrainTask` gives it (its `amp=True` acts on CUDA o
 tensors. Ours is `lib/training_step.py`, which the Train button, `train` and `torchrun` all run,
 with gradient clipping and schedule. Same network, initial weights, loss, optimiser and batch of
 seeded synthetic images; reading and augmenting images is in neither.
+""",
+    "rows": """\
+One step of `lib/training_step.py` with each row's own recipe (batch, patch, loss, optimiser,
+averaging) in the precision that "auto" picks, on seeded random batches; reading and augmenting
+images is left out. The networks are measured one after the other, each in a process of its own:
+one step of warm-up, then up to {most_steps} steps within {seconds_per_network:.0f} s, at least
+{least_steps}. *Images* are patches; *million/s* counts the pixels (3D: voxels) of the input.
+
+Beside some rows stand MONAI's own networks, trained by the same code with the row's recipe,
+tensors laid out as MONAI leaves them. `BasicUNet` (3x3 kernels, instance normalisation) has feature
+maps that give it the row's number of parameters; `VNet` (batch normalisation, dropout) comes in
+one size, in 2D four times the parameters of the row. U-Net 2015's size is left out, as one step of
+MONAI's padded network takes about half a minute there.
+
+Times are medians. Peak memory is the process's largest resident set, on a GPU the most that tensors
+took there; in brackets, what came on top of Python and libraries. The processes are forked from one
+that has imported the libraries, so these count less than in the other sections.
 """,
     "inference": """\
 From prepared image to probabilities. Stock is `BasicInferTask.run_inferer` itself and a sigmoid;
@@ -51,7 +70,12 @@ the rounds; a speed-up is the median (smallest to largest) of stock time over th
 within a round. Peak memory is the process's largest resident set, Python and libraries included; in
 brackets, what came on top of those.
 """
-TITLES = {"training-step": "Training step", "inference": "Inference", "server": "Server"}
+TITLES = {
+    "training-step": "Training step",
+    "rows": "Training throughput of every row",
+    "inference": "Inference",
+    "server": "Server",
+}
 
 
 def main() -> int:
@@ -72,15 +96,16 @@ def main() -> int:
 
 def _section(name: str, report: Mapping[str, Any], file: str) -> list[str]:
     machine = report["machine"]
-    units = "with" if machine["bf16_units"] else "without"
     lines = [
         f"Measured: {report['what']}.",
         "",
-        HOW[name].format(tolerance=report.get("tolerance_mean_iou", "")).rstrip(),
+        HOW[name].format(**{"tolerance": report.get("tolerance_mean_iou"), **report}).rstrip(),
         "",
     ]
     if name == "server":
         lines += _requests(report)
+    elif name == "rows":
+        lines += _rows(report)
     else:
         lines += [ROUNDS, *_variants(report)]
     for variant, reason in report.get("left_out", {}).items():
@@ -89,7 +114,7 @@ def _section(name: str, report: Mapping[str, Any], file: str) -> list[str]:
     lines += [
         "",
         f"Machine: {machine['cpu']}, {machine['cores']} cores, {machine['instruction_set']}, "
-        f"{units} bf16 units, {machine['memory_gib']} GiB; {machine['torch_threads']} threads; "
+        f"{bf16_words(machine)}, {machine['memory_gib']} GiB; {machine['torch_threads']} threads; "
         f"load {machine['load_before']} before the start.  ",
         f"Versions: {versions}.  ",
         f"Seed {report['seed']}"
@@ -123,6 +148,26 @@ def _variants(report: Mapping[str, Any]) -> list[str]:
                 f"{row['mean_iou_minus_fp32']:+.5f}",
                 f"{row['mean_iou_with_fp32_masks']:.5f}",
             ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _rows(report: Mapping[str, Any]) -> list[str]:
+    head = ["", "parameters", "batch", "format", "step", "steps", "images/s", "million/s"]
+    head.append("peak memory")
+    lines = [f"| {' | '.join(head)} |", f"|---{'|---:' * (len(head) - 1)}|"]
+    for name, row in report["figures"].items():
+        cells = [
+            f"{name} {tuple(row['features'])}" if row["features"] else name,
+            f"{row['parameters'] / 1e6:.2f} M",
+            f"{row['batch_size']} x {'x'.join(map(str, row['patch']))}",
+            row["computes_in"],
+            f"{row['median_s']:.2f} s",
+            str(row["steps"]),
+            f"{row['images_per_s']:.2f}",
+            f"{row['million_per_s']:.3f}",
+            memory(row),
+        ]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 

@@ -74,7 +74,7 @@ def measure(
     Raises:
         InputError: a variant failed; the message has its last line.
     """
-    context = multiprocessing.get_context(start_method)
+    context: Any = multiprocessing.get_context(start_method)
     if start_method == "forkserver":
         context.set_forkserver_preload([prepare.__module__])
     workers = {}

@@ -26,7 +26,7 @@ from monailabel_app.config import SHIPPED_MODELS  # noqa: E402
 def main() -> None:
     """Write docs/nuclei.png."""
     predictor, _ = load_predictor(
-        get_task("nuclei_vhllrhe"), None, SHIPPED_MODELS, "auto", "auto", flips=False
+        get_task("nuclei"), None, SHIPPED_MODELS, "auto", "auto", flips=False
     )
     panels = []
     for seed, stain in ((5, "fluorescence"), (2, "histology"), (9, "fluorescence")):

@@ -46,16 +46,23 @@ def resolve_device(name: str | None = None) -> torch.device:
 
 
 @lru_cache(maxsize=1)
+def cpu_bf16() -> Literal["amx", "avx512", "none"]:
+    """Return what this CPU multiplies bfloat16 with: matrix units, vector dot products, nothing."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(errors="ignore")
+    except OSError:
+        return "none"
+    if "amx_bf16" in flags:
+        return "amx"
+    return "avx512" if "avx512_bf16" in flags else "none"
+
+
 def cpu_has_bf16_units() -> bool:
     """Tell whether this CPU multiplies bfloat16 in hardware (AMX or AVX-512 BF16).
 
     Without such units bfloat16 is emulated and slower than float32.
     """
-    try:
-        flags = Path("/proc/cpuinfo").read_text(errors="ignore")
-    except OSError:
-        return False
-    return "amx_bf16" in flags or "avx512_bf16" in flags
+    return cpu_bf16() != "none"
 
 
 def resolve_precision(

@@ -37,14 +37,16 @@ def separate(mask: np.ndarray, spec: OutputSpec, distance: np.ndarray | None = N
         int32 `(*spatial)`, 0 is background, objects numbered from 1 without gaps. The foreground
         is exactly `mask`, and with `spec.gap` what grows back between objects.
     """
-    if spec.separation == "distance":
-        if distance is None:
-            raise ValueError("separation by distance needs the answered distance map")
-        objects = _by_distance(mask, distance, spec)
-    elif spec.separation == "components":
+    if spec.separation == "components":
         objects = ndimage.label(mask, structure=_touching(mask))[0].astype(np.int32)
+    elif spec.separation == "shape":
+        inner = (slice(1, -1),) * mask.ndim
+        depth = ndimage.distance_transform_edt(np.pad(mask, 1))[inner].astype(np.float32)
+        objects = _split(mask, depth, spec, least=0.0)
+    elif distance is None:
+        raise ValueError("separation by distance needs the answered distance map")
     else:
-        objects = _by_shape(mask, spec)
+        objects = _split(mask, distance, spec, spec.seed_threshold)
     return grow_back(objects, spec.gap)
 
 
@@ -72,55 +74,31 @@ def grow_back(objects: np.ndarray, gap: int) -> np.ndarray:
     return np.where(missing, ndimage.maximum_filter(objects, size=2 * gap + 1), objects)
 
 
-def _by_distance(mask: np.ndarray, distance: np.ndarray, spec: OutputSpec) -> np.ndarray:
-    """Watershed of the answered distance map.
+def _split(mask: np.ndarray, height: np.ndarray, spec: OutputSpec, least: float) -> np.ndarray:
+    """Split the components of `mask` by watershed of a height that is greatest inside objects.
 
-    Seeds are its maxima above `spec.seed_threshold` that rise `spec.depth` above the saddle to
-    their neighbour; a component of the mask without any is one object.
-    """
-    height = ndimage.gaussian_filter(distance, spec.smoothing) if spec.smoothing else distance
-    height = np.where(mask, height, 0).astype(np.float32)
-    levelled = reconstruction(np.maximum(height - spec.depth, 0), height)
-    # a top is where the depth was taken off in full: what is flat after it and higher than around
-    tops = local_maxima(levelled) & mask & (height >= spec.seed_threshold)
-    seeds, count = ndimage.label(tops, structure=_touching(mask))
-    components, parts = ndimage.label(mask)
-    seeded = np.zeros(parts + 1, dtype=bool)
-    seeded[components[tops]] = True
-    lonely = ~seeded[components] & mask
-    seeds[lonely] = components[lonely] + count
-    found = watershed(-height, seeds, mask=mask)
-    # numbers without gaps
-    present = np.bincount(found.ravel(), minlength=count + parts + 1) > 0
-    present[0] = False
-    numbers = np.cumsum(present, dtype=np.int32) * present
-    return numbers[found]
-
-
-def _by_shape(mask: np.ndarray, spec: OutputSpec) -> np.ndarray:
-    """Watershed of the mask's distance transform.
-
-    Seeds are the maxima of the smoothed distance transform that rise at least `spec.depth` pixels
-    above the saddle to their neighbour (h-maxima: Soille 2003, section 6.3.4).
+    Seeds are the maxima of the smoothed height that rise at least `spec.depth` above the saddle to
+    their neighbour (h-maxima: Soille 2003, section 6.3.4) and are at least `least` high. A
+    component with one or none is one object.
     """
     labels, count = ndimage.label(mask)
     labels = labels.astype(np.int32)
     if count == 0:
         return labels
-    inner = (slice(1, -1),) * mask.ndim
-    distance = ndimage.distance_transform_edt(np.pad(mask, 1))[inner].astype(np.float32)
     if spec.smoothing > 0:
-        distance = ndimage.gaussian_filter(distance, spec.smoothing) * mask
+        height = ndimage.gaussian_filter(height, spec.smoothing)
+    height = np.where(mask, height, 0).astype(np.float32)
     boxes = ndimage.find_objects(labels)
-    for component in _with_several_maxima(distance, mask, labels, count):
+    for component in _with_several_maxima(height, mask & (height >= least), labels, count):
         box = boxes[component - 1]
         region = labels[box] == component
-        height = np.where(region, distance[box], 0)
+        own = np.where(region, height[box], 0)
         # all maxima lowered by the depth; what is one top then had no saddle as deep as that
-        levelled = reconstruction(height - spec.depth, height)
-        seeds, found = ndimage.label(local_maxima(levelled) & region, structure=_touching(mask))
+        levelled = reconstruction(own - spec.depth, own)
+        tops = local_maxima(levelled) & region & (own >= least)
+        seeds, found = ndimage.label(tops, structure=_touching(mask))
         if found > 1:
-            parts = watershed(-height, seeds, mask=region)
+            parts = watershed(-own, seeds, mask=region)
             fresh = np.arange(found + 1, dtype=np.int32) + count - 1
             fresh[1] = component
             labels[box][region] = fresh[parts[region]]
@@ -129,10 +107,10 @@ def _by_shape(mask: np.ndarray, spec: OutputSpec) -> np.ndarray:
 
 
 def _with_several_maxima(
-    distance: np.ndarray, mask: np.ndarray, labels: np.ndarray, count: int
+    height: np.ndarray, mask: np.ndarray, labels: np.ndarray, count: int
 ) -> np.ndarray:
-    """Return the components with more than one local maximum; others cannot be split."""
-    tops = (distance == ndimage.maximum_filter(distance, size=3)) & mask
+    """Return the components with several local maxima in `mask`; others cannot be split."""
+    tops = (height == ndimage.maximum_filter(height, size=3)) & mask
     regions, maxima = ndimage.label(tops, structure=_touching(mask))
     first = np.zeros(maxima + 1, dtype=np.int64)
     first[regions[tops]] = labels[tops]

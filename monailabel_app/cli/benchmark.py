@@ -11,45 +11,72 @@ from typing import Any
 
 import click
 
-from lib.errors import choose
+from lib.errors import InputError, choose
 from monailabel_app.cli import options
 from monailabel_app.config import APP_FOLDER, SHIPPED_MODELS
 
-OnRound = Callable[[], object]
+
+@dataclass(frozen=True)
+class Wanted:
+    """What was asked for on the command line, and what to call after each round or network."""
+
+    runs: int
+    models: Path
+    device: str | None
+    on_round: Callable[[], object]
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One benchmark: what it tells, its rounds by default, how to run and how to show it."""
+    """One benchmark: what it tells, its rounds by default, how to run and how to show it.
+
+    Attributes:
+        any_device: whether it takes a device; the others run on the CPU.
+        counted: what the progress bar counts.
+    """
 
     title: str
     runs: int
-    run: Callable[[int, Path, OnRound], dict[str, Any]]
+    run: Callable[[Wanted], dict[str, Any]]
     table: Callable[[dict[str, Any]], list[str]]
+    any_device: bool = False
+    counted: str = "round"
 
 
-def _training_step(runs: int, models: Path, on_round: OnRound) -> dict[str, Any]:
+def _training_step(wanted: Wanted) -> dict[str, Any]:
     from benchmarks import training_step
 
-    return training_step.run(runs, on_round)
+    return training_step.run(wanted.runs, wanted.on_round)
 
 
-def _inference(runs: int, models: Path, on_round: OnRound) -> dict[str, Any]:
+def _rows(wanted: Wanted) -> dict[str, Any]:
+    from benchmarks import rows
+
+    return rows.run(wanted.runs, wanted.device, wanted.on_round)
+
+
+def _inference(wanted: Wanted) -> dict[str, Any]:
     from benchmarks import inference
 
-    return inference.run(runs, models, SHIPPED_MODELS, on_round)
+    return inference.run(wanted.runs, wanted.models, SHIPPED_MODELS, wanted.on_round)
 
 
-def _server(runs: int, models: Path, on_round: OnRound) -> dict[str, Any]:
+def _server(wanted: Wanted) -> dict[str, Any]:
     from benchmarks import server
 
-    return server.run(runs, models, SHIPPED_MODELS, APP_FOLDER, on_round)
+    return server.run(wanted.runs, wanted.models, SHIPPED_MODELS, APP_FOLDER, wanted.on_round)
 
 
 def _variants(report: dict[str, Any]) -> list[str]:
     from benchmarks.rounds import table
 
     return table(report["figures"], report["unit"])
+
+
+def _throughput(report: dict[str, Any]) -> list[str]:
+    from benchmarks.rows import table
+
+    return table(report)
 
 
 def _requests(report: dict[str, Any]) -> list[str]:
@@ -60,6 +87,14 @@ def _requests(report: dict[str, Any]) -> list[str]:
 
 BENCHMARKS = {
     "training-step": Benchmark("one optimiser step, stock and ours", 12, _training_step, _variants),
+    "rows": Benchmark(
+        "training throughput of every row, MONAI's networks beside",
+        10,
+        _rows,
+        _throughput,
+        any_device=True,
+        counted="network",
+    ),
     "inference": Benchmark(
         "one 512x512 image, stock, ours and OpenVINO", 40, _inference, _variants
     ),
@@ -74,24 +109,33 @@ _NAMES = "; ".join(f"{name}: {entry.title}" for name, entry in BENCHMARKS.items(
 @click.option(
     "--threads", type=click.IntRange(1), help="Of torch; by default its own choice. Not: server."
 )
+@click.option("--device", help="Of rows: cpu, cuda, cuda:N; by default what is there.")
 @options.models
 @options.json_file
 def benchmark(
-    name: str, runs: int | None, threads: int | None, models: Path, json_file: Path | None
+    name: str,
+    runs: int | None,
+    threads: int | None,
+    device: str | None,
+    models: Path,
+    json_file: Path | None,
 ) -> None:
     """Measure NAME and show the figures."""
     entry = choose("benchmark", name, BENCHMARKS)
+    if device and not entry.any_device:
+        raise InputError(f"benchmark '{name}' runs on the CPU; only rows takes a --device")
     import torch
     from tqdm import tqdm
 
-    from benchmarks.machine import all_versions, machine_facts
+    from benchmarks.machine import all_versions, bf16_words, machine_facts
     from benchmarks.subjects import SEED
 
     runs = runs or entry.runs
     torch.set_num_threads(threads or torch.get_num_threads())
     facts = machine_facts()
-    with tqdm(desc=name, total=runs, unit="round", disable=not sys.stderr.isatty()) as bar:
-        report = entry.run(runs, models, partial(bar.update, 1))
+    total = runs if entry.counted == "round" else None
+    with tqdm(desc=name, total=total, unit=entry.counted, disable=not sys.stderr.isatty()) as bar:
+        report = entry.run(Wanted(runs, models, device, partial(bar.update, 1)))
     report = {
         "benchmark": name,
         **report,
@@ -102,7 +146,7 @@ def benchmark(
     }
     click.echo(
         f"{report['what']}\n{facts['cpu']}, {facts['cores']} cores, {facts['torch_threads']}"
-        f" threads, bf16 units: {'yes' if facts['bf16_units'] else 'no'}"
+        f" threads, {bf16_words(facts)}"
     )
     for line in entry.table(report):
         click.echo(line)

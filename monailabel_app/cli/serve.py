@@ -111,14 +111,14 @@ MONAI Label is ready at {address}  (Ctrl-C stops it)
 
 Three things to try:
   1. Segment an image (a numbered label image comes back):
-       curl -s -X POST "{address}/infer/nuclei_vhllrhe?image={example}&output=image" -o label.png
+       curl -s -X POST "{address}/infer/nuclei?image={example}&output=image" -o label.png
   2. Annotate in 3D Slicer: module MONAI Label, server {address}, then Next Sample,
      Run, correct, Submit Label.
   3. Train on the labels, watch, and see what was published:
-       curl -s -X POST {address}/train/nuclei_vhllrhe -H 'Content-Type: application/json' \\
+       curl -s -X POST {address}/train/nuclei -H 'Content-Type: application/json' \\
             -d '{{"max_epochs": 5}}'
        curl -s {address}/train/
-       curl -s {address}/model/info/nuclei_vhllrhe
+       curl -s {address}/model/info/nuclei
 All requests: {address}/
 """
     )

@@ -1,0 +1,151 @@
+"""The throughput of rows: every network takes the row's step, the figures add up, the page."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from monai.networks.nets import BasicUNet
+
+from benchmarks import page, rows
+from benchmarks.machine import bf16_words
+from benchmarks.rounds import Timed, measure
+from lib import devices
+from lib.errors import InputError
+from lib.networks import build_network
+from lib.tasks import TASKS
+
+TINY = rows.Peer("tiny", "BasicUNet", {"features": (4, 4, 4, 4, 4, 4)})
+
+
+def _tiny(name: str, light):
+    """Return a row with all its layers, few maps, and the smallest patch that passes."""
+    row = light(TASKS[name])
+    side = row.network.input_size(32)
+    return replace(row, training=replace(row.training, batch_size=2, patch_size=side))
+
+
+def _ready(task, peer=None):
+    run, finish = rows.prepare("x", torch.get_num_threads(), "cpu", task, peer)
+    run()
+    return finish()
+
+
+def _parameters(network) -> int:
+    return sum(weight.numel() for weight in network.parameters())
+
+
+@pytest.fixture
+def report(monkeypatch, light):
+    """Figures of two tiny rows, of which the second fails, without processes."""
+
+    def measured(prepare, variants, settings, *_, **__):
+        if settings["task"].name == "nuclei":
+            raise InputError("benchmark: the process ended, out of memory?")
+        run, finish = prepare(variants[0], **settings)
+        run()
+        return {variants[0]: Timed([1.0, 2.0, 4.0], 900.0, 600.0, finish())}
+
+    monkeypatch.setattr(rows, "measure", measured)
+    tasks = {"tiny": _tiny("nuclei_vhllrhe", light), "nuclei": TASKS["nuclei"]}
+    return rows.run(3, "cpu", rows=tasks, peers=(TINY,))
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_row_takes_a_step_of_its_own_recipe(name, light):
+    task = _tiny(name, light)
+    told = _ready(task)
+    assert told["parameters"] == _parameters(build_network(task.network))
+    assert math.isfinite(told["first_loss"])
+
+
+def test_batches_have_the_sizes_and_maps_that_the_row_is_trained_with():
+    task = TASKS["nuclei"]
+    images, targets = rows.random_batch(task)
+    assert images.shape == (8, 1, 256, 256)
+    assert targets.shape == (8, 3, 256, 256)
+    assert set(targets[:, 0].unique().tolist()) == {0.0, 1.0}
+    assert len(targets[:, task.target.maps.index("distance")].unique()) > 2
+    assert torch.equal(rows.random_batch(task)[0], images)
+
+
+def test_each_peer_stands_beside_a_row_and_answers_with_its_maps(light):
+    for peer in rows.PEERS:
+        assert peer.beside in TASKS
+    assert math.isfinite(_ready(_tiny("nuclei", light), TINY)["first_loss"])
+
+
+def test_monais_unets_have_the_number_of_parameters_of_the_row_beside_them():
+    for peer in rows.PEERS:
+        if peer.network == "BasicUNet":
+            spec = TASKS[peer.beside].network
+            network = BasicUNet(2, 1, spec.out_channels, **peer.arguments)
+            assert _parameters(network) == pytest.approx(_parameters(build_network(spec)), rel=0.01)
+
+
+def test_figures_are_taken_from_the_median_step(report):
+    row = report["figures"]["tiny"]
+    assert (row["median_s"], row["images_per_s"], row["steps"]) == (2.0, 1.0, 3)
+    assert row["million_per_s"] == round(2 * 32 * 32 / 2 / 1e6, 4)
+    assert (row["peak_memory_mib"], row["memory_of_the_work_mib"]) == (900, 300)
+    assert report["figures"]["MONAI BasicUNet, as tiny"]["beside"] == "tiny"
+
+
+def test_a_network_that_fails_is_left_out_with_its_reason(report):
+    assert report["left_out"] == {"nuclei": "benchmark: the process ended, out of memory?"}
+    assert "nuclei" not in report["figures"]
+
+
+def test_the_step_runs_in_a_process_of_its_own_within_few_rounds(light):
+    settings = {"threads": 1, "device": "cpu", "task": _tiny("nuclei_u3clr", light), "peer": None}
+    timed = measure(
+        rows.prepare,
+        ["one"],
+        settings,
+        5,
+        0.0,
+        warm_up=1,
+        min_rounds=2,
+        start_method="forkserver",
+    )["one"]
+    assert len(timed.seconds) == 2
+    assert timed.peak_mib >= timed.base_mib > 0
+    assert timed.result["computes_in"] in ("float32", "bfloat16")
+
+
+def test_the_page_shows_every_network_and_what_it_was_measured_on(report, monkeypatch, tmp_path):
+    machine = {"cpu": "CPU", "cores": 2, "instruction_set": "AVX512", "bf16_units": True}
+    machine |= {"bf16": "avx512", "memory_gib": 8, "torch_threads": 2, "load_before": 0.1}
+    made = {**report, "machine": machine, "versions": {}, "seed": 0, "command": "benchmark rows"}
+    (tmp_path / "benchmark_rows.json").write_text(json.dumps(made))
+    monkeypatch.setattr(page, "RESULTS", tmp_path)
+    monkeypatch.setattr(page, "PAGE", tmp_path / "page.md")
+    assert page.main() == 0
+    text = (tmp_path / "page.md").read_text()
+    assert "| tiny | 2.26 M | 2 x 32x32 |" in text
+    assert "| MONAI BasicUNet, as tiny (4, 4, 4, 4, 4, 4) |" in text
+    assert "AVX512, bf16 vector dot products (AVX512-BF16), no matrix units" in text
+    assert "nuclei is left out: benchmark: the process ended" in text
+
+
+@pytest.mark.parametrize(
+    ("flags", "kind", "words"),
+    [
+        ("avx512f avx512_bf16 amx_bf16", "amx", "bf16 matrix units (AMX)"),
+        ("avx512f avx512_bf16", "avx512", "bf16 vector dot products (AVX512-BF16), no matrix"),
+        ("avx2", "none", "no bf16 units"),
+    ],
+)
+def test_matrix_units_and_vector_instructions_are_told_apart(monkeypatch, flags, kind, words):
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: f"flags : {flags}")
+    assert devices.cpu_bf16.__wrapped__() == kind
+    assert bf16_words({"bf16": kind, "bf16_units": True}).startswith(words)
+
+
+def test_older_figures_tell_only_whether_there_are_bf16_units():
+    assert bf16_words({"bf16_units": True}) == "bf16 units"
+    assert bf16_words({"bf16_units": False}) == "no bf16 units"
