@@ -35,18 +35,19 @@ seeded synthetic images; reading and augmenting images is in neither.
 One step of `lib/training_step.py` with each row's own recipe (batch, patch, loss, optimiser,
 averaging) in the precision that "auto" picks, on seeded random batches; reading and augmenting
 images is left out. The networks are measured one after the other, each in a process of its own:
-one step of warm-up, then up to {most_steps} steps within {seconds_per_network:.0f} s, at least
+one step of warm-up, then up to {most_steps} steps within {seconds_per_network:.0f} s, but at least
 {least_steps}. *Images* are patches; *million/s* counts the pixels (3D: voxels) of the input.
 
 Beside some rows stand MONAI's own networks, trained by the same code with the row's recipe,
 tensors laid out as MONAI leaves them. `BasicUNet` (3x3 kernels, instance normalisation) has feature
 maps that give it the row's number of parameters; `VNet` (batch normalisation, dropout) comes in
-one size, in 2D four times the parameters of the row. U-Net 2015's size is left out, as one step of
-MONAI's padded network takes about half a minute there.
+one size, in 2D four times the parameters of the row. Beside U-Net 2015 stands none: with as many
+parameters and padding, a BasicUNet's step takes too long for three minutes.
 
-Times are medians. Peak memory is the process's largest resident set, on a GPU the most that tensors
-took there; in brackets, what came on top of Python and libraries. The processes are forked from one
-that has imported the libraries, so these count less than in the other sections.
+*Step* is the median, from which the rates follow. Peak memory is the process's largest resident
+set, on a GPU the most that tensors took there; in brackets, what came on top of Python and
+libraries. The processes are forked from one that has imported the libraries, so these count
+less than in the other sections.
 """,
     "inference": """\
 From prepared image to probabilities. Stock is `BasicInferTask.run_inferer` itself and a sigmoid;
@@ -96,6 +97,7 @@ def main() -> int:
 
 def _section(name: str, report: Mapping[str, Any], file: str) -> list[str]:
     machine = report["machine"]
+    busy = ": busy, quiet ones are faster" if machine["load_before"] >= machine["cores"] else ""
     lines = [
         f"Measured: {report['what']}.",
         "",
@@ -115,7 +117,7 @@ def _section(name: str, report: Mapping[str, Any], file: str) -> list[str]:
         "",
         f"Machine: {machine['cpu']}, {machine['cores']} cores, {machine['instruction_set']}, "
         f"{bf16_words(machine)}, {machine['memory_gib']} GiB; {machine['torch_threads']} threads; "
-        f"load {machine['load_before']} before the start.  ",
+        f"load {machine['load_before']} before the start{busy}.  ",
         f"Versions: {versions}.  ",
         f"Seed {report['seed']}"
         + (f"; weights: {report['weights']}" if "weights" in report else "")
@@ -153,7 +155,17 @@ def _variants(report: Mapping[str, Any]) -> list[str]:
 
 
 def _rows(report: Mapping[str, Any]) -> list[str]:
-    head = ["", "parameters", "batch", "format", "step", "steps", "images/s", "million/s"]
+    head = [
+        "",
+        "parameters",
+        "batch",
+        "format",
+        "step",
+        "fastest",
+        "steps",
+        "images/s",
+        "million/s",
+    ]
     head.append("peak memory")
     lines = [f"| {' | '.join(head)} |", f"|---{'|---:' * (len(head) - 1)}|"]
     for name, row in report["figures"].items():
@@ -163,6 +175,7 @@ def _rows(report: Mapping[str, Any]) -> list[str]:
             f"{row['batch_size']} x {'x'.join(map(str, row['patch']))}",
             row["computes_in"],
             f"{row['median_s']:.2f} s",
+            f"{row['min_s']:.2f} s",
             str(row["steps"]),
             f"{row['images_per_s']:.2f}",
             f"{row['million_per_s']:.3f}",

@@ -48,7 +48,7 @@ class Peer:
 
 
 # BasicUNet: feature maps of five levels, and of the last stage, for the row's number of parameters.
-# VNet: MONAI's class has one size. None of U-Net 2015's size: one step would take half a minute.
+# VNet: MONAI's class has one size. None of U-Net 2015's size: its steps would take minutes.
 PEERS: tuple[Peer, ...] = (
     Peer("nuclei_vhllrhe", "VNet", {"dropout_dim": 2}),
     Peer("nuclei_u3clr", "BasicUNet", {"features": (8, 16, 32, 64, 128, 8)}),
