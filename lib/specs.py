@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from lib.errors import choose
+from lib.errors import InputError, choose
 
 Kind = Literal["segmentation"]
 
@@ -236,6 +236,26 @@ class TrainingSpec:
         if isinstance(self.patch_size, int):
             return (self.patch_size,) * spatial_dims
         return self.patch_size
+
+
+def read_patch_size(value: object) -> int | tuple[int, ...]:
+    """Read a side in pixels, or one for each axis as in 32x64x64.
+
+    Raises:
+        InputError: no whole numbers, or one below 1.
+    """
+    try:
+        sides = tuple(int(side) for side in str(value).lower().split("x"))
+    except ValueError:
+        sides = (0,)
+    if min(sides) < 1:
+        raise InputError(f"expected sides of at least 1, as 256 or 32x64x64, found '{value}'")
+    return sides[0] if len(sides) == 1 else sides
+
+
+def show_patch_size(patch_size: int | tuple[int, ...]) -> int | str:
+    """Return what `read_patch_size` reads."""
+    return patch_size if isinstance(patch_size, int) else "x".join(map(str, patch_size))
 
 
 @dataclass(frozen=True)

@@ -14,18 +14,17 @@ from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
-from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.tasks.train import TrainTask
 
 from lib.datasets.studies import Item, split_items
 from lib.devices import resolve_device
 from lib.errors import BusyError, InputError, choose, unknown
 from lib.files import write_json
-from lib.images import stem
 from lib.model_store import ModelStore
 from lib.progress import STATS
 from lib.publishing import train_and_submit
-from lib.tasks import TaskSpec
+from lib.specs import TaskSpec, read_patch_size, show_patch_size
 from lib.training import FitOptions, check_patch_size
 
 logger = logging.getLogger(__name__)
@@ -47,18 +46,6 @@ def _switch(value: Any) -> bool:
     if isinstance(value, bool):
         return value
     return choose("switch", str(value).lower(), {"true": True, "false": False})
-
-
-def _patch_size(value: Any) -> int | tuple[int, ...]:
-    """Read a side in pixels, or one per axis as 32x64x64."""
-    sides = tuple(int(side) for side in str(value).lower().split("x"))
-    if min(sides) < 1:
-        raise InputError("expected sides of at least 1")
-    return sides[0] if len(sides) == 1 else sides
-
-
-def _shown(patch_size: int | tuple[int, ...]) -> int | str:
-    return patch_size if isinstance(patch_size, int) else "x".join(map(str, patch_size))
 
 
 def _name(value: Any) -> str:
@@ -94,7 +81,7 @@ class SegmentationTrain(TrainTask):
             "val_split": Parameter(recipe.val_split, float, 0.0),
             "early_stop_patience": Parameter(recipe.early_stop_patience, int, 0),
             "learning_rate": Parameter(recipe.learning_rate * FINE_TUNING, float, 0.0),
-            "patch_size": Parameter(_shown(recipe.patch_size), _patch_size),
+            "patch_size": Parameter(show_patch_size(recipe.patch_size), read_patch_size),
             "seed": Parameter(0, int, 0),
             "pretrained": Parameter(True, _switch),
             "multi_gpu": Parameter(True, _switch),
@@ -264,8 +251,12 @@ class SegmentationTrain(TrainTask):
 
     def _items(self, datastore: Datastore) -> list[Item]:
         return [
-            Item(stem(entry["image"]), Path(entry["image"]), Path(entry["label"]))
-            for entry in datastore.datalist()
+            Item(
+                id,
+                Path(datastore.get_image_uri(id)),
+                Path(datastore.get_label_uri(id, DefaultLabelTag.FINAL)),
+            )
+            for id in datastore.get_labeled_images()
         ]
 
 

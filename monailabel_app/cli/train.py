@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lib.errors import InputError
+from lib.specs import read_patch_size
 from lib.tasks import TaskSpec, get_task
 from monailabel_app.cli import options
 from monailabel_app.config import SHIPPED_MODELS
@@ -34,9 +35,9 @@ if TYPE_CHECKING:
 @click.option("--learning-rate", type=float)
 @click.option("--optimizer", help="adam, adamw, nadam, rmsprop or sgd.")
 @click.option("--schedule", type=click.Choice(["constant", "cosine"]))
-@click.option("--loss", help="bce, dice or bce_dice.")
+@click.option("--loss", help="bce, dice, bce_dice or border_weighted_bce.")
 @click.option("--batch-size", type=click.IntRange(1), help="Patches per step, over all processes.")
-@click.option("--patch-size", type=click.IntRange(8), help="Side of a patch in pixels.")
+@click.option("--patch-size", help="Sides of a patch in pixels: 256, or 32x64x64.")
 @click.option("--val-split", type=float, help="Share of images held out for validation.")
 @click.option("--val-interval", type=click.IntRange(1), help="Steps between validations.")
 @click.option("--early-stop-patience", type=click.IntRange(0), help="Validations; 0 is never.")
@@ -90,6 +91,8 @@ def train(
 
     items = list_items(studies, labelled=True)
     changed = {name: value for name, value in recipe.items() if value is not None}
+    if "patch_size" in changed:
+        changed["patch_size"] = read_patch_size(changed["patch_size"])
     training = replace(spec.training, **changed)
     if epochs:
         held_out = len(items) // folds if folds else len(split_items(items, training.val_split)[1])
