@@ -87,6 +87,8 @@ class EncoderDecoderSpec:
                 return None
             size //= 2
         size -= lost[last]
+        if self.norm == "instance" and size < 2:  # one pixel has no spread to normalise by
+            return None
         for level in reversed(range(last)):
             size = 2 * size - lost[level]
         return size if size > 0 else None

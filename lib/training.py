@@ -123,7 +123,10 @@ def check_patch_size(task: TaskSpec) -> None:
     axes = task.network.spatial_dims
     for side in (sides := task.training.patch_sides(axes)):
         if len(sides) != axes or task.network.output_size(side) is None:
+            least = task.network.input_size(1)
             wanted = f"a multiple of {task.network.divisor}"
+            if least > task.network.divisor:
+                wanted += f" from {least} on"
             if task.network.padding == "valid":
                 wanted = f"a size such as {task.network.input_size(max(1, side // 2))}"
             raise InputError(

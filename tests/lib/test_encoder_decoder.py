@@ -14,6 +14,7 @@ from lib.networks.encoder_decoder import LEAKY_SLOPE, EncoderDecoder, Stage
 from lib.tasks import TASKS, EncoderDecoderSpec
 
 PARAMETERS = {
+    "nuclei": 3_036_263,
     "nuclei_vhllrhe": 2_259_665,
     "nuclei_u3clr": 485_673,
     "nuclei_u5hllr": 1_270_185,
@@ -64,7 +65,7 @@ def test_answers_and_gradients_are_finite_and_reach_every_weight(name, light):
     sides, answered = _sizes(spec)
     network = build_network(spec)
     output = network(torch.rand(2, 1, *sides))
-    assert output.shape == (2, 1, *answered)
+    assert output.shape == (2, spec.out_channels, *answered)
     assert torch.isfinite(output).all()
     output.square().mean().backward()
     for parameter in network.parameters():
@@ -102,7 +103,7 @@ def test_every_row_works_in_2d_and_3d(name, dims):
     )
     sides, answered = _sizes(spec)
     output = build_network(spec)(torch.rand(1, 1, *sides))
-    assert output.shape == (1, 1, *answered)
+    assert output.shape == (1, spec.out_channels, *answered)
     output.mean().backward()
 
 

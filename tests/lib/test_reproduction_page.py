@@ -114,7 +114,7 @@ def test_what_was_not_reached_or_failed_is_said_plainly(report):
     assert "1 of 2 runs reach it" in outcome
     assert "**Failed: U5HLLR (ours), seed 0**: DivergedError: the loss is no longer" in outcome
     assert "reports a collapse (0.5255); here 0.4312, foreground IoU 0.0000" in outcome
-    assert "Not run: U3CLR, VHLR, VCLR, U-Net 2015, V-Net 2016" in outcome
+    assert "Not run: U3CLR, VHLR, VCLR, default model, U-Net 2015, V-Net 2016" in outcome
 
 
 def test_several_seeds_show_their_spread(report):
