@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -48,7 +48,7 @@ class TrainingStep:
         self.averaged: nn.Module | None = None
         if recipe.averaging > 0:
             self._average = AveragedModel(
-                network, multi_avg_fn=get_ema_multi_avg_fn(recipe.averaging), use_buffers=True
+                network, multi_avg_fn=_moving_average(recipe.averaging), use_buffers=True
             )
             self.averaged = self._average.module
         self.scaler = torch.amp.GradScaler(
@@ -89,3 +89,16 @@ class TrainingStep:
     def _parts(self) -> dict[str, Any]:
         parts = {name: getattr(self, name) for name in ("optimizer", "scheduler", "scaler")}
         return parts if self.averaged is None else {**parts, "averaged": self._average}
+
+
+def _moving_average(decay: float) -> Callable[[Any, Any, Any], None]:
+    """Return the update of an exponential moving average whose decay grows with the steps.
+
+    It is at most (1 + n) / (10 + n) after n steps, so that a short run is not held at its start.
+    """
+
+    def update(averaged: Any, current: Any, steps: Any) -> None:
+        n = float(steps)
+        get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averaged, current, steps)
+
+    return update
