@@ -13,7 +13,7 @@ Split = tuple[list[Item], list[Item]]
 
 
 def k_folds(
-    items: Sequence[Item], k: int, key: Callable[[Item], str] = lambda item: item.id
+    items: Sequence[Item], k: int, key: Callable[[Item], str] = lambda item: item.key
 ) -> list[Split]:
     """Split `items` `k` times; each item is a validation case exactly once.
 

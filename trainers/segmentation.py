@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.tasks.train import TrainTask
 
-from lib.datasets.studies import Item, split_items
+from lib.datasets.studies import Item, group_of, split_items
 from lib.devices import resolve_device
 from lib.errors import BusyError, InputError, choose, unknown
 from lib.files import write_json
@@ -250,13 +250,18 @@ class SegmentationTrain(TrainTask):
             ) from None
 
     def _items(self, datastore: Datastore) -> list[Item]:
+        images = {id: Path(datastore.get_image_uri(id)) for id in datastore.get_labeled_images()}
+        groups: dict[str, str] = {}
+        for folder in {image.parent for image in images.values()}:
+            groups |= group_of(folder)
         return [
             Item(
                 id,
-                Path(datastore.get_image_uri(id)),
+                image,
                 Path(datastore.get_label_uri(id, DefaultLabelTag.FINAL)),
+                groups.get(id, ""),
             )
-            for id in datastore.get_labeled_images()
+            for id, image in images.items()
         ]
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lib.datasets.groups import read_groups
 from lib.errors import InputError
 from lib.images import IMAGE_EXTENSIONS, extension, stem
 
@@ -21,12 +22,20 @@ class Item:
     """One image and its accepted label, None where there is none yet.
 
     Attributes:
-        id: the file name without extension; decides the split.
+        id: the file name without extension.
+        group: a patient, or images that show the same, by ``groups.csv`` of the folder; a split
+            never separates them. Empty where the image stands alone.
     """
 
     id: str
     image: Path
     label: Path | None = None
+    group: str = ""
+
+    @property
+    def key(self) -> str:
+        """What decides the side of a split: the group, else the id."""
+        return self.group or self.id
 
 
 def list_items(studies: str | Path, labelled: bool = False) -> list[Item]:
@@ -51,8 +60,9 @@ def list_items(studies: str | Path, labelled: bool = False) -> list[Item]:
     labels = {stem(file): file for file in _files(label_folder)}
     names = [file.name for file in _files(image_folder)]
     ids = image_ids(names, {} if compact else _listed(studies / INDEX))
+    groups = group_of(studies)
     items = [
-        Item(ids[name], image_folder / name, labels.get(ids[name]))
+        Item(ids[name], image_folder / name, labels.get(ids[name]), groups.get(ids[name], ""))
         for name in names
         if ids[name] in labels or not labelled
     ]
@@ -63,6 +73,11 @@ def list_items(studies: str | Path, labelled: bool = False) -> list[Item]:
             f"{FINAL_LABELS.as_posix()}/, or folders images/ and labels/, with equal names"
         )
     return items
+
+
+def group_of(studies: Path) -> dict[str, str]:
+    """Return the group of each image that ``groups.csv`` of the folder names."""
+    return {row.id: row.group for row in read_groups(studies)}
 
 
 def image_ids(files: Iterable[str], listed: Mapping[str, str]) -> dict[str, str]:
@@ -102,10 +117,10 @@ def in_validation(id: str, val_split: float) -> bool:
 
 
 def split_items(items: Sequence[Item], val_split: float) -> tuple[list[Item], list[Item]]:
-    """Split into training and validation items by the hash of their ids.
+    """Split into training and validation items by the hash of their keys: group, or id.
 
-    Where no id falls into the validation share (few labels), the item with the smallest hash is
-    held out. A later item can take that place only by being new, so an image that was trained on
+    Where none falls into the validation share (few labels), the one with the smallest hash is held
+    out. A later item can take that place only by being new, so an image that was trained on
     never becomes a validation case.
 
     Raises:
@@ -118,11 +133,10 @@ def split_items(items: Sequence[Item], val_split: float) -> tuple[list[Item], li
             f"training needs at least 2 labelled images (one is kept for validation), found "
             f"{len(items)}; label more images and save them as final"
         )
-    validation = [item for item in items if in_validation(item.id, val_split)]
-    if not validation:
-        validation = [min(items, key=lambda item: _place(item.id))]
-    held = {item.id for item in validation}
-    training = [item for item in items if item.id not in held]
+    held = {item.key for item in items if in_validation(item.key, val_split)}
+    held = held or {min((item.key for item in items), key=_place)}
+    validation = [item for item in items if item.key in held]
+    training = [item for item in items if item.key not in held]
     if not training:
         raise InputError(
             f"all {len(items)} labelled images fall into the validation split of {val_split}; "

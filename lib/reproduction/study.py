@@ -86,9 +86,9 @@ class Recipe:
     weights: Literal["best", "last"] = "best"
 
 
-def by_id(item: Item) -> str:
+def by_key(item: Item) -> str:
     """Return what decides the part of an item where images are independent of each other."""
-    return item.id
+    return item.key
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Study:
     published: str
     steps: int
     test_share: float = 0.3
-    key: Callable[[Item], str] = by_id
+    key: Callable[[Item], str] = by_key
     tables: tuple[str, str] = ("Tab. 2", "Tab. 3")
     differences: tuple[tuple[str, str, str], ...] = field(default=())
 

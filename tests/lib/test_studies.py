@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lib.datasets.groups import Grouped, write_groups
 from lib.datasets.studies import Item, image_ids, in_validation, list_items, split_items
 from lib.errors import InputError
 
@@ -121,3 +122,21 @@ def test_fewer_than_two_items_are_refused():
 def test_a_split_that_leaves_nothing_to_train_on_is_refused():
     with pytest.raises(InputError, match="all 2 labelled images fall into the validation split"):
         split_items(_items("a", "b"), 0.9999)
+
+
+def test_images_of_a_group_stay_on_one_side_of_the_split(tmp_path):
+    names = [f"frame_{index}" for index in range(40)]
+    _touch(*(tmp_path / f"{name}.png" for name in names))
+    _touch(*(tmp_path / "labels/final" / f"{name}.png" for name in names))
+    write_groups(tmp_path, [Grouped(name, f"subject_{i // 5}") for i, name in enumerate(names)])
+    items = list_items(tmp_path, labelled=True)
+    assert {item.key for item in items} == {f"subject_{index}" for index in range(8)}
+    training, validation = split_items(items, 0.3)
+    assert len(training) + len(validation) == 40
+    assert not {item.group for item in training} & {item.group for item in validation}
+
+
+def test_a_group_that_is_alone_cannot_be_split(tmp_path):
+    items = [Item(f"{index}", tmp_path / f"{index}.png", None, "one") for index in range(4)]
+    with pytest.raises(InputError, match="all 4 labelled images fall into the validation"):
+        split_items(items, 0.2)
