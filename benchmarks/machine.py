@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -13,6 +11,7 @@ import torch
 
 from lib.checkpoints import versions
 from lib.devices import cpu_bf16, cpu_has_bf16_units
+from lib.reproduction.machine import processor
 
 _BF16 = {
     "amx": "bf16 matrix units (AMX)",
@@ -24,7 +23,7 @@ _BF16 = {
 def machine_facts() -> dict[str, Any]:
     """Return processor, cores, what it computes in, memory and load."""
     return {
-        "cpu": _cpu_model(),
+        "cpu": processor(),
         "cores": psutil.cpu_count(logical=True),
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
         "bf16_units": cpu_has_bf16_units(),
@@ -50,12 +49,3 @@ def all_versions() -> dict[str, str]:
     except PackageNotFoundError:
         pass
     return found
-
-
-def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(errors="ignore").splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
