@@ -203,12 +203,12 @@ class TrainingSpec:
 
     Attributes:
         loss: a name of `lib.losses.LOSSES`.
-        optimizer: a name of `lib.training.OPTIMIZERS`.
+        optimizer: a name of `lib.optimization.OPTIMIZERS`.
         schedule: ``constant`` or ``cosine`` (with a linear warm-up over the first 2 %).
         steps: optimiser steps of a full training run.
         batch_size: patches per step, over all processes.
         patch_size: sides of the training patch in pixels; one number for a square or cube.
-        val_split: share of the images kept for validation, chosen by a hash of their id.
+        val_split: share of the images kept for validation, chosen by a hash of their group or id.
         val_interval: steps between validations.
         early_stop_patience: validations without a better metric before stopping; 0 is never.
         gradient_clip: largest norm of the gradient; 0 is off.

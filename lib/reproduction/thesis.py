@@ -86,6 +86,13 @@ THESIS_NUCLEI = Study(
             "its VCLR that of VHLR; the tables cannot both be right",
             "compared by name, as printed",
         ),
+        (
+            "the originals",
+            "U-Net 2015: dropout, two softmax maps, class weights, SGD; V-Net 2016: two softmax "
+            "maps, SGD",
+            "one sigmoid map, no dropout, no class weights (w_c = 1), Adam; up-convolutions have "
+            "an activation",
+        ),
         ("volumes of the 3D original", "none", "phantoms of a gland, for want of printed figures"),
         ("library", "TensorFlow", "PyTorch"),
     ),
