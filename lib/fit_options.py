@@ -1,0 +1,83 @@
+"""What a training run may choose beside the recipe in the task's row, and how it went."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lib.checkpoints import Checkpoint
+from lib.data import CACHE_BYTES
+from lib.errors import InputError
+from lib.tasks import TaskSpec
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """What a run may choose beside the recipe in the task's row.
+
+    Attributes:
+        out: folder of the run: state, best weights, history, TensorBoard.
+        seed: of initial weights, order and augmentation.
+        device: None for the best there is.
+        precision: "auto", "fp32", "bf16" or "fp16".
+        init: weights to start from; None starts from random ones.
+        resume: continue an interrupted run of the same task, data, recipe and seed in `out`.
+        cache_bytes: memory budget for prepared cases.
+        progress: draw a progress bar on standard error.
+        tensorboard: write event files to `out`.
+        command: how the run was started, for the record.
+        validation_ids: ids of the validation cases, the others being trained on; None splits by
+            the recipe's `val_split`.
+    """
+
+    out: Path
+    seed: int = 0
+    device: str | None = None
+    precision: str = "auto"
+    init: Checkpoint | None = None
+    resume: bool = True
+    cache_bytes: int = CACHE_BYTES
+    progress: bool = True
+    tensorboard: bool = True
+    command: str = ""
+    validation_ids: frozenset[str] | None = None
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """How a run went.
+
+    Attributes:
+        weights: checkpoint with the best score on the validation cases.
+        metrics: figures of these weights on the validation cases.
+        initial_metrics: figures of the weights the run started from.
+        history: one entry per validation: step, mean loss since the last, figures.
+        steps: optimiser steps done.
+        stopped_early: whether patience ran out before the last step.
+    """
+
+    weights: Path
+    metrics: dict[str, float]
+    initial_metrics: dict[str, float]
+    history: list[dict[str, float]]
+    steps: int
+    stopped_early: bool
+    training_ids: list[str] = field(default_factory=list)
+    validation_ids: list[str] = field(default_factory=list)
+
+
+def check_patch_size(task: TaskSpec) -> None:
+    """Raise `InputError` if the network cannot take patches of the recipe's size."""
+    axes = task.network.spatial_dims
+    for side in (sides := task.training.patch_sides(axes)):
+        if len(sides) != axes or task.network.output_size(side) is None:
+            least = task.network.input_size(1)
+            wanted = f"a multiple of {task.network.divisor}"
+            if least > task.network.divisor:
+                wanted += f" from {least} on"
+            if task.network.padding == "valid":
+                wanted = f"a size such as {task.network.input_size(max(1, side // 2))}"
+            raise InputError(
+                f"patch_size must be {wanted} for '{task.name}', one for all {axes} axes or one "
+                f"each, found {task.training.patch_size}"
+            )
