@@ -10,77 +10,26 @@ import pydicom
 import pytest
 from PIL import Image as PillowImage
 from pydicom.data import get_testdata_file
-from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate, generate_pixel_data_frame
 from pydicom.pixel_data_handlers.util import convert_color_space
 from pydicom.uid import (
     JPEG2000,
-    ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
     JPEGLSLossless,
     RLELossless,
-    UltrasoundImageStorage,
-    UltrasoundMultiFrameImageStorage,
-    generate_uid,
 )
-from scipy import ndimage
+from ultrasound_samples import COLUMNS, ROWS, SPACED
+from ultrasound_samples import grey as _grey
+from ultrasound_samples import write_us as _us
 
 from lib.errors import InputError
 from lib.ultrasound import Ultrasound, read_ultrasound
 
-ROWS, COLUMNS = 48, 64
-SPACED = {"PixelSpacing": ["0.2", "0.3"]}
-
-
-def _grey(frames: int = 3, dtype: type = np.uint8) -> np.ndarray:
-    """Smooth moving noise, the same for each call: `(frames, 48, 64)`, up to the rim."""
-    noise = np.random.default_rng(4).random((frames, ROWS, COLUMNS))
-    smooth = ndimage.gaussian_filter(noise, (0, 2, 2), mode="wrap")
-    span = np.iinfo(dtype).max * 0.9
-    return ((smooth - smooth.min()) / np.ptp(smooth) * span).astype(dtype)
-
 
 def _colour(frames: int = 3) -> np.ndarray:
     return np.repeat(_grey(frames)[..., None], 3, axis=3)
-
-
-def _us(path: Path, pixels: np.ndarray, photometric: str = "MONOCHROME2", **tags) -> Path:
-    """Write `(frames, rows, columns[, 3])` as DICOM ultrasound; tags of None are left out."""
-    syntax = tags.pop("syntax", ExplicitVRLittleEndian)
-    content = tags.pop("content", None)
-    meta = FileMetaDataset()
-    single = len(pixels) == 1
-    meta.MediaStorageSOPClassUID = (
-        UltrasoundImageStorage if single else UltrasoundMultiFrameImageStorage
-    )
-    meta.MediaStorageSOPInstanceUID = generate_uid()
-    meta.TransferSyntaxUID = syntax
-    data = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
-    data.is_little_endian = syntax != ExplicitVRBigEndian
-    data.is_implicit_VR = False
-    data.SOPClassUID, data.SOPInstanceUID = meta.MediaStorageSOPClassUID, generate_uid()
-    data.Modality = "US"
-    if not single:
-        data.NumberOfFrames = len(pixels)
-    data.Rows, data.Columns = pixels.shape[1:3]
-    data.SamplesPerPixel = 1 if pixels.ndim == 3 else 3
-    if data.SamplesPerPixel == 3:
-        data.PlanarConfiguration = 0
-    data.PhotometricInterpretation = photometric
-    data.BitsAllocated = data.BitsStored = pixels.itemsize * 8
-    data.HighBit, data.PixelRepresentation = data.BitsStored - 1, 0
-    for tag, value in tags.items():
-        setattr(data, tag, value)
-        if value is None:
-            delattr(data, tag)
-    data.PixelData = pixels.tobytes() if content is None else content
-    if syntax.is_compressed:
-        data["PixelData"].is_undefined_length = True
-    data["PixelData"].VR = "OB" if pixels.itemsize == 1 else "OW"
-    data.save_as(path, write_like_original=False)
-    return path
 
 
 def _encoded(frames: np.ndarray, kind: str, **options) -> bytes:

@@ -6,45 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-from pydicom.uid import ExplicitVRLittleEndian, UltrasoundMultiFrameImageStorage, generate_uid
-from scipy import ndimage
+from ultrasound_samples import COLUMNS, ROWS, SPACED
+from ultrasound_samples import grey as _grey
+from ultrasound_samples import write_us as _us
 
 from lib.ultrasound import Ultrasound, read_ultrasound
 from lib.ultrasound_region import Crop, find_region
-
-ROWS, COLUMNS = 48, 64
-SPACED = {"PixelSpacing": ["0.2", "0.3"]}
-
-
-def _grey(frames: int = 3, dtype: type = np.uint8) -> np.ndarray:
-    """Smooth moving noise, the same for each call: `(frames, 48, 64)`, up to the rim."""
-    noise = np.random.default_rng(4).random((frames, ROWS, COLUMNS))
-    smooth = ndimage.gaussian_filter(noise, (0, 2, 2), mode="wrap")
-    span = np.iinfo(dtype).max * 0.9
-    return ((smooth - smooth.min()) / np.ptp(smooth) * span).astype(dtype)
-
-
-def _us(path: Path, pixels: np.ndarray, **tags) -> Path:
-    """Write grey `(frames, rows, columns)` of 8 bit; tags of None are left out."""
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = UltrasoundMultiFrameImageStorage
-    meta.MediaStorageSOPInstanceUID = generate_uid()
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
-    data.is_little_endian, data.is_implicit_VR = True, False
-    data.Modality, data.NumberOfFrames = "US", len(pixels)
-    data.Rows, data.Columns = pixels.shape[1:]
-    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
-    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 8, 8, 7, 0
-    for tag, value in tags.items():
-        setattr(data, tag, value)
-        if value is None:
-            delattr(data, tag)
-    data.PixelData = pixels.tobytes()
-    data.save_as(path, write_like_original=False)
-    return path
 
 
 def _read(path: Path) -> Ultrasound:

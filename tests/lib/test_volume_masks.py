@@ -8,23 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from volume_samples import ITK_KINDS, OBLIQUE, PRECISION, SHAPE, VOLUME_KINDS
 
 from lib.errors import InputError
 from lib.images import Geometry, Image, read_image, same_grid
 from lib.masks import read_label, result_extension, write_mask, write_probabilities
 
-SHAPE = (7, 20, 30)
 MASK = np.random.default_rng(1).integers(0, 9, SHAPE)
-OBLIQUE = Geometry(
-    SHAPE[::-1],
-    (0.3, 0.7, 2.5),
-    (-4.1, 11.5, 99.3),
-    (0.36, 0.48, -0.8, -0.8, 0.6, 0.0, 0.48, 0.64, 0.6),
-)
-# of a voxel: MetaImage keeps the numbers, NRRD products of two of them, NIfTI 32-bit floats
-PRECISION = {".mha": 0.0, ".mhd": 0.0, ".nrrd": 1e-14, ".nii": 1e-5, ".nii.gz": 1e-5}
-ITK_KINDS = tuple(PRECISION)
-VOLUME_KINDS = (*ITK_KINDS, ".tif")
 
 
 def _read(path: Path) -> Image:

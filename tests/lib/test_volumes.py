@@ -11,23 +11,13 @@ import SimpleITK as sitk
 import tifffile
 from PIL import Image as PillowImage
 from pydicom.data import get_testdata_file
+from volume_samples import ITK_KINDS, OBLIQUE, PRECISION, SHAPE, VOLUME_KINDS
 
 from lib.errors import InputError
 from lib.images import Geometry, Image, image_size, read_image, same_grid
 
-SHAPE = (7, 20, 30)
 VOXELS = np.random.default_rng(0).integers(0, 60000, SHAPE).astype(np.uint16)
 COLOUR = np.random.default_rng(2).integers(0, 60000, (*SHAPE, 3)).astype(np.uint16)
-OBLIQUE = Geometry(
-    SHAPE[::-1],
-    (0.3, 0.7, 2.5),
-    (-4.1, 11.5, 99.3),
-    (0.36, 0.48, -0.8, -0.8, 0.6, 0.0, 0.48, 0.64, 0.6),
-)
-# of a voxel: MetaImage keeps the numbers, NRRD products of two of them, NIfTI 32-bit floats
-PRECISION = {".mha": 0.0, ".mhd": 0.0, ".nrrd": 1e-14, ".nii": 1e-5, ".nii.gz": 1e-5}
-ITK_KINDS = tuple(PRECISION)
-VOLUME_KINDS = (*ITK_KINDS, ".tif")
 
 
 def _write(path: Path, voxels: np.ndarray = VOXELS) -> Path:

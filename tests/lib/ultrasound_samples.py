@@ -1,0 +1,64 @@
+"""Small DICOM ultrasound files for the tests of their reader."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import (
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    UltrasoundImageStorage,
+    UltrasoundMultiFrameImageStorage,
+    generate_uid,
+)
+from scipy import ndimage
+
+ROWS, COLUMNS = 48, 64
+SPACED = {"PixelSpacing": ["0.2", "0.3"]}
+
+
+def grey(frames: int = 3, dtype: type = np.uint8) -> np.ndarray:
+    """Smooth moving noise, the same for each call: `(frames, 48, 64)`, up to the rim."""
+    noise = np.random.default_rng(4).random((frames, ROWS, COLUMNS))
+    smooth = ndimage.gaussian_filter(noise, (0, 2, 2), mode="wrap")
+    span = np.iinfo(dtype).max * 0.9
+    return ((smooth - smooth.min()) / np.ptp(smooth) * span).astype(dtype)
+
+
+def write_us(path: Path, pixels: np.ndarray, photometric: str = "MONOCHROME2", **tags) -> Path:
+    """Write `(frames, rows, columns[, 3])` as DICOM ultrasound; tags of None are left out."""
+    syntax = tags.pop("syntax", ExplicitVRLittleEndian)
+    content = tags.pop("content", None)
+    meta = FileMetaDataset()
+    single = len(pixels) == 1
+    meta.MediaStorageSOPClassUID = (
+        UltrasoundImageStorage if single else UltrasoundMultiFrameImageStorage
+    )
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    meta.TransferSyntaxUID = syntax
+    data = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    data.is_little_endian = syntax != ExplicitVRBigEndian
+    data.is_implicit_VR = False
+    data.SOPClassUID, data.SOPInstanceUID = meta.MediaStorageSOPClassUID, generate_uid()
+    data.Modality = "US"
+    if not single:
+        data.NumberOfFrames = len(pixels)
+    data.Rows, data.Columns = pixels.shape[1:3]
+    data.SamplesPerPixel = 1 if pixels.ndim == 3 else 3
+    if data.SamplesPerPixel == 3:
+        data.PlanarConfiguration = 0
+    data.PhotometricInterpretation = photometric
+    data.BitsAllocated = data.BitsStored = pixels.itemsize * 8
+    data.HighBit, data.PixelRepresentation = data.BitsStored - 1, 0
+    for tag, value in tags.items():
+        setattr(data, tag, value)
+        if value is None:
+            delattr(data, tag)
+    data.PixelData = pixels.tobytes() if content is None else content
+    if syntax.is_compressed:
+        data["PixelData"].is_undefined_length = True
+    data["PixelData"].VR = "OB" if pixels.itemsize == 1 else "OW"
+    data.save_as(path, write_like_original=False)
+    return path
