@@ -1,128 +1,67 @@
-"""Single-frame DICOM images: pixels as displayed, and the geometry to lay a mask over them."""
+"""DICOM images, loops and volumes of one file, on the grid that the file gives them."""
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
-import numpy as np
-import pydicom
-from pydicom.errors import InvalidDicomError
-from pydicom.pixel_data_handlers.util import apply_color_lut, convert_color_space
-
+from lib.dicom_geometry import dicom_geometry, frame_axis, pixel_spacing
+from lib.dicom_pixels import decode_frames, frame_count, open_dicom
 from lib.errors import InputError
-from lib.images import Geometry, check_pixel_count
+from lib.images import Image, check_pixel_count, not_a_volume
+from lib.ultrasound import interpret, is_ultrasound
+from lib.ultrasound_region import Crop
 
-# of damaged files it complains in passing; the error says it in one line
-warnings.filterwarnings("ignore", category=UserWarning, module=r"pydicom\.")
 
+def read_dicom(path: Path, max_pixels: int, spatial_dims: int) -> Image:
+    """Read a DICOM file: one frame as an image, several as a volume, or a loop over time.
 
-def read_frame(path: Path, max_pixels: int) -> tuple[np.ndarray, Geometry]:
-    """Read a single-frame DICOM file.
+    Stored values, larger is brighter; palettes and YBR as RGB. Ultrasound is read as luminance,
+    with its region; the spacing of a loop's frames is 1.
 
-    Returns the stored values (MONOCHROME1 inverted so that larger is brighter; palettes and YBR
-    turned into RGB) as `(rows, columns[, 3])`, and its geometry with a third axis of size 1.
+    Args:
+        max_pixels: most that frames x rows x columns may be.
+        spatial_dims: 2 for a single frame, 3 for several.
+
+    Returns:
+        An image whose geometry has three axes, of a single frame the third of size 1.
 
     Raises:
-        InputError: not DICOM, truncated, no pixels, several frames, or an unsupported encoding.
+        InputError: not DICOM, truncated, no pixels, of other dimensions, larger than `max_pixels`,
+            or in an unsupported encoding.
     """
-    try:
-        data = pydicom.dcmread(path)
-        rows, columns = int(data.Rows), int(data.Columns)
-        frames = int(data.get("NumberOfFrames", 1) or 1)
-        data.PhotometricInterpretation  # noqa: B018 - absent tags are reported here
-    except InvalidDicomError:
-        raise InputError(
-            f"{path.name}: not a DICOM file; export it from the archive again"
-        ) from None
-    except AttributeError as error:
-        raise InputError(f"{path.name}: a DICOM object without an image ({error})") from None
-    except Exception as error:
-        raise InputError(f"{path.name}: damaged DICOM file ({error}); export it again") from None
-    check_pixel_count(path.name, (columns, rows), max_pixels)
-    if frames > 1:
+    data = open_dicom(path)
+    frames = frame_count(data)
+    flat_size = int(data.Columns), int(data.Rows)
+    if frames > 1 and spatial_dims == 2:
         raise InputError(
             f"{path.name}: holds {frames} frames, expected a single-frame image; export the frame "
             f"to annotate"
         )
-    if "PixelData" not in data:
-        raise InputError(f"{path.name}: holds no pixel data; it may be truncated, export it again")
-    pixels = _decode(path, data)
-    photometric = str(data.PhotometricInterpretation)
-    if photometric == "PALETTE COLOR":
-        try:
-            wide = apply_color_lut(pixels, data)
-        except Exception as error:  # pydicom raises many kinds for a missing or odd table
-            raise InputError(
-                f"{path.name}: its palette cannot be applied ({error}); export it as RGB"
-            ) from None
-        pixels = (wide >> 8).astype(np.uint8) if wide.dtype == np.uint16 else wide
-    elif photometric.startswith("YBR") and data.file_meta.TransferSyntaxUID.is_compressed is False:
-        pixels = convert_color_space(pixels, photometric, "RGB")
-    elif photometric == "MONOCHROME1":
-        signed = int(data.get("PixelRepresentation", 0))
-        pixels = ~pixels if signed else (2 ** int(data.BitsStored) - 1) - pixels
-    return pixels, _geometry(data, rows, columns)
+    if frames == 1 and spatial_dims == 3:
+        raise not_a_volume(path, "a DICOM file of one frame")
+    check_pixel_count(path.name, flat_size if frames == 1 else (*flat_size, frames), max_pixels)
+
+    region: tuple[slice, slice] | None = None
+    flat: tuple[float, float] | None
+    step: float | None
+    if is_ultrasound(data):
+        read = interpret(path, data)
+        pixels, colour, axis = read.pixels, False, read.frame_axis
+        flat, step = read.spacing[1:], read.spacing[0]
+        if read.region != Crop.whole(*pixels.shape[1:]):
+            region = read.region.slices
+    else:
+        pixels = decode_frames(path, data)
+        colour = pixels.ndim == 4
+        flat, (axis, step) = pixel_spacing(data), frame_axis(data, default="space")
+    geometry = dicom_geometry(data, flat, step if axis == "space" else None)
+    if frames == 1:
+        pixels = pixels[0]
+    return Image(pixels, geometry, path, colour, region, over_time=axis == "time")
 
 
-def frame_size(path: Path) -> tuple[int, ...]:
+def dicom_size(path: Path) -> tuple[int, ...]:
     """Return columns, rows and, where there are several, frames, from the header alone."""
-    try:
-        data = pydicom.dcmread(path, stop_before_pixels=True)
-        size = (int(data.Columns), int(data.Rows), int(data.get("NumberOfFrames", 1) or 1))
-    except Exception as error:
-        raise InputError(f"{path.name}: not a DICOM image ({error}); export it again") from None
+    data = open_dicom(path, header_only=True)
+    size = (int(data.Columns), int(data.Rows), frame_count(data))
     return size if size[2] > 1 else size[:2]
-
-
-def _decode(path: Path, data: pydicom.Dataset) -> np.ndarray:
-    """Return the stored pixel array; natively where possible, else through GDCM (in SimpleITK)."""
-    native = not data.file_meta.TransferSyntaxUID.is_compressed
-    if not native:
-        import SimpleITK as sitk
-    try:
-        if native:
-            return data.pixel_array
-        pixels = sitk.GetArrayFromImage(sitk.ReadImage(str(path), imageIO="GDCMImageIO"))[0]
-    except Exception as error:
-        cause = str(error).strip().splitlines()[-1].strip()
-        raise InputError(
-            f"{path.name}: pixel data cannot be decoded ({cause}); export it uncompressed"
-        ) from None
-    slope, intercept = data.get("RescaleSlope", 1), data.get("RescaleIntercept", 0)
-    if pixels.ndim == 2 and (slope != 1 or intercept != 0):  # GDCM applies the modality rescale
-        pixels = np.rint((pixels - float(intercept)) / float(slope)).astype(np.int32)
-    if str(data.PhotometricInterpretation) == "MONOCHROME1":  # and inverts; read_frame does it
-        signed = int(data.get("PixelRepresentation", 0))
-        pixels = ~pixels if signed else (2 ** int(data.BitsStored) - 1) - pixels
-    if str(data.PhotometricInterpretation) == "PALETTE COLOR" and pixels.ndim == 3:
-        data.PhotometricInterpretation = "RGB"  # GDCM has applied the palette
-    return pixels
-
-
-def _geometry(data: pydicom.Dataset, rows: int, columns: int) -> Geometry:
-    """Return geometry from the tags; neutral where they are absent."""
-    spacing = _numbers(data, "PixelSpacing", 2) or _numbers(data, "ImagerPixelSpacing", 2)
-    down, across = spacing if spacing and min(spacing) > 0 else (1.0, 1.0)
-    thickness = (_numbers(data, "SliceThickness", 1) or (0.0,))[0]
-    orientation = np.array(_numbers(data, "ImageOrientationPatient", 6) or (1, 0, 0, 0, 1, 0))
-    along_row, along_column = orientation[:3], orientation[3:]
-    normal = np.cross(along_row, along_column)
-    direction = np.stack((along_row, along_column, normal), axis=1)
-    if abs(np.linalg.det(direction) - 1) > 0.01:  # not two unit vectors at a right angle
-        direction = np.eye(3)
-    return Geometry(
-        (columns, rows, 1),
-        (across, down, thickness if thickness > 0 else 1.0),
-        _numbers(data, "ImagePositionPatient", 3) or (0.0, 0.0, 0.0),
-        tuple(float(v) for v in direction.ravel()),
-    )
-
-
-def _numbers(data: pydicom.Dataset, tag: str, count: int) -> tuple[float, ...]:
-    """Return the finite numbers of a tag; nothing where it is absent or malformed."""
-    try:
-        numbers = tuple(float(value) for value in np.atleast_1d(data.get(tag)))
-    except (TypeError, ValueError):
-        return ()
-    return numbers if len(numbers) == count and np.isfinite(numbers).all() else ()

@@ -78,12 +78,18 @@ class Image:
         geometry: of the file; a single slice stored in 3D keeps its third axis here.
         path: the file.
         colour: whether the last axis of `pixels` is red, green, blue.
+        region: rows and columns that hold the picture, where the file has a surround of text and
+            marks (ultrasound); None is all of them. Networks see the region only, and answer with
+            background beyond it.
+        over_time: whether the first of three axes is time (a cine loop) rather than space.
     """
 
     pixels: np.ndarray
     geometry: Geometry
     path: Path
     colour: bool = False
+    region: tuple[slice, slice] | None = None
+    over_time: bool = False
 
     def __post_init__(self) -> None:
         """Reject pixels that are not those of the geometry, as colour taken for a third axis is."""
@@ -123,45 +129,42 @@ def stem(path: str | os.PathLike[str]) -> str:
 
 
 def read_image(
-    path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS, spatial_dims: int = 2
+    path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS, spatial_dims: int | None = 2
 ) -> Image:
-    """Read one 2D image or one volume.
+    """Read one 2D image, one volume or one loop.
 
-    An image may be PNG, JPEG, BMP, TIFF, NRRD, NIfTI, MetaImage or single-frame DICOM; a volume
-    NRRD, NIfTI, MetaImage or a TIFF whose pages are its slices. 8 and 16 bit, grey, RGB, RGBA and
-    palette are read; alpha is dropped, palettes are applied.
+    An image may be PNG, JPEG, BMP, TIFF, NRRD, NIfTI, MetaImage or DICOM; a volume NRRD, NIfTI,
+    MetaImage, a TIFF whose pages are its slices, or DICOM of several frames. 8 and 16 bit, grey,
+    RGB, RGBA and palette are read; alpha is dropped, palettes are applied. Ultrasound is read as
+    luminance, with its region.
 
     Args:
         max_pixels: most pixels, or voxels, accepted.
-        spatial_dims: 2 for an image, 3 for a volume.
+        spatial_dims: 2 for an image, 3 for a volume or a loop, None for what the file is.
 
     Raises:
         InputError: missing, empty, truncated, not an image, of other dimensions, not finite, or
             larger than `max_pixels`; the message names the file and the cause.
     """
     path = Path(path)
-    _check_file(path)
-    kind = extension(path)
+    kind = _kind(path)
+    if spatial_dims is None:
+        spatial_dims = 2 if len(image_size(path)) == 2 else 3
+    if kind in DICOM_EXTENSIONS:
+        from lib.dicom import read_dicom
+
+        image = read_dicom(path, max_pixels, spatial_dims)
+        _check_values(path, image.pixels)
+        return image
     if kind in PICTURE_EXTENSIONS:
         from lib.pictures import read_picture, read_stack
 
         pixels = (read_picture if spatial_dims == 2 else read_stack)(path, max_pixels)
         geometry = Geometry.flat(*pixels.shape[:spatial_dims])
-    elif kind in VOLUME_EXTENSIONS:
+    else:
         from lib.volumes import read_volume
 
         pixels, geometry = read_volume(path, max_pixels, spatial_dims)
-    elif kind in DICOM_EXTENSIONS or _is_dicom(path):
-        if spatial_dims == 3:
-            raise not_a_volume(path, "a DICOM file, read as one 2D image")
-        from lib.dicom import read_frame
-
-        pixels, geometry = read_frame(path, max_pixels)
-    else:
-        raise InputError(
-            f"{path.name}: not a supported image type; expected one of "
-            f"{', '.join(IMAGE_EXTENSIONS)}; convert the file first"
-        )
     colour = pixels.ndim == spatial_dims + 1
     if colour and pixels.shape[-1] in (2, 4) and (spatial_dims == 2 or kind in TIFF_EXTENSIONS):
         # alpha carries no intensity
@@ -175,6 +178,24 @@ def read_image(
         )
     _check_values(path, pixels)
     return Image(pixels, geometry, path, colour)
+
+
+def _kind(path: Path) -> str:
+    """Return the extension that tells the type of an existing file; ``.dcm`` by content too.
+
+    Raises:
+        InputError: missing, empty, or of no type that is read.
+    """
+    _check_file(path)
+    kind = extension(path)
+    if kind:
+        return kind
+    if _is_dicom(path):
+        return DICOM_EXTENSIONS[0]
+    raise InputError(
+        f"{path.name}: not a supported image type; expected one of "
+        f"{', '.join(IMAGE_EXTENSIONS)}; convert the file first"
+    )
 
 
 def _check_values(path: Path, pixels: np.ndarray) -> None:
@@ -243,29 +264,26 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, ...]:
         InputError: missing, empty or not an image.
     """
     path = Path(path)
-    _check_file(path)
-    kind = extension(path)
+    kind = _kind(path)
     if kind in PICTURE_EXTENSIONS:
         from lib.pictures import picture_size
 
         return picture_size(path)
     if kind in DICOM_EXTENSIONS:
-        from lib.dicom import frame_size
+        from lib.dicom import dicom_size
 
-        return frame_size(path)
+        return dicom_size(path)
     from lib.volumes import volume_size
 
     return volume_size(path)
 
 
 def check_readable(path: str | os.PathLike[str]) -> None:
-    """Read an image or volume to the end; of series and multi-frame DICOM the header alone.
+    """Read an image, a volume or a loop to the end; of a series of volumes the header alone.
 
     Raises:
-        InputError: it cannot be read, or is a TIFF of several pages.
+        InputError: it cannot be read.
     """
-    axes, kind = len(image_size(path)), extension(path)
-    if axes == 2 or kind in PICTURE_EXTENSIONS:
-        read_image(path)
-    elif axes == 3 and kind in VOLUME_EXTENSIONS:
-        read_image(path, MAX_VOXELS, spatial_dims=3)
+    axes = len(image_size(path))
+    if axes <= 3:
+        read_image(path, MAX_PIXELS if axes == 2 else MAX_VOXELS, spatial_dims=axes)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
+from lib.dicom_pixels import tag_value
+
 SPATIAL_2D = 1  # RegionSpatialFormat (0018,6012)
 TISSUE = 1  # RegionDataType (0018,6014)
 CENTIMETRES = 3  # PhysicalUnitsXDirection (0018,6024), PhysicalUnitsYDirection (0018,6026)
+_EDGES = ("MinX0", "MinY0", "MaxX1", "MaxY1")
 LEAST_SHARE = 0.1  # of the frame; a smaller area that was found is not trusted
+VIEW_SHARE = 0.25  # of the largest area; a smaller one is no view of its own
 
 
 @dataclass(frozen=True)
@@ -33,30 +39,21 @@ class Crop:
         """Return the crop that takes nothing away."""
         return Crop(0, 0, rows, columns)
 
-    def apply(self, frames: np.ndarray) -> np.ndarray:
-        """Return the rectangle out of `(..., rows, columns)`, as a view."""
-        return frames[..., self.top : self.top + self.rows, self.left : self.left + self.columns]
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Its rows and columns."""
+        return (
+            slice(self.top, self.top + self.rows),
+            slice(self.left, self.left + self.columns),
+        )
 
-    def undo(self, mask: np.ndarray, full_shape: tuple[int, int]) -> np.ndarray:
-        """Return `mask` in the full frame, 0 outside the rectangle.
 
-        Args:
-            mask: `(..., rows, columns)` of the rectangle.
-            full_shape: rows and columns of the frame.
-
-        Raises:
-            ValueError: the mask is not of the rectangle's size, or the frame too small for it.
-        """
-        if mask.shape[-2:] != (self.rows, self.columns):
-            raise ValueError(
-                f"mask has {mask.shape[-2]} rows and {mask.shape[-1]} columns, the crop has "
-                f"{self.rows} and {self.columns}"
-            )
-        if self.top + self.rows > full_shape[0] or self.left + self.columns > full_shape[1]:
-            raise ValueError(f"{self} does not fit a frame of {full_shape}; give the frame's size")
-        full = np.zeros((*mask.shape[:-2], *full_shape), dtype=mask.dtype)
-        self.apply(full)[...] = mask
-        return full
+def around(crops: Sequence[Crop]) -> Crop:
+    """Return the smallest rectangle that holds all of `crops`, of which there is one at least."""
+    top, left = min(crop.top for crop in crops), min(crop.left for crop in crops)
+    bottom = max(crop.top + crop.rows for crop in crops)
+    right = max(crop.left + crop.columns for crop in crops)
+    return Crop(top, left, bottom - top, right - left)
 
 
 @dataclass(frozen=True)
@@ -79,14 +76,15 @@ def tissue_regions(data: Any, rows: int, columns: int) -> list[Region]:
         rows, columns: of the frame; regions are cut off there.
     """
     found = []
-    for item in data.get("SequenceOfUltrasoundRegions") or []:
-        try:
-            if (item.RegionSpatialFormat, item.RegionDataType) != (SPATIAL_2D, TISSUE):
-                continue
-            left, right = sorted((int(item.RegionLocationMinX0), int(item.RegionLocationMaxX1)))
-            top, bottom = sorted((int(item.RegionLocationMinY0), int(item.RegionLocationMaxY1)))
-        except (AttributeError, TypeError, ValueError):
+    for item in tag_value(data, "SequenceOfUltrasoundRegions") or []:
+        kind = tag_value(item, "RegionSpatialFormat"), tag_value(item, "RegionDataType")
+        if kind != (SPATIAL_2D, TISSUE):
             continue
+        try:
+            left, top, right, bottom = (int(tag_value(item, f"RegionLocation{e}")) for e in _EDGES)
+        except (TypeError, ValueError):
+            continue
+        (left, right), (top, bottom) = sorted((left, right)), sorted((top, bottom))
         top, left = max(top, 0), max(left, 0)
         height, width = min(bottom + 1, rows) - top, min(right + 1, columns) - left
         if height > 1 and width > 1:
@@ -95,20 +93,21 @@ def tissue_regions(data: Any, rows: int, columns: int) -> list[Region]:
 
 
 def _spacing(item: Any) -> tuple[float, float] | None:
-    units = item.get("PhysicalUnitsYDirection"), item.get("PhysicalUnitsXDirection")
+    units = [tag_value(item, f"PhysicalUnits{axis}Direction") for axis in "YX"]
     try:
-        steps = abs(float(item.PhysicalDeltaY)) * 10, abs(float(item.PhysicalDeltaX)) * 10
-    except (AttributeError, TypeError, ValueError):
+        down, across = (abs(float(tag_value(item, f"PhysicalDelta{axis}"))) * 10 for axis in "YX")
+    except (TypeError, ValueError):
         return None
-    usable = units == (CENTIMETRES, CENTIMETRES) and min(steps) > 0 and np.isfinite(steps).all()
-    return steps if usable else None
+    lengths = min(down, across) > 0 and math.isfinite(down + across)
+    return (down, across) if units == [CENTIMETRES] * 2 and lengths else None
 
 
 def find_region(frames: np.ndarray) -> Crop | None:
     """Return the bounding box of the image in grey `(frames, rows, columns)`; None if unclear.
 
     In a loop it is what moves, in a single frame what differs from the background around it. Of
-    several such areas the largest is taken: letters and scales are small.
+    several such areas those are taken that are not far smaller than the largest, as letters and
+    scales are: a frame may show two views side by side.
     """
     _, rows, columns = frames.shape
     top = float(frames.max())
@@ -128,13 +127,13 @@ def find_region(frames: np.ndarray) -> Crop | None:
     parts, count = ndimage.label(opened)
     if count == 0:
         return None
-    largest = 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
-    down, right = ndimage.find_objects(parts)[largest - 1]
-    box = Crop(
-        int(down.start),
-        int(right.start),
-        int(down.stop - down.start),
-        int(right.stop - right.start),
+    areas = np.bincount(parts.ravel())[1:]
+    box = around(
+        [
+            Crop(down.start, right.start, down.stop - down.start, right.stop - right.start)
+            for area, (down, right) in zip(areas, ndimage.find_objects(parts), strict=True)
+            if area >= VIEW_SHARE * areas.max()
+        ]
     )
     return box if box.rows * box.columns >= LEAST_SHARE * rows * columns else None
 

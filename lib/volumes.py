@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
 _HEADER_BYTES = 1 << 20
+_PIXEL_FILES = (".raw", ".zraw", ".raw.gz")
 _META_DATA_FILE = re.compile(rb"^[ \t]*ElementDataFile[ \t]*[=:](.*)$", re.MULTILINE)
 _NRRD_DATA_FILE = re.compile(rb"^data ?file:(.*)$", re.MULTILINE | re.IGNORECASE)
 
@@ -76,6 +77,30 @@ def volume_size(path: Path) -> tuple[int, ...]:
     while len(size) > 2 and size[-1] == 1:
         size = size[:-1]
     return size
+
+
+def pixel_file(path: Path) -> Path | None:
+    """Return the file that holds the pixels of the header `path` and nothing else's.
+
+    None where the pixels are in `path` itself, are not there, lie elsewhere than beside it, are
+    called otherwise than a ``.mhd``'s ``.raw`` and ``.zraw``, or are another header's too.
+    """
+    if extension(path) not in (".nrrd", *META_EXTENSIONS):
+        return None
+    name = _named_pixels(path)
+    if not name.lower().endswith(_PIXEL_FILES):
+        return None
+    others = (other for other in path.parent.iterdir() if other != path and other.is_file())
+    headers = (other for other in others if extension(other) in (".nrrd", *META_EXTENSIONS))
+    return None if any(_named_pixels(other) == name for other in headers) else path.parent / name
+
+
+def _named_pixels(path: Path) -> str:
+    """Return the name of the file beside `path` that holds its pixels; empty where none does."""
+    try:
+        return _data_file(path)
+    except (InputError, OSError):
+        return ""
 
 
 def write_volume(path: Path, pixels: np.ndarray, geometry: Geometry) -> None:

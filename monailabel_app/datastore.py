@@ -33,6 +33,7 @@ from lib.errors import InputError, NotFoundError, unknown
 from lib.files import copy_atomically, put_back_on_error, remove_leftovers, write_atomically
 from lib.images import IMAGE_EXTENSIONS, check_readable, extension, image_size, stem
 from lib.masks import read_label
+from lib.volumes import pixel_file
 
 logger = logging.getLogger(__name__)
 
@@ -280,19 +281,31 @@ class StudiesDatastore(LocalDatastore):
             self._update_datastore_file()
 
     def remove_image(self, image_id: str) -> None:
-        """Delete an image and its labels."""
-        self._require_image(image_id)
+        """Delete an image and its labels; of an .mhd the file of its pixels too."""
+        image = self._require_image(image_id)
         with self._locked():
-            super().remove_image(image_id)
+            with self._removing_pixels(image):
+                super().remove_image(image_id)
             self.refresh()
 
     def remove_label(self, label_id: str, label_tag: str) -> None:
-        """Delete one label."""
+        """Delete one label; of an .mhd the file of its pixels too."""
         with self._locked():
-            if not self.get_label_uri(label_id, check_tag(label_tag)):
+            label = self.get_label_uri(label_id, check_tag(label_tag))
+            if not label:
                 raise NotFoundError(f"image '{label_id}' has no label with tag '{label_tag}'")
-            super().remove_label(label_id, label_tag)
+            with self._removing_pixels(Path(label)):
+                super().remove_label(label_id, label_tag)
             self.refresh()
+
+    @contextmanager
+    def _removing_pixels(self, header: Path) -> Iterator[None]:
+        """Delete the file of the pixels of `header`, if any, after the header is deleted inside."""
+        inside = header.is_relative_to(os.path.realpath(self._datastore_path))  # links lead out
+        pixels = pixel_file(header) if inside else None
+        yield
+        if pixels:
+            pixels.unlink(missing_ok=True)
 
     # --- checks ----------------------------------------------------------------------------------
 

@@ -197,5 +197,5 @@ def test_a_single_pixel_is_read_but_no_input_for_a_task(tmp_path, kind):
     else:
         PillowImage.fromarray(pixels).save(path)
     image = read_image(path)
-    with pytest.raises(InputError, match=rf"^dot{kind}: 1 x 1 pixels, expected at least 8 on each"):
+    with pytest.raises(InputError, match=rf"^dot{kind}: 1 x 1 pixels, expected at least 8 rows"):
         prepare_image(image, InputSpec())

@@ -173,6 +173,19 @@ def test_a_picture_has_unit_spacing_at_the_origin(tmp_path):
     assert read_image(tmp_path / "a.png").geometry == Geometry.flat(ROWS, COLUMNS)
 
 
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".nrrd", ".nii.gz", ".mha"])
+def test_where_no_dimensions_are_asked_for_the_file_has_its_own(tmp_path, suffix):
+    flat, deep = _values(np.uint8), np.stack([_values(np.uint8)] * 5)
+    path = tmp_path / f"a{suffix}"
+    sitk.WriteImage(sitk.GetImageFromArray(flat), str(path))
+    assert read_image(path, spatial_dims=None).shape == (ROWS, COLUMNS)
+    if suffix not in (".png", ".jpg"):
+        sitk.WriteImage(sitk.GetImageFromArray(deep), str(path))
+        image = read_image(path, spatial_dims=None)
+        np.testing.assert_array_equal(image.pixels, deep)
+        assert not image.over_time and image.region is None
+
+
 def test_a_large_image_reads_whole(tmp_path):
     pixels = np.zeros((3000, 4000), dtype=np.uint8)
     pixels[-1, -1] = 255

@@ -1,4 +1,4 @@
-"""DICOM ultrasound is calibrated by its tags and cropped to the image, and the crop undone."""
+"""DICOM ultrasound is calibrated by its tags, and its region told from the surround."""
 
 from __future__ import annotations
 
@@ -12,12 +12,9 @@ from ultrasound_samples import COLUMNS, ROWS, SPACED
 from ultrasound_samples import grey as _grey
 from ultrasound_samples import write_us as _us
 
-from lib.ultrasound import Ultrasound, read_ultrasound
+from lib.images import read_image
+from lib.ultrasound import read_ultrasound
 from lib.ultrasound_region import Crop, find_region
-
-
-def _read(path: Path) -> Ultrasound:
-    return read_ultrasound(path, crop=False)
 
 
 def _region(box: tuple[int, int, int, int], **tags) -> Dataset:
@@ -37,42 +34,33 @@ def _with_regions(path: Path, *items: Dataset, **tags) -> Path:
     return _us(path, _grey(), SequenceOfUltrasoundRegions=Sequence(items), FrameTime="40", **tags)
 
 
-def test_the_region_of_the_header_crops_and_calibrates(tmp_path):
+def test_the_region_of_the_header_is_taken_and_calibrates(tmp_path):
     path = _with_regions(tmp_path / "a.dcm", _region((10, 4, 49, 33)))
     read = read_ultrasound(path)
     assert read.region == Crop(4, 10, 30, 40)
     assert read.region_source == "header"
-    np.testing.assert_array_equal(read.pixels, _grey()[:, 4:34, 10:50])
+    np.testing.assert_array_equal(read.pixels, _grey())
     assert read.spacing == pytest.approx((40.0, 0.2, 0.3))
     assert (read.calibrated, read.timed, read.frame_axis) == (True, True, "time")
-    assert read.full_shape == (ROWS, COLUMNS)
     assert read.warnings == ()
+    image = read_image(path, spatial_dims=3)
+    assert image.region == (slice(4, 34), slice(10, 50))
+    assert image.geometry.spacing == pytest.approx((0.3, 0.2, 1.0))
+    assert image.over_time
+    np.testing.assert_array_equal(image.pixels, _grey())
 
 
-def test_a_mask_of_the_crop_goes_back_into_the_frame(tmp_path):
-    read = read_ultrasound(_with_regions(tmp_path / "a.dcm", _region((10, 4, 49, 33))))
-    mask = (read.pixels > 100).astype(np.uint8)
-    full = read.region.undo(mask, read.full_shape)
-    inside = np.zeros((ROWS, COLUMNS), bool)
-    inside[4:34, 10:50] = True
-    np.testing.assert_array_equal(full, (_grey() > 100) & inside)
-    np.testing.assert_array_equal(read.region.undo(mask[0], read.full_shape), full[0])
-    with pytest.raises(ValueError, match="mask has 5 rows and 6 columns, the crop has 30 and 40"):
-        read.region.undo(np.zeros((5, 6)), read.full_shape)
-    with pytest.raises(ValueError, match="does not fit a frame of"):
-        read.region.undo(mask, (30, 40))
-
-
-def test_of_several_regions_the_largest_of_tissue_is_taken(tmp_path):
+def test_of_several_regions_all_of_tissue_are_taken(tmp_path):
     items = (
         _region((0, 0, 63, 47), RegionDataType=10),  # a trace
         _region((0, 0, 63, 47), RegionSpatialFormat=2),  # M-mode
-        _region((0, 0, 19, 19)),
+        _region((2, 3, 19, 19), PhysicalDeltaX=0.5),
         _region((20, 5, 70, 60)),  # beyond the frame
     )
     read = read_ultrasound(_with_regions(tmp_path / "a.dcm", *items))
-    assert read.region == Crop(5, 20, 43, 44)
-    assert read.warnings == ("2 tissue regions; the largest is taken",)
+    assert read.region == Crop(3, 2, ROWS - 3, COLUMNS - 2)
+    assert read.spacing[1:] == pytest.approx((0.2, 0.3)), "of the larger"
+    assert read.warnings == ("2 tissue regions; all are taken, the largest's spacing for all",)
 
 
 def test_pixel_spacing_comes_first(tmp_path):
@@ -116,14 +104,14 @@ def test_malformed_regions_are_passed_over(tmp_path):
     ],
 )
 def test_frames_follow_time_or_space(tmp_path, tags, axis, step):
-    read = _read(_us(tmp_path / "a.dcm", _grey(), **SPACED, **tags))
+    read = read_ultrasound(_us(tmp_path / "a.dcm", _grey(), **SPACED, **tags))
     assert read.frame_axis == axis
     assert read.timed == (step is not None)
     assert read.spacing == pytest.approx((step or 1.0, 0.2, 0.3))
 
 
 def test_missing_geometry_is_said(tmp_path):
-    read = _read(_us(tmp_path / "a.dcm", _grey(1)))
+    read = read_ultrasound(_us(tmp_path / "a.dcm", _grey(1)))
     assert read.spacing == (1.0, 1.0, 1.0)
     assert not read.calibrated
     assert read.warnings == ("no spacing in the file: rows and columns are taken as 1 mm apart",)
@@ -131,7 +119,7 @@ def test_missing_geometry_is_said(tmp_path):
 
 @pytest.mark.parametrize("modality", ["OT", None])
 def test_another_modality_is_a_warning(tmp_path, modality):
-    read = _read(_us(tmp_path / "a.dcm", _grey(1), Modality=modality, **SPACED))
+    read = read_ultrasound(_us(tmp_path / "a.dcm", _grey(1), Modality=modality, **SPACED))
     assert read.warnings == (
         f"Modality is {modality or 'none'}, expected US; read as ultrasound all the same",
     )
@@ -155,24 +143,32 @@ def test_the_sector_is_found_among_names_and_scales(tmp_path, frames):
     assert abs(box.left - 31) <= 4 and abs(box.left + box.columns - 130) <= 4
     read = read_ultrasound(_us(tmp_path / "a.dcm", _screen(frames), FrameTime="40"))
     assert (read.region, read.region_source) == (box, "found")
-    assert read.pixels.shape == (frames, box.rows, box.columns)
 
 
-def test_a_still_loop_is_cropped_as_a_single_frame_is():
+@pytest.mark.parametrize("frames", [1, 5])
+def test_two_views_side_by_side_are_found_together(frames):
+    screen = _screen(frames)
+    box = find_region(np.concatenate((screen, screen), axis=2))
+    assert abs(box.left - 31) <= 4 and abs(box.left + box.columns - (160 + 130)) <= 4
+
+
+def test_the_region_of_a_still_loop_is_that_of_a_single_frame():
     still = np.repeat(_screen(1), 4, axis=0)
     assert find_region(still) == find_region(still[:1])
 
 
 @pytest.mark.parametrize("value", [0, 77])
-def test_without_an_image_nothing_is_cropped(tmp_path, value):
+def test_without_an_image_no_region_is_found(tmp_path, value):
     blank = np.full((3, ROWS, COLUMNS), value, np.uint8)
     assert find_region(blank) is None
     read = read_ultrasound(_us(tmp_path / "a.dcm", blank))
     assert read.region == Crop.whole(ROWS, COLUMNS)
     assert read.region_source == "whole"
+    assert read_image(tmp_path / "a.dcm", spatial_dims=None).region is None
 
 
 def test_an_image_up_to_its_rim_stays_whole(tmp_path):
     for frames in (1, 3):
         read = read_ultrasound(_us(tmp_path / "a.dcm", _grey(frames)))
         assert read.pixels.shape == (frames, ROWS, COLUMNS)
+        assert read.region == Crop.whole(ROWS, COLUMNS)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.sequence import Sequence
 from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -62,3 +63,16 @@ def write_us(path: Path, pixels: np.ndarray, photometric: str = "MONOCHROME2", *
     data["PixelData"].VR = "OB" if pixels.itemsize == 1 else "OW"
     data.save_as(path, write_like_original=False)
     return path
+
+
+def item(**tags) -> Dataset:
+    """Return an item of a sequence."""
+    made = Dataset()
+    for tag, value in tags.items():
+        setattr(made, tag, value)
+    return made
+
+
+def group(**sequences: Dataset) -> Dataset:
+    """Return a functional group: sequences of one item each."""
+    return item(**{name: Sequence([value]) for name, value in sequences.items()})

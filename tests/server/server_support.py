@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import requests
 import SimpleITK as sitk
 import torch
 from PIL import Image
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
 from lib.checkpoints import Checkpoint, save_checkpoint
 from lib.networks import build_network
@@ -224,6 +227,29 @@ def read_itk(content: bytes, suffix: str) -> sitk.Image:
 
 def read_png(content: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(content)))
+
+
+def write_dicom(file: Path, pixels: np.ndarray, **tags: object) -> Path:
+    """Write grey `([frames,] rows, columns)` as DICOM; of modality US unless the tags differ."""
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    data = FileDataset(str(file), {}, file_meta=meta, preamble=b"\0" * 128)
+    data.SOPClassUID, data.SOPInstanceUID = SecondaryCaptureImageStorage, generate_uid()
+    data.Modality, data.PatientID = "US", "phantom"
+    data.Rows, data.Columns = pixels.shape[-2:]
+    if pixels.ndim == 3:
+        data.NumberOfFrames = len(pixels)
+    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+    data.BitsAllocated = data.BitsStored = 8 * pixels.itemsize
+    data.HighBit, data.PixelRepresentation = data.BitsStored - 1, 0
+    for tag, value in tags.items():
+        setattr(data, tag, value)
+    data.PixelData = pixels.tobytes()
+    data.is_little_endian, data.is_implicit_VR = True, False
+    pydicom.dcmwrite(file, data, write_like_original=False)
+    return file
 
 
 def write_png(file: Path, pixels: np.ndarray) -> Path:

@@ -18,6 +18,7 @@ from server_support import (
     Server,
     assert_refused,
     discs,
+    write_dicom,
     write_png,
 )
 
@@ -67,16 +68,28 @@ def not_finite(file: Path) -> None:
     sitk.WriteImage(sitk.GetImageFromArray(pixels), str(file))
 
 
-def volume(file: Path) -> None:
-    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((5, 32, 32), np.uint8)), str(file))
+def series(file: Path) -> None:
+    volumes = sitk.GetImageFromArray(np.zeros((3, 5, 32, 32), np.uint8), isVector=False)
+    sitk.WriteImage(volumes, str(file))
 
 
 def tiny(file: Path) -> None:
     Image.fromarray(np.zeros((1, 1), np.uint8)).save(file)
 
 
-def pages(file: Path) -> None:
-    tifffile.imwrite(file, np.zeros((4, 32, 32), np.uint8), photometric="minisblack")
+def unlike_pages(file: Path) -> None:
+    with tifffile.TiffWriter(file) as tiff:
+        for rows in (32, 32, 40):
+            tiff.write(np.zeros((rows, 32), np.uint8), photometric="minisblack")
+
+
+def lone_header(file: Path) -> None:
+    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((32, 32), np.uint8)), str(file))
+    file.with_suffix(".raw").unlink()
+
+
+def loop(file: Path) -> None:
+    write_dicom(file, np.zeros((4, 32, 32), np.uint8))
 
 
 # name of the file: its content, and a word of the cause
@@ -99,8 +112,10 @@ BAD_IMAGES: dict[str, tuple[Callable[[Path], bytes], str]] = {
     "nan.nrrd": (saved(not_finite, ".nrrd"), "NaN"),
     "nan.nii.gz": (saved(not_finite, ".nii.gz"), "NaN"),
     "tiny.png": (saved(tiny, ".png"), "at least 8"),
-    "volume.nrrd": (saved(volume, ".nrrd"), "2D"),
-    "pages.tif": (saved(pages, ".tif"), "pages"),
+    "series.nrrd": (saved(series, ".nrrd"), "a series of 32 x 32 x 5 x 3"),
+    "unlike_pages.tif": (saved(unlike_pages, ".tif"), "page 3 holds"),
+    "lone_header.mhd": (saved(lone_header, ".mhd"), "is not beside it"),
+    "cut_loop.dcm": (cut(loop, ".dcm"), "export it again"),
     "huge.png": (lambda _: png_of_size(200_000, 200_000), "too many"),
     "just_too_large.png": (lambda _: png_of_size(8193, 8192), "too many"),
     "huge.nrrd": (lambda _: nrrd_of_size(300_000, 300_000), "too many"),
@@ -135,7 +150,7 @@ def test_a_bad_image_in_the_studies_folder_is_named_with_its_fault(
 
 
 # images, though not such as a model here can work on: the store takes them
-STORED = ("tiny.png", "volume.nrrd", "huge_volume.nrrd")
+STORED = ("tiny.png", "series.nrrd")
 
 
 @pytest.mark.parametrize("name", BAD_IMAGES)

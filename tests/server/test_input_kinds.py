@@ -12,14 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pydicom
 import pytest
 import SimpleITK as sitk
 import tifffile
 from PIL import Image
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
-from server_support import MODEL, Server, discs, read_itk, read_png, write_png
+from server_support import MODEL, Server, discs, read_itk, read_png, write_dicom, write_png
 
 ROWS, COLUMNS = 100, 148
 SPACING, ORIGIN = (0.25, 0.5), (7.0, -3.0)
@@ -69,23 +66,13 @@ def itk_slice(pixels: np.ndarray, file: Path) -> None:
 
 
 def dicom(pixels: np.ndarray, file: Path) -> None:
-    meta = FileMetaDataset()
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
-    meta.MediaStorageSOPInstanceUID = generate_uid()
-    data = FileDataset(str(file), {}, file_meta=meta, preamble=b"\0" * 128)
-    data.SOPClassUID, data.SOPInstanceUID = SecondaryCaptureImageStorage, generate_uid()
-    data.Modality, data.PatientID = "US", "phantom"
-    data.Rows, data.Columns = pixels.shape
-    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
-    data.BitsAllocated = data.BitsStored = 16
-    data.HighBit, data.PixelRepresentation = 15, 0
-    data.PixelSpacing = [SPACING[1], SPACING[0]]
-    data.ImagePositionPatient = [*ORIGIN, 4.0]
-    data.ImageOrientationPatient = [0, 1, 0, 0, 0, -1]
-    data.PixelData = (pixels.astype(np.uint16) * 9).tobytes()
-    data.is_little_endian, data.is_implicit_VR = True, False
-    pydicom.dcmwrite(file, data, write_like_original=False)
+    write_dicom(
+        file,
+        pixels.astype(np.uint16) * 9,
+        PixelSpacing=[SPACING[1], SPACING[0]],
+        ImagePositionPatient=[*ORIGIN, 4.0],
+        ImageOrientationPatient=[0, 1, 0, 0, 0, -1],
+    )
 
 
 @dataclass(frozen=True)

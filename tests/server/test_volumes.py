@@ -1,14 +1,16 @@
-"""Volumes through the app: answers over them, uploads and their labels. No server is started."""
+"""Volumes and loops through the app: answers, uploads and their labels. No server is started."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import tifffile
+from server_support import write_dicom
 
 from infer.segmentation import SegmentationInfer
 from lib.errors import InputError
@@ -38,15 +40,28 @@ def _volume(path: Path, voxels: np.ndarray = VOXELS) -> Path:
 @pytest.fixture
 def infer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SegmentationInfer:
     """A task for volumes whose network calls bright voxels foreground and numbers them by slice."""
+    return _task(tmp_path, monkeypatch, spatial_dims=3)
+
+
+@pytest.fixture
+def infer_2d(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SegmentationInfer:
+    """The same of a task for images, which answers volumes slice by slice."""
+    return _task(tmp_path, monkeypatch, spatial_dims=2)
+
+
+def _task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spatial_dims: Literal[2, 3]
+) -> SegmentationInfer:
     row = TASKS["nuclei_vhllrhe"]
-    row = replace(row, name="volumes", network=replace(row.network, spatial_dims=3))
+    row = replace(row, name="volumes", network=replace(row.network, spatial_dims=spatial_dims))
     task = SegmentationInfer(row, ModelStore(tmp_path / "models", tmp_path / "shipped"))
 
     def predict(image: Image, instances: bool, flips: bool) -> Prediction:
         mask = (image.pixels > 100).astype(np.uint8)
-        numbers = mask * np.arange(1, len(mask) + 1, dtype=np.int32)[:, None, None]
+        numbers = (mask.T * np.arange(1, len(mask) + 1, dtype=np.int32)).T
         seconds = dict.fromkeys(("pre", "infer", "post"), 0.0)
-        return Prediction(mask[np.newaxis].astype(np.float32), mask, numbers, seconds)
+        probabilities = mask[np.newaxis].astype(np.float32)
+        return Prediction(probabilities, mask, numbers, seconds=seconds)
 
     monkeypatch.setattr(task.live, "get", lambda device: (predict, "v1"))
     return task
@@ -77,6 +92,45 @@ def test_a_2d_image_is_refused_by_a_task_for_volumes(infer, tmp_path):
 def test_a_png_is_refused_as_answer_before_the_volume_is_read(infer, tmp_path):
     with pytest.raises(InputError, match=r"result_extension '\.png' cannot hold a label volume"):
         infer({"image": str(tmp_path / "absent.nrrd"), "result_extension": ".png"})
+
+
+# --- loops, and volumes for a task in 2D ----------------------------------------------------------
+
+
+def _loop(path: Path) -> Path:
+    return write_dicom(path, VOXELS, PixelSpacing=["0.25", "0.5"], FrameTime="40")
+
+
+@pytest.mark.parametrize("wanted", [None, ".nrrd", ".nii.gz", ".mha", ".tif"])
+@pytest.mark.parametrize("name", ["loop.dcm", "volume.nrrd", "pages.tif"])
+def test_a_task_in_2d_answers_loops_and_volumes_on_their_grid(infer_2d, tmp_path, name, wanted):
+    path = tmp_path / name
+    _loop(path) if name == "loop.dcm" else _volume(path)
+    file, _ = infer_2d({"image": str(path), "result_extension": wanted})
+    try:
+        own = ".nrrd" if name == "loop.dcm" else path.suffix
+        assert file.endswith(wanted or own)
+        label = sitk.ReadImage(file)
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(label) > 0, VOXELS > 100)
+        if not file.endswith(".tif"):
+            image = read_image(path, spatial_dims=None)
+            assert label.GetSpacing() == pytest.approx(image.geometry.spacing)
+            assert label.GetOrigin() == pytest.approx(image.geometry.origin)
+            assert label.GetDirection() == pytest.approx(image.geometry.direction)
+    finally:
+        Path(file).unlink()
+
+
+def test_a_png_of_a_loop_is_refused_and_of_its_frame_is_not(infer_2d, tmp_path):
+    with pytest.raises(InputError, match=r"result_extension '\.png' cannot hold a label volume"):
+        infer_2d({"image": str(_loop(tmp_path / "loop.dcm")), "result_extension": ".png"})
+    still = write_dicom(tmp_path / "still.dcm", VOXELS[0])
+    file, _ = infer_2d({"image": str(still), "result_extension": ".png"})
+    np.testing.assert_array_equal(read_image(file).pixels > 0, VOXELS[0] > 100)
+    Path(file).unlink()
+
+
+# --- uploads and labels --------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -133,3 +187,54 @@ def test_an_mhd_is_taken_as_an_upload_only_with_its_pixels_inside(store, tmp_pat
         store.add_image("split", str(path), {})
     whole = _volume(tmp_path / "whole.mha").rename(tmp_path / "whole.mhd")
     assert store.add_image("whole", str(whole), {}) == "whole"
+
+
+@pytest.mark.parametrize("name", ["loop.dcm", "pages.tif"])
+def test_a_loop_is_taken_and_so_is_its_label_as_slicer_saves_it(store, tmp_path, name):
+    path = tmp_path / name
+    _loop(path) if name == "loop.dcm" else _volume(path)
+    store.add_image("loop", str(path), {})
+    label = (VOXELS > 100).astype(np.int16)
+    image = sitk.GetImageFromArray(label)
+    image.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))  # Slicer's axes, and its own spacing
+    sitk.WriteImage(image, str(tmp_path / "label.nrrd"), useCompression=True)
+    store.save_label("loop", str(tmp_path / "label.nrrd"), "final", {})
+    np.testing.assert_array_equal(read_label(store.get_label_uri("loop", "final"), SHAPE), label)
+    with pytest.raises(InputError, match="30 x 20 x 8 pixels for an image of 30 x 20 x 9"):
+        store.save_label("loop", str(_volume(tmp_path / "few.nrrd", VOXELS[1:])), "final", {})
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["raw", "zraw"])
+@pytest.mark.parametrize("kind", ["image", "label"])
+def test_removing_an_mhd_removes_its_pixel_file_too(store, tmp_path, kind, packed):
+    folder = tmp_path / "studies" / ("" if kind == "image" else "labels/final")
+    folder.mkdir(parents=True, exist_ok=True)
+    name = "split" if kind == "image" else "scan"
+    sitk.WriteImage(sitk.GetImageFromArray(VOXELS), str(folder / f"{name}.mhd"), packed)
+    (folder / "other.raw").write_bytes(b"another's")
+    store.refresh()
+    if kind == "image":
+        store.remove_image(name)
+    else:
+        store.remove_label(name, "final")
+    left = {file.name for file in folder.iterdir() if file.is_file()}
+    assert not {f"{name}.mhd", f"{name}.raw", f"{name}.zraw"} & left
+    assert "other.raw" in left
+
+
+@pytest.mark.parametrize("pixels", ["scan.nrrd", "../split.raw", "notes.txt", "shared.raw"])
+def test_removing_an_mhd_removes_nothing_that_is_not_its_own(store, tmp_path, pixels):
+    """The header is a file from outside: it may name anything."""
+    studies = tmp_path / "studies"
+    for header in ("split", "second"):
+        sitk.WriteImage(sitk.GetImageFromArray(VOXELS), str(studies / f"{header}.mhd"))
+    (studies / "split.raw").rename(studies / "shared.raw")
+    (studies / "notes.txt").write_text("notes")
+    (tmp_path / "split.raw").write_bytes(b"elsewhere")
+    for header, named in (("split", pixels), ("second", "shared.raw")):
+        text = (studies / f"{header}.mhd").read_text()
+        (studies / f"{header}.mhd").write_text(text.replace(f"{header}.raw", named))
+    store.refresh()
+    store.remove_image("split")
+    assert not (studies / "split.mhd").exists()
+    assert (studies / pixels).exists()
