@@ -22,7 +22,7 @@ from benchmarks.subjects import SEED
 from lib.devices import resolve_device, resolve_precision
 from lib.errors import InputError
 from lib.networks import build_network, place_network
-from lib.targets import BINARY
+from lib.targets import is_binary
 from lib.tasks import TASKS, TaskSpec
 from lib.training_step import TrainingStep
 
@@ -95,7 +95,7 @@ def random_batch(task: TaskSpec) -> tuple[Tensor, Tensor]:
     images = torch.rand(recipe.batch_size, spec.in_channels, *sides, generator=source)
     targets = torch.rand(recipe.batch_size, len(task.target.maps), *sides, generator=source)
     for place, name in enumerate(task.target.maps):
-        if name in BINARY:
+        if is_binary(name):
             targets[:, place] = (targets[:, place] < FOREGROUND_SHARE).float()
     return images, targets
 

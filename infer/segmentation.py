@@ -65,7 +65,7 @@ class SegmentationInfer(InferTask):
         Returns:
             The label file, which the caller deletes, and a summary: ``label_names``,
             ``latencies`` in seconds, ``objects``, ``foreground`` (share of the image),
-            ``model_version``.
+            ``presence`` (0..1, of tasks that answer it), ``model_version``.
 
         Raises:
             InputError: an unreadable image or a wrong parameter.
@@ -74,10 +74,11 @@ class SegmentationInfer(InferTask):
         path = Path(str(request["image"]))
         wanted = _first(request.get("result", self._config["result"]))
         choose("result", wanted, dict.fromkeys(self._config["result"]))
-        dims = self.task.network.spatial_dims
-        suffix = result_extension(request.get("result_extension"), path, dims)
+        kind = request.get("result_extension")
+        result_extension(kind, path, self.task.network.spatial_dims)  # refused before reading
         predictor, version = self.live.get(_first(request.get("device")) or self.device)
-        image = read_image(path, self.task.input.max_pixels, dims)
+        image = read_image(path, self.task.input.max_pixels, self.task.image_dims)
+        suffix = result_extension(kind, path, image.spatial_dims)
         read = time.perf_counter() - start
 
         prediction = predictor(
@@ -86,7 +87,7 @@ class SegmentationInfer(InferTask):
         if wanted == INSTANCES and prediction.instances is not None:
             label = prediction.instances
         else:
-            label = prediction.mask * next(iter(self.task.labels.values()))
+            label = prediction.mask
 
         writing = time.perf_counter()
         handle, file = tempfile.mkstemp(suffix=suffix)
@@ -103,9 +104,11 @@ class SegmentationInfer(InferTask):
         summary: dict[str, Any] = {
             "label_names": dict(self.task.labels),
             "latencies": {name: round(value, 4) for name, value in seconds.items()},
-            "foreground": round(float(prediction.mask.mean()), 6),
+            "foreground": round(float((prediction.mask > 0).mean()), 6),
             "model_version": version,
         }
+        if prediction.presence is not None:
+            summary["presence"] = round(prediction.presence, 4)
         if prediction.instances is not None:
             summary["objects"] = int(prediction.instances.max(initial=0))
         return file, summary

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import platform
@@ -117,6 +118,41 @@ def load_network(task: TaskSpec, checkpoint: Checkpoint) -> nn.Module:
         cause = str(error).strip().splitlines()[-1].strip()
         raise InputError(f"weights of task '{checkpoint.task}' are incomplete ({cause})") from None
     return network.eval()
+
+
+def transfer_network(task: TaskSpec, checkpoint: Checkpoint) -> tuple[nn.Module, int, list[str]]:
+    """Return a new network of the task that starts from what fits it of the checkpoint's weights.
+
+    Tensors are taken by name and shape, whatever task they are of; the others (heads, a
+    normalisation, stages of other width) keep their random start.
+
+    Returns:
+        The network, in evaluation mode; how many tensors were taken; the names of the others.
+
+    Raises:
+        InputError: fewer than half of the network's parameters are among the weights.
+    """
+    network = build_network(task.network)
+    state = network.state_dict()
+    known = checkpoint.weights
+    fitting = {n: known[n] for n in state if n in known and known[n].shape == state[n].shape}
+    taken, total = (sum(state[n].numel() for n in names) for names in (fitting, state))
+    if 2 * taken < total:
+        raise InputError(
+            f"weights of task '{checkpoint.task}' do not fit task '{task.name}': {taken} of "
+            f"{total} parameters are of the same name and shape, expected at least half; start "
+            f"from weights of a network with the same maps and kernels, or from random ones"
+        )
+    network.load_state_dict({**state, **fitting})
+    return network.eval(), len(fitting), [name for name in state if name not in fitting]
+
+
+def weights_print(checkpoint: Checkpoint) -> str:
+    """Return 16 hexadecimal digits over the names and values of the weights."""
+    digest = hashlib.sha256()
+    for name, value in sorted(checkpoint.weights.items()):
+        digest.update(name.encode() + value.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def state_on_cpu(network: nn.Module) -> dict[str, Tensor]:

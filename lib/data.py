@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 
 from lib.datasets.studies import Item
 from lib.errors import InputError
+from lib.grids import network_grid
 from lib.images import read_image
 from lib.masks import read_label
 from lib.targets import make_target
@@ -55,8 +56,9 @@ class PreparedCases(Dataset[tuple[np.ndarray, np.ndarray]]):
         item = self.items[index]
         if item.label is None:
             raise InputError(f"'{item.id}' has no label; save one before training on it")
-        image = read_image(item.image, self.task.input.max_pixels, self.task.network.spatial_dims)
+        image = read_image(item.image, self.task.input.max_pixels, self.task.image_dims)
         label = read_label(item.label, image.shape)
+        label = network_grid(image, self.task.input).apply_label(label)
         case = (
             prepare_image(image, self.task.input).astype(np.float16),
             make_target(label, self.task.target),

@@ -13,15 +13,17 @@ from lib.datasets.studies import Item
 from lib.errors import InputError
 from lib.files import fingerprint
 from lib.images import is_coloured, read_image
-from lib.inference import Predictor
+from lib.inference import Prediction, Predictor
 from lib.masks import read_label
 from lib.metrics import (
     PIXEL_COUNTS,
     average_precision,
+    image_scores,
     matched_counts,
     pixel_counts,
     pixel_scores,
 )
+from lib.specs import PRESENCE, TaskSpec
 from lib.targets import as_instances
 
 RESAMPLES = 2000
@@ -37,6 +39,9 @@ class Report:
         pooled: each figure over all pixels (and all objects) together.
         mean: each figure averaged over images.
         intervals: for each pooled figure, the bounds of its bootstrap interval over images.
+        presence: of a structure that some images lack, or that the task answers the presence of:
+            `lib.metrics.image_scores` with their intervals, the number of images with and without
+            it, and the same figures of the mask that is always empty.
         groups: pooled figures, and their number of images, of grey and of coloured images alone,
             where there are both.
         about: versions, seed, data fingerprint, weights and command.
@@ -46,6 +51,7 @@ class Report:
     pooled: dict[str, float]
     mean: dict[str, float]
     intervals: dict[str, tuple[float, float]]
+    presence: dict[str, Any] = field(default_factory=dict)
     groups: dict[str, dict[str, Any]] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)
 
@@ -56,6 +62,7 @@ class Report:
             "confidence": CONFIDENCE,
             "intervals": self.intervals,
             "mean_over_images": self.mean,
+            "presence": self.presence,
             "groups": self.groups,
             "about": self.about,
             "images": self.images,
@@ -90,7 +97,7 @@ def evaluate(
         if item.label is None:
             raise InputError(f"'{item.id}' has no label; evaluation needs one for every image")
         task = predictor.task
-        image = read_image(item.image, task.input.max_pixels, task.network.spatial_dims)
+        image = read_image(item.image, task.input.max_pixels, task.image_dims)
         truth = read_label(item.label, image.shape)
         prediction = predictor(image)
         counts = pixel_counts(prediction.mask > 0, truth > 0)
@@ -103,6 +110,8 @@ def evaluate(
             matched = matched_counts(prediction.instances, as_instances(truth))
             objects.append(matched)
             row |= {name: float(value) for name, value in average_precision(matched).items()}
+        row |= _structures(task, prediction.mask, truth)
+        row["presence"] = _presence(prediction)
         row["seconds"] = round(sum(prediction.seconds.values()), 4)
         rows.append(row)
         if on_item:
@@ -115,6 +124,7 @@ def evaluate(
         pooled,
         _means(rows, pooled),
         intervals,
+        _of_presence(rows, pixels, PRESENCE in predictor.task.target.answered, seed),
         _by_kind(rows, pixels, objects),
         {
             "task": predictor.task.name,
@@ -129,6 +139,52 @@ def evaluate(
             **(about or {}),
         },
     )
+
+
+def _structures(task: TaskSpec, mask: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Return the Dice of each structure, where the task has several."""
+    if not task.target.structures:
+        return {}
+    return {
+        f"dice_{name}": float(pixel_scores(pixel_counts(mask == value, truth == value))["fg_dice"])
+        for name, value in task.labels.items()
+    }
+
+
+def _presence(prediction: Prediction) -> float:
+    """Return the answered presence of a structure; else its greatest probability."""
+    answered = prediction.presence
+    return round(float(prediction.probabilities[0].max()) if answered is None else answered, 6)
+
+
+def _of_presence(
+    rows: Sequence[dict[str, Any]], pixels: Sequence[dict[str, int]], answered: bool, seed: int
+) -> dict[str, Any]:
+    """Return `Report.presence`; nothing where every image has the structure and none was asked."""
+    counts = {name: np.array([case[name] for case in pixels]) for name in PIXEL_COUNTS}
+    present = counts["tp"] + counts["fn"] > 0
+    if present.all() and not answered:
+        return {}
+    presence = np.array([row["presence"] for row in rows])
+    rng = np.random.default_rng(seed)
+    draws = rng.integers(len(rows), size=(RESAMPLES, len(rows)))
+    resampled: dict[str, list[float]] = {}
+    for draw in draws:
+        chosen = {name: column[draw] for name, column in counts.items()}
+        for name, value in image_scores(chosen, presence[draw]).items():
+            resampled.setdefault(name, []).append(float(value))
+    tail = 100 * (1 - CONFIDENCE) / 2
+    empty = {**counts, "tp": 0 * present, "fp": 0 * present, "fn": counts["tp"] + counts["fn"]}
+    return {
+        "images_with": int(present.sum()),
+        "images_without": int((~present).sum()),
+        **{name: float(value) for name, value in image_scores(counts, presence).items()},
+        "intervals": {
+            name: tuple(float(v) for v in np.percentile(values, (tail, 100 - tail)))
+            for name, values in resampled.items()
+        },
+        "always_empty": {name: float(value) for name, value in image_scores(empty).items()},
+    }
 
 
 def _means(rows: Sequence[dict[str, Any]], names: Iterable[str]) -> dict[str, float]:

@@ -15,15 +15,17 @@ from torch import Tensor, nn
 
 from lib.checkpoints import Checkpoint, load_network
 from lib.devices import autocast, resolve_device, resolve_precision
+from lib.grids import network_grid
 from lib.images import Image
-from lib.instances import foreground_mask, separate
+from lib.instances import foreground_mask, largest, separate
 from lib.networks import place_network
-from lib.tasks import TaskSpec
+from lib.specs import PRESENCE, TaskSpec
 from lib.transforms import mirrored, prepare_image
 
-WHOLE_PIXELS = {2: 1536 * 1536, 3: 96**3}  # by spatial dimensions
-TILE = {2: 1024, 3: 96}
-TILE_OVERLAP = {2: 0.125, 3: 0.25}
+WHOLE_PIXELS = {2: 1536 * 1536, 3: 128**3}  # by spatial dimensions
+TILE = {2: 1024, 3: 128}  # longest side of a tile
+TILE_OVERLAP = {2: 0.125, 3: 0.125}  # of that side, which neighbouring tiles share at least
+FRAMES = 4  # of a loop or volume, that a 2D network answers at once
 
 
 @dataclass(frozen=True)
@@ -32,14 +34,17 @@ class Prediction:
 
     Attributes:
         probabilities: float32 `(maps, *spatial)` in 0..1, the maps that the task answers with.
-        mask: uint8 `(*spatial)`, 1 is foreground.
+        mask: uint8 `(*spatial)`, 0 background, else the value of a label of the task.
         instances: int32 `(*spatial)`, objects numbered from 1; None where the task has none.
+        presence: how sure the network is that there is any structure, 0..1; of a loop or volume
+            answered slice by slice, the surest slice. None where the task does not answer that.
         seconds: wall time by phase: "pre", "infer", "post".
     """
 
     probabilities: np.ndarray
     mask: np.ndarray
     instances: np.ndarray | None
+    presence: float | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -53,7 +58,8 @@ class Predictor:
         network: module with the task's weights; see `from_checkpoint`.
         device: name of the device, None for the best there is.
         precision: "auto", "fp32", "bf16" or "fp16"; see `lib.devices.resolve_precision`.
-        flips: average the answers over mirrored copies (four in 2D), slower and a little better.
+        flips: average the answers over mirrored copies (four in 2D; two where rows are depth),
+            slower and a little better.
     """
 
     def __init__(
@@ -88,6 +94,8 @@ class Predictor:
     ) -> Prediction:
         """Segment `image`; the answer has its size.
 
+        A task in 2D answers a volume or a loop slice by slice.
+
         Args:
             image: as `lib.images.read_image` returns it.
             instances: whether to separate objects, for tasks that can.
@@ -99,23 +107,39 @@ class Predictor:
         start = time.perf_counter()
         prepared = prepare_image(image, self.task.input)
         ready = time.perf_counter()
-        probabilities = self.probabilities(prepared, flips)
+        grid = network_grid(image, self.task.input)
+        probabilities = grid.undo(self.probabilities(prepared, flips))
         done = time.perf_counter()
-        mask, objects = self._objects(probabilities, instances)
+        mask, objects, presence = self._objects(probabilities, instances)
         return Prediction(
             probabilities,
             mask,
             objects,
+            presence,
             {"pre": ready - start, "infer": done - ready, "post": time.perf_counter() - done},
         )
 
     def probabilities(self, prepared: np.ndarray, flips: bool | None = None) -> np.ndarray:
         """Return probabilities, float32 `(maps, *spatial)`, for input `(channels, *spatial)`."""
-        batch = torch.from_numpy(prepared)[np.newaxis].to(self.device)
-        axes = range(2, batch.ndim)
+        if prepared.ndim - 1 == self.task.network.spatial_dims:
+            return self._answer(prepared[np.newaxis], flips)[0]
+        frames = np.moveaxis(prepared, 1, 0)
+        answers = [
+            self._answer(np.ascontiguousarray(frames[first : first + FRAMES]), flips)
+            for first in range(0, len(frames), FRAMES)
+        ]
+        return np.moveaxis(np.concatenate(answers), 0, 1)
+
+    def _answer(self, images: np.ndarray, flips: bool | None) -> np.ndarray:
+        """Return probabilities `(N, maps, *spatial)` of images `(N, channels, *spatial)`."""
+        batch = torch.from_numpy(images).to(self.device)
+        axes = []
+        if self.flips if flips is None else flips:  # those that training mirrored
+            depth = () if self.task.augment.flip_depth else (batch.ndim - 2,)
+            axes = [axis for axis in range(2, batch.ndim) if axis not in depth]
         mirrored = [
             subset
-            for count in range(batch.ndim - 1 if (self.flips if flips is None else flips) else 1)
+            for count in range(len(axes) + 1)
             for subset in itertools.combinations(axes, count)
         ]
         with self._lock, torch.inference_mode():
@@ -126,19 +150,23 @@ class Predictor:
                 total = answer if total is None else total.add_(answer)
             assert total is not None
             mean = total.div_(len(mirrored)) if len(mirrored) > 1 else total
-        return mean.cpu().numpy()[0]
+        return mean.cpu().numpy()
 
     def _forward(self, batch: Tensor) -> Tensor:
-        """Return probabilities of one image `(1, channels, *spatial)`, tiled if large."""
+        """Return probabilities of images `(N, channels, *spatial)`, tiled if large."""
         axes = batch.ndim - 2
         if math.prod(batch.shape[2:]) <= WHOLE_PIXELS[axes]:
             return self._window(batch)
+        spec = self.task.network
+        divisor = spec.divisor if spec.padding == "same" else 1
+        shared = round(TILE[axes] * TILE_OVERLAP[axes])
+        tiles = [tile_side(size, TILE[axes], shared, divisor) for size in batch.shape[2:]]
         result = sliding_window_inference(
             batch,
-            roi_size=[min(TILE[axes], size) for size in batch.shape[2:]],
+            roi_size=tiles,
             sw_batch_size=1,
             predictor=self._window,
-            overlap=TILE_OVERLAP[axes],
+            overlap=[min(0.5, shared / side) for side in tiles],
             mode="gaussian",
             padding_mode="reflect",
         )
@@ -167,12 +195,40 @@ class Predictor:
 
     def _objects(
         self, probabilities: np.ndarray, instances: bool
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return the mask, uint8, and the separated objects where asked for and possible."""
+    ) -> tuple[np.ndarray, np.ndarray | None, float | None]:
+        """Return mask, separated objects where asked for and possible, and presence."""
         task, spec = self.task, self.task.output
-        mask = foreground_mask(probabilities[0], spec)
-        if not ((instances and spec.instances) or spec.gap):
-            return mask.astype(np.uint8), None
         answered = dict(zip(task.target.answered, probabilities, strict=True))
-        objects = separate(mask, spec, answered.get("distance"))
-        return (objects > 0).astype(np.uint8), objects if instances and spec.instances else None
+        presence = answered.get(PRESENCE)
+        sure = None if presence is None else float(presence.max())
+        mask = foreground_mask(probabilities[0], spec, presence)
+        objects = None
+        if (instances and spec.instances) or spec.gap:
+            objects = separate(mask, spec, answered.get("distance"))
+            mask = objects > 0
+        return self._valued(mask, answered), objects if instances and spec.instances else None, sure
+
+    def _valued(self, mask: np.ndarray, answered: dict[str, np.ndarray]) -> np.ndarray:
+        """Return `mask` with each pixel's likeliest structure as its value, uint8."""
+        structures = self.task.target.structures
+        if not structures:
+            return mask * np.uint8(next(iter(self.task.labels.values())))
+        values = np.array(list(structures.values()), dtype=np.uint8)
+        likeliest = values[np.stack([answered[name] for name in structures]).argmax(axis=0)]
+        label = np.where(mask, likeliest, np.uint8(0))
+        if self.task.output.keep == "largest":
+            for value in values:
+                label[(label == value) & ~largest(label == value)] = 0
+        return label
+
+
+def tile_side(size: int, longest: int, overlap: int, divisor: int = 1) -> int:
+    """Return the side of equal tiles that cover `size` pixels and share at least `overlap`.
+
+    As few tiles of at most `longest` as do it, and no larger than they must be but for being
+    multiples of `divisor`.
+    """
+    if size <= longest:
+        return size
+    count = math.ceil((size - overlap) / (longest - overlap))
+    return min(size, math.ceil((size + (count - 1) * overlap) / count / divisor) * divisor)

@@ -15,15 +15,38 @@ def _touching(array: np.ndarray) -> np.ndarray:
     return np.ones((3,) * array.ndim, dtype=bool)
 
 
-def foreground_mask(probability: np.ndarray, spec: OutputSpec) -> np.ndarray:
-    """Threshold `(*spatial)` probabilities and drop objects below `spec.min_area` pixels."""
+def foreground_mask(
+    probability: np.ndarray, spec: OutputSpec, presence: np.ndarray | None = None
+) -> np.ndarray:
+    """Threshold `(*spatial)` probabilities and keep the objects that the spec asks for.
+
+    Args:
+        presence: answered presence, 0..1, of the same shape; nothing is kept where it is below
+            `spec.presence_threshold`.
+    """
+    if spec.blur > 0:
+        probability = ndimage.gaussian_filter(probability, spec.blur)
     mask = probability >= spec.threshold
+    if presence is not None:
+        mask &= presence >= spec.presence_threshold
+    if spec.keep == "largest":
+        mask = largest(mask)
     if spec.min_area > 1 and mask.any():
         labels, _ = ndimage.label(mask)  # scikit-image names this differently by version
         large = np.bincount(labels.ravel()) >= spec.min_area
         large[0] = False
         mask = large[labels]
     return mask
+
+
+def largest(mask: np.ndarray) -> np.ndarray:
+    """Return the largest connected object of `(*spatial)`, corners touching; none of none."""
+    labels, count = ndimage.label(mask, structure=_touching(mask))
+    if count < 2:
+        return mask
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    return labels == sizes.argmax()
 
 
 def separate(mask: np.ndarray, spec: OutputSpec, distance: np.ndarray | None = None) -> np.ndarray:

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from lib.errors import InputError, choose
-from lib.targets import BINARY
+from lib.specs import PRESENCE
+from lib.targets import is_binary
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 _Terms = Callable[[Tensor, Tensor, Sequence[str]], Tensor]
@@ -36,7 +37,8 @@ def bce(logits: Tensor, target: Tensor, maps: Sequence[str] = FOREGROUND) -> Ten
 
 def dice(logits: Tensor, target: Tensor, maps: Sequence[str] = FOREGROUND) -> Tensor:
     """Soft Dice loss, 1 - Dice, averaged over images and binary maps (V-Net 2016, eq. 1)."""
-    binary = [place for place in range(logits.shape[1]) if maps[place] in BINARY]
+    places = range(logits.shape[1])
+    binary = [n for n in places if is_binary(maps[n]) and maps[n] != PRESENCE]
     return _dice(logits[:, binary], target[:, binary])
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from scipy.stats import mannwhitneyu
 
 AP_THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 PIXEL_COUNTS = ("tp", "fp", "fn", "tn")
@@ -47,6 +48,44 @@ def pixel_scores(counts: Mapping[str, float | np.ndarray]) -> dict[str, np.ndarr
         "precision": _ratio(tp, tp + fp),
         "recall": _ratio(tp, tp + fn),
     }
+
+
+def image_scores(
+    counts: Mapping[str, np.ndarray], presence: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Return the figures of a structure that is absent from some images.
+
+    "dice_kaggle" is the mean over images of each one's Dice, where an empty mask of an image
+    without the structure is 1 and any other mask of it 0 (Kaggle's nerve challenge, 2016);
+    "dice_positive" the mean over images with the structure; "presence_auc" the area under the ROC
+    curve of `presence`, 0.5 where all images are of one kind; "found" the share of images with the
+    structure whose mask is not empty.
+
+    Args:
+        counts: "tp", "fp", "fn" of every image, `(images)`.
+        presence: score of every image, greater where the structure is likelier.
+
+    Returns:
+        Each figure in 0..1; dice_positive and found are 1 without an image to count.
+    """
+    tp, fp, fn = (np.asarray(counts[name], dtype=np.float64) for name in ("tp", "fp", "fn"))
+    dice, present = _ratio(2 * tp, 2 * tp + fp + fn), tp + fn > 0
+    found = {
+        "dice_kaggle": dice.mean(),
+        "dice_positive": dice[present].mean() if present.any() else np.float64(1),
+        "found": (tp + fp > 0)[present].mean() if present.any() else np.float64(1),
+    }
+    if presence is not None:
+        found["presence_auc"] = np.float64(roc_auc(presence, present))
+    return found
+
+
+def roc_auc(scores: np.ndarray, positive: np.ndarray) -> float:
+    """Return the area under the ROC curve, 0.5 where all cases are of one kind."""
+    if positive.all() or not positive.any():
+        return 0.5
+    statistic = mannwhitneyu(scores[positive], scores[~positive]).statistic
+    return float(statistic / (positive.sum() * (~positive).sum()))
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

@@ -6,99 +6,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from lib.errors import InputError, choose
+from lib.errors import InputError
+from lib.network_specs import EncoderDecoderSpec
 
 Kind = Literal["segmentation"]
-
-
-@dataclass(frozen=True)
-class EncoderDecoderSpec:
-    """The knobs of the U-Net / V-Net family (`lib.networks.encoder_decoder`).
-
-    Attributes:
-        topology: ``unet`` (plain stages) or ``vnet`` (each stage adds its input to its output).
-        kernel_size: side of the convolution kernels, odd.
-        downsampling: ``max_pool`` (2x2) or ``conv`` (2x2 convolution of stride 2).
-        initialization: ``xavier`` (Glorot normal) or ``he`` (Kaiming normal).
-        channels: feature maps of each level, fine to coarse; their number is the depth.
-        convolutions: convolutions of each level's stage, as many as `channels`.
-        norm: ``none``, ``batch`` or ``instance``, after every convolution.
-        padding: ``same`` keeps sizes; ``valid`` convolves without padding, so that the answer is
-            smaller than the input (U-Net 2015: 572 to 388).
-        decoder_width: feature maps of a decoder stage, in multiples of its level's `channels`;
-            2 in V-Net 2016, whose stages keep the maps of the concatenation.
-    """
-
-    spatial_dims: Literal[2, 3] = 2
-    in_channels: int = 1
-    out_channels: int = 1
-    topology: Literal["unet", "vnet"] = "unet"
-    kernel_size: int = 3
-    downsampling: Literal["max_pool", "conv"] = "max_pool"
-    activation: Literal["relu", "leaky_relu", "prelu"] = "relu"
-    initialization: Literal["xavier", "he"] = "xavier"
-    channels: tuple[int, ...] = (8, 16, 32, 64, 128)
-    convolutions: tuple[int, ...] = (2, 2, 2, 2, 2)
-    norm: Literal["none", "batch", "instance"] = "none"
-    padding: Literal["same", "valid"] = "same"
-    decoder_width: int = 1
-
-    def __post_init__(self) -> None:
-        """Reject specs that describe no network."""
-        if len(self.channels) != len(self.convolutions) or not self.channels:
-            raise ValueError(
-                f"channels and convolutions must have one entry per level, found "
-                f"{len(self.channels)} and {len(self.convolutions)}"
-            )
-        positive = (*self.channels, *self.convolutions, self.decoder_width)
-        if self.kernel_size % 2 == 0 or min(positive) < 1:
-            raise ValueError(
-                f"kernel_size must be odd and channels, convolutions and decoder_width positive, "
-                f"found {self.kernel_size}, {self.channels}, {self.convolutions}, "
-                f"{self.decoder_width}"
-            )
-        if self.padding == "valid" and self.topology == "vnet":
-            raise ValueError("a vnet stage adds its input to its output, so padding must be same")
-        for name, allowed in (
-            ("topology", ("unet", "vnet")),
-            ("downsampling", ("max_pool", "conv")),
-            ("activation", ("relu", "leaky_relu", "prelu")),
-            ("initialization", ("xavier", "he")),
-            ("norm", ("none", "batch", "instance")),
-            ("padding", ("same", "valid")),
-        ):
-            choose(name, asdict(self)[name], dict.fromkeys(allowed))
-
-    @property
-    def divisor(self) -> int:
-        """What every spatial size of the input must be a multiple of."""
-        return 2 ** (len(self.channels) - 1)
-
-    def output_size(self, input_size: int) -> int | None:
-        """Return the side of the answer to an input of that side; None if it does not pass."""
-        size, last = input_size, len(self.channels) - 1
-        lost = [
-            count * (self.kernel_size - 1) if self.padding == "valid" else 0
-            for count in self.convolutions
-        ]
-        for level in range(last):
-            size -= lost[level]
-            if size <= 0 or size % 2:
-                return None
-            size //= 2
-        size -= lost[last]
-        if self.norm == "instance" and size < 2:  # one pixel has no spread to normalise by
-            return None
-        for level in reversed(range(last)):
-            size = 2 * size - lost[level]
-        return size if size > 0 else None
-
-    def input_size(self, at_least: int) -> int:
-        """Return the smallest side of an input whose answer has at least that side."""
-        size = at_least
-        while (self.output_size(size) or 0) < at_least:
-            size += 1
-        return size
+STRUCTURE = "label_"
+PRESENCE = "presence"
 
 
 @dataclass(frozen=True)
@@ -111,12 +24,18 @@ class InputSpec:
         percentiles: the intensities at these percentiles become 0 and 1.
         dark_background: invert images whose median lies in the upper half of their range, so that
             stained sections (bright background) look like fluorescence.
-        min_side: shortest side accepted, in pixels.
+        longest_side: pixels that the longer of rows and columns is resampled to, up or down; 0
+            keeps the size. The answer has the image's own size all the same.
+        isotropic: resample volumes whose spacing differs between axes to one spacing, which keeps
+            the number of voxels (the geometric mean).
+        min_side: fewest rows and columns accepted.
         max_pixels: most pixels accepted (8192 x 8192 by default).
     """
 
     percentiles: tuple[float, float] = (0.5, 99.8)
     dark_background: bool = True
+    longest_side: int = 0
+    isotropic: bool = False
     min_side: int = 8
     max_pixels: int = 8192 * 8192
 
@@ -127,7 +46,8 @@ class TargetSpec:
 
     Attributes:
         maps: what the network learns to answer, in order, then what only weighs the loss; names
-            of `lib.targets.MAPS`. The first is always ``foreground``.
+            of `lib.targets.MAPS`, and ``label_2`` for what has that value, where a task has
+            several structures. The first is always ``foreground``.
         gap: pixels cleared between touching instances, so that they come apart (the thesis's
             eroded borders); 0 keeps the labels as drawn. Instances narrower than the gap stay.
     """
@@ -140,6 +60,15 @@ class TargetSpec:
         """The maps that the network answers with; the others weigh the loss."""
         return tuple(name for name in self.maps if not name.endswith("_weight"))
 
+    @property
+    def structures(self) -> dict[str, int]:
+        """The maps of single structures, and their values in label images."""
+        return {
+            name: int(name.removeprefix(STRUCTURE))
+            for name in self.maps
+            if name.startswith(STRUCTURE)
+        }
+
 
 @dataclass(frozen=True)
 class AugmentSpec:
@@ -147,6 +76,8 @@ class AugmentSpec:
 
     Attributes:
         flips: mirror each axis with probability 0.5.
+        flip_depth: whether the rows are among these axes; they are not where they are depth below a
+            transducer, with shadows behind what casts them.
         rotate90: turn by a random multiple of 90 degrees (in the plane of the last two axes).
         rotate: largest turn by any angle, in degrees, either way (in the same plane).
         zoom: smallest and largest magnification, drawn log-uniformly; (1, 1) is off.
@@ -159,6 +90,7 @@ class AugmentSpec:
     """
 
     flips: bool = True
+    flip_depth: bool = True
     rotate90: bool = False
     rotate: float = 0.0
     zoom: tuple[float, float] = (1.0, 1.0)
@@ -175,6 +107,11 @@ class OutputSpec:
 
     Attributes:
         threshold: probability from which a pixel is foreground.
+        presence_threshold: answered presence from which there is any foreground at all, where the
+            task answers with that map; 0 is off.
+        blur: standard deviation in pixels of a Gaussian over the probabilities before they are
+            thresholded, for smooth outlines; 0 is off.
+        keep: ``all`` objects, or the ``largest`` of each structure only.
         instances: separate touching objects and number them.
         separation: how: ``shape`` (watershed of the mask's distance transform), ``distance``
             (watershed of the answered distance map) or ``components`` (what is connected).
@@ -188,6 +125,9 @@ class OutputSpec:
     """
 
     threshold: float = 0.5
+    presence_threshold: float = 0.0
+    blur: float = 0.0
+    keep: Literal["all", "largest"] = "all"
     instances: bool = False
     separation: Literal["shape", "distance", "components"] = "shape"
     smoothing: float = 1.0
@@ -293,8 +233,27 @@ class TaskSpec:
                 f"task '{self.name}': the network's out_channels must be the number of answered "
                 f"target maps, foreground first, found {self.network.out_channels} and {answered}"
             )
+        pooled = self.network.pooled_channels
+        if [name == PRESENCE for name in answered] != [
+            place >= len(answered) - pooled for place in range(len(answered))
+        ]:
+            raise ValueError(
+                f"task '{self.name}': the network's pooled_channels must answer the target map "
+                f"{PRESENCE}, the last, found {pooled} and {answered}"
+            )
+        values = set(self.target.structures.values())
+        if values and values != set(self.labels.values()):
+            raise ValueError(
+                f"task '{self.name}': the target needs a map for every label, or none, found "
+                f"{sorted(values)} for {dict(self.labels)}"
+            )
         if self.output.separation == "distance" and "distance" not in answered:
             raise ValueError(f"task '{self.name}': separation by distance needs that target map")
+
+    @property
+    def image_dims(self) -> Literal[3] | None:
+        """Axes that an image must have: three for volumes, else two or, slice by slice, three."""
+        return 3 if self.network.spatial_dims == 3 else None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the row as plain data, as it is stored in checkpoints and reports."""

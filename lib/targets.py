@@ -15,7 +15,7 @@ from scipy import ndimage
 from skimage.measure import label as connected_components
 
 from lib.errors import choose
-from lib.specs import TargetSpec
+from lib.specs import PRESENCE, STRUCTURE, TargetSpec
 
 BORDER_RADIUS = 1
 WEIGHT_PEAK, WEIGHT_SIGMA = 10.0, 5.0
@@ -45,8 +45,8 @@ def make_target(label: np.ndarray, spec: TargetSpec) -> np.ndarray:
         `(maps, *spatial)`, one map per name in `spec.maps`; uint8 where all are binary, else
         float16.
     """
-    maps = [choose("target map", name, MAPS)(label, spec) for name in spec.maps]
-    binary = all(name in BINARY for name in spec.maps)
+    maps = [_get_map(name)(label, spec) for name in spec.maps]
+    binary = all(is_binary(name) for name in spec.maps)
     return np.stack(maps).astype(np.uint8 if binary else np.float16)
 
 
@@ -61,6 +61,11 @@ def foreground(label: np.ndarray, spec: TargetSpec) -> np.ndarray:
         gone = np.setdiff1d(np.unique(label), np.unique(label[eroded]))
         found = eroded | (found & np.isin(label, gone))
     return found
+
+
+def presence(label: np.ndarray, spec: TargetSpec) -> np.ndarray:
+    """Return 1 everywhere if there is any object, else 0; of a training patch, of what it shows."""
+    return np.full(label.shape, bool(label.any()))
 
 
 def border(label: np.ndarray, spec: TargetSpec) -> np.ndarray:
@@ -99,8 +104,20 @@ MAPS: dict[str, Callable[[np.ndarray, TargetSpec], np.ndarray]] = {
     "border": border,
     "distance": distance,
     "border_weight": border_weight,
+    PRESENCE: presence,
 }
-BINARY = frozenset({"foreground", "border"})
+_BINARY = frozenset({"foreground", "border", PRESENCE})
+
+
+def is_binary(name: str) -> bool:
+    """Tell whether the map holds only 0 and 1."""
+    return name in _BINARY or name.startswith(STRUCTURE)
+
+
+def _get_map(name: str) -> Callable[[np.ndarray, TargetSpec], np.ndarray]:
+    if name.startswith(STRUCTURE):
+        return lambda label, spec: label == spec.structures[name]
+    return choose("target map", name, MAPS)
 
 
 def _near_two(label: np.ndarray, radius: int) -> np.ndarray:

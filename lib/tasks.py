@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 from lib.errors import InputError, choose
+from lib.network_specs import EncoderDecoderSpec
 from lib.specs import (
     AugmentSpec,
-    EncoderDecoderSpec,
     InputSpec,
     Kind,
     OutputSpec,
@@ -186,6 +186,119 @@ register(
         ),
         reference="Ronneberger et al. 2015, U-Net",
         weights_licence="",
+    )
+)
+# Structures in ultrasound that are often absent: the second study of the thesis.
+_NERVE = register(
+    replace(
+        _VHLLRHE,
+        name="nerve_vhllrhe",
+        description="A nerve in ultrasound frames and loops, often absent: V-Net in 2D, 5x5 "
+        "kernels, leaky ReLU, He initialisation, cross-entropy + Dice",
+        labels={"nerve": 1},
+        network=replace(_VHLLRHE.network, norm="batch", out_channels=2, pooled_channels=1),
+        input=InputSpec(dark_background=False, longest_side=256),
+        target=TargetSpec(maps=("foreground", "presence")),
+        augment=AugmentSpec(
+            flip_depth=False, rotate=15.0, zoom=(0.75, 1.35), elastic=2.0, gamma=1.6, noise=0.05
+        ),
+        output=OutputSpec(presence_threshold=0.5, keep="largest"),
+        training=replace(
+            _VHLLRHE.training,
+            optimizer="adamw",
+            learning_rate=2e-3,
+            weight_decay=1e-2,
+            averaging=0.998,
+            patch_size=(192, 256),  # a frame of the challenge, 420 x 580, on the network's grid
+        ),
+        key_metric="dice_kaggle",
+        reference=f"{THESIS.replace('table 1', 'table 4')}; Milletari et al. 2016",
+        weights_licence="",
+    )
+)
+register(
+    replace(
+        _NERVE,
+        name="busi_lesion",
+        description="A lesion in breast ultrasound, often absent: the nerve recipe, 16 to 256 maps "
+        "on half the resolution",
+        labels={"lesion": 1},
+        network=replace(_NERVE.network, channels=(16, 32, 64, 128, 256)),
+        input=replace(_NERVE.input, longest_side=128),
+        training=replace(_NERVE.training, patch_size=128, steps=5000, val_interval=250),
+    )
+)
+
+# One structure in volumes: the thesis's next step, in a size that trains on two cores in minutes.
+_VOLUME = register(
+    TaskSpec(
+        name="ultrasound3d_vnet",
+        description="A structure in 3D ultrasound volumes: V-Net in 3D, 3x3x3 kernels, PReLU, 16 "
+        "to 128 maps, cross-entropy + Dice",
+        kind="segmentation",
+        labels={"structure": 1},
+        network=EncoderDecoderSpec(
+            spatial_dims=3,
+            topology="vnet",
+            downsampling="conv",
+            activation="prelu",
+            initialization="he",
+            channels=(16, 32, 64, 128),
+            convolutions=(1, 2, 2, 2),
+            norm="instance",
+        ),
+        input=InputSpec(dark_background=False, isotropic=True, max_pixels=512**3),
+        augment=AugmentSpec(
+            flip_depth=False, rotate=10.0, zoom=(0.8, 1.25), elastic=1.5, gamma=1.5, noise=0.05
+        ),
+        output=OutputSpec(keep="largest"),
+        training=TrainingSpec(
+            optimizer="adamw",
+            learning_rate=2e-3,
+            weight_decay=1e-2,
+            schedule="cosine",
+            gradient_clip=1.0,
+            averaging=0.99,
+            steps=1000,
+            val_interval=100,
+            batch_size=2,
+            patch_size=48,
+            foreground_share=0.5,
+        ),
+        key_metric="fg_dice",
+        reference="Milletari et al. 2016, V-Net",
+    )
+)
+register(
+    replace(
+        _VOLUME,
+        name="ultrasound3d_structures",
+        description="A gland and the cysts in it in 3D ultrasound volumes: the recipe for one "
+        "structure, with a map for each of several",
+        labels={"gland": 1, "cyst": 2},
+        network=replace(_VOLUME.network, out_channels=3),
+        target=TargetSpec(maps=("foreground", "label_1", "label_2")),
+        output=OutputSpec(),
+    )
+)
+register(
+    replace(
+        _VOLUME,
+        name="ultrasound2d_vnet",
+        description="A structure in 3D ultrasound volumes, slice by slice: the same recipe in 2D, "
+        "to compare with",
+        network=replace(_VOLUME.network, spatial_dims=2),
+        training=replace(_VOLUME.training, batch_size=16, patch_size=80),
+    )
+)
+register(
+    replace(
+        _VOLUME,
+        name="nerve_cine",
+        description="A nerve in ultrasound loops, in 2D + time: V-Net whose third axis is time",
+        labels={"nerve": 1},
+        input=InputSpec(dark_background=False, longest_side=128, max_pixels=512**3),
+        training=replace(_VOLUME.training, patch_size=(16, 96, 96)),
     )
 )
 register(

@@ -8,6 +8,7 @@ it was. Under ``torchrun`` several processes share each batch and take the same 
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import time
@@ -26,12 +27,13 @@ from torch.nn.parallel import DistributedDataParallel
 from lib.checkpoints import (
     Checkpoint,
     load_checkpoint,
-    load_network,
     save_checkpoint,
     save_tensors,
     state_on_cpu,
+    transfer_network,
     utc_now,
     versions,
+    weights_print,
 )
 from lib.data import PreparedCases, StepBatches, loading_threads, prefetch
 from lib.datasets.studies import Item, split_items
@@ -40,9 +42,10 @@ from lib.errors import InputError
 from lib.files import fingerprint, write_json
 from lib.fit_options import FitOptions, FitResult, check_patch_size
 from lib.inference import Predictor
-from lib.metrics import PIXEL_COUNTS, pixel_counts, pixel_scores
+from lib.metrics import PIXEL_COUNTS, image_scores, pixel_counts, pixel_scores
 from lib.networks import build_network, place_network
 from lib.progress import STATS, attach_progress
+from lib.specs import PRESENCE
 from lib.tasks import TaskSpec
 from lib.training_errors import DivergedError
 from lib.training_step import TrainingStep
@@ -50,6 +53,7 @@ from lib.training_step import TrainingStep
 __all__ = ["FitOptions", "FitResult", "check_patch_size", "fit", "score_cases"]
 
 STATE_SECONDS = 60.0
+logger = logging.getLogger(__name__)
 
 
 def fit(task: TaskSpec, items: Sequence[Item], options: FitOptions) -> FitResult:
@@ -66,18 +70,29 @@ def fit(task: TaskSpec, items: Sequence[Item], options: FitOptions) -> FitResult
 
 
 def score_cases(predictor: Predictor, cases: PreparedCases) -> dict[str, float]:
-    """Return pooled pixel figures over whole cases; several processes share the work."""
-    counts = torch.zeros(len(PIXEL_COUNTS), dtype=torch.float64)
-    threshold = predictor.task.output.threshold
+    """Return the figures of whole cases; several processes share the work.
+
+    Pixel figures are pooled, those of `lib.metrics.image_scores` are means over cases.
+    """
+    table = torch.zeros((len(cases), len(PIXEL_COUNTS) + 1), dtype=torch.float64)
+    spec, answered = predictor.task.output, predictor.task.target.answered
     for index in range(idist.get_rank(), len(cases), idist.get_world_size()):
         image, target = cases[index]
-        probabilities = predictor.probabilities(image.astype(np.float32), flips=False)
-        case = pixel_counts(probabilities[0] >= threshold, target[0])
-        counts += torch.tensor([case[name] for name in PIXEL_COUNTS], dtype=torch.float64)
+        maps = predictor.probabilities(image.astype(np.float32), flips=False)
+        mask, sure = maps[0] >= spec.threshold, maps[0]
+        if PRESENCE in answered:
+            sure = maps[answered.index(PRESENCE)]
+            mask &= sure >= spec.presence_threshold
+        case = pixel_counts(mask, target[0])
+        row = [*(case[name] for name in PIXEL_COUNTS), float(sure.max())]
+        table[index] = torch.tensor(row, dtype=torch.float64)
     if idist.get_world_size() > 1:
-        counts = idist.all_reduce(counts.to(_reduce_device()))
-    pooled = dict(zip(PIXEL_COUNTS, counts.tolist(), strict=True))
-    return {name: float(value) for name, value in pixel_scores(pooled).items()}
+        table = idist.all_reduce(table.to(_reduce_device())).cpu()
+    *columns, presence = table.numpy().T
+    counts = dict(zip(PIXEL_COUNTS, columns, strict=True))
+    pooled = pixel_scores({name: column.sum() for name, column in counts.items()})
+    figures = {**pooled, **image_scores(counts, presence)}
+    return {name: float(value) for name, value in figures.items()}
 
 
 class _Run:
@@ -101,7 +116,13 @@ class _Run:
         options.out.mkdir(parents=True, exist_ok=True)
 
         torch.manual_seed(options.seed)
-        network = load_network(task, options.init) if options.init else build_network(task.network)
+        self.prior: dict[str, Any] | None = None
+        if options.init:
+            network, taken, fresh = transfer_network(task, options.init)
+            origin = {"tensors_taken": taken, "tensors_fresh": fresh}
+            self.prior = {**options.init.provenance, "task": options.init.task, **origin}
+        else:
+            network = build_network(task.network)
         network = self.network = place_network(network, self.device, self.dtype).train()
         parallel: nn.Module = network
         if idist.get_world_size() > 1:
@@ -117,6 +138,7 @@ class _Run:
         self.initial: dict[str, float] = {}
         self.history: list[dict[str, float]] = []
         self.losses: list[Tensor] = []
+        self.warning = ""
         self.first_step = 0
         self.started = time.time()
         self.identity = {
@@ -124,7 +146,7 @@ class _Run:
             "seed": options.seed,
             "data": fingerprint([p for item in items for p in (item.image, item.label) if p]),
             "validation": sorted(item.id for item in validation),
-            "init": bool(options.init),
+            "init": weights_print(options.init) if options.init else False,
             "world_size": idist.get_world_size(),
         }
 
@@ -229,11 +251,24 @@ class _Run:
             )
         scores = score_cases(self.predictor, self.validation)
         self.network.train()
+        self._say_if_empty(step, scores)
         self.history.append({"step": step, "loss": mean_loss, **scores})
         if not self.best or scores[self.key] > self.best[self.key]:
             self.best = scores
             if self.main:
                 save_checkpoint(self.best_file, self._checkpoint(step, scores))
+
+    def _say_if_empty(self, step: int, scores: dict[str, float]) -> None:
+        """Warn of the collapse to the empty mask, which scores well where structures are rare."""
+        self.warning = ""
+        if scores["found"] == 0:
+            self.warning = (
+                f"'{self.task.name}' answers no foreground on any validation case at step {step}: "
+                f"collapsed to the empty mask; if it stays so, lower the learning rate (now "
+                f"{self.recipe.learning_rate}) or choose loss bce_dice (now {self.recipe.loss})"
+            )
+            if self.main:
+                logger.warning(self.warning)
 
     def _checkpoint(self, step: int, scores: dict[str, float]) -> Checkpoint:
         return Checkpoint(
@@ -249,7 +284,7 @@ class _Run:
                 "validation_cases": len(self.validation),
                 "precision": str(self.dtype).removeprefix("torch."),
                 "device": str(self.device),
-                "from": dict(self.options.init.provenance) if self.options.init else None,
+                "from": self.prior,
                 "created": utc_now(),
                 "versions": versions(),
                 "command": self.options.command,
@@ -309,6 +344,8 @@ class _Run:
             "seconds_left": round(elapsed / done * (self.recipe.steps - step), 1) if active else 0,
             "pid": os.getpid(),
         }
+        if self.warning:
+            stats["warning"] = self.warning
         if self.losses:
             stats["loss"] = float(self.losses[-1])
         return stats

@@ -13,9 +13,10 @@ from scipy import ndimage
 from torch.nn import functional
 
 from lib.errors import InputError
+from lib.grids import network_grid, resample
 from lib.images import Image
-from lib.specs import AugmentSpec, InputSpec
-from lib.targets import BINARY
+from lib.specs import PRESENCE, AugmentSpec, InputSpec
+from lib.targets import is_binary
 
 REC_601 = np.array((0.299, 0.587, 0.114), dtype=np.float32)
 
@@ -24,32 +25,34 @@ def prepare_image(image: Image, spec: InputSpec) -> np.ndarray:
     """Return `image` as network input.
 
     Returns:
-        float32 of shape `(1, *spatial)`; the spec's lower and upper percentile become 0 and 1,
-        values beyond are clipped; a constant image becomes all zero.
+        float32 of shape `(1, *spatial)` on the image's `lib.grids.network_grid`; the spec's lower
+        and upper percentile become 0 and 1, values beyond are clipped; a constant image becomes
+        all zero.
 
     Raises:
         InputError: the image is smaller than `spec.min_side` or larger than `spec.max_pixels`.
     """
     size = " x ".join(str(side) for side in reversed(image.shape))
-    if min(image.shape) < spec.min_side:
+    if min(image.shape[-2:]) < spec.min_side:
         raise InputError(
-            f"{image.path.name}: {size} pixels, expected at least {spec.min_side} on each side; "
-            f"use the image at its full size"
+            f"{image.path.name}: {size} pixels, expected at least {spec.min_side} rows and "
+            f"columns; use the image at its full size"
         )
     if math.prod(image.shape) > spec.max_pixels:
         raise InputError(
             f"{image.path.name}: {size} pixels, expected at most {spec.max_pixels} in all; crop "
             f"or tile the image"
         )
-    pixels = image.pixels.astype(np.float32)
+    grid = network_grid(image, spec)
+    pixels = image.pixels[grid.region].astype(np.float32)
     grey = pixels @ REC_601 if image.colour else pixels
     low, middle, high = _scale(grey, spec)
     if high <= low:
-        return np.zeros((1, *image.shape), dtype=np.float32)
+        return np.zeros((1, *grid.shape), dtype=np.float32)
     scaled = np.clip((grey - low) / (high - low), 0.0, 1.0)
     if spec.dark_background and middle > (low + high) / 2:
         scaled = 1.0 - scaled
-    return scaled[np.newaxis].astype(np.float32)
+    return resample(scaled[np.newaxis], grid.shape)
 
 
 def _scale(grey: np.ndarray, spec: InputSpec) -> tuple[float, float, float]:
@@ -74,7 +77,8 @@ def draw_patch(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw one augmented training patch.
 
-    Images smaller than the patch are mirrored at their borders (the thesis's augmentation).
+    Images smaller than the patch are mirrored at their borders (the thesis's augmentation). Of a
+    volume or a loop, a patch of two sides is drawn in one of its slices.
 
     Args:
         image: `(channels, *spatial)` in 0..1.
@@ -86,18 +90,21 @@ def draw_patch(
     Returns:
         Image and target patch, float32, of shape `(channels, *size)` and `(maps, *size)`.
     """
-    shape = image.shape[1:]
-    sides = (size,) * len(shape) if isinstance(size, int) else size
+    sides = (size,) * (image.ndim - 1) if isinstance(size, int) else size
     zoom = math.exp(rng.uniform(math.log(spec.zoom[0]), math.log(spec.zoom[1])))
     spans = [max(min(8, side), round(side / zoom)) for side in sides]
     centre = _foreground_pixel(target[0], rng) if rng.random() < foreground_share else None
+    if image.ndim - 1 > len(sides):
+        frame = int(rng.integers(image.shape[1])) if centre is None else centre[0]
+        image, target = image[:, frame], target[:, frame]
+        centre = centre and centre[1:]
     # a turned or bent patch reaches beyond its own square
     room = 0
     if spec.rotate > 0 or spec.elastic > 0:
         turned = math.hypot(*spans[-2:]) - min(spans[-2:]) if spec.rotate > 0 else 0.0
         room = math.ceil(turned / 2 + 2 * spec.elastic)
     index = []
-    for axis, (span, length) in enumerate(zip(spans, shape, strict=True)):
+    for axis, (span, length) in enumerate(zip(spans, image.shape[1:], strict=True)):
         start = int(rng.integers(0, max(1, length - span + 1)))
         if centre is not None:
             start = min(max(0, centre[axis] - span // 2), max(0, length - span))
@@ -107,10 +114,18 @@ def draw_patch(
         both = _warp(np.concatenate((patch, truth)), sides, spans, spec, rng)
         patch, truth = both[: len(patch)], both[len(patch) :]
         for place, name in enumerate(maps):
-            if name in BINARY:
+            if is_binary(name):
                 truth[place] = truth[place] >= 0.5
+    for place, name in enumerate(maps):
+        if name == PRESENCE:
+            truth[place] = truth[0].any()
     if spec.flips:
-        axes = tuple(axis for axis in range(1, patch.ndim) if rng.random() < 0.5)
+        depth = patch.ndim - 2
+        axes = tuple(
+            axis
+            for axis in range(1, patch.ndim)
+            if rng.random() < 0.5 and (spec.flip_depth or axis != depth)
+        )
         patch, truth = np.flip(patch, axes), np.flip(truth, axes)
     if spec.rotate90 and sides[-1] == sides[-2]:
         turns, plane = int(rng.integers(4)), (patch.ndim - 2, patch.ndim - 1)
@@ -120,7 +135,7 @@ def draw_patch(
         patch = ndimage.grey_dilation(patch, window)
         truth = np.stack(
             [
-                ndimage.grey_dilation(truth[place], window[1:]) if name in BINARY else truth[place]
+                ndimage.grey_dilation(truth[place], window[1:]) if is_binary(name) else truth[place]
                 for place, name in enumerate(maps)
             ]
         )

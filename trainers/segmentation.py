@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.tasks.train import TrainTask
 
-from lib.datasets.studies import Item, group_of, split_items
+from lib.datasets.studies import Item, group_of, split_items, volumes_only
 from lib.devices import resolve_device
 from lib.errors import BusyError, InputError, choose, unknown
 from lib.files import write_json
@@ -254,7 +254,7 @@ class SegmentationTrain(TrainTask):
         groups: dict[str, str] = {}
         for folder in {image.parent for image in images.values()}:
             groups |= group_of(folder)
-        return [
+        items = [
             Item(
                 id,
                 image,
@@ -263,6 +263,7 @@ class SegmentationTrain(TrainTask):
             )
             for id, image in images.items()
         ]
+        return volumes_only(items, self.task.image_dims) if items else items
 
 
 def _first(value: Any) -> Any:

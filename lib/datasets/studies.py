@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lib.datasets.groups import read_groups
 from lib.errors import InputError
-from lib.images import IMAGE_EXTENSIONS, extension, stem
+from lib.images import IMAGE_EXTENSIONS, extension, image_size, stem
 
 FINAL_LABELS = Path("labels") / "final"
 INDEX = "datastore_v2.json"  # of MONAI Label's local datastore
@@ -78,6 +78,23 @@ def list_items(studies: str | Path, labelled: bool = False) -> list[Item]:
 def group_of(studies: Path) -> dict[str, str]:
     """Return the group of each image that ``groups.csv`` of the folder names."""
     return {row.id: row.group for row in read_groups(studies)}
+
+
+def volumes_only(items: Sequence[Item], dims: int | None) -> list[Item]:
+    """Return the items that a task of these image dimensions takes: of 3 the volumes, else all.
+
+    Raises:
+        InputError: none is left, or a file cannot be read.
+    """
+    if dims != 3:
+        return list(items)
+    found = [item for item in items if len(image_size(item.image)) == 3]
+    if not found:
+        raise InputError(
+            f"no volume among {len(items)} images; expected NRRD, NIfTI, MetaImage, TIFF stacks or "
+            f"multi-frame DICOM; choose a 2D task, or join slices with `import stack`"
+        )
+    return found
 
 
 def image_ids(files: Iterable[str], listed: Mapping[str, str]) -> dict[str, str]:

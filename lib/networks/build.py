@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from lib.devices import keep_freed_memory, memory_format
+from lib.network_specs import EncoderDecoderSpec
 from lib.networks.encoder_decoder import EncoderDecoder
-from lib.tasks import EncoderDecoderSpec
 
 
 def build_network(spec: EncoderDecoderSpec) -> nn.Module:

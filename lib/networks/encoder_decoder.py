@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from lib.errors import choose
-from lib.tasks import EncoderDecoderSpec
+from lib.network_specs import EncoderDecoderSpec
 
 LEAKY_SLOPE = 0.01
 
@@ -139,7 +139,10 @@ class EncoderDecoder(nn.Module):
             self.up.append(_unit(spec, up, width))
             previous = spec.decoder_width * width
             self.decoder.append(Stage(spec, 2 * width, previous, depths[level]))
-        self.output = conv(previous, spec.out_channels, kernel_size=1)
+        self.output = conv(previous, spec.out_channels - spec.pooled_channels, kernel_size=1)
+        self.pooled: nn.Module | None = None
+        if spec.pooled_channels:
+            self.pooled = nn.Linear(2 * channels[-1], spec.pooled_channels)
         self._initialize()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -157,15 +160,23 @@ class EncoderDecoder(nn.Module):
             )
             raise ValueError(f"spatial sizes must be {expected}, found {sizes}; pad the input")
         skips: list[Tensor] = []
+        pooled: Tensor | None = None
         for level, stage in enumerate(self.encoder):
             x = stage(x)
             if level < len(self.down):
                 skips.append(x)
                 x = self.down[level](x)
+        if self.pooled is not None:
+            pooled = self.pooled(torch.cat((x.flatten(2).mean(2), x.flatten(2).amax(2)), dim=1))
         for up, stage in zip(self.up, self.decoder, strict=True):
             x = up(x)
             x = stage(torch.cat((_middle(skips.pop(), x.shape[2:]), x), dim=1))
-        return self.output(x)
+        logits = self.output(x)
+        if pooled is None:
+            return logits
+        axes = (1,) * self.spec.spatial_dims
+        whole = pooled.view(*pooled.shape, *axes).expand(-1, -1, *logits.shape[2:])
+        return torch.cat((logits, whole.to(logits.dtype)), dim=1)
 
     def lay_out(self, memory_format: Callable[[int], torch.memory_format]) -> None:
         """Lay out each level's weights and maps (2D) as `memory_format(feature maps)` says."""

@@ -13,12 +13,19 @@ from monailabel_app.cli import options
 
 Progress = Callable[[int, int], object]
 
+# how many of each kind of phantom, by what was asked for
+ULTRASOUND: dict[str, Callable[[int], dict[str, int]]] = {
+    "ultrasound": lambda count: {"nerves": (count + 1) // 2, "breasts": count // 2},
+    "volumes": lambda count: {"nerves": 0, "breasts": 0, "volumes": count, "loops": 0},
+    "loops": lambda count: {"nerves": 0, "breasts": 0, "volumes": 0, "loops": count},
+}
+
 
 @click.command(name="demo-data")
 @click.argument("folder", type=options.FOLDER)
 @click.option(
     "--kind",
-    type=click.Choice(["nuclei", "ultrasound", "nerve"]),
+    type=click.Choice(["nuclei", "ultrasound", "volumes", "loops", "nerve"]),
     default="nuclei",
     show_default=True,
     help="nerve: in the layout of Kaggle ultrasound-nerve-segmentation, for `import nerve`.",
@@ -29,8 +36,9 @@ Progress = Callable[[int, int], object]
 def demo_data(folder: Path, kind: str, count: int, labelled: int, seed: int) -> None:
     """Make a studies FOLDER of synthetic images; what is there already is kept.
 
-    nuclei: microscopy. ultrasound: COUNT nerve and breast frames, volumes and a loop. nerve: COUNT
-    frames of several subjects, all with masks, in the published layout.
+    nuclei: microscopy. ultrasound: COUNT nerve and breast frames, volumes and a loop. volumes: 3D
+    ultrasound of a gland. loops: ultrasound of a nerve over time. nerve: COUNT frames of several
+    subjects, all with masks, in the published layout.
     """
     if kind == "nerve":
         from lib.datasets.nerve import write_nerve_phantoms
@@ -40,13 +48,11 @@ def demo_data(folder: Path, kind: str, count: int, labelled: int, seed: int) -> 
         made = write_nerve_phantoms(folder, seed, subjects, each)
         click.echo(f"{made} images of {subjects} subjects in {folder}, for `import nerve`")
         return
-    if kind == "ultrasound":
+    if kind in ULTRASOUND:
         from lib.datasets.ultrasound_phantoms import write_ultrasound_studies
 
         share = min(labelled / count, 1.0)
-        images = write_ultrasound_studies(
-            folder, seed, nerves=(count + 1) // 2, breasts=count // 2, labelled=share
-        )
+        images = write_ultrasound_studies(folder, seed, labelled=share, **ULTRASOUND[kind](count))
         click.echo(f"{len(images)} images in {folder}, {share:.0%} of each kind made with labels")
         return
     from lib.datasets.phantoms import write_nuclei_studies

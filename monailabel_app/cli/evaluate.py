@@ -61,12 +61,12 @@ def evaluate(
     spec = get_task(task)
     from tqdm import tqdm
 
-    from lib.datasets.studies import list_items, split_items
+    from lib.datasets.studies import list_items, split_items, volumes_only
     from lib.evaluation import evaluate as score
     from lib.files import sha256
     from monailabel_app.cli.predictors import load_predictor
 
-    items = list_items(studies, labelled=True)
+    items = volumes_only(list_items(studies, labelled=True), spec.image_dims)
     if split == "validation":
         share = spec.training.val_split if val_split is None else val_split
         items = split_items(items, share)[1]

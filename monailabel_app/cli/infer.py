@@ -63,7 +63,7 @@ def infer(
                     f"{file.name}: its result would overwrite '{target}', an input or another "
                     f"result; choose another --out or --format, or rename the file"
                 )
-            image = read_image(file, spec.input.max_pixels, spec.network.spatial_dims)
+            image = read_image(file, spec.input.max_pixels, spec.image_dims)
             prediction = predictor(image, instances=wanted == "instances")
             if wanted == "probabilities":
                 write_probabilities(target, prediction.probabilities[0], image.geometry)
@@ -77,6 +77,8 @@ def infer(
             continue
         taken.add(target.resolve())
         row = {"file": file.name, "result": target.name, "seconds": prediction.seconds}
+        if prediction.presence is not None:
+            row["presence"] = round(prediction.presence, 4)
         if prediction.instances is not None:
             row["objects"] = int(prediction.instances.max(initial=0))
         written.append(row)

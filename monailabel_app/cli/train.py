@@ -83,13 +83,13 @@ def train(
     import ignite.distributed as idist
 
     from lib.checkpoints import load_checkpoint
-    from lib.datasets.studies import list_items, split_items
+    from lib.datasets.studies import list_items, split_items, volumes_only
     from lib.model_store import ModelStore
     from lib.parallel import backend, fit_in_processes, launched_by_torchrun
     from lib.publishing import train_and_submit
     from lib.training import FitOptions, fit
 
-    items = list_items(studies, labelled=True)
+    items = volumes_only(list_items(studies, labelled=True), spec.image_dims)
     changed = {name: value for name, value in recipe.items() if value is not None}
     if "patch_size" in changed:
         changed["patch_size"] = read_patch_size(changed["patch_size"])

@@ -15,6 +15,14 @@ def _save(path, pixels):
     PillowImage.fromarray(pixels).save(path)
 
 
+@pytest.mark.parametrize(("kind", "stem"), [("volumes", "gland"), ("loops", "cine")])
+def test_demo_data_makes_volumes_and_loops_alone(kind, stem, cli, tmp_path):
+    ended = cli("demo-data", tmp_path, "--kind", kind, "--count", 2, "--labelled", 1)
+    assert ended.status == 0
+    assert [item.id for item in list_items(tmp_path)] == [f"{stem}_000", f"{stem}_001"]
+    assert [item.id for item in list_items(tmp_path, labelled=True)] == [f"{stem}_000"]
+
+
 def test_demo_data_makes_a_studies_folder_and_keeps_it(cli, tmp_path):
     folder = tmp_path / "demo"
     words = ("demo-data", folder, "--count", 3, "--labelled", 2, "--seed", 5)

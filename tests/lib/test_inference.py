@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from monai.data.utils import dense_patch_slices
 
 from lib import inference
 from lib.checkpoints import load_checkpoint
 from lib.datasets.phantoms import nuclei_phantom
 from lib.errors import InputError
 from lib.images import Geometry, Image
-from lib.inference import Predictor
+from lib.inference import Predictor, tile_side
 from lib.networks import build_network
 from lib.targets import distance
 from lib.tasks import TASKS, OutputSpec, TargetSpec, TaskSpec
@@ -90,7 +91,8 @@ def test_tiles_of_a_pointwise_network_equal_the_whole_exactly(monkeypatch, shape
     monkeypatch.setitem(inference.TILE, axes, 16)
     np.testing.assert_allclose(predictor.probabilities(prepared), whole, atol=1e-5)
     assert len(seen) > 1
-    assert set(seen) == {tuple(min(16, side) for side in shape)}
+    assert len(set(seen)) == 1  # all of one size
+    assert all(side <= min(16, size) for side, size in zip(seen[0], shape, strict=True))
 
 
 def test_tiles_of_a_volume_give_nearly_the_answer_of_the_whole(monkeypatch, volume_task):
@@ -300,3 +302,77 @@ def test_an_image_of_one_pixel_at_the_coarsest_level_is_answered_with_instance_n
     assert (network.input_size(8), network.output_size(16), network.output_size(32)) == (
         *(32, None, 32),
     )
+
+
+LAYOUTS = pytest.mark.parametrize(
+    ("longest", "overlap", "divisor"),
+    [(128, 16, 8), (1024, 128, 16), (128, 16, 1), (96, 24, 16), (64, 1, 4), (32, 16, 2)],
+)
+
+
+@LAYOUTS
+def test_tiles_of_a_side_cover_all_share_enough_and_are_no_larger_than_allowed(
+    longest, overlap, divisor
+):
+    for size in range(8, 6 * longest, 7):
+        side = tile_side(size, longest, overlap, divisor)
+        if size <= longest:
+            assert side == size, "one tile"
+            continue
+        assert overlap < side <= longest
+        assert side % divisor == 0
+        fewest = -((overlap - size) // (longest - overlap))
+        reached = side + (fewest - 1) * (side - overlap)
+        assert reached >= size, "as many as the longest allowed would do"
+        smaller = side - divisor
+        assert smaller + (fewest - 1) * (smaller - overlap) < size, "and they are no larger"
+
+
+@LAYOUTS
+def test_the_tiles_that_are_run_are_as_few_as_planned(longest, overlap, divisor):
+    """MONAI takes the overlap as a share; rounding must not cost another tile."""
+    for size in range(longest + 1, 6 * longest, 3):
+        side = tile_side(size, longest, overlap, divisor)
+        step = int(side * (1 - min(0.5, overlap / side)))  # as its _get_scan_interval does
+        starts = [part[0].start for part in dense_patch_slices((size,), (side,), (step,))]
+        assert len(starts) == -((overlap - size) // (longest - overlap))
+        assert starts[-1] + side == size
+        assert all(b - a <= side - overlap for a, b in zip(starts, starts[1:], strict=False))
+
+
+def test_a_large_volume_is_run_in_equal_tiles_of_the_planned_side(monkeypatch, volume_task):
+    predictor = _predictor(volume_task)
+    monkeypatch.setitem(inference.WHOLE_PIXELS, 3, 1000)
+    monkeypatch.setitem(inference.TILE, 3, 32)
+    seen: list[tuple[int, ...]] = []
+    predictor.network.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape[2:]))
+    predictor.probabilities(np.zeros((1, 16, 40, 70), np.float32))
+    sides = tuple(tile_side(size, 32, 4, 4) for size in (16, 40, 70))
+    assert sides == (16, 24, 28)
+    assert set(seen) == {sides}
+    assert len(seen) == 1 * 2 * 3
+
+
+@pytest.mark.parametrize(("depth", "copies"), [(True, {2: 4, 3: 8}), (False, {2: 2, 3: 4})])
+@pytest.mark.parametrize("dims", [2, 3])
+def test_mirrored_copies_are_those_that_were_trained_on(dims, depth, copies):
+    row = TASKS["nuclei_vhllrhe"]
+    row = replace(row, augment=replace(row.augment, flip_depth=depth))
+    predictor = _predictor(row, spatial_dims=dims, **POINTWISE)
+    seen: list[np.ndarray] = []
+    predictor.network.register_forward_pre_hook(lambda _, given: seen.append(given[0].numpy()[0]))
+    prepared = np.random.default_rng(0).random((1, *(4, 16, 16)[-dims:]), dtype=np.float32)
+    predictor.probabilities(prepared, flips=True)
+    assert len(seen) == copies[dims]
+    if not depth:
+        for copy in seen:
+            assert copy[..., 0, :].sum() == pytest.approx(prepared[..., 0, :].sum(), rel=1e-5)
+
+
+def test_a_task_without_presence_and_structures_answers_0_and_its_one_label(predictor):
+    answer = predictor(_image(48, 48, 3))
+    assert answer.presence is None
+    assert set(np.unique(answer.mask)) == {0, 1}
+    row = replace(predictor.task, labels={"nucleus": 5})
+    other = Predictor(row, predictor.network, "cpu", "fp32")(_image(48, 48, 3))
+    np.testing.assert_array_equal(other.mask, 5 * answer.mask)

@@ -11,7 +11,15 @@ import pytest
 from lib.datasets.phantoms import nuclei_phantom
 from lib.errors import NotFoundError
 from lib.specs import TargetSpec
-from lib.targets import BINARY, MAPS, as_instances, border, border_weight, distance, make_target
+from lib.targets import (
+    MAPS,
+    as_instances,
+    border,
+    border_weight,
+    distance,
+    is_binary,
+    make_target,
+)
 
 SPEC = TargetSpec()
 
@@ -202,7 +210,7 @@ def test_binary_maps_alone_are_kept_in_8_bit():
     target = make_target(_small(), TargetSpec(maps=("foreground", "border")))
     assert target.dtype == np.uint8
     assert set(np.unique(target)) == {0, 1}
-    assert set(MAPS) >= BINARY
+    assert {name for name in MAPS if is_binary(name)} == {"foreground", "border", "presence"}
 
 
 def test_an_unknown_map_is_refused_with_the_nearest_name():
@@ -217,3 +225,39 @@ def test_the_maps_of_thousands_of_nuclei_are_made_in_seconds(timed):
     spec = TargetSpec(maps=("foreground", "border", "distance", "border_weight"), gap=1)
     with timed(4):
         assert make_target(label.astype(np.int32), spec)[2].max() == 1
+
+
+@pytest.mark.parametrize("shape", [(24, 30), (3, 24, 30)])
+def test_presence_is_one_everywhere_or_nowhere(shape):
+    spec = TargetSpec(maps=("foreground", "presence"))
+    assert make_target(_small(shape), spec)[1].all()
+    assert not make_target(np.zeros(shape, np.int32), spec)[1].any()
+    one = np.zeros(shape, np.int32)
+    one[(-1,) * len(shape)] = 9
+    found = make_target(one, spec)
+    assert (found[0].sum(), found[1].mean(), found.dtype) == (1, 1, np.uint8)
+
+
+def test_the_map_of_a_value_is_where_the_label_has_it():
+    label = _small()
+    spec = TargetSpec(maps=("foreground", "label_7", "label_300"))
+    assert spec.structures == {"label_7": 7, "label_300": 300}
+    target = make_target(label, spec)
+    assert target.dtype == np.uint8
+    np.testing.assert_array_equal(target[1], label == 7)
+    np.testing.assert_array_equal(target[2], label == 300)
+
+
+def test_maps_of_values_stand_beside_maps_of_fractions():
+    spec = TargetSpec(maps=("foreground", "label_2", "distance"))
+    target = make_target(_small(), spec)
+    assert target.dtype == np.float16
+    np.testing.assert_array_equal(target[1], _small() == 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "binary"),
+    [("label_1", True), ("label_12", True), ("distance", False), ("border_weight", False)],
+)
+def test_maps_of_values_are_binary(name, binary):
+    assert is_binary(name) is binary

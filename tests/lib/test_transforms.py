@@ -376,8 +376,10 @@ def test_a_volume_is_prepared_like_an_image():
     assert (found.min(), found.max()) == (0, 1)
     with pytest.raises(InputError, match=r"a\.nrrd: 64 x 48 x 9 pixels, expected at most 999 in"):
         prepare_image(image, InputSpec(max_pixels=999))
-    thin = Image(volume[:7], Geometry.flat(7, 48, 64), Path("a.nrrd"))
-    with pytest.raises(InputError, match=r"64 x 48 x 7 pixels, expected at least 8 on each side"):
+    short = Image(volume[:2], Geometry.flat(2, 48, 64), Path("a.nrrd"))
+    assert prepare_image(short, InputSpec()).shape == (1, 2, 48, 64)
+    thin = Image(volume[:, :7], Geometry.flat(9, 7, 64), Path("a.nrrd"))
+    with pytest.raises(InputError, match=r"64 x 7 x 9 pixels, expected at least 8 rows and colum"):
         prepare_image(thin, InputSpec())
 
 

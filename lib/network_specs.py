@@ -1,0 +1,154 @@
+"""What a network of `lib.networks` is made of. Plain data; nothing here imports torch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from lib.errors import choose
+
+
+@dataclass(frozen=True)
+class EncoderDecoderSpec:
+    """The knobs of the U-Net / V-Net family (`lib.networks.encoder_decoder`).
+
+    Attributes:
+        topology: ``unet`` (plain stages) or ``vnet`` (each stage adds its input to its output).
+        kernel_size: side of the convolution kernels, odd.
+        downsampling: ``max_pool`` (2x2) or ``conv`` (2x2 convolution of stride 2).
+        initialization: ``xavier`` (Glorot normal) or ``he`` (Kaiming normal).
+        channels: feature maps of each level, fine to coarse; their number is the depth.
+        convolutions: convolutions of each level's stage, as many as `channels`.
+        norm: ``none``, ``batch`` or ``instance``, after every convolution.
+        padding: ``same`` keeps sizes; ``valid`` convolves without padding, so that the answer is
+            smaller than the input (U-Net 2015: 572 to 388).
+        decoder_width: feature maps of a decoder stage, in multiples of its level's `channels`;
+            2 in V-Net 2016, whose stages keep the maps of the concatenation.
+        pooled_channels: how many of `out_channels`, the last, are one value for the whole input:
+            read off the average and the largest of the coarsest maps, and repeated at each pixel.
+    """
+
+    spatial_dims: Literal[2, 3] = 2
+    in_channels: int = 1
+    out_channels: int = 1
+    topology: Literal["unet", "vnet"] = "unet"
+    kernel_size: int = 3
+    downsampling: Literal["max_pool", "conv"] = "max_pool"
+    activation: Literal["relu", "leaky_relu", "prelu"] = "relu"
+    initialization: Literal["xavier", "he"] = "xavier"
+    channels: tuple[int, ...] = (8, 16, 32, 64, 128)
+    convolutions: tuple[int, ...] = (2, 2, 2, 2, 2)
+    norm: Literal["none", "batch", "instance"] = "none"
+    padding: Literal["same", "valid"] = "same"
+    decoder_width: int = 1
+    pooled_channels: int = 0
+
+    def __post_init__(self) -> None:
+        """Reject specs that describe no network."""
+        if len(self.channels) != len(self.convolutions) or not self.channels:
+            raise ValueError(
+                f"channels and convolutions must have one entry per level, found "
+                f"{len(self.channels)} and {len(self.convolutions)}"
+            )
+        positive = (*self.channels, *self.convolutions, self.decoder_width)
+        if self.kernel_size % 2 == 0 or min(positive) < 1:
+            raise ValueError(
+                f"kernel_size must be odd and channels, convolutions and decoder_width positive, "
+                f"found {self.kernel_size}, {self.channels}, {self.convolutions}, "
+                f"{self.decoder_width}"
+            )
+        if not 0 <= self.pooled_channels < self.out_channels:
+            raise ValueError(
+                f"pooled_channels must be fewer than out_channels, found {self.pooled_channels} "
+                f"of {self.out_channels}"
+            )
+        if self.padding == "valid" and self.topology == "vnet":
+            raise ValueError("a vnet stage adds its input to its output, so padding must be same")
+        for name, allowed in (
+            ("topology", ("unet", "vnet")),
+            ("downsampling", ("max_pool", "conv")),
+            ("activation", ("relu", "leaky_relu", "prelu")),
+            ("initialization", ("xavier", "he")),
+            ("norm", ("none", "batch", "instance")),
+            ("padding", ("same", "valid")),
+        ):
+            choose(name, asdict(self)[name], dict.fromkeys(allowed))
+
+    @property
+    def divisor(self) -> int:
+        """What every spatial size of the input must be a multiple of."""
+        return 2 ** (len(self.channels) - 1)
+
+    def output_size(self, input_size: int) -> int | None:
+        """Return the side of the answer to an input of that side; None if it does not pass."""
+        size, last = input_size, len(self.channels) - 1
+        lost = [
+            count * (self.kernel_size - 1) if self.padding == "valid" else 0
+            for count in self.convolutions
+        ]
+        for level in range(last):
+            size -= lost[level]
+            if size <= 0 or size % 2:
+                return None
+            size //= 2
+        size -= lost[last]
+        if self.norm == "instance" and size < 2:  # one pixel has no spread to normalise by
+            return None
+        for level in reversed(range(last)):
+            size = 2 * size - lost[level]
+        return size if size > 0 else None
+
+    def input_size(self, at_least: int) -> int:
+        """Return the smallest side of an input whose answer has at least that side."""
+        size = at_least
+        while (self.output_size(size) or 0) < at_least:
+            size += 1
+        return size
+
+
+@dataclass(frozen=True)
+class ClassifierSpec:
+    """The knobs of the classifiers (`lib.networks.classifiers`).
+
+    Attributes:
+        architecture: ``vgg`` (stacked 3x3 convolutions, max-pooling, fully connected layers) or
+            ``resnet`` (bottleneck blocks that add their input).
+        out_channels: classes.
+        channels: feature maps of each stage, fine to coarse; of a bottleneck its inner ones.
+        depths: convolutions (vgg) or blocks (resnet) of each stage, as many as `channels`.
+        hidden: widths of the fully connected layers before the last (vgg).
+        norm: ``none`` or ``batch``, after every convolution.
+        dropout: probability of dropping a feature before a fully connected layer.
+        views: names of the views, each with a network of its own; none is one network for all.
+    """
+
+    architecture: Literal["vgg", "resnet"] = "resnet"
+    spatial_dims: Literal[2] = 2
+    in_channels: int = 1
+    out_channels: int = 2
+    channels: tuple[int, ...] = (16, 32, 64, 128)
+    depths: tuple[int, ...] = (3, 3, 3, 3)
+    hidden: tuple[int, ...] = ()
+    activation: Literal["relu", "leaky_relu", "prelu"] = "leaky_relu"
+    norm: Literal["none", "batch"] = "batch"
+    dropout: float = 0.0
+    views: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Reject specs that describe no network."""
+        if len(self.channels) != len(self.depths) or not self.channels:
+            raise ValueError(
+                f"channels and depths must have one entry per stage, found {len(self.channels)} "
+                f"and {len(self.depths)}"
+            )
+        if min(*self.channels, *self.depths, *self.hidden, self.out_channels) < 1:
+            raise ValueError(
+                f"channels, depths, hidden and out_channels must be positive, found "
+                f"{self.channels}, {self.depths}, {self.hidden} and {self.out_channels}"
+            )
+
+    @property
+    def convolutions(self) -> int:
+        """Convolutions of one network: 41 of a residual one with 12 blocks in 4 stages."""
+        blocks = sum(self.depths)
+        return blocks if self.architecture == "vgg" else 1 + 3 * blocks + len(self.depths)
