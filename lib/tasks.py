@@ -225,7 +225,7 @@ register(
         labels={"lesion": 1},
         network=replace(_NERVE.network, channels=(16, 32, 64, 128, 256)),
         input=replace(_NERVE.input, longest_side=128),
-        training=replace(_NERVE.training, patch_size=128, steps=5000, val_interval=250),
+        training=replace(_NERVE.training, patch_size=128),
     )
 )
 

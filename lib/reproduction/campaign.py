@@ -14,31 +14,28 @@ import torch
 from lib.checkpoints import utc_now, versions
 from lib.datasets.studies import Item
 from lib.devices import resolve_device
-from lib.errors import choose
+from lib.errors import InputError
 from lib.files import write_json
 from lib.progress import STATS
 from lib.reproduction.machine import machine_facts
 from lib.reproduction.panel import save_panel
+from lib.reproduction.parts import Parts, always_empty, split_parts
+from lib.reproduction.prior import choose_prior
 from lib.reproduction.processes import Work, run_in_processes
 from lib.reproduction.report import assemble
 from lib.reproduction.runs import (
     FAILURE,
     RESULT,
-    Parts,
     Run,
     Where,
     execute,
     finished,
-    run_name,
-    split_parts,
     write_failure,
 )
 from lib.reproduction.sources import volume_items
 from lib.reproduction.study import Study, Variant
-from lib.tasks import get_task
 
 REPORT = "report.json"
-VAL_SPLIT = 0.2
 VALIDATIONS = 14
 
 Say = Callable[[str], object]
@@ -55,6 +52,8 @@ class Campaign:
         jobs: runs at once, each in its own process.
         data_name: of the images, for the record.
         changes: of the recipe's training options, beside steps; for tests and trials.
+        prior: weights file for the variants that start from one; None for `shipped`.
+        shipped: weights of nuclei that come with the app, for these variants if they fit.
     """
 
     study: Study
@@ -67,6 +66,8 @@ class Campaign:
     where: Where = Where()
     data_name: str = ""
     changes: tuple[tuple[str, Any], ...] = ()
+    prior: Path | None = None
+    shipped: Path | None = None
 
     def runs(self) -> list[Run]:
         """Return the runs in the order of the study's table, seeds innermost.
@@ -74,25 +75,52 @@ class Campaign:
         Raises:
             InputError: an unknown recipe, or a variant without a row.
         """
-        planned = []
-        for variant in self.variants:
-            row = get_task(variant.task)
-            for recipe in (self.recipe,) if self.recipe else variant.recipes:
-                setting = choose("recipe", recipe, self.study.recipes)
-                task = setting.setting(row)
-                steps = self.steps or variant.steps or self.study.steps
-                training = replace(
-                    task.training,
-                    steps=steps,
-                    val_interval=max(1, steps // VALIDATIONS),
-                    **dict(self.changes),
-                )
-                task = replace(task, training=training)
-                for seed in self.seeds:
-                    folder = self.out / run_name(task.name, recipe, seed)
-                    run = Run(variant.name, task, recipe, seed, folder, setting, variant.source)
-                    planned.append(run)
-        return planned
+        return [
+            self._run(variant, recipe, seed)
+            for variant in self.variants
+            for recipe in ((self.recipe,) if self.recipe else variant.recipes)
+            for seed in self.seeds
+        ]
+
+    def _run(self, variant: Variant, recipe: str, seed: int) -> Run:
+        task = self.study.row(variant, recipe)
+        steps = self.steps or variant.steps or self.study.steps or task.training.steps
+        training = replace(
+            task.training,
+            steps=steps,
+            val_interval=max(1, steps // VALIDATIONS),
+            **dict(self.changes),
+        )
+        return Run(
+            variant.name,
+            replace(task, training=training),
+            recipe,
+            seed,
+            self.out / f"{self.study.label(variant)}-{recipe}-seed{seed}",
+            self.study.recipes[recipe],
+            variant.source,
+        )
+
+    def with_priors(self, runs: Sequence[Run]) -> list[Run]:
+        """Return the runs, those that start from weights with what these are.
+
+        Raises:
+            InputError: the given weights cannot be read, or no run asks for them.
+        """
+        wanting = {variant.name for variant in self.variants if variant.prior}
+        if self.prior and not wanting:
+            raise InputError(
+                f"--prior '{self.prior.name}' is of no use: none of the chosen variants starts "
+                f"from weights; leave it away"
+            )
+        return [
+            replace(
+                run, prior=choose_prior(run.task, self.prior, self.shipped, self.out / "nuclei")
+            )
+            if run.variant in wanting
+            else run
+            for run in runs
+        ]
 
 
 def reproduce(campaign: Campaign, items: Sequence[Item], say: Say = print) -> dict[str, Any]:
@@ -107,20 +135,26 @@ def reproduce(campaign: Campaign, items: Sequence[Item], say: Say = print) -> di
     Raises:
         InputError: too few items, an unknown recipe or device.
     """
-    runs = campaign.runs()
+    study, runs = campaign.study, campaign.runs()
     device = resolve_device(campaign.where.device)
     campaign.out.mkdir(parents=True, exist_ok=True)
+    runs = campaign.with_priors(runs)
     parts = _parts(runs, campaign, items)
     panel: dict[str, str] = {}
     if "studies" in parts:
-        parts["studies"], panel = save_panel(campaign.out, parts["studies"])
+        parts["studies"], panel = save_panel(campaign.out, parts["studies"], study.kinds)
+    baseline = {}
+    if study.often_absent:
+        baseline = {"always_empty": always_empty(parts["studies"].test)}
     head = {
         "data": {
             "name": campaign.data_name,
-            "test_share": campaign.study.test_share,
-            "validation_share_of_the_others": VAL_SPLIT,
+            "split_by": "group" if any(item.group for item in items) else "id",
+            "test_share": study.test_share,
+            "validation_share_of_the_others": study.val_share,
             "sources": {name: part.as_dict() for name, part in parts.items()},
         },
+        **baseline,
         "panel": panel,
         "machine": machine_facts(device),
         "versions": versions(),
@@ -128,7 +162,7 @@ def reproduce(campaign: Campaign, items: Sequence[Item], say: Say = print) -> di
     }
 
     def gather() -> dict[str, Any]:
-        report = assemble(campaign.study, {**head, "created": utc_now()}, _outcomes(campaign.out))
+        report = assemble(study, {**head, "created": utc_now()}, _outcomes(campaign.out))
         write_json(campaign.out / REPORT, report)
         return report
 
@@ -138,7 +172,7 @@ def reproduce(campaign: Campaign, items: Sequence[Item], say: Say = print) -> di
             say(f"{run.name}: done before, {_figures(run)}")
         else:
             missing.append(run)
-    say(f"{campaign.study.name}: {len(missing)} of {len(runs)} runs to do")
+    say(f"{study.name}: {len(missing)} of {len(runs)} runs to do")
     if campaign.jobs > 1:
         _do_at_once(missing, parts, campaign, say, gather)
     else:
@@ -155,7 +189,7 @@ def _parts(runs: Sequence[Run], campaign: Campaign, items: Sequence[Item]) -> di
     parts = {}
     for source in {run.source for run in runs}:
         found = items if source == "studies" else volume_items(campaign.out / source)
-        parts[source] = split_parts(found, campaign.study, VAL_SPLIT)
+        parts[source] = split_parts(found, campaign.study)
     return parts
 
 
@@ -223,7 +257,10 @@ def _figures(run: Run) -> str:
         return f"failed: {failure['reason']}"
     result = json.loads((run.folder / RESULT).read_text())
     low, high = result["intervals"]["mean_iou"]
-    return f"mean IoU {result['pooled']['mean_iou']:.4f} ({low:.4f}..{high:.4f}) on unseen images"
+    found = [f"mean IoU {result['pooled']['mean_iou']:.4f} ({low:.4f}..{high:.4f})"]
+    if "dice_kaggle" in (presence := result.get("presence", {})):
+        found.append(f"Kaggle Dice {presence['dice_kaggle']:.4f}")
+    return f"{', '.join(found)} on unseen images"
 
 
 def _outcomes(out: Path) -> list[dict[str, Any]]:

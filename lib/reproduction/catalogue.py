@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from lib.errors import choose
+from lib.reproduction.busi import BUSI
 from lib.reproduction.study import Study
 from lib.reproduction.thesis import THESIS_NUCLEI
+from lib.reproduction.thesis_nerve import THESIS_NERVE
 
-STUDIES: dict[str, Study] = {study.name: study for study in (THESIS_NUCLEI,)}
+STUDIES: dict[str, Study] = {study.name: study for study in (THESIS_NUCLEI, THESIS_NERVE, BUSI)}
 
 
 def get_study(name: str) -> Study:

@@ -25,7 +25,7 @@ DASHES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
 MAX_BYTES = 300_000
 COLUMNS = 4
 PANEL_COLUMNS = 7
-TILE = 256  # pixels of an image shown, cut from its middle
+TILE = 256  # pixels of an image shown along each side
 HIT, EXTRA, MISSED = (255, 255, 255), (213, 94, 0), (0, 114, 178)
 
 
@@ -84,28 +84,33 @@ def draw_panel(
     path: Path,
     images: Mapping[str, tuple[np.ndarray, np.ndarray]],
     masks: Sequence[tuple[str, Mapping[str, np.ndarray]]],
+    whole: bool = False,
 ) -> Path:
     """Draw each image, its truth and the mask of every run.
 
     Args:
         images: for each kind, uint8 pixels `(rows, columns[, 3])` and the truth `(rows, columns)`.
         masks: title of each run and its masks `(rows, columns)` by kind.
+        whole: show whole images, made smaller, and not their middle.
     """
+    shown = _smaller if whole else _middle
     tiles = 2 + len(masks)
     columns = min(PANEL_COLUMNS, tiles)
     rows = math.ceil(tiles / columns)
-    size = (1.5 * columns, 1.72 * rows * len(images) + 0.4)
+    sides = [truth.shape for _, truth in images.values()]
+    tall = max(high / wide for high, wide in sides) if whole else 1.0
+    size = (1.5 * columns, (1.5 * tall + 0.22) * rows * len(images) + 0.4)
     canvas = Figure(figsize=size, layout="constrained")
     charts = canvas.subplots(rows * len(images), columns, squeeze=False)
     for chart in charts.flat:
         chart.set_axis_off()
     for place, (kind, (pixels, truth)) in enumerate(images.items()):
         block = charts[place * rows : (place + 1) * rows].flat
-        _show(block[0], _middle(pixels), kind)
-        _show(block[1], _middle(truth) * np.uint8(255), "ground truth")
+        _show(block[0], shown(pixels), kind)
+        _show(block[1], shown(truth) * np.uint8(255), "ground truth")
         for chart, (title, answers) in zip(block[2:], masks, strict=False):
             if kind in answers:
-                _show(chart, compare(_middle(answers[kind]), _middle(truth)), title)
+                _show(chart, compare(shown(answers[kind]), shown(truth)), title)
     colours = {"right": HIT, "too much": EXTRA, "missed": MISSED}
     entries = [
         Patch(facecolor="#{:02x}{:02x}{:02x}".format(*colour), edgecolor=GREY, label=name)
@@ -133,6 +138,12 @@ def _middle(pixels: np.ndarray) -> np.ndarray:
     """Return the middle of an image, at most `TILE` pixels on each side."""
     top, left = (max(0, (side - TILE) // 2) for side in pixels.shape[:2])
     return pixels[top : top + TILE, left : left + TILE]
+
+
+def _smaller(pixels: np.ndarray) -> np.ndarray:
+    """Return every nth pixel of an image, so that about `TILE` are left on the longer side."""
+    step = math.ceil(max(pixels.shape[:2]) / TILE)
+    return pixels[::step, ::step]
 
 
 def save(canvas: Figure, path: Path) -> Path:

@@ -41,18 +41,19 @@ def _draw(report: Mapping[str, Any], out: Path, page: Path) -> tuple[dict[str, s
         return {}, [f"no pictures: {error.name or 'matplotlib'} is not installed here"]
     if not any(run["status"] == "done" for run in report["runs"]):
         return {}, ["no pictures: no run has figures"]
+    curves = {"loss": "training loss", "mean_iou": "mean IoU, validation images"}
+    absent = "always_empty" in report
+    if absent:
+        curves["dice_kaggle"] = "Kaggle Dice, validation images"
     pictures = {}
-    for name, figure, label in (
-        ("loss", "loss", "training loss"),
-        ("mean_iou", "mean_iou", "mean IoU, validation images"),
-    ):
+    for name, label in curves.items():
         path = page.with_name(f"{page.stem}_{name}.png")
-        pictures[name] = figures.draw_curves(path, report, figure, label).name
+        pictures[name] = figures.draw_curves(path, report, name, label).name
     images = _images(out, report["panel"])
     if not images:
         return pictures, ["no panel of masks: their arrays are not in the folder of the runs"]
     path = page.with_name(f"{page.stem}_panel.png")
-    pictures["panel"] = figures.draw_panel(path, images, _masks(out, report)).name
+    pictures["panel"] = figures.draw_panel(path, images, _masks(out, report), absent).name
     return pictures, []
 
 

@@ -1,8 +1,8 @@
-"""The images of the panel, one fluorescence and one stained, as the thesis's figures 3 and 4."""
+"""The images of the panel, one of each kind, as the thesis's figures 3, 4 and 9."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,40 +12,37 @@ from lib.datasets.studies import Item
 from lib.files import write_atomically
 from lib.images import read_image
 from lib.masks import read_label
-from lib.reproduction.runs import PANEL, Parts
+from lib.reproduction.kinds import by_brightness
+from lib.reproduction.parts import Parts
+from lib.reproduction.runs import PANEL
 
-KINDS = ("fluorescence", "stained")
-BRIGHT = 0.5
+Kinds = Callable[[Sequence[Item]], dict[str, str]]
 
 
-def choose_panel(test: Sequence[Item]) -> dict[str, Item]:
-    """Return a test image of each kind that there is: that with the median number of nuclei.
-
-    An image is taken as stained if its median lies in the upper half of its range.
-    """
+def choose_panel(test: Sequence[Item], kinds: Kinds = by_brightness) -> dict[str, Item]:
+    """Return a test image of each kind that there is: that with the median number of objects."""
     found: dict[str, list[tuple[int, str, Item]]] = {}
+    kind_of = kinds(test)
     for item in test:
-        pixels = read_image(item.image).pixels.astype(np.float32)
-        low, middle, high = np.percentile(pixels, (0.5, 50, 99.8))
-        kind = KINDS[bool(high > low and (middle - low) / (high - low) > BRIGHT)]
         assert item.label is not None
-        nuclei = len(np.unique(read_label(item.label))) - 1
-        found.setdefault(kind, []).append((nuclei, item.id, item))
+        objects = len(np.unique(read_label(item.label))) - 1
+        found.setdefault(kind_of[item.id], []).append((objects, item.id, item))
     return {
         kind: sorted(found[kind], key=lambda entry: entry[:2])[len(found[kind]) // 2][2]
-        for kind in KINDS
-        if kind in found
+        for kind in sorted(found)
     }
 
 
-def save_panel(out: Path, parts: Parts) -> tuple[Parts, dict[str, str]]:
+def save_panel(
+    out: Path, parts: Parts, kinds: Kinds = by_brightness
+) -> tuple[Parts, dict[str, str]]:
     """Choose the panel's images, keep them with their truth in `out`, and name them in `parts`.
 
     Returns:
         The parts, and the id of each kind.
     """
     arrays: dict[str, np.ndarray] = {}
-    chosen = choose_panel(parts.test)
+    chosen = choose_panel(parts.test, kinds)
     for kind, item in chosen.items():
         assert item.label is not None
         arrays[f"{kind}_image"] = displayed(read_image(item.image).pixels)

@@ -1,4 +1,4 @@
-"""The two settings of the nuclei study: the thesis's own, and the one of our rows."""
+"""The settings of the studies: the thesis's own, and the one of our rows."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from lib.reproduction.study import Recipe, plain
-from lib.tasks import AugmentSpec, TaskSpec
+from lib.tasks import AugmentSpec, OutputSpec, TargetSpec, TaskSpec, get_task
 
 GAP = 1
-COMPARED = ("input.", "target.", "augment.", "output.", "training.")
+COMPARED = ("network.", "input.", "target.", "augment.", "output.", "training.")
 PER_RUN = ("training.steps", "training.val_interval", "training.val_split")
 
 
@@ -45,26 +45,50 @@ def thesis_setting(task: TaskSpec) -> TaskSpec:
     )
 
 
+def thesis_nerve_setting(task: TaskSpec) -> TaskSpec:
+    """Return `task` with the pipeline of the thesis's nuclei, which it ports to the nerve (II.E).
+
+    The network is that of VHLLRHe; a presence is not answered, and frames keep their size.
+    """
+    return replace(
+        thesis_setting(task),
+        network=get_task("nuclei_vhllrhe").network,
+        input=replace(task.input, longest_side=0),
+        target=TargetSpec(),
+        output=OutputSpec(),
+    )
+
+
+OURS = Recipe("the row's recipe, best step on the validation images", as_row)
 NUCLEI_RECIPES = {
-    "ours": Recipe("the row's recipe, best step on the validation images", as_row),
+    "ours": OURS,
     "thesis": Recipe("the thesis's setting, last step", thesis_setting, "last"),
+}
+NERVE_RECIPES = {
+    "ours": OURS,
+    "thesis": Recipe("the thesis's setting, last step", thesis_nerve_setting, "last"),
 }
 
 
-def differences(rows: Iterable[TaskSpec], published: Recipe, ours: Recipe) -> list[dict[str, Any]]:
-    """Return every option in which `ours` differs from `published`, for any of the rows.
+def differences(
+    rows: Iterable[tuple[str, TaskSpec, TaskSpec]],
+) -> list[dict[str, Any]]:
+    """Return every option in which our row differs from the published setting's.
+
+    Args:
+        rows: of each variant its name, the row under the publication's recipe and under ours.
 
     Returns:
-        Entries of option, published, ours and the rows that have these two values.
+        Entries of option, published, ours and the names that have these two values.
     """
     found: dict[tuple[str, str, str], list[str]] = {}
-    for row in rows:
-        theirs, own = (plain(recipe.setting(row).as_dict()) for recipe in (published, ours))
+    for name, published, ours in rows:
+        theirs, own = plain(published.as_dict()), plain(ours.as_dict())
         for option in own:
             compared = option.startswith(COMPARED) and option not in PER_RUN
             if compared and theirs[option] != own[option]:
                 values = (option, str(theirs[option]), str(own[option]))
-                found.setdefault(values, []).append(row.name)
+                found.setdefault(values, []).append(name)
     return [
         {"option": option, "published": theirs, "ours": own, "rows": names}
         for (option, theirs, own), names in found.items()

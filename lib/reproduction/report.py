@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from lib.cross_validation import mean_and_sd
 from lib.reproduction.recipes import differences
 from lib.reproduction.study import Study, Variant
-from lib.tasks import TASKS
+from lib.tasks import TASKS, TaskSpec
 
 PER_IMAGE = "images"
 FORMAT = 1  # to be raised when the page needs what earlier reports lack
@@ -30,13 +30,13 @@ def assemble(
     fitting = [outcome for outcome in mine if _fits(outcome, head)]
     fitting.sort(key=lambda o: (order[o["variant"]], o["recipe"] != study.published, o["seed"]))
     runs = [_judged(study, outcome) for outcome in fitting]
-    tested = {outcome["task"] for outcome in fitting if outcome["recipe"] != study.published}
-    rows = [TASKS[v.task] for v in study.variants if v.task in tested and v.task in TASKS]
+    tested = {outcome["variant"] for outcome in fitting if outcome["recipe"] != study.published}
     return {
         "format": FORMAT,
         "study": study.name,
         "title": study.title,
         "source": study.source,
+        "note": study.note,
         **head,
         "seeds": sorted({run["seed"] for run in runs}),
         "steps": sorted({run["identity"]["task"]["training"]["steps"] for run in runs}),
@@ -47,11 +47,26 @@ def assemble(
         "summary": _summary(study, runs),
         "differences": {
             "stated": [list(entry) for entry in study.differences],
-            "options": differences(rows, study.recipes[study.published], study.recipes["ours"]),
+            "options": differences(_compared(study, tested)),
         },
         "left_out": [outcome["folder"] for outcome in mine if outcome not in fitting],
         "runs": runs,
     }
+
+
+def _compared(study: Study, tested: Container[str]) -> list[tuple[str, TaskSpec, TaskSpec]]:
+    """Return name, published row and our row of the variants that were run in our setting."""
+    if not study.published:
+        return []
+    return [
+        (
+            v.task if study.label(v) == v.task else v.name,
+            study.row(v, study.published),
+            study.row(v, "ours"),
+        )
+        for v in study.variants
+        if v.name in tested and v.task in TASKS
+    ]
 
 
 def _fits(outcome: Mapping[str, Any], head: Mapping[str, Any]) -> bool:
@@ -69,12 +84,25 @@ def _judged(study: Study, outcome: Mapping[str, Any]) -> dict[str, Any]:
     run = {name: value for name, value in outcome.items() if name != PER_IMAGE}
     run["status"] = "failed" if "reason" in outcome else "done"
     variant = next(v for v in study.variants if v.name == outcome["variant"])
-    bound = variant.bound
     run["collapse_expected"] = outcome["recipe"] in variant.collapses
     run["reached"] = None
-    if run["status"] == "done" and bound and not run["collapse_expected"]:
-        run["reached"] = bool(outcome["pooled"][bound.metric] >= bound.value)
+    if run["status"] == "done":
+        found = figures(run)
+        run["empty"] = found["recall"] == 0 and found["precision"] == 1  # not one pixel
+        if variant.bounds and not run["collapse_expected"]:
+            run["reached"] = all(found.get(b.metric, -1) >= b.value for b in variant.bounds)
     return run
+
+
+def figures(run: Mapping[str, Any]) -> dict[str, float]:
+    """Return the figures of a run on all test images: of pixels, objects and presence."""
+    presence = run.get("presence") or {"intervals": {}}
+    return {**run["pooled"], **{name: presence[name] for name in presence["intervals"]}}
+
+
+def intervals(run: Mapping[str, Any]) -> dict[str, Sequence[float]]:
+    """Return the bounds of the interval of each of `figures`."""
+    return {**run["intervals"], **run.get("presence", {}).get("intervals", {})}
 
 
 def _printed(variant: Variant) -> dict[str, Any]:
@@ -82,9 +110,12 @@ def _printed(variant: Variant) -> dict[str, Any]:
     return {
         "name": variant.name,
         "task": variant.task,
+        "training": dict(variant.training),
+        "prior": variant.prior,
         "printed": asdict(printed),
+        "other_steps": [asdict(other) for other in variant.other_steps],
         "implied_mean_iou": printed.implied_mean_iou,
-        "bound": asdict(variant.bound) if variant.bound else None,
+        "bounds": [asdict(bound) for bound in variant.bounds],
     }
 
 
@@ -105,10 +136,11 @@ def _summary(study: Study, runs: Sequence[Mapping[str, Any]]) -> list[dict[str, 
                     "runs": len(group),
                     "failed": len(group) - len(done),
                     "reached": sum(run["reached"] is True for run in group),
-                    "judged": variant.bound is not None and recipe not in variant.collapses,
+                    "empty": sum(run["empty"] for run in done),
+                    "judged": bool(variant.bounds) and recipe not in variant.collapses,
                     "collapse_expected": recipe in variant.collapses,
-                    "figures": mean_and_sd([run["pooled"] for run in done]),
-                    "interval": done[0]["intervals"] if len(done) == 1 else None,
+                    "figures": mean_and_sd([figures(run) for run in done]),
+                    "interval": intervals(done[0]) if len(done) == 1 else None,
                     "mean_over_images": mean_and_sd([run["mean_over_images"] for run in done]),
                     "validation": mean_and_sd([run["validation"] for run in done]),
                     "last_loss": mean_and_sd([{"loss": r["history"]["loss"][-1]} for r in done]),

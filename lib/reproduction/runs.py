@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +18,16 @@ from lib.checkpoints import (
     save_checkpoint,
     utc_now,
     versions,
+    weights_print,
 )
-from lib.datasets.studies import Item, in_validation
-from lib.errors import InputError
 from lib.evaluation import evaluate
-from lib.files import fingerprint, write_atomically, write_json
+from lib.files import write_atomically, write_json
 from lib.images import read_image
 from lib.inference import Predictor
 from lib.reproduction.machine import machine_facts
-from lib.reproduction.study import Recipe, Study
+from lib.reproduction.parts import Parts
+from lib.reproduction.prior import Prior
+from lib.reproduction.study import Recipe
 from lib.tasks import TaskSpec
 from lib.training import FitOptions, FitResult, fit
 
@@ -39,68 +39,14 @@ BOOTSTRAP_SEED = 0
 
 
 @dataclass(frozen=True)
-class Parts:
-    """The items of a study, split once for all its runs.
-
-    Attributes:
-        training: trained on, but for the validation items among them.
-        validation_ids: choose the step and draw the curves.
-        test: never seen in training.
-        panel: ids of test items whose masks are kept for the page.
-    """
-
-    training: list[Item]
-    validation_ids: frozenset[str]
-    test: list[Item]
-    training_print: str
-    test_print: str
-    panel: tuple[str, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return sizes and fingerprints, for the record."""
-        return {
-            "images": len(self.training) + len(self.test),
-            "test": len(self.test),
-            "validation": len(self.validation_ids),
-            "training": len(self.training) - len(self.validation_ids),
-            "training_fingerprint": self.training_print,
-            "test_fingerprint": self.test_print,
-        }
-
-
-def split_parts(items: Sequence[Item], study: Study, val_split: float) -> Parts:
-    """Split into test, validation and training by the hash of the study's key.
-
-    The validation items are the next `val_split` of what the test part leaves. (The hash is the
-    same, so below the test share itself there would be none.)
-
-    Raises:
-        InputError: a part is empty.
-    """
-    share = study.test_share
-    border = share + (1 - share) * val_split
-    test = [item for item in items if in_validation(study.key(item), share)]
-    rest = [item for item in items if not in_validation(study.key(item), share)]
-    held = frozenset(item.id for item in rest if in_validation(study.key(item), border))
-    sizes = {"test": len(test), "validation": len(held), "training": len(rest) - len(held)}
-    for name, count in sizes.items():
-        if not count:
-            raise InputError(
-                f"of {len(items)} labelled images none falls into the {name} part "
-                f"({share:.0%} are tested on, {val_split:.0%} of the others choose the step); "
-                f"label more images"
-            )
-    return Parts(rest, held, test, _fingerprint(rest), _fingerprint(test))
-
-
-@dataclass(frozen=True)
 class Run:
     """A variant, a recipe and a seed.
 
     Attributes:
         task: the row as the recipe sets it, with the steps of this run.
-        folder: of the run's state, weights and figures.
+        folder: of the run's state, weights and figures; its name is the run's.
         source: of its images; see `lib.reproduction.study.Variant`.
+        prior: what it starts from; None starts from random weights.
     """
 
     variant: str
@@ -110,18 +56,21 @@ class Run:
     folder: Path
     setting: Recipe
     source: str = "studies"
+    prior: Prior | None = None
 
     @property
     def name(self) -> str:
         """Name of the run, and of its folder."""
-        return run_name(self.task.name, self.recipe, self.seed)
+        return self.folder.name
 
     def identity(self, parts: Parts) -> dict[str, Any]:
         """Return what decides the figures; a finished run of equal identity is not repeated."""
         trained, row = (
             json.loads(json.dumps(part)) for part in (self.task.as_trained(), self.task.as_dict())
         )
+        start = {"prior": self.prior.identity()} if self.prior else {}
         return {
+            **start,
             "task": trained,
             "output": row["output"],
             "recipe": self.recipe,
@@ -130,11 +79,6 @@ class Run:
             "validation_images": len(parts.validation_ids),
             "test_data": parts.test_print,
         }
-
-
-def run_name(task: str, recipe: str, seed: int) -> str:
-    """Return the name of a run's folder."""
-    return f"{task}-{recipe}-seed{seed}"
 
 
 @dataclass(frozen=True)
@@ -201,7 +145,6 @@ def write_failure(run: Run, parts: Parts, kind: str, reason: str) -> None:
 
 
 def _train_and_test(run: Run, parts: Parts, where: Where) -> dict[str, Any]:
-    before = _step_reached(run, parts)
     options = FitOptions(
         run.folder,
         seed=run.seed,
@@ -212,6 +155,9 @@ def _train_and_test(run: Run, parts: Parts, where: Where) -> dict[str, Any]:
         command=where.command,
         validation_ids=parts.validation_ids,
     )
+    if run.prior:
+        options = replace(options, init=run.prior.load(options))
+    before = _step_reached(run, parts, options.init)
     start = time.perf_counter()
     fitted = fit(run.task, parts.training, options)
     trained = time.perf_counter()
@@ -223,6 +169,7 @@ def _train_and_test(run: Run, parts: Parts, where: Where) -> dict[str, Any]:
     return {
         **_head(run),
         **tested,
+        **_prior_told(run, checkpoint),
         "validation": fitted.metrics,
         "history": {name: [entry[name] for entry in fitted.history] for name in fitted.history[0]},
         "weights": {
@@ -288,7 +235,16 @@ def _head(run: Run) -> dict[str, Any]:
     }
 
 
-def _step_reached(run: Run, parts: Parts) -> int:
+def _prior_told(run: Run, checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return what is to be said of the weights that the run started from."""
+    if run.prior is None:
+        return {}
+    origin = checkpoint.provenance["from"]
+    told = {name: origin.get(name) for name in ("task", "step", "tensors_taken", "tensors_fresh")}
+    return {"prior": {"weights": run.prior.story, **told}}
+
+
+def _step_reached(run: Run, parts: Parts, init: Checkpoint | None) -> int:
     """Return the step from which `fit` will go on; what was timed before is not known."""
     try:
         state = torch.load(run.folder / "state.pt", map_location="cpu", weights_only=True)
@@ -297,6 +253,7 @@ def _step_reached(run: Run, parts: Parts) -> int:
             identity["task"] == run.identity(parts)["task"]
             and identity["seed"] == run.seed
             and identity["data"] == parts.training_print
+            and identity["init"] == (weights_print(init) if init else False)
         )
         return int(state["step"]) if same else 0
     except Exception:  # absent, or damaged: fit starts again
@@ -326,7 +283,3 @@ def _save_masks(path: Path, predictor: Predictor, parts: Parts) -> None:
     chosen = [item for item in parts.test if item.id in parts.panel]
     masks = {item.id: predictor(read_image(item.image)).mask.astype(np.uint8) for item in chosen}
     write_atomically(path, lambda file: np.savez_compressed(file, **masks))
-
-
-def _fingerprint(items: Sequence[Item]) -> str:
-    return fingerprint([path for item in items for path in (item.image, item.label) if path])

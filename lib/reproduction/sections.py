@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-Report = Mapping[str, Any]
-YES, NO, NONE = "✓", "✗", "-"
+from lib.reproduction.cells import (
+    NONE,
+    Report,
+    asked,
+    number,
+    reached_mark,
+    table,
+    value,
+    variant_of,
+)
+from lib.reproduction.outcome import outcome
+from lib.reproduction.presence import presence_section
+
+SPELT = {2: "Two", 3: "Three", 4: "Four"}
 
 
 def text(
@@ -19,13 +30,30 @@ def text(
         json_name: file of the report, beside the page.
         missing: what could not be drawn.
     """
-    iou_table, pixel_table = report["tables"]
+    published = report["published_recipe"]
     parts = [
-        f"# {report['study']}: {report['title']}, measured again",
+        f"# {report['study']}: {report['title']}" + (", measured again" if published else ""),
+        *filter(None, [report.get("note")]),
         f"Written by `python -m monailabel_app reproduce {report['study']}` from "
         f"[{json_name}]({json_name}); change nothing here by hand.",
         "## Outcome",
-        *_outcome(report),
+        *outcome(report),
+        *(presence_section(report) if "always_empty" in report else _printed_sections(report)),
+        "## More figures",
+        *_more_section(report),
+        "## Curves and masks",
+        *_pictures(report, pictures, missing),
+        "## What differs from the published setting" if published else "## Setting",
+        *_differences(report),
+        "## How it was measured",
+        _how(report),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _printed_sections(report: Report) -> list[str]:
+    iou_table, pixel_table = report["tables"]
+    return [
         f"## {iou_table}: mean IoU",
         "Two-class mean IoU over all pixels of the test images, with the 95 % bootstrap interval "
         "over images, or the standard deviation over seeds. *Implied* is the mean IoU that the "
@@ -36,59 +64,7 @@ def text(
         f"## {pixel_table}: accuracy, precision, recall",
         "In per cent, over all pixels of the test images.",
         _pixel_table(report),
-        "## More figures",
-        "Not in the publication. AP50: objects matched at IoU 0.5. Patches per second: a whole "
-        "training with reading and validations, on the machine below.",
-        _more_table(report),
-        "## Curves and masks",
-        *_pictures(pictures, missing),
-        "## What differs from the published setting",
-        *_differences(report),
-        "## How it was measured",
-        _how(report),
     ]
-    return "\n\n".join(parts) + "\n"
-
-
-def _outcome(report: Report) -> list[str]:
-    """Say plainly what was reached, what was not and what failed."""
-    judged = [row for row in report["summary"] if row["judged"]]
-    reached = [row for row in judged if row["runs"] and row["reached"] == row["runs"]]
-    lines = [f"{len(reached)} of {len(judged)} judged rows reach the figure asked for."]
-    for row in judged:
-        if row in reached or row["failed"] == row["runs"]:
-            continue
-        bound = _variant(report, row)["bound"]
-        lines.append(
-            f"- **Not reached: {_title(row)}**: {bound['metric']} "
-            f"{_value(row['figures'], bound['metric'])}, asked for {bound['value']:.4f} "
-            f"({bound['origin']}); {row['reached']} of {row['runs']} runs reach it."
-        )
-    for row in report["summary"]:
-        if row["collapse_expected"] and row["figures"]:
-            ours = row["figures"]["mean_iou"]["mean"]
-            printed = _variant(report, row)["printed"]["mean_iou"]
-            lines.append(
-                f"- {_title(row)}: the publication reports a collapse ({printed:.4f}); here "
-                f"{ours:.4f}, foreground IoU {row['figures']['fg_iou']['mean']:.4f}."
-            )
-    for run in report["runs"]:
-        if run["status"] == "failed":
-            lines.append(
-                f"- **Failed: {_title(run)}, seed {run['seed']}**: {run['error']}: {run['reason']}"
-            )
-    absent = [
-        v["name"]
-        for v in report["variants"]
-        if not any(row["variant"] == v["name"] for row in report["summary"])
-    ]
-    if absent:
-        lines.append(f"- Not run: {', '.join(absent)}.")
-    if report["left_out"]:
-        lines.append(
-            f"- Left out, as they are of other images or steps: {', '.join(report['left_out'])}."
-        )
-    return [lines[0], "\n".join(lines[1:])] if lines[1:] else lines
 
 
 def _iou_table(report: Report) -> str:
@@ -96,26 +72,22 @@ def _iou_table(report: Report) -> str:
     head += ["loss, printed", "loss, ours"]
     rows = []
     for row in report["summary"]:
-        variant = _variant(report, row)
-        bound = variant["bound"]
-        asked = f"{bound['metric']} {bound['value']:.4f}" if bound and row["judged"] else NONE
-        if bound and row["judged"] and bound["metric"] == "mean_iou":
-            asked = f"{bound['value']:.4f}"
+        variant = variant_of(report, row)
         rows.append(
             [
                 row["variant"],
                 f"`{row['task']}`",
                 row["recipe"],
-                _number(variant["printed"]["mean_iou"]),
-                _number(variant["implied_mean_iou"]),
-                _value(row["figures"], "mean_iou", row["interval"]),
-                asked,
-                _reached(row),
-                _number(variant["printed"]["loss"]),
-                _value(row["last_loss"], "loss"),
+                number(variant["printed"]["mean_iou"]),
+                number(variant["implied_mean_iou"]),
+                value(row["figures"], "mean_iou", row["interval"]),
+                asked(report, row),
+                reached_mark(row),
+                number(variant["printed"]["loss"]),
+                value(row["last_loss"], "loss"),
             ]
         )
-    return _table(head, rows, left=3)
+    return table(head, rows, left=3)
 
 
 def _pixel_table(report: Report) -> str:
@@ -124,16 +96,20 @@ def _pixel_table(report: Report) -> str:
     head += [f"{name}, {whose}" for name in names for whose in ("printed", "ours")]
     rows = []
     for row in report["summary"]:
-        printed = _variant(report, row)["printed"]
+        printed = variant_of(report, row)["printed"]
         cells = [row["variant"], row["recipe"]]
         for name in names:
-            cells += [_number(printed[name], 100, 2), _value(row["figures"], name, None, 100, 2)]
+            cells += [number(printed[name], 100, 2), value(row["figures"], name, None, 100, 2)]
         rows.append(cells)
-    return _table(head, rows, left=2)
+    return table(head, rows, left=2)
 
 
-def _more_table(report: Report) -> str:
-    head = ["variant", "setting", "fg IoU", "fg Dice", "AP50", "mean IoU, mean over images"]
+def _more_section(report: Report) -> list[str]:
+    names = {"fg_iou": "fg IoU", "fg_dice": "fg Dice", "ap50": "AP50"}
+    if "always_empty" in report:  # precision and recall have no table of their own
+        names = {**names, "precision": "precision", "recall": "recall"}
+        del names["ap50"]
+    head = ["variant", "setting", *names.values(), "mean IoU, mean over images"]
     head += ["parameters", "steps", "patches/s", "minutes"]
     rows = []
     for row in report["summary"]:
@@ -143,24 +119,33 @@ def _more_table(report: Report) -> str:
             [
                 row["variant"],
                 row["recipe"],
-                *(_value(figures, name) for name in ("fg_iou", "fg_dice", "ap50")),
-                _value(row["mean_over_images"], "mean_iou"),
+                *(value(figures, name) for name in names),
+                value(row["mean_over_images"], "mean_iou"),
                 f"{row['parameters']:,}" if row["parameters"] else NONE,
                 ", ".join(map(str, row["steps"])) or NONE,
                 NONE if speed is None else f"{speed:.0f}",
                 NONE if seconds is None else f"{seconds / 60:.1f}",
             ]
         )
-    return _table(head, rows, left=2)
+    told = ["Not in the publication."] if report["published_recipe"] else []
+    if "ap50" in names:
+        told.append("AP50: objects matched at IoU 0.5.")
+    told.append(
+        "Patches per second: a whole training with reading and validations, on the machine below."
+    )
+    return [" ".join(told), table(head, rows, left=2)]
 
 
-def _pictures(pictures: Mapping[str, str], missing: Sequence[str]) -> list[str]:
+def _pictures(report: Report, pictures: Mapping[str, str], missing: Sequence[str]) -> list[str]:
+    count = len(report["panel"])
+    images = {1: "A test image, its"}.get(count, f"{SPELT.get(count, count)} test images, their")
     captions = {
         "loss": "Mean training loss since the last validation. Losses of different definition are "
         "not comparable with each other.",
         "mean_iou": "Two-class mean IoU of the validation images, which are none of the test "
         "images.",
-        "panel": "Two test images, their ground truth and the mask of every run of the first seed.",
+        "dice_kaggle": "Dice of the validation images in the Kaggle convention.",
+        "panel": f"{images} ground truth and the mask of every run of the first seed.",
     }
     shown = [f"![{captions[name]}]({file})\n\n{captions[name]}" for name, file in pictures.items()]
     return [*shown, *missing]
@@ -168,23 +153,24 @@ def _pictures(pictures: Mapping[str, str], missing: Sequence[str]) -> list[str]:
 
 def _differences(report: Report) -> list[str]:
     stated = [list(map(str, entry)) for entry in report["differences"]["stated"]]
-    blocks = [_table(["what", "publication", "here"], stated, left=3)]
+    blocks = [table(["what", "publication", "here"], stated, left=3)] if stated else []
     options = report["differences"]["options"]
     if options:
-        everyone = {row["task"] for row in report["summary"] if row["recipe"] == "ours"}
+        ours = [row for row in report["summary"] if row["recipe"] == "ours"]
+        everyone = [{row[name] for row in ours} for name in ("task", "variant")]
         rows = [
             [
                 f"`{entry['option']}`",
                 entry["published"],
                 entry["ours"],
-                "all" if set(entry["rows"]) == everyone else ", ".join(entry["rows"]),
+                "all" if set(entry["rows"]) in everyone else ", ".join(entry["rows"]),
             ]
             for entry in options
         ]
         blocks += [
             f"Options of the row in which the setting *ours* differs from the setting "
             f"*{report['published_recipe']}*, read from the rows that were trained:",
-            _table(["option", report["published_recipe"], "ours", "rows"], rows, left=4),
+            table(["option", report["published_recipe"], "ours", "rows"], rows, left=4),
         ]
     titles = "; ".join(f"*{name}*: {title}" for name, title in report["recipes"].items())
     return [*blocks, f"Settings: {titles}."]
@@ -196,11 +182,13 @@ def _how(report: Report) -> str:
     lines = [f"Publication: {report['source']}."]
     for source, parts in data["sources"].items():
         name = f"of `{data['name']}`" if source == "studies" else f"phantoms ({source})"
+        split = f"hash of the {data.get('split_by', 'id')} below {data['test_share']}"
+        if data.get("split_by") == "group":
+            split += f", {parts['test_groups']} of {parts['groups']} groups"
         lines.append(
-            f"Images: {parts['images']} labelled ones {name}; {parts['test']} tested on (hash of "
-            f"the id below {data['test_share']}), {parts['validation']} choose the step, "
-            f"{parts['training']} trained on; fingerprints {parts['training_fingerprint']} and "
-            f"{parts['test_fingerprint']} (test)."
+            f"Images: {parts['images']} labelled ones {name}; {parts['test']} tested on ({split}), "
+            f"{parts['validation']} choose the step, {parts['training']} trained on; fingerprints "
+            f"{parts['training_fingerprint']} and {parts['test_fingerprint']} (test)."
         )
     steps, seeds = (", ".join(map(str, report[name])) for name in ("steps", "seeds"))
     lines += [
@@ -210,50 +198,3 @@ def _how(report: Report) -> str:
         f"Command: `{report['command']}`; the page again from the kept figures: `--page-only`.",
     ]
     return "  \n".join(lines)
-
-
-def _variant(report: Report, row: Mapping[str, Any]) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = next(v for v in report["variants"] if v["name"] == row["variant"])
-    return found
-
-
-def _title(row: Mapping[str, Any]) -> str:
-    return f"{row['variant']} ({row['recipe']})"
-
-
-def _reached(row: Mapping[str, Any]) -> str:
-    if row["failed"] == row["runs"]:
-        return f"{NO} failed"
-    if not row["judged"]:
-        return NONE
-    mark = YES if row["reached"] == row["runs"] else NO
-    return mark if row["runs"] == 1 else f"{mark} {row['reached']}/{row['runs']}"
-
-
-def _number(value: float | None, scale: float = 1, digits: int = 4) -> str:
-    return NONE if value is None else f"{value * scale:.{digits}f}"
-
-
-def _value(
-    figures: Mapping[str, Mapping[str, float]],
-    name: str,
-    intervals: Mapping[str, Sequence[float]] | None = None,
-    scale: float = 1,
-    digits: int = 4,
-) -> str:
-    """Return a figure with its interval over images, or its deviation over seeds."""
-    if name not in figures:
-        return NONE
-    shown = _number(figures[name]["mean"], scale, digits)
-    if "sd" in figures[name]:
-        return f"{shown} ± {_number(figures[name]['sd'], scale, digits)}"
-    if intervals and name in intervals:
-        low, high = (_number(bound, scale, digits) for bound in intervals[name])
-        return f"{shown} ({low} to {high})"
-    return shown
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> str:
-    """Return a Markdown table, its first `left` columns aligned to the left."""
-    rule = ["---" if place < left else "---:" for place in range(len(head))]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))

@@ -6,24 +6,31 @@ is the first), gathered in `lib.reproduction.catalogue`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from lib.datasets.studies import Item
-from lib.errors import InputError, unknown
-from lib.tasks import TaskSpec
+from lib.errors import InputError, choose, unknown
+from lib.reproduction.kinds import by_brightness
+from lib.tasks import TaskSpec, get_task
 
 
 @dataclass(frozen=True)
 class Printed:
-    """What the publication prints of one configuration, in 0..1; None where it prints nothing."""
+    """What the publication prints of one configuration, in 0..1; None where it prints nothing.
+
+    Attributes:
+        steps: after which this is, where it prints several moments of a training.
+    """
 
     loss: float | None = None
     mean_iou: float | None = None
     accuracy: float | None = None
     precision: float | None = None
     recall: float | None = None
+    steps: int | None = None
 
     @property
     def implied_mean_iou(self) -> float | None:
@@ -54,22 +61,28 @@ class Variant:
 
     Attributes:
         name: as the publication calls it.
-        task: the row of `lib.tasks`.
-        bound: None where nothing is printed to reach.
+        task: the row of `lib.tasks`; several variants may share one.
+        bounds: none where nothing is printed to reach.
         recipes: run where none is asked for.
-        collapses: recipes under which the publication says it fails; `bound` is not for these.
+        collapses: recipes under which the publication says it fails; `bounds` are not for these.
         steps: of its runs; None for the study's.
         source: of the images: the studies folder, or "volumes", seeded phantoms of our own.
+        training: options of the recipe, under every recipe, that make it this variant.
+        prior: start from the weights of another task; see `lib.reproduction.prior`.
+        other_steps: what is printed of further moments of the training.
     """
 
     name: str
     task: str
     printed: Printed = Printed()
-    bound: Bound | None = None
+    bounds: tuple[Bound, ...] = ()
     recipes: tuple[str, ...] = ("ours",)
     collapses: tuple[str, ...] = ()
     steps: int | None = None
     source: Literal["studies", "volumes"] = "studies"
+    training: tuple[tuple[str, Any], ...] = ()
+    prior: bool = False
+    other_steps: tuple[Printed, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,11 +99,6 @@ class Recipe:
     weights: Literal["best", "last"] = "best"
 
 
-def by_key(item: Item) -> str:
-    """Return what decides the part of an item where images are independent of each other."""
-    return item.key
-
-
 @dataclass(frozen=True)
 class Study:
     """A publication's experiments on one data set.
@@ -98,9 +106,15 @@ class Study:
     Attributes:
         name: of the command, in lower case.
         source: the publication.
-        test_share: part of the images that is tested on, by a hash of `key`.
-        key: what keeps items together: the image, the subject.
-        published: name of the recipe that is the publication's own.
+        published: name of the recipe that is the publication's own; empty where there is none.
+        steps: of each run; None for the row's.
+        test_share: part of the images that is tested on, by a hash of the group, or the id.
+        val_share: part of the others that chooses the step.
+        often_absent: whether many images lack the structure: the page has the figures of
+            `lib.metrics.image_scores` and the mask that is always empty.
+        kinds: names the kind of each test image; one of each is shown.
+        importer: copies the data set as published (first) into a studies folder (second).
+        note: what must be said of the study, on its page.
         tables: the publication's names of the table of mean IoU and of the pixel figures.
         differences: what no recipe shows: (what, in the publication, here).
     """
@@ -110,12 +124,30 @@ class Study:
     source: str
     variants: tuple[Variant, ...]
     recipes: Mapping[str, Recipe]
-    published: str
-    steps: int
+    published: str = ""
+    steps: int | None = None
     test_share: float = 0.3
-    key: Callable[[Item], str] = by_key
-    tables: tuple[str, str] = ("Tab. 2", "Tab. 3")
-    differences: tuple[tuple[str, str, str], ...] = field(default=())
+    val_share: float = 0.2
+    often_absent: bool = False
+    kinds: Callable[[Sequence[Item]], dict[str, str]] = by_brightness
+    importer: Callable[[Path, Path], object] | None = None
+    note: str = ""
+    tables: tuple[str, ...] = ("Tab. 2", "Tab. 3")
+    differences: tuple[tuple[str, str, str], ...] = ()
+
+    def label(self, variant: Variant) -> str:
+        """Return what names the variant's runs: its row, and its own name where it shares that."""
+        shared = sum(other.task == variant.task for other in self.variants) > 1
+        return f"{variant.task}-{variant.name.lower()}" if shared else variant.task
+
+    def row(self, variant: Variant, recipe: str) -> TaskSpec:
+        """Return the row that is trained for `variant` under `recipe`.
+
+        Raises:
+            NotFoundError: an unknown recipe, or a variant without a row.
+        """
+        task = choose("recipe", recipe, self.recipes).setting(get_task(variant.task))
+        return replace(task, training=replace(task.training, **dict(variant.training)))
 
     def choose(self, names: str) -> list[Variant]:
         """Return the variants called `names`, by row or by the publication's name.
@@ -128,7 +160,10 @@ class Study:
         """
         if names.strip() == "all":
             return list(self.variants)
-        table = {key: v for v in self.variants for key in (v.task, v.name.lower())}
+        table: dict[str, list[Variant]] = {}
+        for variant in self.variants:
+            for word in (variant.task, variant.name.lower(), self.label(variant)):
+                table[word] = [*table.get(word, []), variant]
         words = [word.strip().lower() for word in names.split(",")]
         wanted = [word for word in words if word]
         for word in wanted:
@@ -136,7 +171,7 @@ class Study:
                 raise unknown("variant", word, [v.task for v in self.variants])
         if not wanted:
             raise InputError("no variant given; expected names separated by commas, or 'all'")
-        return list({table[word].task: table[word] for word in wanted}.values())
+        return list({v.name: v for word in wanted for v in table[word]}.values())
 
 
 def plain(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -19,7 +19,7 @@ def _variant(
         else Bound("mean_iou", mean_iou, "Tab. 2")
     )
     printed = Printed(loss, mean_iou, accuracy, precision, recall)
-    return Variant(name, f"nuclei_{name.lower()}", printed, bound)
+    return Variant(name, f"nuclei_{name.lower()}", printed, (bound,))
 
 
 THESIS_NUCLEI = Study(
@@ -41,7 +41,7 @@ THESIS_NUCLEI = Study(
             "VDLRHe",
             "nuclei_vdlrhe",
             Printed(0.2870, 0.5255, 0.761173, 0.324727, 0.957107),
-            Bound("mean_iou", CORRECTED_DICE, "Dice alone, corrected setting"),
+            (Bound("mean_iou", CORRECTED_DICE, "Dice alone, corrected setting"),),
             recipes=("thesis", "ours"),
             collapses=("thesis",),
         ),

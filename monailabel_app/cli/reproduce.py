@@ -11,6 +11,7 @@ import click
 
 from lib.errors import InputError
 from monailabel_app.cli import options
+from monailabel_app.config import SHIPPED_MODELS
 
 
 def _seeds(ctx: click.Context, option: click.Parameter, text: str) -> tuple[int, ...]:
@@ -26,7 +27,9 @@ def _seeds(ctx: click.Context, option: click.Parameter, text: str) -> tuple[int,
 
 @click.command()
 @click.argument("study")
-@click.option("--studies", type=options.FOLDER, help="Folder of images and labels.")
+@click.option(
+    "--studies", type=options.FOLDER, help="Folder of images and labels, or the set as published."
+)
 @click.option("--out", type=options.FOLDER, help="Folder of the runs; default runs/STUDY.")
 @click.option(
     "--variants", default="all", show_default=True, help="Tasks separated by commas, or all."
@@ -38,6 +41,12 @@ def _seeds(ctx: click.Context, option: click.Parameter, text: str) -> tuple[int,
     default="",
     metavar="[ours|thesis]",
     help="Of every variant; by default ours, and both where the study reports a collapse.",
+)
+@click.option(
+    "--prior",
+    type=options.FILE,
+    help="Weights that From_Prior starts from; by default the shipped ones of nuclei_vhllrhe where "
+    "they fit the network, else those of a short run on phantoms of nuclei.",
 )
 @options.device
 @options.precision
@@ -55,6 +64,7 @@ def reproduce(
     steps: int | None,
     seeds: tuple[int, ...],
     recipe: str,
+    prior: Path | None,
     device: str,
     precision: str,
     jobs: int,
@@ -62,7 +72,11 @@ def reproduce(
     json_file: Path | None,
     page: Path | None,
 ) -> None:
-    """Run STUDY (thesis-nuclei) again and set its printed figures beside ours.
+    """Run STUDY again and set its printed figures beside ours.
+
+    thesis-nuclei: U-Net and V-Net variants. thesis-nerve: From_Prior, No_Prior and Dice alone at
+    three learning rates. busi: lesions, by the nerve recipe. The latter two also take the data set
+    as published, which is imported into OUT/studies.
 
     Each variant and seed is a run in OUT that goes on where it was; a finished one is not repeated.
     OUT/report.json holds all figures, the page shows them. A run that fails is reported and does
@@ -80,9 +94,10 @@ def reproduce(
     else:
         if studies is None:
             raise InputError("Missing option '--studies': the folder of images and labels")
-        from lib.datasets.studies import list_items
         from lib.reproduction.campaign import Campaign, reproduce
+        from lib.reproduction.prior import NUCLEI
         from lib.reproduction.runs import Where
+        from lib.reproduction.sources import study_items
 
         where = Where(device, precision, progress=True, command=options.command_line())
         campaign = Campaign(
@@ -95,8 +110,11 @@ def reproduce(
             jobs,
             where,
             studies.name,
+            prior=prior,
+            shipped=SHIPPED_MODELS / f"pretrained_{NUCLEI}.pt",
         )
-        report = reproduce(campaign, list_items(studies, labelled=True), _say)
+        items = study_items(studies, table.importer, out / "studies")
+        report = reproduce(campaign, items, _say)
         options.save_json(json_file, report)
     _write_page(report, out, page, json_file or out / "report.json")
     failed = [run["folder"] for run in report["runs"] if run["status"] == "failed"]

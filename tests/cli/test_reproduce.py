@@ -6,7 +6,10 @@ import json
 from dataclasses import replace
 
 import pytest
+from PIL import Image as PillowImage
 
+from lib.datasets.nerve import write_nerve_phantoms
+from lib.datasets.ultrasound_phantoms import breast_frame
 from lib.reproduction.catalogue import STUDIES
 from lib.reproduction.study import Bound, Printed, Variant
 from lib.reproduction.thesis import THESIS_NUCLEI
@@ -36,7 +39,7 @@ def reproduce(cli, task, studies, tmp_path, monkeypatch):
     recipe = replace(task.training, batch_size=2, patch_size=32)
     monkeypatch.setitem(TASKS, "tiny", replace(task, name="tiny", training=recipe))
     bound = Bound("mean_iou", 0.0, "Tab. 2")
-    variant = Variant("TINY", "tiny", Printed(mean_iou=0.5), bound)
+    variant = Variant("TINY", "tiny", Printed(mean_iou=0.5), (bound,))
     table = replace(THESIS_NUCLEI, name="tiny-study", variants=(variant,))
     monkeypatch.setitem(STUDIES, "tiny-study", table)
 
@@ -104,6 +107,67 @@ def test_a_report_of_another_format_is_refused(reproduce, tmp_path):
     reproduce("--page-only", "--json", tmp_path / "old.json").assert_refused("format None", "again")
     (tmp_path / "old.json").write_text("no report")
     reproduce("--page-only", "--json", tmp_path / "old.json").assert_refused("is not a report")
+
+
+def _small(monkeypatch, *rows):
+    """Narrow the networks of `rows` and shorten their patches."""
+    for name in rows:
+        row = TASKS[name]
+        network = replace(row.network, kernel_size=3, channels=(4, 8), convolutions=(1, 1))
+        training = replace(row.training, patch_size=32, batch_size=2)
+        monkeypatch.setitem(TASKS, name, replace(row, network=network, training=training))
+
+
+def test_the_nerve_study_runs_on_a_folder_in_the_published_layout(cli, tmp_path, monkeypatch):
+    _small(monkeypatch, "nerve_vhllrhe", "nuclei_vhllrhe")
+    monkeypatch.setattr("monailabel_app.cli.reproduce.SHIPPED_MODELS", tmp_path)
+    write_nerve_phantoms(tmp_path / "kaggle", subjects=3, frames=3, size=(48, 64))
+    names = ("--variants", "No_Prior,Dice_Lr1e4", "--steps", 2, "--device", "cpu")
+    ended = cli(
+        *("reproduce", "thesis-nerve", "--studies", tmp_path / "kaggle"),
+        *("--out", tmp_path / "out", *names),
+    )
+    assert ended.status == 0, ended.err
+    assert (tmp_path / "out" / "studies" / "contradictions.csv").is_file()
+    page = (tmp_path / "out" / "report.md").read_text()
+    assert "| always the empty mask |" in page
+    assert "| Dice_Lr1e4 | thesis | 0.4937 at 25000 | 0.1386 at 25000 |" in page
+    assert "Not run: From_Prior, Dice_Lr1e3, Dice_Lr1e5" in page
+    for name in ("loss", "mean_iou", "dice_kaggle", "panel"):
+        assert (tmp_path / "out" / f"report_{name}.png").is_file()
+    again = cli("reproduce", "thesis-nerve", "--out", tmp_path / "out", "--page-only")
+    assert again.status == 0, again.err
+    assert (tmp_path / "out" / "report.md").read_text() == page
+
+
+def test_the_lesions_study_runs_on_the_published_set(cli, tmp_path, monkeypatch):
+    _small(monkeypatch, "busi_lesion")
+    for number in range(9):
+        kind = ("benign", "malignant", "normal")[number % 3]
+        folder = tmp_path / "busi" / "Dataset_BUSI_with_GT" / kind
+        folder.mkdir(parents=True, exist_ok=True)
+        frame = breast_frame(number, (48, 64))
+        PillowImage.fromarray(frame.image).save(folder / f"{kind} ({number}).png")
+        mask = (frame.label > 0) & (kind != "normal")
+        PillowImage.fromarray(mask).save(folder / f"{kind} ({number})_mask.png")
+    words = ("--steps", 2, "--device", "cpu", "--json", tmp_path / "busi.json")
+    ended = cli(
+        *("reproduce", "busi", "--studies", tmp_path / "busi", "--out", tmp_path / "out", *words)
+    )
+    assert ended.status == 0, ended.err
+    report = json.loads((tmp_path / "busi.json").read_text())
+    run = report["runs"][0]
+    assert set(run["presence"]["intervals"]) >= {"dice_kaggle", "dice_positive", "presence_auc"}
+    assert run["seconds"]["training"] > 0
+    assert run["machine"]["cores"] > 0
+    assert set(report["panel"]) <= {"benign", "malignant", "normal"}
+    page = (tmp_path / "busi.md").read_text()
+    assert "stands in for the nerve data" in page
+    assert "| busi_lesion | ours |" in page
+
+
+def test_weights_to_start_from_need_a_variant_that_does(reproduce, tmp_path):
+    reproduce("--prior", tmp_path / "a.pt").assert_refused("--prior 'a.pt' is of no use")
 
 
 def test_an_unknown_study_and_missing_images_are_refused(cli):

@@ -19,6 +19,8 @@ from lib.checkpoints import (
     save_checkpoint,
     save_tensors,
     state_on_cpu,
+    transfer_network,
+    weights_print,
 )
 from lib.errors import InputError
 from lib.networks import build_network
@@ -72,6 +74,37 @@ def test_weights_from_before_an_option_do_not_fit_a_row_that_uses_it(task):
     wide = replace(task, network=replace(task.network, decoder_width=2))
     with pytest.raises(InputError, match="the networks differ in decoder_width; use weights"):
         load_network(wide, older)
+
+
+def test_what_fits_is_taken_from_weights_of_another_task_and_the_rest_stays_fresh(task):
+    given = _checkpoint(task)
+    other = replace(
+        task,
+        network=replace(task.network, norm="instance", out_channels=2, pooled_channels=1),
+        target=replace(task.target, maps=("foreground", "presence")),
+    )
+    network, taken, fresh = transfer_network(other, given)
+    state = network.state_dict()
+    assert "pooled.weight" in fresh
+    assert taken == len(state) - len(fresh) > len(fresh) / 2
+    for name in set(state) - set(fresh):
+        torch.testing.assert_close(state[name], given.weights[name], rtol=0, atol=0)
+    _, taken, fresh = transfer_network(task, given)
+    assert (taken, fresh) == (len(given.weights), [])
+
+
+def test_weights_that_hardly_fit_are_not_transferred(task):
+    wide = replace(task, network=replace(task.network, channels=(8, 16, 32)))
+    with pytest.raises(InputError, match="of [0-9]+ parameters are of the same name and shape"):
+        transfer_network(wide, _checkpoint(task))
+
+
+def test_equal_weights_have_equal_prints(task):
+    given = _checkpoint(task)
+    assert weights_print(given) == weights_print(replace(given, task="another"))
+    name = next(iter(given.weights))
+    changed = {**given.weights, name: given.weights[name] + 1}
+    assert weights_print(replace(given, weights=changed)) != weights_print(given)
 
 
 def test_weights_with_a_missing_tensor_are_refused(task):

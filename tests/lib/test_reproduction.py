@@ -19,9 +19,10 @@ from lib.reproduction import runs as runs_module
 from lib.reproduction.campaign import Campaign, reproduce
 from lib.reproduction.catalogue import STUDIES, get_study
 from lib.reproduction.panel import choose_panel
+from lib.reproduction.parts import split_parts
 from lib.reproduction.processes import Work, run_in_processes
 from lib.reproduction.recipes import NUCLEI_RECIPES, differences, thesis_setting
-from lib.reproduction.runs import Where, split_parts
+from lib.reproduction.runs import Where
 from lib.reproduction.study import Bound, Printed, Variant
 from lib.reproduction.thesis import THESIS_NUCLEI
 from lib.targets import make_target
@@ -38,11 +39,14 @@ def study(task, monkeypatch):
     for name in ("tiny_a", "tiny_b"):
         monkeypatch.setitem(TASKS, name, replace(task, name=name))
     printed = Printed(0.1, 0.9, 0.95, 0.9, 0.9)
+    low, high = ((Bound("mean_iou", value, "Tab. 2"),) for value in (0.0, 1.0))
     return replace(
         THESIS_NUCLEI,
         variants=(
-            Variant("A", "tiny_a", printed, Bound("mean_iou", 0.0, "Tab. 2")),
-            Variant("B", "tiny_b", printed, Bound("mean_iou", 1.0, "Tab. 2"), ("thesis", "ours")),
+            Variant("A", "tiny_a", printed, low),
+            Variant(
+                "B", "tiny_b", printed, (Bound("mean_iou", 1.0, "Tab. 2"),), ("thesis", "ours")
+            ),
         ),
     )
 
@@ -67,11 +71,11 @@ def test_the_study_has_the_printed_figures_and_its_rows():
     printed = {variant.name: variant.printed for variant in THESIS_NUCLEI.variants}
     assert printed["VHLLRHe"] == Printed(0.2114, 0.9173, 0.98196, 0.94045, 0.903635)
     assert printed["U3CLR"].recall == pytest.approx(0.861195)
-    bounds = {variant.name: variant.bound for variant in THESIS_NUCLEI.variants}
-    assert bounds["VCR"] == Bound("accuracy", 0.977037, "Tab. 3")
-    assert bounds["HUV"] == Bound("mean_iou", 0.8864, "Tab. 2")
-    assert bounds["VDLRHe"].value == 0.90
-    judged = [variant for variant in THESIS_NUCLEI.variants if variant.bound]
+    bounds = {variant.name: variant.bounds for variant in THESIS_NUCLEI.variants}
+    assert bounds["VCR"] == (Bound("accuracy", 0.977037, "Tab. 3"),)
+    assert bounds["HUV"] == (Bound("mean_iou", 0.8864, "Tab. 2"),)
+    assert bounds["VDLRHe"][0].value == 0.90
+    judged = [variant for variant in THESIS_NUCLEI.variants if variant.bounds]
     assert len(judged) == 8
     assert {variant.task for variant in judged} <= set(TASKS)
 
@@ -104,7 +108,8 @@ def test_the_thesis_recipe_has_the_thesis_values():
 def test_differences_are_read_from_the_rows():
     rows = [TASKS["nuclei_vhllrhe"], TASKS["nuclei_huv"]]
     found = {
-        e["option"]: e for e in differences(rows, *map(NUCLEI_RECIPES.get, ("thesis", "ours")))
+        entry["option"]: entry
+        for entry in differences([(row.name, thesis_setting(row), row) for row in rows])
     }
     assert found["target.gap"]["published"] == "1"
     assert found["training.learning_rate"]["published"] == "0.0001"
@@ -126,13 +131,15 @@ def test_what_was_eroded_between_neighbours_grows_back():
 
 
 def test_the_test_part_is_never_trained_on_nor_chooses_the_step(items):
-    parts = split_parts(items, THESIS_NUCLEI, 0.2)
+    parts = split_parts(items, THESIS_NUCLEI)
     assert {item.id for item in parts.test} == {i.id for i in items if in_validation(i.id, 0.3)}
     training = {item.id for item in parts.training}
     assert parts.validation_ids < training
     assert not training & {item.id for item in parts.test}
-    with pytest.raises(InputError, match="of 2 labelled images none falls into the .* part"):
-        split_parts(items[:2], THESIS_NUCLEI, 0.2)
+    few = split_parts(items[:3], THESIS_NUCLEI)
+    assert [few.as_dict()[part] for part in ("test", "validation", "training")] == [1, 1, 1]
+    with pytest.raises(InputError, match="2 labelled images in 2 groups leave none for the test"):
+        split_parts(items[:2], THESIS_NUCLEI)
 
 
 def test_a_study_is_trained_tested_and_judged(ask, items, tmp_path):

@@ -197,12 +197,14 @@ def test_training_stops_when_patience_runs_out_and_stays_stopped(
     task, items, tmp_path, monkeypatch
 ):
     scores = iter([0.1, 0.5, 0.4, 0.5, 0.3])  # initial, then one per validation
-    monkeypatch.setattr("lib.training.score_cases", lambda *_: {"mean_iou": next(scores)})
+    monkeypatch.setattr(
+        "lib.training.score_cases", lambda *_: {"mean_iou": next(scores), "found": 1.0}
+    )
     recipe = _recipe(task, steps=40, val_interval=2, early_stop_patience=2)
     result = fit(recipe, items, _options(tmp_path))
     assert result.stopped_early
     assert result.steps == 6
-    assert result.metrics == {"mean_iou": 0.5}
+    assert result.metrics == {"mean_iou": 0.5, "found": 1.0}
     assert load_checkpoint(result.weights).provenance["step"] == 2
     assert fit(recipe, items, _options(tmp_path)) == result
 
@@ -251,7 +253,10 @@ def test_training_starts_from_given_weights(whole, task, items, tmp_path):
     init = load_checkpoint(whole.weights)
     result = fit(_recipe(task, steps=1), items, _options(tmp_path, init=init))
     assert result.initial_metrics == pytest.approx(whole.metrics)
-    assert load_checkpoint(result.weights).provenance["from"] == init.provenance
+    origin = load_checkpoint(result.weights).provenance["from"]
+    assert init.provenance.items() <= origin.items()
+    assert (origin["task"], origin["tensors_taken"]) == (init.task, len(init.weights))
+    assert origin["tensors_fresh"] == []
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "nadam", "rmsprop", "sgd"])
@@ -471,3 +476,49 @@ def test_the_number_of_loading_threads_does_not_change_the_result(
     result = fit(task, items, _options(tmp_path))
     assert result.history == whole.history
     _assert_same_weights(result.weights, whole.weights)
+
+
+def _run_with(found, task, items, out, monkeypatch) -> tuple[list[str], dict]:
+    """Train with these shares of structures found at each validation; return what was said."""
+    scores = [{"mean_iou": 0.5, "found": share} for share in (1.0, *found)]
+    monkeypatch.setattr("lib.training.score_cases", lambda *_: scores.pop(0))
+    said: list[str] = []
+    monkeypatch.setattr("lib.training.logger.warning", said.append)
+    fit(_recipe(task, steps=2 * len(found), val_interval=2), items, _options(out))
+    return said, json.loads((out / "stats.json").read_text())
+
+
+def test_the_collapse_to_the_empty_mask_is_said(task, items, tmp_path, monkeypatch):
+    said, stats = _run_with((0.4, 0.0), task, items, tmp_path, monkeypatch)
+    assert len(said) == 1
+    assert "answers no foreground on any validation case at step 4: collapsed to the emp" in said[0]
+    assert "lower the learning rate (now 0.003)" in said[0]
+    assert stats["warning"] == said[0]
+
+
+def test_a_collapse_that_is_over_is_no_longer_told(task, items, tmp_path, monkeypatch):
+    said, stats = _run_with((0.0, 0.1), task, items, tmp_path, monkeypatch)
+    assert len(said) == 1
+    assert "at step 2" in said[0]
+    assert "warning" not in stats
+
+
+def test_nothing_is_said_of_a_network_that_finds_something(task, items, tmp_path, monkeypatch):
+    said, stats = _run_with((1.0, 0.01), task, items, tmp_path, monkeypatch)
+    assert said == []
+    assert "warning" not in stats
+
+
+def test_a_network_that_answers_background_alone_has_collapsed(task, items, tmp_path, monkeypatch):
+    said: list[str] = []
+    monkeypatch.setattr("lib.training.logger.warning", said.append)
+    unsure = replace(task, output=replace(task.output, threshold=1.1))
+    result = fit(_recipe(unsure, steps=2, val_interval=2), items, _options(tmp_path))
+    assert result.metrics["found"] == 0
+    assert len(said) == 1
+
+
+def test_the_figures_of_images_are_beside_those_of_pixels(whole):
+    assert {"dice_kaggle", "dice_positive", "found", "presence_auc"} <= set(whole.metrics)
+    assert whole.metrics["dice_kaggle"] == whole.metrics["dice_positive"], "all have nuclei"
+    assert whole.metrics["presence_auc"] == 0.5
