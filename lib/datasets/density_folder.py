@@ -1,0 +1,155 @@
+"""A folder or DICOM tree of mammograms with a CSV table of densities, as a clinic would have it.
+
+The table has a column of density (A to D, or 1 to 4) and one that says of what: a file, an exam
+(name, study UID or accession number) or a patient. Columns of the side, the view and the patient
+count for files that do not tell it themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from lib.datasets.mammography_studies import MammographyReport, SourceView, write_studies
+from lib.datasets.tables import pick, read_table
+from lib.density_labels import density_class
+from lib.errors import InputError
+from lib.exams import group_exams, image_id, is_image
+from lib.mammography_views import View, view_of_name
+
+DENSITY = ("density", "breast_density", "breast density", "birads_density", "acr", "density_birads")
+FILE = ("file", "filename", "file name", "file_name", "image", "image_id", "path", "id")
+EXAM = ("exam", "exam_id", "study", "study_id", "studyinstanceuid", "study_uid", "accession")
+PATIENT = ("patient", "patient_id", "patientid", "patient id", "subject", "case")
+SIDE = ("side", "laterality", "imagelaterality")
+VIEW = ("view", "projection", "view_position", "viewposition")
+
+
+class _Row(NamedTuple):
+    density: str = ""
+    patient: str = ""
+    exam: str = ""
+    view: View | None = None
+
+
+def find_table(folder: Path) -> Path:
+    """Return the one CSV below `folder` that has a column of density.
+
+    Raises:
+        InputError: none, or several.
+    """
+    found = []
+    for path in sorted(folder.rglob("*.csv")):
+        try:
+            if set(read_table(path)[0]) & set(DENSITY):
+                found.append(path)
+        except InputError:
+            continue
+    if len(found) != 1:
+        names = ", ".join(path.name for path in found) or "none"
+        raise InputError(
+            f"tables with a column of density in '{folder}': {names}; expected one CSV with a "
+            f"column {DENSITY[0]}; name the table to use"
+        )
+    return found[0]
+
+
+def import_density_folder(
+    source: Path,
+    studies: Path,
+    on_item: Callable[[int, int], object] | None = None,
+    table: Path | None = None,
+) -> MammographyReport:
+    """Copy mammograms below `source` into a studies folder, with the densities of a table.
+
+    Args:
+        on_item: called with the number done and the number in all.
+        table: the CSV; None looks for the one in `source`.
+
+    Raises:
+        InputError: no such folder, no usable table, a density that is none, or no readable image.
+    """
+    if not source.is_dir():
+        raise InputError(f"folder '{source}' does not exist; give a folder of mammograms")
+    path = table or find_table(source)
+    rows = _read(path)
+    unused = set(rows)
+    notes: list[str] = []
+    found: list[SourceView] = []
+    for exam, patient, file, view in _files(source, rows, notes):
+        keys = (*_file_keys(file, source), exam.lower(), patient.lower())
+        row = next((rows[key] for key in keys if key in rows), _Row())
+        unused.difference_update(keys)
+        if view is None:
+            notes.append(f"{file.name}: neither tags, name nor table tell its view; left out")
+        else:
+            named = row.patient or patient
+            found.append(SourceView(file, row.exam or exam, named, view, row.density))
+    if not found:
+        raise InputError(
+            f"no mammograms with a known view in '{source}': expected DICOM, or names such as "
+            f"EXAM_R-CC.png, or columns file, side and view in {path.name}"
+        )
+    if not any(view.density for view in found):
+        raise InputError(
+            f"{path.name}: none of its rows fits a file, exam or patient in '{source}', such as "
+            f"file '{found[0].path.name}', exam '{found[0].exam}'; expected these in a column "
+            f"{FILE[0]}, {EXAM[0]} or {PATIENT[0]}"
+        )
+    if unused:
+        some = ", ".join(sorted(unused)[:5])
+        notes.append(f"{len(unused)} rows of {path.name} fit no file, such as {some}")
+    return write_studies(studies, found, notes=notes, on_item=on_item)
+
+
+def _files(
+    source: Path, rows: dict[str, _Row], notes: list[str]
+) -> list[tuple[str, str, Path, View | None]]:
+    """Return exam, patient, file and view of all images below `source`; add to `notes`."""
+    found: list[tuple[str, str, Path, View | None]] = []
+    files = []
+    for file in sorted(source.rglob("*")):
+        if not is_image(file):
+            continue
+        row = next((rows[key] for key in _file_keys(file, source) if key in rows), _Row())
+        if row.view and view_of_name(image_id(file)) is None:
+            exam = row.exam or row.patient or file.parent.name
+            found.append((exam, row.patient, file, row.view))
+        else:
+            files.append(file)
+    known = set()
+    for group in group_exams(files):
+        patient = group.patient if group.patient != group.id else ""
+        found.extend((group.id, patient, path, view) for view, path in group.views.items())
+        notes.extend(f"exam {group.id}: {path.name} left out: {why}" for path, why in group.others)
+        known |= {*group.views.values(), *(path for path, _ in group.others)}
+    found.extend(("", "", file, None) for file in files if file not in known)
+    return found
+
+
+def _file_keys(file: Path, source: Path) -> tuple[str, ...]:
+    relative = file.relative_to(source).as_posix().lower()
+    return relative, file.name.lower(), image_id(file).lower()
+
+
+def _read(path: Path) -> dict[str, _Row]:
+    """Return the rows by what they are of, in lower case."""
+    table = read_table(path)
+    columns, keys = set(table[0]), (*FILE, *EXAM, *PATIENT)
+    if not columns & set(DENSITY) or not columns & set(keys):
+        raise InputError(
+            f"{path.name}: columns {', '.join(table[0])}, expected {DENSITY[0]} and one of "
+            f"{FILE[0]}, {EXAM[0]}, {PATIENT[0]}; correct its first line"
+        )
+    rows = {}
+    for number, line in enumerate(table, start=2):
+        value, key = pick(line, DENSITY), pick(line, keys).replace("\\", "/").lower()
+        if not key:
+            continue
+        density = density_class(value, f"{path.name}, line {number}") if value else ""
+        side, projection = pick(line, SIDE)[:1], pick(line, VIEW)
+        named = view_of_name(f"{side}-{projection}") or view_of_name(projection)
+        view = named.view if named else None
+        rows[key] = _Row(density, pick(line, PATIENT), pick(line, EXAM), view)
+    return rows

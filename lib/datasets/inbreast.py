@@ -1,0 +1,104 @@
+"""INbreast, full-field digital mammograms with BI-RADS density, as published or as PNG.
+
+Moreira et al., INbreast: toward a full-field digital mammographic database, Acad. Radiol.
+19:236-248, 2012. ``AllDICOMs/ID_PATIENT_MG_SIDE_VIEW_ANON.dcm``, where view ML means MLO, and
+``INbreast.csv`` with semicolons, one line for each image, the density in column ACR.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+from lib.datasets.mammography_studies import MammographyReport, SourceView, write_studies
+from lib.datasets.tables import read_table
+from lib.density_labels import BIRADS
+from lib.errors import InputError
+from lib.exams import image_id, is_image
+from lib.mammography_views import view_of_name
+
+TABLE = "INbreast.csv"
+
+
+def find_views(folder: Path) -> tuple[list[SourceView], list[str]]:
+    """Return the images of the set below `folder`, sorted, and notes on its table.
+
+    An exam is what a patient had in one month (column Acquisition date).
+
+    Raises:
+        InputError: no such folder, no images with the set's names, or no usable ``INbreast.csv``.
+    """
+    if not folder.is_dir():
+        raise InputError(f"folder '{folder}' does not exist; give the unpacked data set")
+    files = {}
+    for path in sorted(folder.rglob("*")):
+        number = image_id(path).split("_")[0]
+        if "_MG_" in path.name.upper() and number.isdigit() and is_image(path):
+            if (named := view_of_name(image_id(path))) and named.patient:
+                files[number] = (path, named)  # the same image as DICOM and PNG counts once
+    tables = [path for path in sorted(folder.rglob("*.csv")) if path.name.lower() == TABLE.lower()]
+    if not files or not tables:
+        missing = f"{TABLE}" if files else "ID_PATIENT_MG_SIDE_VIEW_ANON.dcm (or .png)"
+        raise InputError(
+            f"'{folder}' is not INbreast: no {missing} in it; expected AllDICOMs/ with {TABLE}; "
+            f"give the unpacked data set"
+        )
+    rows, notes = _rows(tables[0])
+    dates: dict[str, set[str]] = defaultdict(set)
+    for number, (_, named) in files.items():
+        dates[named.patient].add(rows.get(number, ("", "", ""))[1])
+    found = []
+    for number, (path, named) in files.items():
+        density, date, side = rows.get(number, ("", "", ""))
+        if side and side != named.view.laterality:
+            notes.append(f"{path.name}: {TABLE} has side {side}, the name counts")
+        exam = f"{named.patient}-{date}" if len(dates[named.patient]) > 1 else named.patient
+        found.append(SourceView(path, exam, named.patient, named.view, density))
+    unlisted = sum(number not in rows for number in files)
+    if unlisted:
+        notes.append(f"{unlisted} images are not in {TABLE}")
+    absent = sum(number not in files for number in rows)
+    if absent:
+        notes.append(f"{absent} images of {TABLE} are not in the folder")
+    return sorted(found, key=lambda view: (view.exam, view.view.name, view.path.name)), notes
+
+
+def import_inbreast(
+    source: Path, studies: Path, on_item: Callable[[int, int], object] | None = None
+) -> MammographyReport:
+    """Copy the set into a studies folder: exams named by patient, density A to D in JSON.
+
+    Args:
+        on_item: called with the number done and the number in all.
+
+    Raises:
+        InputError: not this set, or none of its images is readable.
+    """
+    views, notes = find_views(source)
+    return write_studies(studies, views, notes=notes, on_item=on_item)
+
+
+def _rows(path: Path) -> tuple[dict[str, tuple[str, str, str]], list[str]]:
+    """Return density, date and side by number of the image, and notes."""
+    rows = read_table(path)
+    if not {"file name", "acr"} <= set(rows[0]):
+        raise InputError(
+            f"{path.name}: columns {', '.join(rows[0])}, expected File Name and ACR; give the "
+            f"table of the set"
+        )
+    found, blank, odd = {}, 0, []
+    for row in rows:
+        number = row["file name"].split("_")[0].split(".")[0]
+        acr = row["acr"].removesuffix(".0").upper()
+        density = BIRADS[int(acr) - 1] if acr in ("1", "2", "3", "4") else acr
+        if density not in BIRADS:
+            blank += not density
+            odd += [f"{number} ({density})"] if density else []
+            density = ""
+        side = row.get("laterality", "").upper()[:1]
+        found[number] = density, row.get("acquisition date", ""), side
+    notes = [f"{blank} images have no ACR"] if blank else []
+    if odd:
+        notes.append(f"ACR is not 1 to 4, taken as none: {', '.join(odd)}")
+    return found, notes

@@ -1,0 +1,239 @@
+"""How a compressed breast becomes a mammogram: outline, tissue, attenuation, noise and processing.
+
+Everything is on a grid with the chest wall at the right edge and the head, or the outer side of a
+cranio-caudal view, at the top; lengths are in mm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+from scipy import ndimage
+
+# linear attenuation at 20 keV, 1/mm: Johns and Yaffe, X-ray characterisation of normal and
+# neoplastic breast tissues, Phys. Med. Biol. 32:675-695, 1987
+FAT, GLAND = 0.0456, 0.0802
+SKIN = 1.5  # mm
+GRID = 448  # most rows of the grid that anatomy is drawn on
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """What both breasts and all views of a patient share, with the habits of the device.
+
+    Attributes:
+        depth: chest wall to nipple, mm.
+        spread: half height of the breast over its depth.
+        thickness: compressed, mm.
+        muscle: reach of the pectoral muscle at the top of an oblique view, of the depth.
+        firmness: glandular share of the path where the gland is thick, about 0.9.
+    strands: amount of Cooper's ligaments in the fat, about 1.
+        coarseness: exponent of the tissue's noise, about 1.5: amplitude falls with frequency.
+        equalised: share of the periphery's loss of thickness that the device makes up for, 0..1.
+        gain: contrast of the device's processing.
+        dose: photons in a pixel of the grid without breast.
+    """
+
+    depth: float
+    spread: float
+    thickness: float
+    muscle: float
+    firmness: float
+    strands: float
+    coarseness: float
+    equalised: float
+    gain: float
+    dose: float
+
+    @staticmethod
+    def draw(rng: np.random.Generator) -> Anatomy:
+        """Return a patient."""
+        return Anatomy(
+            depth=rng.uniform(65, 105),
+            spread=rng.uniform(0.85, 1.15),
+            thickness=rng.uniform(38, 68),
+            muscle=rng.uniform(0.35, 0.6),
+            firmness=rng.uniform(0.7, 1.1),
+            strands=rng.uniform(0.5, 1.3),
+            coarseness=rng.uniform(1.35, 1.65),
+            equalised=rng.uniform(0.6, 0.9),
+            gain=rng.uniform(0.8, 1.2),
+            dose=rng.uniform(3e4, 9e4),
+        )
+
+
+@dataclass(frozen=True)
+class Formed:
+    """A view as formed.
+
+    Attributes:
+        grey: float32 `(rows, columns)` of the grid, 0 in air, up to 1, larger is denser.
+        breast: bool, the same shape, with the muscle.
+        muscle: bool.
+        dense: bool, the fibroglandular tissue.
+    """
+
+    grey: np.ndarray
+    breast: np.ndarray
+    muscle: np.ndarray
+    dense: np.ndarray
+
+
+def power_noise(rng: np.random.Generator, shape: tuple[int, int], exponent: float) -> np.ndarray:
+    """Return noise whose amplitude falls with the frequency to the power `exponent`; mean 0, sd 1.
+
+    Mammograms have a power spectrum with an exponent near 3, so 1.5 of amplitude (Burgess et al.,
+    Human observer detection experiments with mammograms and power-law noise, Med. Phys. 28:419,
+    2001).
+    """
+    frequency = np.hypot(
+        scipy.fft.fftfreq(shape[0])[:, None] * shape[0], scipy.fft.rfftfreq(shape[1]) * shape[0]
+    )
+    spectrum = scipy.fft.rfft2(rng.standard_normal(shape)) / np.maximum(frequency, 1) ** exponent
+    spectrum[0, 0] = 0
+    noise = scipy.fft.irfft2(spectrum, s=shape)
+    return (noise / noise.std()).astype(np.float32)
+
+
+def form_view(
+    rng: np.random.Generator,
+    anatomy: Anatomy,
+    fraction: float,
+    oblique: bool,
+    shape: tuple[int, int],
+    spacing: float,
+) -> Formed:
+    """Return a view.
+
+    Args:
+        fraction: dense area of that of the breast without muscle, 0..1.
+        shape: rows and columns of the grid.
+        spacing: of the grid, mm.
+    """
+    breast, nipple = _outline(rng, anatomy, oblique, shape, spacing)
+    muscle = _muscle(rng, anatomy, shape, spacing) & breast if oblique else np.zeros(shape, bool)
+    rows, columns = shape
+    padded = np.pad(breast, ((rows // 2, rows // 2), (0, columns // 2)), mode="edge")
+    inward = ndimage.distance_transform_edt(padded)[rows // 2 : -(rows // 2), :columns] * spacing
+    dense, amount = _gland(rng, anatomy, breast & ~muscle, inward, nipple, fraction, spacing)
+    edge = anatomy.thickness / 2
+    thickness = anatomy.thickness * np.sqrt(1 - (1 - np.clip(inward / edge, 0, 1)) ** 2)
+    strands = _strands(rng, shape, anatomy.strands)
+    share = np.clip(amount + strands * (1 - amount), 0, 1)  # glandular share of the path
+    share[muscle] = 0.9 + 0.06 * power_noise(rng, shape, 1.2)[muscle]
+    fat = FAT * thickness
+    attenuation = fat + (GLAND - FAT) * share * thickness
+    attenuation += GLAND * SKIN * (breast + 3 * np.exp(-((inward / SKIN - 0.7) ** 2)) * breast)
+    photons = anatomy.dose * np.exp(-attenuation)
+    attenuation += ndimage.gaussian_filter(rng.standard_normal(shape), 0.5) / np.sqrt(photons)
+    shown = attenuation - anatomy.equalised * (fat - FAT * anatomy.thickness * breast)
+    low, high = FAT * anatomy.thickness * 0.75, GLAND * anatomy.thickness * 0.95
+    grey = 0.2 + 0.7 * anatomy.gain * (shown - low) / (high - low)
+    grey = np.where(breast, 1 / (1 + np.exp(-4 * (grey - 0.5))), 0)  # a film's curve
+    soft = ndimage.gaussian_filter(breast.astype(np.float32), 0.7)
+    return Formed((grey * soft).astype(np.float32), breast, muscle, dense)
+
+
+def _outline(
+    rng: np.random.Generator,
+    anatomy: Anatomy,
+    oblique: bool,
+    shape: tuple[int, int],
+    spacing: float,
+) -> tuple[np.ndarray, tuple[float, float]]:
+    """Return the breast and its nipple: distances in mm from the top and from the chest wall."""
+    rows, columns = shape
+    height, width = rows * spacing, columns * spacing
+    depth = min(anatomy.depth, 0.9 * width)
+    reach = min(depth * anatomy.spread, 0.46 * height)
+    power = rng.uniform(1.9, 2.4)
+    y = (np.arange(rows) + 0.5) * spacing
+    if oblique:
+        row = height * rng.uniform(0.56, 0.64)
+        reach = min(reach, 0.96 * (height - row))
+        above = np.clip((row - y) / row, 0, 1)
+        arm = rng.uniform(0.42, 0.6)  # breadth at the top, of the depth
+        upper = arm + (1 - arm) * np.clip(1 - above**1.7, 0, 1) ** 0.9
+        lower = np.clip(1 - np.clip((y - row) / reach, 0, 1) ** power, 0, 1) ** (1 / power)
+        profile = np.where(y < row, upper, lower)
+    else:
+        row = height * rng.uniform(0.46, 0.54)
+        profile = np.clip(1 - np.abs((y - row) / reach) ** power, 0, 1) ** (1 / power)
+    wave = ndimage.gaussian_filter1d(rng.standard_normal(rows), rows / 14, mode="nearest")
+    profile = profile * (1 + 0.02 * wave / max(float(wave.std()), 1e-6))
+    profile += 0.045 * np.exp(-(((y - row) / 5) ** 2)) * (profile > 0)  # the nipple, 10 mm
+    x = (columns - np.arange(columns) - 0.5) * spacing  # from the chest wall
+    return x[None, :] < depth * profile[:, None], (row, depth)
+
+
+def _muscle(
+    rng: np.random.Generator, anatomy: Anatomy, shape: tuple[int, int], spacing: float
+) -> np.ndarray:
+    rows, columns = shape
+    y = (np.arange(rows) + 0.5) * spacing / (rows * spacing * rng.uniform(0.5, 0.72))
+    edge = anatomy.muscle * anatomy.depth * (1 - y) * (1 + rng.uniform(0, 0.3) * y)
+    x = (columns - np.arange(columns) - 0.5) * spacing
+    return x[None, :] < edge[:, None]
+
+
+def _gland(
+    rng: np.random.Generator,
+    anatomy: Anatomy,
+    tissue: np.ndarray,
+    inward: np.ndarray,
+    nipple: tuple[float, float],
+    fraction: float,
+    spacing: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the dense area, and the share of the path that is glandular, 0..1."""
+    rows, columns = tissue.shape
+    shape = rows, columns
+    y = ((np.arange(rows) + 0.5) * spacing - nipple[0])[:, None]
+    x = ((columns - np.arange(columns) - 0.5) * spacing)[None, :]
+    depth = nipple[1]
+    # a cone from behind the nipple, towards the outer side; fat under the skin and at the wall
+    middle = rng.uniform(0.5, 0.65) * depth
+    spread = depth * anatomy.spread * rng.uniform(0.4, 0.55)
+    cone = -(((x - middle) / (0.5 * depth)) ** 2) - ((y + 0.1 * depth) / spread) ** 2
+    under_skin = -2.5 * np.exp(-inward / 6)
+    noise = 0.8 * power_noise(rng, shape, anatomy.coarseness)
+    fibres = _towards(rng, shape, y / spacing, (x - depth) / spacing, 1.15)
+    score = cone + under_skin + rng.uniform(0.6, 0.9) * noise + rng.uniform(0.35, 0.6) * fibres
+    cut = float(np.quantile(score[tissue], 1 - fraction))
+    dense = (score > cut) & tissue
+    # towards its border the gland gets thin, and beyond it fades into the fat
+    rise = 1 / (1 + np.exp(-(score - cut) / 0.16))
+    lobes = 0.55 + 0.16 * power_noise(rng, shape, 1.1) + 0.12 * fibres
+    amount = np.where(tissue, np.clip(lobes, 0.15, 1) * anatomy.firmness * rise, 0)
+    return dense, ndimage.gaussian_filter(amount, 0.5).astype(np.float32)
+
+
+def _towards(
+    rng: np.random.Generator, shape: tuple[int, int], y: np.ndarray, x: np.ndarray, exponent: float
+) -> np.ndarray:
+    """Return noise drawn out along the lines that lead to the nipple, mean 0, sd 1.
+
+    Args:
+        y, x: offsets from the nipple in pixels, columns and rows that broadcast to `shape`.
+    """
+    noise = power_noise(rng, shape, exponent - 0.4)
+    distance, angle = np.hypot(y, x), np.arctan2(y, -x)
+    rows, columns = shape
+    # in polar coordinates of the nipple: many cells across the angle, few along the radius
+    where = np.stack((angle / np.pi * 0.5 * rows * 2.2, distance * 0.28))
+    drawn = ndimage.map_coordinates(noise, where, order=1, mode="grid-wrap")
+    return ((drawn - drawn.mean()) / drawn.std()).astype(np.float32)
+
+
+def _strands(rng: np.random.Generator, shape: tuple[int, int], amount: float) -> np.ndarray:
+    """Return thin bright lines where noise changes its sign, as ligaments and vessels: 0..0.4."""
+    lines = np.zeros(shape, np.float32)
+    for smoothing in (1.5, 2.0, 3.0):
+        noise = ndimage.gaussian_filter(power_noise(rng, shape, 1.5), smoothing)
+        steepness = np.hypot(*np.gradient(noise)) + 1e-6  # so that lines are as wide everywhere
+        strength = np.clip(power_noise(rng, shape, 1.7), 0, 2)
+        lines += strength * np.exp(-((noise / steepness / 0.9) ** 2))
+    fine = power_noise(rng, shape, 0.9)
+    return np.clip(0.18 * amount * lines + 0.03 * fine + 0.06, 0, 0.4).astype(np.float32)

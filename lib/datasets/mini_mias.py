@@ -1,0 +1,126 @@
+"""mini-MIAS, film mammograms (MLO) with their tissue: fatty, fatty-glandular, dense-glandular.
+
+Suckling et al., The Mammographic Image Analysis Society digital mammogram database, Exerpta Medica
+Int. Congr. Ser. 1069:375-378, 1994. ``mdbNNN.pgm`` with ``Info.txt``, whose notes say that each
+pair of films is one patient's, even numbers the left and odd numbers the right breast. The pixels
+agree: odd films have the chest wall at the right, as a right breast hangs. A prepared copy with
+``images/`` and ``labels.csv`` (file, patient, side, view, density_FGD) is read too; its sides are
+told where they differ, and do not count, since all films must be of one rule.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from lib.datasets.mammography_studies import MammographyReport, SourceView, write_studies
+from lib.datasets.tables import read_table
+from lib.density_labels import MIAS
+from lib.errors import InputError
+from lib.exams import is_image
+from lib.mammography_views import View
+
+PAIR = (View("R", "MLO"), View("L", "MLO"))
+_FILM = re.compile(r"mdb(\d{3})", re.IGNORECASE)
+_LINE = re.compile(r"^(mdb\d{3})\s+([FGD])\s+[A-Z]{4}\b", re.IGNORECASE | re.MULTILINE)
+
+
+def find_films(folder: Path) -> tuple[list[SourceView], list[str]]:
+    """Return the films of the set in `folder`, sorted, and notes.
+
+    Raises:
+        InputError: no such folder, neither layout, or films without a line in the table.
+    """
+    if not folder.is_dir():
+        raise InputError(f"folder '{folder}' does not exist; give the unpacked data set")
+    table, info = folder / "labels.csv", _info(folder)
+    if table.is_file() and (folder / "images").is_dir():
+        tissue, notes = _prepared(table)
+        root = folder / "images"
+    elif info:
+        tissue, notes = _published(info), []
+        root = folder
+    else:
+        raise InputError(
+            f"'{folder}' is not mini-MIAS: expected mdb001.pgm ... with Info.txt, or images/ with "
+            f"labels.csv; give the unpacked data set"
+        )
+    films = {
+        int(name[1]): path
+        for path in sorted(root.rglob("*") if info else root.iterdir())
+        if (name := _FILM.fullmatch(path.stem)) and is_image(path)
+    }
+    if not films:
+        raise InputError(f"no films mdbNNN in '{root}'; give the unpacked data set")
+    if unknown := [number for number in films if number not in tissue]:
+        raise InputError(
+            f"{len(unknown)} films have no tissue in the table, the first is mdb{unknown[0]:03d}; "
+            f"expected a line for each; complete the table or remove the films"
+        )
+    if absent := len(tissue) - len(films):
+        notes.append(f"{absent} films of the table are not in the folder")
+    return [_view(number, path, tissue[number]) for number, path in sorted(films.items())], notes
+
+
+def import_mini_mias(
+    source: Path, studies: Path, on_item: Callable[[int, int], object] | None = None
+) -> MammographyReport:
+    """Write the set into a studies folder: pairs as exams, films as PNG, tissue F, G, D in JSON.
+
+    Args:
+        on_item: called with the number done and the number in all.
+
+    Raises:
+        InputError: not this set, or none of its films is readable.
+    """
+    films, notes = find_films(source)
+    return write_studies(studies, films, PAIR, "mias", notes, on_item)
+
+
+def _view(number: int, path: Path, tissue: str) -> SourceView:
+    right = number if number % 2 else number - 1
+    pair = f"mdb{right:03d}-{right + 1:03d}"
+    return SourceView(path, pair, pair, PAIR[1 - number % 2], tissue)
+
+
+def _info(folder: Path) -> Path | None:
+    found = [p for p in sorted(folder.rglob("*.txt")) if p.name.lower() == "info.txt"]
+    return found[0] if found else None
+
+
+def _published(path: Path) -> dict[int, str]:
+    """Return the tissue of each film; films with several findings have several lines."""
+    text = path.read_text(encoding="latin-1")
+    found = {int(name[3:]): tissue.upper() for name, tissue in _LINE.findall(text)}
+    if not found:
+        raise InputError(
+            f"{path.name}: no line such as 'mdb001 G CIRC B 535 425 197'; give the set's own file"
+        )
+    return found
+
+
+def _prepared(path: Path) -> tuple[dict[int, str], list[str]]:
+    rows, notes = read_table(path), []
+    if not {"file", "density_fgd"} <= set(rows[0]):
+        raise InputError(
+            f"{path.name}: columns {', '.join(rows[0])}, expected file, patient, side, view and "
+            f"density_FGD; correct its first line"
+        )
+    found, other_side = {}, 0
+    for row in rows:
+        name, tissue = _FILM.match(row["file"]), row["density_fgd"].upper()
+        if not name or tissue not in MIAS:
+            raise InputError(
+                f"{path.name}: file '{row['file']}' with density '{tissue}', expected mdbNNN with "
+                f"F, G or D; correct the line"
+            )
+        number = int(name[1])
+        found[number] = tissue
+        other_side += row.get("side", "").upper()[:1] not in ("", PAIR[1 - number % 2].laterality)
+    if other_side:
+        notes.append(
+            f"{other_side} films have the other side in {path.name}; taken as in Info.txt of the "
+            f"set: odd numbers are right breasts"
+        )
+    return found, notes

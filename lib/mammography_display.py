@@ -1,0 +1,109 @@
+"""What a viewer shows of each value that a mammogram stores, as one table (PS3.3 C.11)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from pydicom.pixel_data_handlers.util import apply_windowing
+
+from lib.errors import InputError
+
+STEPS = 65535  # of the output; 16 bit hold what a detector tells
+_FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.2.1"  # Digital Mammography X-Ray, For Processing
+
+
+def display_table(name: str, data: Any, stored: np.ndarray) -> tuple[np.ndarray, int, list[str]]:
+    """Return the output, uint16, of every stored value, the first of these, and notes."""
+    bits = int(data.BitsStored)
+    signed = int(data.get("PixelRepresentation", 0) or 0)
+    if not 6 <= bits <= 16:
+        raise InputError(f"{name}: {bits} bits stored, expected 8 to 16; export it again")
+    first = -(2 ** (bits - 1)) if signed else 0
+    values = np.arange(first, first + 2**bits, dtype=np.int32)
+    notes: list[str] = []
+    if _for_processing(data):
+        shown, told = _logarithm(data, values, stored)
+        notes.append(told)
+    else:
+        try:
+            shown = _displayed(data, values)
+        except (ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
+            notes.append(f"its window cannot be applied ({error}); the whole range is taken")
+            shown = (values - first) / (2**bits - 1)
+        if data.PhotometricInterpretation == "MONOCHROME1":
+            shown = 1 - shown
+    padding = data.get("PixelPaddingValue")
+    table = np.rint(np.clip(shown, 0, 1) * STEPS).astype(np.uint16)
+    if isinstance(padding, int):
+        limit = data.get("PixelPaddingRangeLimit", padding)
+        low, high = sorted((padding, limit if isinstance(limit, int) else padding))
+        table[max(low - first, 0) : max(high - first + 1, 0)] = 0
+    return table, first, notes
+
+
+def _displayed(data: Any, values: np.ndarray) -> np.ndarray:
+    """Return what a viewer shows of stored `values`, 0..1, before a MONOCHROME1 is inverted."""
+    if data.get("ModalityLUTSequence"):
+        values, depth = _looked_up(data.ModalityLUTSequence[0], values)
+        low, high = 0.0, float(2**depth - 1)
+    else:
+        slope, intercept = data.get("RescaleSlope"), data.get("RescaleIntercept")
+        if slope is not None and intercept is not None and (slope != 1 or intercept != 0):
+            values = values * float(slope) + float(intercept)
+        low, high = float(values[0]), float(values[-1])
+    if data.get("VOILUTSequence"):
+        values, depth = _looked_up(data.VOILUTSequence[0], np.rint(values).astype(np.int64))
+        return values / (2**depth - 1)
+    if data.get("WindowCenter") is not None and data.get("WindowWidth") is not None:
+        if not data.get("VOILUTFunction", "LINEAR"):
+            data.VOILUTFunction = "LINEAR"
+        values = apply_windowing(values, data)
+    return (values - low) / (high - low)
+
+
+def _looked_up(item: Any, values: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return `values` through a LUT item (PS3.3 C.11.1, C.11.2), and how many bits it gives.
+
+    pydicom 2.4 wraps the index of a table whose entries have 8 bits, so this is done here.
+    """
+    count, start, depth = (int(v) for v in item.LUTDescriptor)
+    content = item.LUTData
+    table = np.frombuffer(content, "<u2") if isinstance(content, bytes) else np.array(content)
+    table = table[: count or 2**16].astype(np.int64)
+    start = start - 2**16 if start >= 2**15 and values[0] < 0 else start  # read as unsigned
+    # many files name 16 bits for entries of fewer
+    return table[np.clip(values - start, 0, len(table) - 1)], min(
+        depth, max(8, int(table.max()).bit_length())
+    )
+
+
+def _for_processing(data: Any) -> bool:
+    intent = str(data.get("PresentationIntentType") or "").upper()
+    return intent == "FOR PROCESSING" or str(data.get("SOPClassUID", "")) == _FOR_PROCESSING
+
+
+def _logarithm(data: Any, values: np.ndarray, stored: np.ndarray) -> tuple[np.ndarray, str]:
+    """Return the attenuation of raw `values`, 0 in air to 1, and a note that says how.
+
+    Raw values are proportional to the exposure of the detector (PixelIntensityRelationship LIN) or
+    to its logarithm (LOG); PixelIntensityRelationshipSign 1 means more exposure is a larger value
+    (PS3.3 C.8.11.3.1.2). By Beer's law the thickness times attenuation of what lies above is
+    -log(exposure / exposure in air).
+    """
+    relation = str(data.get("PixelIntensityRelationship") or "LIN").upper()
+    sign = data.get("PixelIntensityRelationshipSign")
+    if sign not in (1, -1):  # the least value is shown white: it must be the least exposure
+        sign = 1 if data.PhotometricInterpretation == "MONOCHROME1" else -1
+        counts = np.bincount((stored[::8, ::8].ravel() - int(values[0])).astype(np.int64))
+        if sign == -1 and len(counts) and np.argmax(counts) > 0.5 * len(counts):
+            sign = 1  # what prevails is the background: air, and large
+    exposure = (values - values[0]) if sign == 1 else (values[-1] - values)
+    if relation == "LOG":
+        attenuation = -exposure.astype(np.float64)
+    else:
+        attenuation = -np.log(exposure + 1.0)
+    place = np.clip(stored[::4, ::4].ravel().astype(np.int64) - int(values[0]), 0, len(values) - 1)
+    low, high = np.percentile(attenuation[place], (0.1, 99.9))
+    how = "already logarithmic" if relation == "LOG" else "its logarithm is taken"
+    return (attenuation - low) / max(high - low, 1e-9), f"an image For Processing, {how}"

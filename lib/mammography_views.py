@@ -1,0 +1,217 @@
+"""Which view a mammogram is: breast side and projection, by DICOM tags or by file name.
+
+Codes are those of PS3.16 CID 4014 (view) and CID 4015 (view modifier), in SNOMED CT and in the
+SNOMED-RT of older files.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Laterality = Literal["R", "L"]
+
+# abbreviations of ViewPosition (0018,5101), PS3.3 C.8.11.7, by code of ViewCodeSequence
+_PROJECTIONS = {
+    "399162004": "CC",
+    "R-10242": "CC",
+    "399368009": "MLO",
+    "R-10226": "MLO",
+    "399268006": "MLO",
+    "G-5224": "MLO",
+    "399260004": "ML",
+    "R-10224": "ML",
+    "399352003": "LM",
+    "R-10228": "LM",
+    "399099002": "LMO",
+    "R-10230": "LMO",
+    "399159002": "LMO",
+    "G-5225": "LMO",
+    "399192008": "XCCL",
+    "R-1024A": "XCCL",
+    "399101009": "XCCM",
+    "R-1024B": "XCCM",
+    "399196006": "FB",
+    "R-10244": "FB",
+    "399188001": "SIO",
+    "R-102D0": "SIO",
+    "441555000": "ISO",
+    "R-40AAA": "ISO",
+    "127457009": "specimen",
+    "G-8310": "specimen",
+}
+_MODIFIERS = {
+    "399209000": "implant displaced",
+    "R-102D5": "implant displaced",
+    "399163009": "magnified",
+    "R-102D6": "magnified",
+    "399055006": "spot compression",
+    "R-102D7": "spot compression",
+    "399161006": "cleavage",
+    "R-102D2": "cleavage",
+    "399011000": "axillary tail",
+    "R-102D1": "axillary tail",
+    "399197002": "rolled",
+    "R-102D3": "rolled",
+    "399226006": "rolled",
+    "R-102D4": "rolled",
+    "414493004": "rolled",
+    "R-102CA": "rolled",
+    "415670009": "rolled",
+    "R-102C9": "rolled",
+    "399110001": "tangential",
+    "R-102C2": "tangential",
+    "441752004": "anterior compression",
+    "P2-00161": "anterior compression",
+    "442580003": "axillary tissue",
+    "R-40AB2": "axillary tissue",
+}
+_ABBREVIATIONS = frozenset(_PROJECTIONS.values()) | {"AT", "CV"}
+_WORDS = {
+    "id": "implant displaced",
+    "m": "magnified",
+    "mag": "magnified",
+    "magnification": "magnified",
+    "s": "spot compression",
+    "spot": "spot compression",
+    "tomo": "tomosynthesis",
+    "dbt": "tomosynthesis",
+    "rl": "rolled",
+    "rm": "rolled",
+    "implant": "implant displaced",
+}
+_MAGNIFIED = 1.25  # least EstimatedRadiographicMagnificationFactor; a contact view has 1.0 to 1.1
+TOMOSYNTHESIS = (
+    "1.2.840.10008.5.1.4.1.1.13.1.3",  # Breast Tomosynthesis Image Storage
+    "1.2.840.10008.5.1.4.1.1.13.1.4",  # Breast Projection X-Ray, For Presentation
+    "1.2.840.10008.5.1.4.1.1.13.1.5",  # Breast Projection X-Ray, For Processing
+)
+_SIDES = {"r": "R", "l": "L", "right": "R", "left": "L"}
+# ID_PATIENT_MG_SIDE_VIEW_ANON of INbreast, where ML means MLO
+_INBREAST = re.compile(r"(\d+)_([0-9a-z]+)_MG_([RL])_(CC|ML|MLO)_ANON", re.IGNORECASE)
+_NAMED = re.compile(
+    r"(?:(?P<exam>.+?)[ _.-]+)?(?P<side>right|left|r|l)[ _.-]*(?P<id>id)?[ _.-]*"
+    r"(?P<view>cc|mlo|ml|lmo|lm|xccl|xccm)(?P<id2>id)?(?P<rest>(?:[ _.-]+[a-z0-9]+)*)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, order=True)
+class View:
+    """A breast and a projection of it.
+
+    Attributes:
+        laterality: "R", "L", or None where it is not known.
+        projection: abbreviation as in ViewPosition: "CC", "MLO", "ML", ...; None if not known.
+    """
+
+    laterality: Laterality | None = None
+    projection: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Such as ``R-CC``; a ``?`` stands for what is not known."""
+        return f"{self.laterality or '?'}-{self.projection or '?'}"
+
+    @property
+    def standard(self) -> bool:
+        """Whether it is one of the four views of a screening exam."""
+        return self in STANDARD_VIEWS
+
+
+STANDARD_VIEWS = (View("R", "CC"), View("L", "CC"), View("R", "MLO"), View("L", "MLO"))
+
+
+@dataclass(frozen=True)
+class ViewFound:
+    """What tags or a name say about a view.
+
+    Attributes:
+        modifiers: why it is not a plain view: "implant displaced", "magnified", "spot compression",
+            "tomosynthesis", ...; none of a plain one.
+        exam: the part of a file name before the view; empty where there is none, and of tags.
+        patient: a patient's key in the name; empty where there is none, and of tags.
+    """
+
+    view: View
+    modifiers: tuple[str, ...] = ()
+    exam: str = ""
+    patient: str = ""
+
+
+def view_of_tags(data: Any) -> ViewFound:
+    """Return the view by ImageLaterality or Laterality, ViewPosition and ViewCodeSequence.
+
+    The code wins over ViewPosition, which is free text in many files.
+
+    Args:
+        data: a pydicom dataset; pixels are not needed.
+    """
+    laterality = str(data.get("ImageLaterality") or data.get("Laterality") or "").strip().upper()
+    position = re.sub(r"[^A-Z]", "", str(data.get("ViewPosition") or "").upper())
+    modifiers: list[str] = []
+    projection = position if position in _ABBREVIATIONS else None
+    if projection is None:  # such as "LCCID" or "RMLO"
+        named = view_of_name(position)
+        if named is not None:
+            projection, laterality = (
+                named.view.projection,
+                laterality or named.view.laterality or "",
+            )
+            modifiers.extend(named.modifiers)
+        elif position.endswith("ID") and position[:-2] in _ABBREVIATIONS:
+            projection, modifiers = position[:-2], ["implant displaced"]
+    for item in data.get("ViewCodeSequence") or []:
+        projection = _PROJECTIONS.get(str(item.get("CodeValue", "")).strip(), projection)
+        for modifier in item.get("ViewModifierCodeSequence") or []:
+            code = str(modifier.get("CodeValue", "")).strip()
+            meaning = str(modifier.get("CodeMeaning", "") or "").strip().lower()
+            if code not in ("442581004", "R-40AB3", "442593008", "R-40ABE"):  # nipple, fold: plain
+                modifiers.append(_MODIFIERS.get(code, meaning or code))
+    modifiers.extend(_by_other_tags(data))
+    side: Laterality | None = "R" if laterality == "R" else "L" if laterality == "L" else None
+    return ViewFound(View(side, projection), tuple(dict.fromkeys(m for m in modifiers if m)))
+
+
+def _by_other_tags(data: Any) -> list[str]:
+    found = []
+    try:
+        factor = float(data.get("EstimatedRadiographicMagnificationFactor") or 1.0)
+        frames = int(data.get("NumberOfFrames") or 1)
+    except (TypeError, ValueError):
+        factor, frames = 1.0, 1
+    if factor >= _MAGNIFIED:
+        found.append("magnified")
+    if "SPOT" in str(data.get("PaddleDescription") or "").upper():
+        found.append("spot compression")
+    if frames > 1 or str(data.get("SOPClassUID", "")) in TOMOSYNTHESIS:
+        found.append("tomosynthesis")
+    return found
+
+
+def view_of_name(stem: str) -> ViewFound | None:
+    """Return the view that a file name without extension tells; None if it tells none.
+
+    Known: ``<exam>_<R|L>-<CC|MLO>``, with any of ``-_. `` or nothing between side and view, words
+    for the side, modifiers after the view (``ID``, ``MAG``, ``SPOT``, ``TOMO``; a number there is
+    an index and left out), and names of INbreast.
+    """
+    if published := _INBREAST.fullmatch(stem):
+        projection = "CC" if published[4].upper() == "CC" else "MLO"
+        side = published[3].upper()
+        return ViewFound(
+            View(side, projection),  # type: ignore[arg-type]
+            exam=published[2].lower(),
+            patient=published[2].lower(),
+        )
+    named = _NAMED.fullmatch(stem)
+    if not named:
+        return None
+    modifiers = ["implant displaced"] if named["id"] or named["id2"] else []
+    for word in re.split(r"[ _.-]+", (named["rest"] or "").lower()):
+        if word and not word.isdigit():
+            modifiers.append(_WORDS.get(word, word))
+    side = _SIDES[named["side"].lower()]
+    view = View(side, named["view"].upper())  # type: ignore[arg-type]
+    return ViewFound(view, tuple(modifiers), exam=(named["exam"] or "").strip(" _.-"))
