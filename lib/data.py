@@ -35,6 +35,9 @@ class PreparedCases(Dataset[tuple[np.ndarray, np.ndarray]]):
     `(maps, *spatial)` as `lib.targets.make_target` returns it. What does not fit the budget is
     read again each time.
 
+    Attributes:
+        largest: the longest side seen so far along each axis of the network; empty at first.
+
     Args:
         items: labelled items.
         cache_bytes: memory budget for all entries together.
@@ -43,6 +46,7 @@ class PreparedCases(Dataset[tuple[np.ndarray, np.ndarray]]):
     def __init__(self, items: Sequence[Item], task: TaskSpec, cache_bytes: int = CACHE_BYTES):
         self.items = list(items)
         self.task = task
+        self.largest: tuple[int, ...] = ()
         self._cache: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self._room = cache_bytes
 
@@ -63,6 +67,8 @@ class PreparedCases(Dataset[tuple[np.ndarray, np.ndarray]]):
             prepare_image(image, self.task.input).astype(np.float16),
             make_target(label, self.task.target),
         )
+        sides = case[0].shape[-self.task.network.spatial_dims :]
+        self.largest = tuple(np.maximum(sides, self.largest or sides).tolist())
         size = case[0].nbytes + case[1].nbytes
         if size <= self._room:
             self._room -= size
@@ -74,8 +80,9 @@ class StepBatches(Dataset[Batch]):
     """The batch of a step, as a function of seed and step alone.
 
     Entry `step` holds this process's share of the step's global batch: patches and targets,
-    float32, `(batch_size / world_size, channels, *patch)`. Any number of processes sees the
-    same patches, and a resumed run continues with the ones that come next.
+    float32, `(batch_size / world_size, channels, *patch)`; the patch is no larger than the largest
+    case that was read before, as what lies beyond would be mirrored. Any number of processes sees
+    the same patches, and a resumed run continues with the ones that come next.
     """
 
     def __init__(self, cases: PreparedCases, seed: int, rank: int = 0, world_size: int = 1) -> None:
@@ -87,7 +94,7 @@ class StepBatches(Dataset[Batch]):
             )
         self.cases, self.seed = cases, seed
         self.recipe, self.batch_size = recipe, recipe.batch_size
-        self.patch = recipe.patch_sides(cases.task.network.spatial_dims)
+        self.patch = _fitting(recipe.patch_sides(cases.task.network.spatial_dims), cases)
         share = recipe.batch_size // world_size
         self.places = range(rank * share, (rank + 1) * share)
         self._order = lru_cache(maxsize=4)(self._shuffled)
@@ -114,6 +121,17 @@ class StepBatches(Dataset[Batch]):
 
     def _shuffled(self, epoch: int) -> np.ndarray:
         return np.random.default_rng((self.seed, 0, epoch)).permutation(len(self.cases))
+
+
+def _fitting(patch: tuple[int, ...], cases: PreparedCases) -> tuple[int, ...]:
+    """Return `patch` without what is beyond the largest case, of sizes that the network takes."""
+    network = cases.task.network
+    if network.padding != "same" or not cases.largest:
+        return patch
+    return tuple(
+        min(side, network.input_size(length))
+        for side, length in zip(patch, cases.largest, strict=True)
+    )
 
 
 def loading_threads() -> int:

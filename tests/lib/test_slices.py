@@ -215,6 +215,17 @@ def test_a_batch_of_a_task_in_2d_holds_slices_of_volumes(flat, volume_items):
         assert presence.unique().tolist() == [float(foreground.any())]
 
 
+def test_patches_are_no_larger_than_the_largest_case_but_fit_the_network(volume_task, volume_items):
+    recipe = replace(volume_task.training, batch_size=1, patch_size=64)
+    cases = PreparedCases(volume_items, replace(volume_task, training=recipe))
+    assert StepBatches(cases, seed=0).patch == (64, 64, 64)  # before any was read
+    shapes = [cases[index][0].shape[1:] for index in range(len(cases))]
+    divisor = volume_task.network.divisor
+    fitting = tuple(-(-max(sides) // divisor) * divisor for sides in zip(*shapes, strict=True))
+    assert min(fitting) < 64
+    assert StepBatches(cases, seed=0)[0][0].shape == (1, 1, *(min(64, side) for side in fitting))
+
+
 def test_a_task_in_2d_learns_volumes_from_their_slices_and_is_scored_on_the_whole(
     flat, volume_items, tmp_path
 ):
