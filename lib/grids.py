@@ -14,6 +14,7 @@ from lib.images import Image
 from lib.specs import InputSpec
 
 ISOTROPIC = 1.05  # largest over smallest spacing that counts as equal
+COARSENED = 1.5  # most that the common spacing may be above the geometric mean
 _LINEAR = {2: "bilinear", 3: "trilinear"}
 
 
@@ -74,7 +75,7 @@ def network_grid(image: Image, spec: InputSpec) -> Grid:
     if spec.isotropic and image.spatial_dims == 3 and not image.over_time:
         spacing = np.array(image.geometry.spacing[:3][::-1], dtype=float)
         if spacing.max() > ISOTROPIC * spacing.min() > 0:
-            size *= spacing / math.exp(np.log(spacing).mean())
+            size *= spacing / min(spacing.max(), COARSENED * math.exp(np.log(spacing).mean()))
     if spec.longest_side:
         size[-2:] *= spec.longest_side / size[-2:].max()
     shape = tuple(max(1, round(side)) for side in size.tolist())

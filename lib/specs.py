@@ -26,8 +26,8 @@ class InputSpec:
             stained sections (bright background) look like fluorescence.
         longest_side: pixels that the longer of rows and columns is resampled to, up or down; 0
             keeps the size. The answer has the image's own size all the same.
-        isotropic: resample volumes whose spacing differs between axes to one spacing, which keeps
-            the number of voxels (the geometric mean).
+        isotropic: resample volumes whose spacing differs between axes to one spacing: that of the
+            coarsest axis, but at most 1.5 times the geometric mean.
         min_side: fewest rows and columns accepted.
         max_pixels: most pixels accepted (8192 x 8192 by default).
     """

@@ -234,8 +234,8 @@ register(
 _VOLUME = register(
     TaskSpec(
         name="ultrasound3d_vnet",
-        description="A structure in 3D ultrasound volumes: V-Net in 3D, 3x3x3 kernels, PReLU, 8 "
-        "to 128 maps, cross-entropy + Dice",
+        description="A structure in 3D ultrasound volumes: V-Net in 3D, 3x3x3 kernels, PReLU, 12 "
+        "to 192 maps, cross-entropy + Dice",
         kind="segmentation",
         labels={"structure": 1},
         network=EncoderDecoderSpec(
@@ -244,7 +244,7 @@ _VOLUME = register(
             downsampling="conv",
             activation="prelu",
             initialization="he",
-            channels=(8, 16, 32, 64, 128),
+            channels=(12, 24, 48, 96, 192),
             convolutions=(1, 2, 3, 3, 3),
             norm="instance",
         ),
@@ -260,10 +260,10 @@ _VOLUME = register(
             schedule="cosine",
             gradient_clip=1.0,
             averaging=0.99,
-            steps=1200,
-            val_interval=100,
+            steps=2000,
+            val_interval=200,
             batch_size=1,
-            patch_size=80,  # most of a volume: in a small part a gland looks like other tissue
+            patch_size=64,  # most of a volume: in a small part a gland looks like other tissue
             foreground_share=0.5,
         ),
         key_metric="fg_dice",
@@ -289,7 +289,7 @@ register(
         description="A structure in 3D ultrasound volumes, slice by slice: the same recipe in 2D, "
         "to compare with",
         network=replace(_VOLUME.network, spatial_dims=2),
-        training=replace(_VOLUME.training, batch_size=16, patch_size=80),
+        training=replace(_VOLUME.training, batch_size=16),
     )
 )
 register(
@@ -299,7 +299,7 @@ register(
         description="A nerve in ultrasound loops, in 2D + time: V-Net whose third axis is time",
         labels={"nerve": 1},
         input=InputSpec(dark_background=False, longest_side=128, max_pixels=512**3),
-        training=replace(_VOLUME.training, patch_size=(32, 80, 80)),
+        training=replace(_VOLUME.training, patch_size=(32, 64, 64)),
     )
 )
 register(
