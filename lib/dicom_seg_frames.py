@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from pathlib import Path
 
@@ -52,9 +51,7 @@ class SegFrames:
         if syntax is not None and syntax.is_compressed and not syntax.is_deflated:
             if self.count * pixels > MAX_VOXELS:
                 raise InputError(f"{name}: {self.count * pixels} pixels, at most {MAX_VOXELS}")
-            plain_copy = copy.copy(data)
-            plain_copy.PhotometricInterpretation = "MONOCHROME2"
-            self.decoded = decode_frames(Path(name), plain_copy)
+            self.decoded = decode_frames(Path(name), _uncoloured(data))
         else:
             self.bytes = bytes(data.PixelData)
             wanted = math.ceil(self.count * pixels * self.bits / 8)
@@ -66,7 +63,7 @@ class SegFrames:
         self.segments = [self._segment(index) for index in range(self.count)]
         self.top = int(tag_value(data, "MaximumFractionalValue") or 1)
         if self.kind == "FRACTIONAL" and self.top > 1:
-            # some writers call it fractional and store 0 and 1
+            # OHIF's compressed ones hold 0 and 1, of 255 by their header
             if not any((self.values(index) > 1).any() for index in range(self.count)):
                 self.top = 1
 
@@ -118,3 +115,16 @@ class SegFrames:
             skipped = start - 8 * first
             flat = np.unpackbits(held, bitorder="little")[skipped : skipped + pixels]
         return flat.reshape(self.rows, self.columns)
+
+
+def _uncoloured(data: pydicom.Dataset) -> pydicom.Dataset:
+    """Return a dataset whose pixels are numbers; a label map may have a palette."""
+    if tag_value(data, "PhotometricInterpretation") == "MONOCHROME2":
+        return data
+    other = pydicom.Dataset()
+    other.update(data)
+    other.file_meta = data.file_meta
+    other.is_little_endian, other.is_implicit_VR = data.is_little_endian, data.is_implicit_VR
+    other.pop("PhotometricInterpretation", None)  # its element is shared with `data`
+    other.PhotometricInterpretation = "MONOCHROME2"
+    return other

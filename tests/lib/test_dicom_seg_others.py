@@ -202,7 +202,7 @@ def test_shares_may_be_compressed(tmp_path):
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-def test_label_maps_are_read(bits):
+def test_label_maps_are_read(bits, tmp_path):
     sources, drawn = us_loop(), label(5)
     seg = ours(sources, drawn)
     seg.SOPClassUID, seg.SegmentationType = LABEL_MAP_STORAGE, "LABELMAP"
@@ -212,7 +212,13 @@ def test_label_maps_are_read(bits):
     for group in groups:
         del group.SegmentIdentificationSequence
     maps = with_frames(seg, drawn.astype(f"<u{bits // 8}"), groups)
+    maps.PhotometricInterpretation = "PALETTE COLOR"
     np.testing.assert_array_equal(read_seg(maps, sources, LABELS), drawn)
+    if bits == 8:
+        maps = pydicom.dcmread(write(maps, tmp_path / "maps.dcm"))
+        maps.compress(RLELossless, encoding_plugin="pydicom")
+        np.testing.assert_array_equal(read_seg(maps, sources, LABELS), drawn)
+        assert maps.PhotometricInterpretation == "PALETTE COLOR"
 
 
 def test_segments_are_taken_by_name_whatever_their_number():
