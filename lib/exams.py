@@ -36,6 +36,7 @@ class Exam:
         scale: of `density`: "birads", A to D, or "mias", F, G and D.
         others: files that belong to the exam but are no plain view, and why.
         notes: what is missing, double, odd or contradictory, one sentence each.
+        label: the file that `density` is of; None where there is no label.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Exam:
     scale: str = "birads"
     others: tuple[tuple[Path, str], ...] = ()
     notes: tuple[str, ...] = ()
+    label: Path | None = None
 
     @property
     def missing(self) -> tuple[View, ...]:
@@ -246,4 +248,5 @@ def _labelled(exam: Exam, labels: Mapping[str, list[Path]]) -> Exam:
     notes = exam.notes
     if len(different := sorted({answer for _, answer, _ in found})) > 1:
         notes += (f"labels {', '.join(different)}; the newest counts, {density} of {newest.name}",)
-    return replace(exam, density=density, scale=read_scale(newest), notes=notes)
+    scale = read_scale(newest)
+    return replace(exam, density=density, scale=scale, notes=notes, label=newest)
