@@ -51,21 +51,16 @@ def class_weights(places: Sequence[int], classes: int) -> tuple[float, ...]:
     """Return the weight of each class so that all weigh alike, 1 on average over the cases.
 
     Cases / (classes x cases of the class) (King and Zeng 2001, "Logistic regression in rare events
-    data", section 4).
+    data", section 4). A class without a case has weight 1, which nothing uses.
 
     Args:
         places: class of each case.
-
-    Raises:
-        InputError: a class without a case.
     """
     counts = Counter(places)
-    if absent := [place for place in range(classes) if not counts[place]]:
-        raise InputError(
-            f"training cases of {classes - len(absent)} classes, expected all {classes}: none of "
-            f"class {absent[0]} of 0..{classes - 1}; label more exams, or choose class_weights none"
-        )
-    return tuple(len(places) / (classes * counts[place]) for place in range(classes))
+    return tuple(
+        len(places) / (len(counts) * counts[place]) if counts[place] else 1.0
+        for place in range(classes)
+    )
 
 
 def get_class_loss(

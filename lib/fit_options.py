@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from lib.checkpoints import Checkpoint
 from lib.data import CACHE_BYTES
@@ -30,6 +31,8 @@ class FitOptions:
         command: how the run was started, for the record.
         validation_ids: ids of the validation cases, the others being trained on; None splits by
             the recipe's `val_split`.
+        keep: which weights: those that score ``best`` on the validation cases, or of the ``last``
+            validation, whose figures were not chosen on these cases.
     """
 
     out: Path
@@ -43,6 +46,7 @@ class FitOptions:
     tensorboard: bool = True
     command: str = ""
     validation_ids: frozenset[str] | None = None
+    keep: Literal["best", "last"] = "best"
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class FitResult:
     """How a run went.
 
     Attributes:
-        weights: checkpoint with the best score on the validation cases.
+        weights: checkpoint with the best score on the validation cases, or as `keep` says.
         metrics: figures of these weights on the validation cases.
         initial_metrics: figures of the weights the run started from.
         history: one entry per validation: step, mean loss since the last, figures.

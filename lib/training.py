@@ -129,6 +129,7 @@ class _Run:
             "validation": sorted(item.id for item in validation),
             "init": weights_print(options.init) if options.init else False,
             "world_size": idist.get_world_size(),
+            **({"keep": "last"} if options.keep == "last" else {}),
         }
 
     @property
@@ -233,7 +234,8 @@ class _Run:
         self._say_if_collapsed(step, scores)
         self.take_step.report(scores.get(VALIDATION_LOSS, -scores[self.key]))
         self.history.append({"step": step, "loss": mean_loss, **scores})
-        if not self.best or scores[self.key] > self.best[self.key]:
+        better = not self.best or scores[self.key] > self.best[self.key]
+        if better or self.options.keep == "last":
             self.best = scores
             if self.main:
                 save_checkpoint(self.best_file, self._checkpoint(step, scores))

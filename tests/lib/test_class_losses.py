@@ -65,9 +65,8 @@ def test_balanced_weights_make_the_classes_weigh_alike():
     assert float(even) == pytest.approx(math.log(2))
 
 
-def test_a_class_without_cases_cannot_be_balanced():
-    with pytest.raises(InputError, match=r"cases of 2 classes, expected all 3: none of class 1"):
-        class_weights([0, 2], 3)
+def test_a_class_without_cases_leaves_the_others_their_balance():
+    assert class_weights([0, 2, 2, 2], 3) == (4 / 2, 1.0, 4 / 6)
 
 
 def test_impossible_losses_are_refused():
