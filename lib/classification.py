@@ -20,7 +20,7 @@ from typing_extensions import Self
 from lib.checkpoints import Checkpoint
 from lib.errors import InputError
 from lib.exam_cases import network_input, prepare_view
-from lib.exam_rules import Combined, combine, reasons_to_doubt, softmax
+from lib.exam_rules import combine, reasons_to_doubt, softmax
 from lib.exams import Exam
 from lib.mammography_breast import PreparedBreast
 from lib.mammography_density import DenseTissue, dense_mask
@@ -216,10 +216,6 @@ class ExamPredictor(NetworkRunner):
         batch, chosen = torch.from_numpy(images).to(self.device), torch.tensor(places)
         with self._lock, torch.inference_mode():
             return self._logits(batch, chosen.to(self.device)).cpu().numpy()
-
-    def combine(self, views: list[View], logits: np.ndarray) -> Combined:
-        """Return breast and exam probabilities of logits `(views, classes)`, calibrated."""
-        return combine(self.task.exam_rules, views, softmax(logits, self.temperature))
 
     def _check_known(self, view: View) -> None:
         known = self.task.classifier.network_of(view.name) is not None

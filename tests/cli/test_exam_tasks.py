@@ -30,6 +30,14 @@ def weights(exam_weights, tmp_path):
     return path
 
 
+def test_the_losses_that_help_names_are_those_there_are():
+    from lib.class_losses import CLASS_LOSSES
+    from lib.losses import LOSSES
+    from monailabel_app.cli import train
+
+    assert (list(train.LOSSES), list(train.EXAM_LOSSES)) == (list(LOSSES), list(CLASS_LOSSES))
+
+
 def test_demo_data_makes_exams_of_four_views(cli, tmp_path):
     ended = cli("demo-data", tmp_path / "in", "--kind", "mammograms", "--count", 2, "--labelled", 1)
     assert ended.status == 0, ended.err

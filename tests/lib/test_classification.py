@@ -22,6 +22,7 @@ from lib.exam_rules import softmax
 from lib.exams import Exam
 from lib.mammography_views import STANDARD_VIEWS
 from lib.networks import build_network
+from lib.parallel import fit_in_processes
 from lib.scoring import score_cases
 from lib.tasks import TASKS
 from lib.training import FitOptions, fit
@@ -328,6 +329,21 @@ def test_shuffled_labels_are_not_learned_on_held_out_exams(views, plain, tmp_pat
     shuffled = [replace(item, density=label[item.exam]) for item in views]
     result = fit(plain, shuffled, _options(tmp_path, keep="last"))
     assert result.metrics["exam_accuracy"] <= 0.5
+
+
+def test_two_processes_train_like_one(views, exam_task, tmp_path):
+    """Each step trains one of four networks; the others must wait for nothing."""
+    plain = replace(
+        _recipe(exam_task, epochs=1, optimizer="plain_sgd", weight_decay=0.0),
+        network=replace(exam_task.network, norm="none"),
+        labels=dict(exam_task.labels),
+    )
+    one = fit(plain, views, _options(tmp_path / "one"))
+    two = fit_in_processes(plain, views, _options(tmp_path / "two"), processes=2)
+    weights, twin = (load_checkpoint(result.weights).weights for result in (one, two))
+    for name, value in weights.items():
+        torch.testing.assert_close(twin[name], value, rtol=1e-3, atol=1e-5)
+    assert two.metrics == pytest.approx(one.metrics, rel=1e-2, abs=1e-3)
 
 
 # --- evaluation ----------------------------------------------------------------------------------
