@@ -11,7 +11,8 @@ from lib.datasets.studies import Item, split_items
 from lib.errors import InputError
 from lib.model_store import Decision, ModelStore
 from lib.parallel import fit_in_processes
-from lib.scoring import score_cases, scoring
+from lib.predictors import predictor_class
+from lib.scoring import score_cases
 from lib.tasks import TaskSpec
 from lib.training import FitOptions, FitResult
 
@@ -49,7 +50,7 @@ def train_and_submit(
     if live is not None:
         try:
             checkpoint = load_checkpoint(live)
-            predictor = scoring(task).predictor.from_checkpoint(
+            predictor = predictor_class(task).from_checkpoint(
                 task, checkpoint, options.device, options.precision
             )
             _, held_out = split_items(items, task.training.val_split)
@@ -69,7 +70,7 @@ def _is_foreign(task: TaskSpec, store: ModelStore) -> bool:
     live = store.live_path(task.name)
     try:
         if live is not None:
-            scoring(task).predictor.from_checkpoint(task, load_checkpoint(live), "cpu")
+            predictor_class(task).from_checkpoint(task, load_checkpoint(live), "cpu")
     except InputError:
         return True
     return False

@@ -35,14 +35,12 @@ class Scoring:
     """What training asks of a kind of task.
 
     Attributes:
-        predictor: class that answers with its networks.
         loss: of a batch, by task and training items.
         score: figures of whole cases.
         collapsed: what is wrong with figures that look well, for a warning; empty where nothing is.
         answer: what the checkpoint keeps beside the weights, by figures and training items.
     """
 
-    predictor: type[NetworkRunner]
     loss: Callable[[TaskSpec, Sequence[Item]], Loss]
     score: Callable[[Any, PreparedCases], Figures]
     collapsed: Callable[[TaskSpec, int, Figures], str]
@@ -180,11 +178,10 @@ def _calibrated(task: TaskSpec, scores: Figures, items: Sequence[Item]) -> dict[
 
 SCORING: dict[str, Scoring] = {
     "segmentation": Scoring(
-        Predictor,
         lambda task, items: get_loss(task.training.loss, task.target.maps),
         _score_masks,
         _empty_mask,
         lambda task, scores, items: {},
     ),
-    "classification": Scoring(ExamPredictor, _class_loss, _score_exams, _one_class, _calibrated),
+    "classification": Scoring(_class_loss, _score_exams, _one_class, _calibrated),
 }

@@ -43,6 +43,7 @@ from lib.errors import InputError
 from lib.files import fingerprint, write_json
 from lib.fit_options import FitOptions, FitResult, check_patch_size
 from lib.networks import build_network, place_network
+from lib.predictors import predictor_class
 from lib.progress import STATS, attach_progress
 from lib.scoring import VALIDATION_LOSS, over_processes, score_cases, scoring
 from lib.tasks import TaskSpec
@@ -113,7 +114,7 @@ class _Run:
         self.scheduler = self.take_step.scheduler
         averaged = self.take_step.averaged
         answering = averaged or network
-        self.predictor = self.scoring.predictor(task, answering, self.device, options.precision)
+        self.predictor = predictor_class(task)(task, answering, self.device, options.precision)
         self.key = task.key_metric
         self.best: dict[str, float] = {}
         self.initial: dict[str, float] = {}
