@@ -50,7 +50,8 @@ def list_task_exams(studies: Path, task: TaskSpec, labelled: bool = False) -> li
     """Return the exams of a studies folder, those of densities that are no class left out.
 
     Raises:
-        InputError: no such folder, or no such exam in it.
+        InputError: no such folder, no such exam in it, or a labelled exam of several patients, who
+            could then be on both sides of a split.
     """
     exams = list_exams(studies, labelled)
     rules = task.exam_rules
@@ -67,6 +68,12 @@ def list_task_exams(studies: Path, task: TaskSpec, labelled: bool = False) -> li
             f"no exam in '{studies}' is a case of '{task.name}': {len(exams)} exams, labelled "
             f"{told or 'none'}; expected views {', '.join(task.classifier.views) or 'of any name'} "
             f"and classes {', '.join(rules.names)}; label exams, or choose another task"
+        )
+    if labelled and (mixed := [exam for exam in known if len(exam.patients) > 1]):
+        raise InputError(
+            f"exam '{mixed[0].id}' has files of patients {', '.join(mixed[0].patients)}, expected "
+            f"one; a split must keep patients apart: correct the files, or name one patient in "
+            f"groups.csv"
         )
     return known
 

@@ -37,6 +37,7 @@ class Exam:
         others: files that belong to the exam but are no plain view, and why.
         notes: what is missing, double, odd or contradictory, one sentence each.
         label: the file that `density` is of; None where there is no label.
+        patients: all whom its files name; more than one is a mistake in the files.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Exam:
     others: tuple[tuple[Path, str], ...] = ()
     notes: tuple[str, ...] = ()
     label: Path | None = None
+    patients: tuple[str, ...] = ()
 
     @property
     def missing(self) -> tuple[View, ...]:
@@ -214,9 +216,11 @@ def _exam(id: str, files: list[_File], groups: Mapping[str, str]) -> Exam:
     patients = Counter(
         groups.get(image_id(file.path)) or file.patient or id for file in files
     ).most_common()
-    if len(patients) > 1:
-        notes.append(f"files of patients {', '.join(sorted(name for name, _ in patients))}")
-    return Exam(id, patients[0][0], views, None, "birads", tuple(others), tuple(notes))
+    names = tuple(sorted(name for name, _ in patients))
+    if len(names) > 1:
+        notes.append(f"files of patients {', '.join(names)}")
+    told = tuple(others), tuple(notes)
+    return Exam(id, patients[0][0], views, None, "birads", *told, patients=names)
 
 
 def _preference(file: _File) -> tuple[bool, int, str]:

@@ -201,6 +201,21 @@ def test_a_patient_on_both_sides_of_a_split_is_an_error(views, exam_task, tmp_pa
         fit(exam_task, views, _options(tmp_path, validation_ids=held))
 
 
+def test_an_exam_of_two_patients_is_refused(exam_studies, exam_task, tmp_path):
+    import shutil
+
+    import pydicom
+
+    folder = tmp_path / "mixed"
+    shutil.copytree(exam_studies, folder)
+    path = folder / "exam_003_L-CC.dcm"
+    data = pydicom.dcmread(path)
+    data.PatientID = "SOMEBODY"
+    data.save_as(path)
+    with pytest.raises(InputError, match="files of patients PHANTOM-1-3, SOMEBODY, expected one"):
+        list_views(folder, exam_task, labelled=True)
+
+
 def test_folds_keep_patients_together(views):
     for training, held in k_folds(views, 3):
         assert not {item.group for item in training} & {item.group for item in held}
