@@ -20,7 +20,8 @@ HEAD = """# Benchmarks
 
 Written by `python -m benchmarks.page` from the JSON files in [results](results); change nothing
 here by hand. Each section says what was measured, where, and with which command; the command runs
-in under three minutes on a quiet machine with two cores and can be repeated anywhere.
+in under three minutes on a quiet machine with two cores (the one on a volume takes longer) and can
+be repeated anywhere.
 """
 
 HOW = {
@@ -57,6 +58,16 @@ and stands here as a yardstick. All answer the same seeded synthetic images with
 difference from float32, which must stay within {tolerance}, and the mean IoU of a variant's masks
 with the float32 masks.
 """,
+    "volume": """\
+From image to mask. Stock is MONAI's `SlidingWindowInferer` with its defaults (overlap 0.25, equal
+weights, one window at a time) on windows of the row's training patch, then sigmoid and threshold;
+ours is `Predictor.__call__`, what the server answers with. Between them stands MONAI's inferer with
+windows of our size. All prepare the volume in the same way and compute with the same network in
+float32, each in a process of its own; the processes take turns, without warm-up. A speed-up is the
+median (smallest to largest) of stock time over the variant's time within a round. Peak memory is
+the process's largest resident set; in brackets, what it held before the first run: Python,
+libraries, network and volume.
+""",
     "server": """\
 `monailabel start_server` in a process of its own on 127.0.0.1, in temporary folders. A request
 is POST /infer with `output=image`: the PNG in the store is read, segmented, separated into nuclei,
@@ -75,6 +86,7 @@ TITLES = {
     "training-step": "Training step",
     "rows": "Training throughput of every row",
     "inference": "Inference",
+    "volume": "One volume",
     "server": "Server",
 }
 
@@ -108,6 +120,8 @@ def _section(name: str, report: Mapping[str, Any], file: str) -> list[str]:
         lines += _requests(report)
     elif name == "rows":
         lines += _rows(report)
+    elif name == "volume":
+        lines += _volume(report)
     else:
         lines += [ROUNDS, *_variants(report)]
     for variant, reason in report.get("left_out", {}).items():
@@ -152,6 +166,22 @@ def _variants(report: Mapping[str, Any]) -> list[str]:
             ]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def _volume(report: Mapping[str, Any]) -> list[str]:
+    lines = [
+        "| | median | speed-up (min..max) | windows | peak memory |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for name, row in report["figures"].items():
+        lines.append(
+            f"| {name} | {row['median_s']:.1f} s | {row['speedup']:.2f} ({row['speedup_min']:.2f}.."
+            f"{row['speedup_max']:.2f}) | {row['windows']} x {'x'.join(map(str, row['window']))} | "
+            f"{row['peak_memory_mib']} MiB ({row['held_before_mib']}) |"
+        )
+    verdict = "below" if report["ours_below_limit"] else "not below"
+    limit = f"{report['memory_limit_gib']:g} GiB"
+    return [*lines, "", f"Ours takes {report['ours_peak_gib']:.2f} GiB at most, {verdict} {limit}."]
 
 
 def _rows(report: Mapping[str, Any]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -38,6 +38,7 @@ class CaseKind:
     Attributes:
         list: the items of a studies folder; all, or the labelled ones.
         load: one item, prepared.
+        fitted: the task as it is trained on cases of these largest sides.
         draw: a case as it goes into a batch, augmented: image float32, target, more.
         order: numbers of the cases of one pass, shuffled.
         batches: how many batches one pass has.
@@ -45,6 +46,7 @@ class CaseKind:
 
     list: Callable[[Path, TaskSpec, bool], list[Item]]
     load: Callable[[Item, TaskSpec], Case]
+    fitted: Callable[[TaskSpec, tuple[int, ...]], TaskSpec]
     draw: Callable[[Case, TaskSpec, np.random.Generator], Case]
     order: Callable[[Cases, np.random.Generator], np.ndarray]
     batches: Callable[[Sequence[Item], TaskSpec], int]
@@ -72,6 +74,18 @@ def _load_image(item: Item, task: TaskSpec) -> Case:
     )
 
 
+def _fitting_patch(task: TaskSpec, largest: tuple[int, ...]) -> TaskSpec:
+    """Return `task` with a patch without what is beyond the largest case, of sizes that pass."""
+    network, recipe = task.encoder_decoder, task.training
+    if network.padding != "same" or not largest:
+        return task
+    patch = tuple(
+        min(side, network.input_size(length))
+        for side, length in zip(recipe.patch_sides(network.spatial_dims), largest, strict=True)
+    )
+    return replace(task, training=replace(recipe, patch_size=patch))
+
+
 def _draw_patch(case: Case, task: TaskSpec, rng: np.random.Generator) -> Case:
     recipe = task.training
     return draw_patch(
@@ -94,6 +108,7 @@ CASE_KINDS: dict[str, CaseKind] = {
     "segmentation": CaseKind(
         _list_images,
         _load_image,
+        _fitting_patch,
         _draw_patch,
         lambda cases, rng: rng.permutation(len(cases)),
         lambda items, task: -(-len(items) // task.training.batch_size),
@@ -101,6 +116,7 @@ CASE_KINDS: dict[str, CaseKind] = {
     "classification": CaseKind(
         exam_cases.list_views,
         exam_cases.load_view,
+        lambda task, largest: task,
         _draw_view,
         lambda cases, rng: exam_cases.epoch_order(cases.items, cases.task, rng),
         exam_cases.epoch_batches,

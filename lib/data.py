@@ -31,6 +31,9 @@ class PreparedCases(Dataset[Case]):
     and `(maps, *spatial)` as `lib.targets.make_target` returns it; see `lib.cases`. What does not
     fit the budget is read again each time.
 
+    Attributes:
+        largest: the longest side seen so far along each axis of the network; empty at first.
+
     Args:
         items: labelled items.
         cache_bytes: memory budget for all entries together.
@@ -39,6 +42,7 @@ class PreparedCases(Dataset[Case]):
     def __init__(self, items: Sequence[Item], task: TaskSpec, cache_bytes: int = CACHE_BYTES):
         self.items = list(items)
         self.task = task
+        self.largest: tuple[int, ...] = ()
         self._cache: dict[int, Case] = {}
         self._room = cache_bytes
 
@@ -50,6 +54,8 @@ class PreparedCases(Dataset[Case]):
         if index in self._cache:
             return self._cache[index]
         case = case_kind(self.task).load(self.items[index], self.task)
+        sides = case[0].shape[-self.task.network.spatial_dims :]
+        self.largest = tuple(np.maximum(sides, self.largest or sides).tolist())
         size = sum(part.nbytes for part in case)
         if size <= self._room:
             self._room -= size
@@ -61,8 +67,9 @@ class StepBatches(Dataset[Batch]):
     """The batch of a step, as a function of seed and step alone.
 
     Entry `step` holds this process's share of the step's global batch: of segmentation patches and
-    targets, float32, `(batch_size / world_size, channels, *patch)`. Any number of processes sees
-    the same patches, and a resumed run continues with the ones that come next.
+    targets, float32, `(batch_size / world_size, channels, *patch)`; the patch is no larger than the
+    largest case that was read before, as what lies beyond would be mirrored. Any number of
+    processes sees the same patches, and a resumed run continues with the ones that come next.
     """
 
     def __init__(self, cases: PreparedCases, seed: int, rank: int = 0, world_size: int = 1) -> None:
@@ -74,9 +81,15 @@ class StepBatches(Dataset[Batch]):
             )
         self.cases, self.seed = cases, seed
         self.kind, self.batch_size = case_kind(cases.task), recipe.batch_size
+        self.task = self.kind.fitted(cases.task, cases.largest)
         share = recipe.batch_size // world_size
         self.places = range(rank * share, (rank + 1) * share)
         self._order = lru_cache(maxsize=4)(self._shuffled)
+
+    @property
+    def patch(self) -> tuple[int, ...]:
+        """Sides of the patches, of tasks that are trained on patches."""
+        return self.task.training.patch_sides(self.task.network.spatial_dims)
 
     def __getitem__(self, step: int) -> Batch:
         drawn = [self._draw(step * self.batch_size + place) for place in self.places]
@@ -87,7 +100,7 @@ class StepBatches(Dataset[Batch]):
         epoch, place = divmod(position, len(self._order(0)))
         case = self.cases[int(self._order(epoch)[place])]
         rng = np.random.default_rng((self.seed, 1, position))
-        return self.kind.draw(case, self.cases.task, rng)
+        return self.kind.draw(case, self.task, rng)
 
     def _shuffled(self, epoch: int) -> np.ndarray:
         return self.kind.order(self.cases, np.random.default_rng((self.seed, 0, epoch)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -86,7 +86,9 @@ class Predictor(NetworkRunner):
         grid = network_grid(image, self.task.input)
         probabilities = grid.undo(self.probabilities(prepared, flips))
         done = time.perf_counter()
-        mask, objects, presence = self._objects(probabilities, instances)
+        by_frame = image.over_time and self.task.network.spatial_dims == 2
+        answer = self._frames if by_frame else self._objects
+        mask, objects, presence = answer(probabilities, instances)
         return Prediction(
             probabilities,
             mask,
@@ -142,7 +144,8 @@ class Predictor(NetworkRunner):
             roi_size=tiles,
             sw_batch_size=1,
             predictor=self._window,
-            overlap=[min(0.5, shared / side) for side in tiles],
+            # half a pixel less: MONAI rounds the step down, which must not cost another tile
+            overlap=[min(0.5, max(0.0, shared - 0.5) / side) for side in tiles],
             mode="gaussian",
             padding_mode="reflect",
         )
@@ -162,6 +165,23 @@ class Predictor(NetworkRunner):
                 window = window.index_select(axis, torch.from_numpy(index).to(window.device))
         return torch.sigmoid(self._logits(window)[tuple(inside)])
 
+    def _frames(
+        self, probabilities: np.ndarray, instances: bool
+    ) -> tuple[np.ndarray, np.ndarray | None, float | None]:
+        """Return what `_objects` does, of each frame of a loop by itself; numbers go on."""
+        frames = [self._objects(maps, instances) for maps in np.moveaxis(probabilities, 1, 0)]
+        masks, numbered, sure = zip(*frames, strict=True)
+        count = 0
+        for objects in numbered:
+            if objects is not None:
+                objects[objects > 0] += count
+                count = max(count, int(objects.max(initial=0)))
+        return (
+            np.stack(masks),
+            None if numbered[0] is None else np.stack(numbered),
+            None if sure[0] is None else max(sure),
+        )
+
     def _objects(
         self, probabilities: np.ndarray, instances: bool
     ) -> tuple[np.ndarray, np.ndarray | None, float | None]:
@@ -170,7 +190,9 @@ class Predictor(NetworkRunner):
         answered = dict(zip(task.target.answered, probabilities, strict=True))
         presence = answered.get(PRESENCE)
         sure = None if presence is None else float(presence.max())
-        mask = foreground_mask(probabilities[0], spec, presence)
+        several = bool(task.target.structures)  # of which each keeps its own largest object
+        kept = replace(spec, keep="all") if several else spec
+        mask = foreground_mask(probabilities[0], kept, presence)
         objects = None
         if (instances and spec.instances) or spec.gap:
             objects = separate(mask, spec, answered.get("distance"))

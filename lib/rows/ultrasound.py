@@ -48,6 +48,7 @@ ROWS.add(
         labels={"lesion": 1},
         network=replace(_NERVE.network, channels=(16, 32, 64, 128, 256)),
         input=replace(_NERVE.input, longest_side=128),
+        output=replace(_NERVE.output, keep="all"),  # lesions may be several
         training=replace(_NERVE.training, patch_size=128),
     )
 )
@@ -56,7 +57,7 @@ ROWS.add(
 _VOLUME = ROWS.add(
     TaskSpec(
         name="ultrasound3d_vnet",
-        description="A structure in 3D ultrasound volumes: V-Net in 3D, 3x3x3 kernels, PReLU, 16 "
+        description="A structure in 3D ultrasound volumes: V-Net in 3D, 3x3x3 kernels, PReLU, 8 "
         "to 128 maps, cross-entropy + Dice",
         kind="segmentation",
         labels={"structure": 1},
@@ -66,8 +67,8 @@ _VOLUME = ROWS.add(
             downsampling="conv",
             activation="prelu",
             initialization="he",
-            channels=(16, 32, 64, 128),
-            convolutions=(1, 2, 2, 2),
+            channels=(8, 16, 32, 64, 128),
+            convolutions=(1, 2, 3, 3, 3),
             norm="instance",
         ),
         input=InputSpec(dark_background=False, isotropic=True, max_pixels=512**3),
@@ -82,10 +83,10 @@ _VOLUME = ROWS.add(
             schedule="cosine",
             gradient_clip=1.0,
             averaging=0.99,
-            steps=1000,
+            steps=1200,
             val_interval=100,
-            batch_size=2,
-            patch_size=48,
+            batch_size=1,
+            patch_size=80,  # most of a volume: in a small part a gland looks like other tissue
             foreground_share=0.5,
         ),
         key_metric="fg_dice",
@@ -121,7 +122,7 @@ ROWS.add(
         description="A nerve in ultrasound loops, in 2D + time: V-Net whose third axis is time",
         labels={"nerve": 1},
         input=InputSpec(dark_background=False, longest_side=128, max_pixels=512**3),
-        training=replace(_VOLUME.training, patch_size=(16, 96, 96)),
+        training=replace(_VOLUME.training, patch_size=(32, 80, 80)),
     )
 )
 ROWS.add(

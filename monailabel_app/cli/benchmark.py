@@ -23,6 +23,7 @@ class Wanted:
     runs: int
     models: Path
     device: str | None
+    size: int | None
     on_round: Callable[[], object]
 
 
@@ -32,6 +33,7 @@ class Benchmark:
 
     Attributes:
         any_device: whether it takes a device; the others run on the CPU.
+        sized: whether it takes the size of what it measures on.
         counted: what the progress bar counts.
     """
 
@@ -40,6 +42,7 @@ class Benchmark:
     run: Callable[[Wanted], dict[str, Any]]
     table: Callable[[dict[str, Any]], list[str]]
     any_device: bool = False
+    sized: bool = False
     counted: str = "round"
 
 
@@ -61,6 +64,13 @@ def _inference(wanted: Wanted) -> dict[str, Any]:
     return inference.run(wanted.runs, wanted.models, SHIPPED_MODELS, wanted.on_round)
 
 
+def _volume(wanted: Wanted) -> dict[str, Any]:
+    from benchmarks import volume
+
+    side = wanted.size or volume.SIDE
+    return volume.run(wanted.runs, wanted.models, SHIPPED_MODELS, wanted.on_round, side)
+
+
 def _server(wanted: Wanted) -> dict[str, Any]:
     from benchmarks import server
 
@@ -75,6 +85,12 @@ def _variants(report: dict[str, Any]) -> list[str]:
 
 def _throughput(report: dict[str, Any]) -> list[str]:
     from benchmarks.rows import table
+
+    return table(report)
+
+
+def _windows(report: dict[str, Any]) -> list[str]:
+    from benchmarks.volume import table
 
     return table(report)
 
@@ -98,6 +114,13 @@ BENCHMARKS = {
     "inference": Benchmark(
         "one 512x512 image, stock, ours and OpenVINO", 40, _inference, _variants
     ),
+    "volume": Benchmark(
+        "one 256x256x256 volume, MONAI's sliding window and ours, with peak memory; takes longer",
+        3,
+        _volume,
+        _windows,
+        sized=True,
+    ),
     "server": Benchmark("start, inference request, /info/ under load", 40, _server, _requests),
 }
 _NAMES = "; ".join(f"{name}: {entry.title}" for name, entry in BENCHMARKS.items())
@@ -110,6 +133,9 @@ _NAMES = "; ".join(f"{name}: {entry.title}" for name, entry in BENCHMARKS.items(
     "--threads", type=click.IntRange(1), help="Of torch; by default its own choice. Not: server."
 )
 @click.option("--device", help="Of rows: cpu, cuda, cuda:N; by default what is there.")
+@click.option(
+    "--size", type=click.IntRange(16), help="Of volume: voxels along each side, 256 by default."
+)
 @options.models
 @options.json_file
 def benchmark(
@@ -117,6 +143,7 @@ def benchmark(
     runs: int | None,
     threads: int | None,
     device: str | None,
+    size: int | None,
     models: Path,
     json_file: Path | None,
 ) -> None:
@@ -124,6 +151,8 @@ def benchmark(
     entry = choose("benchmark", name, BENCHMARKS)
     if device and not entry.any_device:
         raise InputError(f"benchmark '{name}' runs on the CPU; only rows takes a --device")
+    if size and not entry.sized:
+        raise InputError(f"benchmark '{name}' has one size; only volume takes a --size")
     import torch
     from tqdm import tqdm
 
@@ -135,7 +164,7 @@ def benchmark(
     facts = machine_facts()
     total = runs if entry.counted == "round" else None
     with tqdm(desc=name, total=total, unit=entry.counted, disable=not sys.stderr.isatty()) as bar:
-        report = entry.run(Wanted(runs, models, device, partial(bar.update, 1)))
+        report = entry.run(Wanted(runs, models, device, size, partial(bar.update, 1)))
     report = {
         "benchmark": name,
         **report,

@@ -55,7 +55,7 @@ def demo_data(folder: Path, kind: str, count: int, labelled: int, seed: int) -> 
     if kind == "nerve":
         from lib.datasets.nerve import write_nerve_phantoms
 
-        subjects = max(min(count, 2), count // 6)
+        subjects = max(min(count, 4), count // 6)  # fewer than 3 cannot be split
         each = -(-count // subjects)
         made = write_nerve_phantoms(folder, seed, subjects, each)
         click.echo(f"{made} images of {subjects} subjects in {folder}, for `import nerve`")

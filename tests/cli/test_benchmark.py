@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
-from benchmarks import rows
+import pytest
+
+from benchmarks import rows, volume
 
 FIGURES = {
     "parameters": 1_000_000,
@@ -42,3 +45,37 @@ def test_a_device_is_refused_where_the_benchmark_has_none(cli):
 
 def test_unknown_benchmarks_are_refused_with_the_nearest_name(cli):
     cli("benchmark", "row").assert_refused("unknown benchmark 'row'", "did you mean 'rows'")
+
+
+@pytest.mark.parametrize(("words", "side"), [((), 256), (("--size", 64), 64)])
+def test_a_volume_is_measured_in_the_size_asked_for_and_written(
+    cli, models, monkeypatch, tmp_path, words, side
+):
+    asked = []
+
+    def run(runs, folder, shipped, on_round, side):
+        asked.append((runs, folder, side))
+        on_round()
+        row = {"median_s": 2.0, "speedup": 2.5, "speedup_min": 2.0, "speedup_max": 3.0}
+        row |= {"windows": 27, "window": [96, 96, 96], "peak_memory_mib": 1900}
+        return {
+            "what": "one volume",
+            "memory_limit_gib": 4.0,
+            "ours_peak_gib": 1.86,
+            "ours_below_limit": True,
+            "figures": {"ours": {**row, "held_before_mib": 900}},
+        }
+
+    monkeypatch.setattr(volume, "run", run)
+    file = tmp_path / "volume.json"
+    ended = cli("benchmark", "volume", *words, "--models", models, "--json", file)
+    assert ended.status == 0, ended.err
+    assert asked == [(3, Path(models), side)]
+    assert "27 x 96x96x96  1900 MiB (900)" in ended.out
+    assert "ours: 1.86 GiB at most, below 4 GiB" in ended.out
+    report = json.loads(file.read_text())
+    assert (report["benchmark"], report["ours_below_limit"]) == ("volume", True)
+
+
+def test_a_size_is_refused_where_the_benchmark_has_one_of_its_own(cli):
+    cli("benchmark", "inference", "--size", 64).assert_refused("'inference' has one size", "--size")

@@ -1,4 +1,4 @@
-"""The throughput of rows: every network takes the row's step, the figures add up, the page."""
+"""Benchmarks: every row takes its step, a volume is segmented in three ways, figures add up."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from monai.networks.nets import BasicUNet
 
-from benchmarks import page, rows
+from benchmarks import page, rows, volume
 from benchmarks.machine import bf16_words
 from benchmarks.rounds import Timed, measure
 from lib import devices
 from lib.errors import InputError
+from lib.inference import Predictor
 from lib.networks import build_network
 from lib.tasks import TASKS
 
@@ -149,3 +151,93 @@ def test_matrix_units_and_vector_instructions_are_told_apart(monkeypatch, flags,
 def test_older_figures_tell_only_whether_there_are_bf16_units():
     assert bf16_words({"bf16_units": True}) == "bf16 units"
     assert bf16_words({"bf16_units": False}) == "no bf16 units"
+
+
+# --- one volume ----------------------------------------------------------------------------------
+
+TINY_SIDE = 24
+
+
+@pytest.fixture
+def segmented(monkeypatch, tmp_path):
+    """Return a function that measures a tiny volume without processes, each variant once."""
+
+    def measured(prepare, variants, settings, *_, **__):
+        found = {}
+        for place, variant in enumerate(variants):
+            run, finish = prepare(variant, **settings)
+            run()
+            found[variant] = Timed([6.0 / (place + 1)], 3000.0 + place, 500.0, finish())
+        return found
+
+    monkeypatch.setattr(volume, "measure", measured)
+    return lambda: volume.run(3, tmp_path / "a", tmp_path / "b", side=TINY_SIDE)
+
+
+def test_a_volume_is_segmented_by_the_stock_way_and_by_ours(segmented):
+    report = segmented()
+    figures = report["figures"]
+    assert list(figures) == [volume.STOCK, volume.STOCK_TILES, volume.OURS]
+    assert figures[volume.STOCK]["window"] == [48, 48, 48], "the row's patch"
+    assert figures[volume.STOCK_TILES]["window"] == figures[volume.OURS]["window"] == [24] * 3
+    for row in figures.values():
+        assert row["voxels_computed"] == row["windows"] * math.prod(row["window"])
+        assert 0 < row["held_before_mib"]
+        assert 0 <= row["foreground"] <= 1
+    assert report["weights"].startswith("random, seed 0")
+    assert report["what"].startswith("ultrasound3d_vnet on one volume of 24x24x24 voxels")
+
+
+def test_the_report_says_whether_ours_stays_below_the_limit_of_memory(segmented, monkeypatch):
+    report = segmented()
+    assert report["ours_times_as_fast"] == 3
+    assert report["ours_peak_gib"] == round(3002 / 1024, 3)
+    assert (report["memory_limit_gib"], report["ours_below_limit"]) == (4, True)
+    assert volume.table(report)[-1] == "ours: 2.93 GiB at most, below 4 GiB"
+    monkeypatch.setattr(volume, "LIMIT_GIB", 2.9)
+    over = segmented()
+    assert over["ours_below_limit"] is False
+    assert volume.table(over)[-1].endswith("NOT below 2.9 GiB")
+    assert json.loads(json.dumps(over)) == over
+
+
+def test_every_way_has_the_weights_of_the_models_folder_where_there_are_some(monkeypatch, tmp_path):
+    from lib.checkpoints import Checkpoint, save_checkpoint
+
+    row = TASKS[volume.TASK]
+    torch.manual_seed(1)
+    network = build_network(row.network)
+    torch.nn.init.constant_(network.output.bias, 50.0)  # all is foreground
+    kept = Checkpoint(row.name, row.as_dict(), network.state_dict(), {}, {"step": 7})
+    (tmp_path / "models").mkdir()
+    save_checkpoint(tmp_path / "models" / f"{row.name}.pt", kept)
+    asked = []
+
+    def measured(prepare, variants, settings, *_, **__):
+        asked.append(settings["file"])
+        run, finish = prepare(volume.OURS, **settings)
+        run()
+        return {variant: Timed([1.0], 1.0, 1.0, finish()) for variant in variants}
+
+    monkeypatch.setattr(volume, "measure", measured)
+    report = volume.run(3, tmp_path / "models", tmp_path / "none", side=TINY_SIDE)
+    assert asked == [str(tmp_path / "models" / f"{row.name}.pt")]
+    assert report["weights"] == "live weights (7 steps)"
+    assert report["figures"][volume.OURS]["foreground"] == 1
+
+
+def test_both_ways_answer_the_same_where_one_window_holds_the_volume():
+    """Of a volume of 48 voxels a side both run the network once, on the same voxels."""
+    torch.manual_seed(0)
+    row = TASKS[volume.TASK]
+    image, network = volume.volume(48), build_network(row.network).eval()
+    stock = volume._stock(row, network, (48, 48, 48))(image)
+    task = replace(row, output=replace(row.output, keep="all"))
+    np.testing.assert_array_equal(Predictor(task, network, "cpu", "fp32")(image).mask, stock)
+
+
+def test_the_volume_is_seeded_and_holds_a_bright_ball():
+    image = volume.volume(32)
+    np.testing.assert_array_equal(image.pixels, volume.volume(32).pixels)
+    assert (image.pixels.dtype, image.shape) == (np.uint8, (32, 32, 32))
+    assert image.pixels[14:18, 14:18, 14:18].mean() > 1.5 * image.pixels[:4].mean()

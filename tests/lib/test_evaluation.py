@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from lib.datasets.studies import Item
 from lib.errors import InputError
-from lib.evaluation import evaluate
+from lib.evaluation import RESAMPLES, evaluate
 from lib.images import read_image
 from lib.inference import Prediction
 from lib.masks import read_label
@@ -42,7 +43,8 @@ class Fixed:
     def __call__(self, image):
         instances = self.rule(self.labels[image.path]).astype(np.int32)
         mask = (instances > 0).astype(np.uint8)
-        return Prediction(mask[np.newaxis].astype(np.float32), mask, instances, {"infer": 0.25})
+        probabilities = mask[np.newaxis].astype(np.float32)
+        return Prediction(probabilities, mask, instances, seconds={"infer": 0.25})
 
 
 def test_the_right_answer_scores_one(items):
@@ -52,7 +54,7 @@ def test_the_right_answer_scores_one(items):
     assert set(report.intervals.values()) == {(1.0, 1.0)}
 
 
-def test_an_empty_answer_scores_half_the_background(items):
+def test_an_empty_answer_scores_partly_the_background(items):
     report = evaluate(Fixed(items, np.zeros_like), items)
     share = np.mean([read_label(item.label) == 0 for item in items])
     assert report.pooled["fg_iou"] == 0
@@ -132,3 +134,90 @@ def _crop(path):
     target = path.parent.parent / "crop.png"
     PillowImage.open(path).crop((0, 0, 40, 40)).save(target)
     return target
+
+
+SIZES = (100, 40, 0, 0, 0)  # pixels of the structure in five images of 20 x 20
+
+
+@pytest.fixture
+def rare(tmp_path) -> list[Item]:
+    """Five images, two of them with a structure."""
+    from PIL import Image as PillowImage
+
+    items = []
+    for index, size in enumerate(SIZES):
+        label = (np.arange(400) < size).astype(np.uint8).reshape(20, 20)
+        names = tmp_path / f"{index}.png", tmp_path / f"{index}_label.png"
+        for path, array in zip(names, (100 + 100 * label, label), strict=True):
+            PillowImage.fromarray(array).save(path)
+        items.append(Item(f"image_{index}", *names))
+    return items
+
+
+class Sure(Fixed):
+    """Answers by a rule on the label, with a given presence for each image."""
+
+    def __init__(self, items, rule, presence=None, row="nuclei_vhllrhe"):
+        super().__init__(items, rule)
+        self.task = TASKS[row]
+        self.presence = dict(zip(self.labels, presence or [None] * len(items), strict=True))
+
+    def __call__(self, image):
+        return replace(super().__call__(image), presence=self.presence[image.path])
+
+
+def _partly(label):
+    """Find all of the large structure and the upper half of the small one."""
+    share = 1 if label.sum() == 100 else 0.5
+    return label * (np.cumsum(label).reshape(label.shape) <= share * label.sum())
+
+
+def test_structures_that_images_lack_are_scored_by_image(rare):
+    predictor = Sure(rare, _partly, (0.9, 0.3, 0.3, 0.1, 0.2), "nerve_vhllrhe")
+    report = evaluate(predictor, rare, seed=3)
+    found = dict(report.presence)
+    assert (found["images_with"], found["images_without"]) == (2, 3)
+    assert found["dice_kaggle"] == pytest.approx((1 + 2 / 3 + 3) / 5)
+    assert found["dice_positive"] == pytest.approx((1 + 2 / 3) / 2)
+    assert found["found"] == 1
+    assert found["presence_auc"] == pytest.approx((3 + 2.5) / 6)
+    assert [row["presence"] for row in report.images] == [0.9, 0.3, 0.3, 0.1, 0.2]
+    empty = {"dice_kaggle": 0.6, "dice_positive": 0.0, "found": 0.0}
+    assert found["always_empty"] == pytest.approx(empty)
+    for name in ("dice_kaggle", "dice_positive", "found", "presence_auc"):
+        low, high = found["intervals"][name]
+        assert 0 <= low <= found[name] <= high <= 1
+    assert found["intervals"]["dice_kaggle"][0] < found["dice_kaggle"]
+    assert json.loads(json.dumps(report.as_dict()))["presence"]["images_without"] == 3
+
+
+def test_intervals_of_presence_are_those_of_images_drawn_again(rare):
+    report = evaluate(Sure(rare, _partly, (0.9, 0.3, 0.3, 0.1, 0.2)), rare, seed=3)
+    draws = np.random.default_rng(3).integers(5, size=(RESAMPLES, 5))
+    dice = np.array([1, 2 / 3, 1, 1, 1])
+    wanted = np.percentile(dice[draws].mean(1), (2.5, 97.5))
+    assert report.presence["intervals"]["dice_kaggle"] == pytest.approx(tuple(wanted))
+
+
+def test_without_an_answered_presence_the_greatest_probability_stands_for_it(rare):
+    report = evaluate(Sure(rare, _partly), rare)
+    assert [row["presence"] for row in report.images] == [1, 1, 0, 0, 0]
+    assert report.presence["presence_auc"] == 1
+
+
+def test_where_every_image_has_the_structure_presence_is_left_out_unless_it_was_answered(rare):
+    assert evaluate(Sure(rare[:2], _partly), rare[:2]).presence == {}
+    report = evaluate(Sure(rare[:2], _partly, (0.9, 0.8), "nerve_vhllrhe"), rare[:2])
+    assert report.presence["images_without"] == 0
+    assert report.presence["presence_auc"] == 0.5, "nothing to tell apart"
+
+
+def test_the_bootstrap_of_presence_takes_seconds(timed, monkeypatch):
+    from lib.evaluation import _of_presence
+
+    rng = np.random.default_rng(0)
+    columns = rng.integers(0, 99, (600, 4)) * (rng.random((600, 1)) < 0.5)
+    pixels = [dict(zip(("tp", "fp", "fn", "tn"), row.tolist(), strict=True)) for row in columns]
+    rows = [{"presence": value} for value in rng.random(600)]
+    with timed(6):
+        assert _of_presence(rows, pixels, True, 0)["images_with"] > 200

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from monai.data.utils import dense_patch_slices
 
 from lib import inference
 from lib.checkpoints import load_checkpoint
@@ -306,7 +305,7 @@ def test_an_image_of_one_pixel_at_the_coarsest_level_is_answered_with_instance_n
 
 LAYOUTS = pytest.mark.parametrize(
     ("longest", "overlap", "divisor"),
-    [(128, 16, 8), (1024, 128, 16), (128, 16, 1), (96, 24, 16), (64, 1, 4), (32, 16, 2)],
+    [(128, 16, 8), (1024, 128, 16), (128, 16, 1), (96, 24, 16), (64, 1, 4), (32, 8, 2)],
 )
 
 
@@ -328,16 +327,20 @@ def test_tiles_of_a_side_cover_all_share_enough_and_are_no_larger_than_allowed(
         assert smaller + (fewest - 1) * (smaller - overlap) < size, "and they are no larger"
 
 
-@LAYOUTS
-def test_the_tiles_that_are_run_are_as_few_as_planned(longest, overlap, divisor):
-    """MONAI takes the overlap as a share; rounding must not cost another tile."""
-    for size in range(longest + 1, 6 * longest, 3):
-        side = tile_side(size, longest, overlap, divisor)
-        step = int(side * (1 - min(0.5, overlap / side)))  # as its _get_scan_interval does
-        starts = [part[0].start for part in dense_patch_slices((size,), (side,), (step,))]
-        assert len(starts) == -((overlap - size) // (longest - overlap))
-        assert starts[-1] + side == size
-        assert all(b - a <= side - overlap for a, b in zip(starts, starts[1:], strict=False))
+@pytest.mark.parametrize(("longest", "shared"), [(128, 16), (48, 6)])
+def test_the_tiles_that_are_run_are_as_few_as_planned(monkeypatch, longest, shared):
+    """MONAI takes the overlap as a share of the side; rounding must not cost another tile."""
+    monkeypatch.setitem(inference.WHOLE_PIXELS, 2, 1)
+    monkeypatch.setitem(inference.TILE, 2, longest)
+    monkeypatch.setitem(inference.TILE_OVERLAP, 2, shared / longest)
+    predictor = _predictor(TASKS["nuclei_vhllrhe"], **POINTWISE)  # takes tiles of any side
+    seen: list[tuple[int, ...]] = []
+    predictor.network.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape[2:]))
+    for size in range(longest + 1, 5 * longest, 3):
+        seen.clear()
+        predictor.probabilities(np.zeros((1, 1, size), np.float32))
+        assert set(seen) == {(1, tile_side(size, longest, shared))}
+        assert len(seen) == -((shared - size) // (longest - shared)), size
 
 
 def test_a_large_volume_is_run_in_equal_tiles_of_the_planned_side(monkeypatch, volume_task):

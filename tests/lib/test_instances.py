@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 
 from lib.datasets.phantoms import nuclei_phantom
-from lib.instances import foreground_mask, separate
+from lib.instances import foreground_mask, largest, separate
 from lib.metrics import average_precision, matched_counts
 from lib.targets import distance, foreground
 from lib.tasks import OutputSpec, TargetSpec
@@ -237,3 +237,69 @@ def test_shape_and_distance_grow_back_too():
         labels = separate(eroded, replace(spec, gap=1), depth)
         assert (labels > 0).sum() > eroded.sum()
         assert _agreement(labels, truth) > 0.9
+
+
+@pytest.mark.parametrize("shape", [(20, 30), (5, 20, 30)])
+def test_the_largest_object_is_kept_whole_and_no_other(shape):
+    mask, wanted = np.zeros(shape, bool), np.zeros(shape, bool)
+    wanted[..., 2:8, 2:9] = True
+    mask[..., 12:15, 20:29] = mask[..., 18, 1] = True
+    found = largest(mask | wanted)
+    assert found.dtype == bool
+    np.testing.assert_array_equal(found, wanted)
+    np.testing.assert_array_equal(largest(wanted), wanted)
+
+
+def test_objects_whose_corners_touch_are_one():
+    mask = np.eye(6, dtype=bool)
+    mask[0, 3:6] = mask[1, 5] = True  # four pixels apart from the six of the diagonal
+    np.testing.assert_array_equal(largest(mask), np.eye(6, dtype=bool))
+
+
+def test_of_nothing_the_largest_is_nothing_and_of_all_it_is_all():
+    for mask in (np.zeros((6, 7), bool), np.ones((6, 7), bool)):
+        np.testing.assert_array_equal(largest(mask), mask)
+
+
+def test_of_two_equally_large_objects_one_is_kept():
+    mask = np.zeros((9, 9), bool)
+    mask[1:3, 1:3] = mask[6:8, 6:8] = True
+    assert largest(mask).sum() == 4
+
+
+@pytest.mark.parametrize(("keep", "kept"), [("all", 4 + 25), ("largest", 25)])
+def test_objects_are_kept_as_the_spec_says(keep, kept):
+    probability = np.zeros((20, 20))
+    probability[1:3, 1:3], probability[10:15, 10:15] = 0.99, 0.6
+    assert foreground_mask(probability, OutputSpec(keep=keep)).sum() == kept
+
+
+def test_the_largest_object_goes_too_where_it_is_below_the_smallest_area():
+    probability = np.zeros((20, 20))
+    probability[10:15, 10:15] = 0.6
+    assert foreground_mask(probability, OutputSpec(keep="largest", min_area=25)).sum() == 25
+    assert not foreground_mask(probability, OutputSpec(keep="largest", min_area=26)).any()
+
+
+@pytest.mark.parametrize("shape", [(30, 40), (7, 30, 40)])
+def test_blurred_probabilities_lose_their_specks_and_holes_and_keep_their_place(shape):
+    truth = np.zeros(shape, bool)
+    truth[..., 8:22, 10:30] = True
+    probability = np.where(truth, 0.9, 0.1)
+    probability[..., 15, 20], probability[..., 3, 3] = 0.0, 1.0
+    before = probability.copy()
+    sharp = foreground_mask(probability, OutputSpec())
+    smooth = foreground_mask(probability, OutputSpec(blur=1.5))
+    assert sharp[..., 3, 3].all() and not sharp[..., 15, 20].any()
+    assert smooth[..., 15, 20].all() and not smooth[..., 3, 3].any()
+    assert (smooth != truth).mean() < 0.01  # the corners are rounded
+    np.testing.assert_array_equal(probability, before, "the answer itself stays")
+
+
+def test_presence_gates_each_frame_from_its_threshold_on():
+    probability = np.full((4, 6, 6), 0.9)
+    presence = np.broadcast_to(np.array([0.2, 0.5, 0.49, 1.0]).reshape(4, 1, 1), (4, 6, 6))
+    spec = OutputSpec(presence_threshold=0.5)
+    assert foreground_mask(probability, spec, presence).any((1, 2)).tolist() == [0, 1, 0, 1]
+    assert foreground_mask(probability, spec).all(), "without an answer nothing is gated"
+    assert foreground_mask(probability, OutputSpec(), presence).all(), "0 is off"

@@ -152,3 +152,21 @@ def test_a_loss_without_its_map_is_refused():
 def test_an_unknown_loss_is_refused_with_the_nearest_name():
     with pytest.raises(NotFoundError, match="unknown loss 'dise': did you mean 'dice'"):
         get_loss("dise")
+
+
+def test_dice_of_structures_counts_each_and_not_their_presence():
+    logits, target = _batch()
+    four = torch.cat((logits, -logits, 2 * logits, torch.full_like(logits, 3.0)), 1)
+    truth = torch.cat((target, target, 1 - target, torch.ones_like(target)), 1)
+    found = get_loss("dice", ("foreground", "label_1", "label_2", "presence"))(four, truth)
+    parts = [dice(four[:, n : n + 1], truth[:, n : n + 1]) for n in range(3)]
+    torch.testing.assert_close(found, sum(parts) / 3)
+
+
+def test_presence_is_weighed_as_one_map_in_cross_entropy():
+    logits, target = _batch()
+    sure = torch.full_like(logits, 2.0)
+    both = torch.cat((logits, sure), 1), torch.cat((target, torch.ones_like(target)), 1)
+    found = get_loss("bce_dice", ("foreground", "presence"))(*both)
+    alone = get_loss("bce_dice")(logits, target)
+    assert float(found - alone) == pytest.approx(math.log1p(math.exp(-2)), rel=1e-4)

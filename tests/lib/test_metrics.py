@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lib.metrics import AP_THRESHOLDS, average_precision, matched_counts, pixel_counts, pixel_scores
+from lib.metrics import (
+    AP_THRESHOLDS,
+    average_precision,
+    image_scores,
+    matched_counts,
+    pixel_counts,
+    pixel_scores,
+    roc_auc,
+)
 
 TRUTH = np.array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0]])
 GUESS = np.array([[1, 1, 1, 0], [0, 1, 0, 0], [0, 0, 0, 0]])
@@ -117,3 +125,65 @@ def test_volumes_are_counted_like_images():
 
 def test_a_target_in_half_precision_is_a_mask_as_any():
     assert pixel_counts(GUESS > 0, TRUTH.astype(np.float16)) == pixel_counts(GUESS, TRUTH)
+
+
+# found in part, absent and left out, absent and claimed, missed
+FOUR = {"tp": np.array([3, 0, 0, 0]), "fp": np.array([1, 0, 5, 0]), "fn": np.array([1, 0, 0, 4])}
+SURE = np.array([0.9, 0.2, 0.5, 0.5])
+
+
+def test_figures_of_often_absent_structures_equal_the_hand_computation():
+    scores = {name: float(value) for name, value in image_scores(FOUR, SURE).items()}
+    assert scores == {
+        "dice_kaggle": (6 / 8 + 1 + 0 + 0) / 4,
+        "dice_positive": (6 / 8 + 0) / 2,
+        "found": 1 / 2,
+        "presence_auc": (1 + 1 + 1 + 1 / 2) / 4,  # of pairs of one with and one without; a tie
+    }
+
+
+def test_without_a_score_of_presence_there_is_no_auc():
+    assert set(image_scores(FOUR)) == {"dice_kaggle", "dice_positive", "found"}
+
+
+@pytest.mark.parametrize(
+    ("case", "kaggle", "found"),
+    [
+        ((0, 0, 0), 1, 1),
+        ((0, 1, 0), 0, 1),
+        ((0, 0, 1), 0, 0),
+        ((0, 9, 1), 0, 1),
+        ((5, 0, 0), 1, 1),
+        ((1, 1, 1), 0.5, 1),
+    ],
+)
+def test_an_image_alone_is_scored_by_the_convention_of_kaggle(case, kaggle, found):
+    counts = {name: np.array([value]) for name, value in zip(("tp", "fp", "fn"), case, strict=True)}
+    scores = image_scores(counts)
+    assert scores["dice_kaggle"] == kaggle
+    assert scores["found"] == found
+    assert scores["dice_positive"] == (kaggle if case[0] + case[2] else 1)
+
+
+def test_the_mask_that_is_always_empty_scores_the_share_of_images_without():
+    rng = np.random.default_rng(0)
+    size = rng.integers(1, 99, 40) * (rng.random(40) < 0.3)
+    scores = image_scores({"tp": 0 * size, "fp": 0 * size, "fn": size})
+    assert scores["dice_kaggle"] == (size == 0).mean()
+    assert scores["dice_positive"] == scores["found"] == 0
+
+
+@pytest.mark.parametrize("levels", [2, 5, 1000])
+def test_the_area_under_the_curve_is_the_share_of_pairs_in_the_right_order(levels):
+    rng = np.random.default_rng(levels)
+    scores, positive = rng.integers(0, levels, 60) / levels, rng.random(60) < 0.4
+    pairs = [np.sign(a - b) for a in scores[positive] for b in scores[~positive]]
+    assert roc_auc(scores, positive) == pytest.approx(np.mean(pairs) / 2 + 0.5)
+    assert roc_auc(-scores, positive) == pytest.approx(0.5 - np.mean(pairs) / 2)
+
+
+def test_the_area_under_the_curve_of_one_kind_alone_is_one_half():
+    for kind in (True, False):
+        assert roc_auc(np.array([0.1, 0.9]), np.array([kind, kind])) == 0.5
+    assert roc_auc(np.array([0.1, 0.9]), np.array([False, True])) == 1
+    assert roc_auc(np.array([0.4, 0.4]), np.array([False, True])) == 0.5

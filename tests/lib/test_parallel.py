@@ -74,6 +74,7 @@ def test_every_case_is_drawn_once_per_pass(task, items):
 
     class Watched:
         task = cases.task
+        largest = cases.largest
 
         def __len__(self):
             return len(cases)
