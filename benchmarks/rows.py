@@ -1,4 +1,4 @@
-"""Training throughput of every row of `lib.tasks`, and of MONAI's own networks of like size.
+"""Training throughput of every segmentation row, and of MONAI's own networks of like size.
 
 Each network takes the steps of `lib.training_step` in a process of its own, one after the other,
 with the recipe of its row (batch, patch, loss, optimiser, averaging) and the precision that "auto"
@@ -31,6 +31,7 @@ RUNS = 10
 SECONDS = 6.0
 MIN_STEPS = 2
 FOREGROUND_SHARE = 0.3
+SEGMENTING = {name: task for name, task in TASKS.items() if task.kind == "segmentation"}
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def run(
     runs: int = RUNS,
     device: str | None = None,
     on_row: Callable[[], object] | None = None,
-    rows: Mapping[str, TaskSpec] = TASKS,
+    rows: Mapping[str, TaskSpec] = SEGMENTING,
     peers: tuple[Peer, ...] = PEERS,
 ) -> dict[str, Any]:
     """Measure `rows` and the `peers` beside them, and return settings and figures.

@@ -33,6 +33,7 @@ class Checkpoint:
         weights: the network's state dict, on the CPU, float32 (float16 in a compact copy).
         metrics: figures on the fixed validation cases, by name.
         provenance: seed, steps, data fingerprint, versions, time and command.
+        answer: what beside the weights decides the answers, such as a temperature.
     """
 
     task: str
@@ -40,12 +41,12 @@ class Checkpoint:
     weights: dict[str, Tensor]
     metrics: dict[str, float] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+    answer: dict[str, Any] = field(default_factory=dict)
 
 
 def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> Path:
     """Write `checkpoint` atomically and return its path."""
-    content = {"format": FORMAT, **{name: getattr(checkpoint, name) for name in _FIELDS}}
-    return save_tensors(path, content)
+    return save_tensors(path, {"format": FORMAT, **vars(checkpoint)})
 
 
 def compact(checkpoint: Checkpoint) -> Checkpoint:
@@ -91,7 +92,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             f"{path.name}: checkpoint format {content['format']}, this version reads up to "
             f"{FORMAT}; update the app"
         )
-    return Checkpoint(**{name: content[name] for name in _FIELDS})
+    known = (*_FIELDS, *_LATER)
+    return Checkpoint(**{name: content[name] for name in known if name in content})
 
 
 def load_network(task: TaskSpec, checkpoint: Checkpoint) -> nn.Module:
@@ -180,6 +182,7 @@ def utc_now() -> str:
 
 
 _FIELDS = ("task", "spec", "weights", "metrics", "provenance")
+_LATER = ("answer",)  # files from before it lack it
 
 
 def _plain(value: Any) -> Any:

@@ -36,6 +36,8 @@ class Exam:
         scale: of `density`: "birads", A to D, or "mias", F, G and D.
         others: files that belong to the exam but are no plain view, and why.
         notes: what is missing, double, odd or contradictory, one sentence each.
+        label: the file that `density` is of; None where there is no label.
+        patients: all whom its files name; more than one is a mistake in the files.
     """
 
     id: str
@@ -45,6 +47,8 @@ class Exam:
     scale: str = "birads"
     others: tuple[tuple[Path, str], ...] = ()
     notes: tuple[str, ...] = ()
+    label: Path | None = None
+    patients: tuple[str, ...] = ()
 
     @property
     def missing(self) -> tuple[View, ...]:
@@ -212,9 +216,11 @@ def _exam(id: str, files: list[_File], groups: Mapping[str, str]) -> Exam:
     patients = Counter(
         groups.get(image_id(file.path)) or file.patient or id for file in files
     ).most_common()
-    if len(patients) > 1:
-        notes.append(f"files of patients {', '.join(sorted(name for name, _ in patients))}")
-    return Exam(id, patients[0][0], views, None, "birads", tuple(others), tuple(notes))
+    names = tuple(sorted(name for name, _ in patients))
+    if len(names) > 1:
+        notes.append(f"files of patients {', '.join(names)}")
+    told = tuple(others), tuple(notes)
+    return Exam(id, patients[0][0], views, None, "birads", *told, patients=names)
 
 
 def _preference(file: _File) -> tuple[bool, int, str]:
@@ -246,4 +252,5 @@ def _labelled(exam: Exam, labels: Mapping[str, list[Path]]) -> Exam:
     notes = exam.notes
     if len(different := sorted({answer for _, answer, _ in found})) > 1:
         notes += (f"labels {', '.join(different)}; the newest counts, {density} of {newest.name}",)
-    return replace(exam, density=density, scale=read_scale(newest), notes=notes)
+    scale = read_scale(newest)
+    return replace(exam, density=density, scale=scale, notes=notes, label=newest)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from lib.checkpoints import Checkpoint
 from lib.data import CACHE_BYTES
 from lib.errors import InputError
 from lib.tasks import TaskSpec
+
+LEAST_SIDE = 32  # of a classifier's input
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class FitOptions:
         command: how the run was started, for the record.
         validation_ids: ids of the validation cases, the others being trained on; None splits by
             the recipe's `val_split`.
+        keep: which weights: those that score ``best`` on the validation cases, or of the ``last``
+            validation, whose figures were not chosen on these cases.
     """
 
     out: Path
@@ -41,6 +46,7 @@ class FitOptions:
     tensorboard: bool = True
     command: str = ""
     validation_ids: frozenset[str] | None = None
+    keep: Literal["best", "last"] = "best"
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,7 @@ class FitResult:
     """How a run went.
 
     Attributes:
-        weights: checkpoint with the best score on the validation cases.
+        weights: checkpoint with the best score on the validation cases, or as `keep` says.
         metrics: figures of these weights on the validation cases.
         initial_metrics: figures of the weights the run started from.
         history: one entry per validation: step, mean loss since the last, figures.
@@ -67,16 +73,26 @@ class FitResult:
 
 
 def check_patch_size(task: TaskSpec) -> None:
-    """Raise `InputError` if the network cannot take patches of the recipe's size."""
-    axes = task.network.spatial_dims
+    """Raise `InputError` if the network cannot take patches of the recipe's size.
+
+    A classifier sees whole images, of the size that its task's input has.
+    """
+    if task.kind == "classification":
+        if min(task.input.sides) < LEAST_SIDE:
+            raise InputError(
+                f"the input of '{task.name}' must have at least {LEAST_SIDE} rows and columns, "
+                f"found {task.input.size}"
+            )
+        return
+    network, axes = task.encoder_decoder, task.network.spatial_dims
     for side in (sides := task.training.patch_sides(axes)):
-        if len(sides) != axes or task.network.output_size(side) is None:
-            least = task.network.input_size(1)
-            wanted = f"a multiple of {task.network.divisor}"
-            if least > task.network.divisor:
+        if len(sides) != axes or network.output_size(side) is None:
+            least = network.input_size(1)
+            wanted = f"a multiple of {network.divisor}"
+            if least > network.divisor:
                 wanted += f" from {least} on"
-            if task.network.padding == "valid":
-                wanted = f"a size such as {task.network.input_size(max(1, side // 2))}"
+            if network.padding == "valid":
+                wanted = f"a size such as {network.input_size(max(1, side // 2))}"
             raise InputError(
                 f"patch_size must be {wanted} for '{task.name}', one for all {axes} axes or one "
                 f"each, found {task.training.patch_size}"

@@ -1,10 +1,9 @@
-"""The only forward path: from an image to probabilities, mask and instances."""
+"""The forward path of segmentation: from an image to probabilities, mask and instances."""
 
 from __future__ import annotations
 
 import itertools
 import math
-import threading
 import time
 from dataclasses import dataclass, field, replace
 
@@ -13,12 +12,10 @@ import torch
 from monai.inferers import sliding_window_inference
 from torch import Tensor, nn
 
-from lib.checkpoints import Checkpoint, load_network
-from lib.devices import autocast, resolve_device, resolve_precision
 from lib.grids import network_grid
 from lib.images import Image
 from lib.instances import foreground_mask, largest, separate
-from lib.networks import place_network
+from lib.network_runner import NetworkRunner
 from lib.specs import PRESENCE, TaskSpec
 from lib.transforms import mirrored, prepare_image
 
@@ -48,16 +45,11 @@ class Prediction:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-class Predictor:
-    """Runs one task's network on images, whole where they fit and in tiles where not.
-
-    Calls from several threads are served one after the other; the network is shared.
+class Predictor(NetworkRunner):
+    """Runs one segmentation network on images, whole where they fit and in tiles where not.
 
     Args:
-        task: the row.
-        network: module with the task's weights; see `from_checkpoint`.
-        device: name of the device, None for the best there is.
-        precision: "auto", "fp32", "bf16" or "fp16"; see `lib.devices.resolve_precision`.
+        task, network, device, precision: see `NetworkRunner`.
         flips: average the answers over mirrored copies (four in 2D; two where rows are depth),
             slower and a little better.
     """
@@ -70,24 +62,8 @@ class Predictor:
         precision: str = "auto",
         flips: bool = False,
     ) -> None:
-        self.task = task
-        self.device = device if isinstance(device, torch.device) else resolve_device(device)
-        self.dtype = resolve_precision(self.device, precision, task.network.spatial_dims)
+        super().__init__(task, network, device, precision)
         self.flips = flips
-        self.network = place_network(network, self.device, self.dtype)
-        self._lock = threading.Lock()
-
-    @classmethod
-    def from_checkpoint(
-        cls,
-        task: TaskSpec,
-        checkpoint: Checkpoint,
-        device: str | torch.device | None = None,
-        precision: str = "auto",
-        flips: bool = False,
-    ) -> Predictor:
-        """Return a predictor with the checkpoint's weights; they must fit the task's network."""
-        return cls(task, load_network(task, checkpoint), device, precision, flips)
 
     def __call__(
         self, image: Image, instances: bool = True, flips: bool | None = None
@@ -159,7 +135,7 @@ class Predictor:
         axes = batch.ndim - 2
         if math.prod(batch.shape[2:]) <= WHOLE_PIXELS[axes]:
             return self._window(batch)
-        spec = self.task.network
+        spec = self.task.encoder_decoder
         divisor = spec.divisor if spec.padding == "same" else 1
         shared = round(TILE[axes] * TILE_OVERLAP[axes])
         tiles = [tile_side(size, TILE[axes], shared, divisor) for size in batch.shape[2:]]
@@ -178,7 +154,7 @@ class Predictor:
 
     def _window(self, window: Tensor) -> Tensor:
         """Return probabilities of a window, mirrored at its borders to a size the network takes."""
-        spec, inside = self.task.network, [slice(None), slice(None)]
+        spec, inside = self.task.encoder_decoder, [slice(None), slice(None)]
         for axis, size in enumerate(window.shape[2:], start=2):
             wanted = spec.input_size(size)
             answered = spec.output_size(wanted) or wanted
@@ -187,14 +163,7 @@ class Predictor:
             if wanted != size:
                 index = mirrored(np.arange(-before, wanted - before), size)
                 window = window.index_select(axis, torch.from_numpy(index).to(window.device))
-        was_training = self.network.training
-        self.network.eval()
-        try:
-            with autocast(self.device, self.dtype):
-                logits = self.network(window)
-            return torch.sigmoid(logits[tuple(inside)].float())
-        finally:
-            self.network.train(was_training)
+        return torch.sigmoid(self._logits(window)[tuple(inside)])
 
     def _frames(
         self, probabilities: np.ndarray, instances: bool

@@ -114,12 +114,16 @@ class ClassifierSpec:
         architecture: ``vgg`` (stacked 3x3 convolutions, max-pooling, fully connected layers) or
             ``resnet`` (bottleneck blocks that add their input).
         out_channels: classes.
-        channels: feature maps of each stage, fine to coarse; of a bottleneck its inner ones.
+        channels: feature maps of each stage, fine to coarse; of a bottleneck its inner ones, a
+            quarter of what it answers with. The default is a quarter of ResNet-50's, so that four
+            networks train on two cores; the slides print no widths of theirs.
         depths: convolutions (vgg) or blocks (resnet) of each stage, as many as `channels`.
         hidden: widths of the fully connected layers before the last (vgg).
         norm: ``none`` or ``batch``, after every convolution.
         dropout: probability of dropping a feature before a fully connected layer.
-        views: names of the views, each with a network of its own; none is one network for all.
+        views: what each has a network of its own: names of views such as ``R-CC``, or projections
+            such as ``MLO`` of either breast (they are mirrored to one side); none is one network
+            for all.
     """
 
     architecture: Literal["vgg", "resnet"] = "resnet"
@@ -141,14 +145,32 @@ class ClassifierSpec:
                 f"channels and depths must have one entry per stage, found {len(self.channels)} "
                 f"and {len(self.depths)}"
             )
-        if min(*self.channels, *self.depths, *self.hidden, self.out_channels) < 1:
+        sizes = (*self.channels, *self.depths, *self.hidden, self.in_channels, self.out_channels)
+        if min(sizes) < 1 or not 0 <= self.dropout < 1 or len(set(self.views)) < len(self.views):
             raise ValueError(
-                f"channels, depths, hidden and out_channels must be positive, found "
-                f"{self.channels}, {self.depths}, {self.hidden} and {self.out_channels}"
+                f"channels, depths, hidden, in_channels and out_channels must be positive, dropout "
+                f"in 0..1 and views different, found {self.channels}, {self.depths}, "
+                f"{self.hidden}, {self.in_channels}, {self.out_channels}, {self.dropout} and "
+                f"{self.views}"
             )
+        for name, allowed in (
+            ("architecture", ("vgg", "resnet")),
+            ("activation", ("relu", "leaky_relu", "prelu")),
+            ("norm", ("none", "batch")),
+        ):
+            choose(name, asdict(self)[name], dict.fromkeys(allowed))
 
     @property
     def convolutions(self) -> int:
         """Convolutions of one network: 41 of a residual one with 12 blocks in 4 stages."""
         blocks = sum(self.depths)
         return blocks if self.architecture == "vgg" else 1 + 3 * blocks + len(self.depths)
+
+    def network_of(self, view: str) -> int | None:
+        """Return the place of the network that answers on a view such as ``R-CC``; None if none."""
+        if not self.views:
+            return 0
+        for name in (view, view.partition("-")[2]):
+            if name in self.views:
+                return self.views.index(name)
+        return None

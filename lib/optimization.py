@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from lib.errors import InputError, choose
-from lib.tasks import TrainingSpec
+from lib.training_specs import TrainingSpec
 
 WARM_UP = 0.02
 MOMENTUM = 0.9
@@ -37,6 +37,9 @@ OPTIMIZERS: dict[str, _Factory] = {
         nesterov=True,
         weight_decay=spec.weight_decay,
     ),
+    "plain_sgd": lambda parameters, spec: torch.optim.SGD(
+        parameters, lr=spec.learning_rate, weight_decay=spec.weight_decay
+    ),
 }
 
 
@@ -47,8 +50,30 @@ def build_optimizer(network: nn.Module, spec: TrainingSpec) -> torch.optim.Optim
     return choose("optimizer", spec.optimizer, OPTIMIZERS)(network.parameters(), spec)
 
 
+class PlateauLR(LambdaLR):
+    """Multiplies the rate by `factor` where the validation loss has not fallen for long.
+
+    Args:
+        patience: reports without a lower loss that are waited for; the next one changes the rate.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, factor: float, patience: int) -> None:
+        self.factor, self.patience = factor, patience
+        self.scale, self.lowest, self.waited = 1.0, math.inf, 0
+        super().__init__(optimizer, lambda step: self.scale)
+
+    def report(self, loss: float) -> None:
+        """Take note of a validation loss; the rate changes with the next step."""
+        if loss < self.lowest:
+            self.lowest, self.waited = loss, 0
+            return
+        self.waited += 1
+        if self.waited > self.patience:
+            self.scale, self.waited = self.scale * self.factor, 0
+
+
 def build_scheduler(optimizer: torch.optim.Optimizer, spec: TrainingSpec, steps: int) -> LambdaLR:
-    """Return a per-step schedule: constant, or warm-up and half a cosine down to zero."""
+    """Return a per-step schedule: constant, warm-up and half a cosine down to zero, or plateau."""
 
     def constant(step: int) -> float:
         return 1.0
@@ -59,5 +84,9 @@ def build_scheduler(optimizer: torch.optim.Optimizer, spec: TrainingSpec, steps:
             return (step + 1) / warm
         return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1, steps - warm))))
 
-    schedules: dict[str, Callable[[int], float]] = {"constant": constant, "cosine": cosine}
-    return LambdaLR(optimizer, choose("schedule", spec.schedule, schedules))
+    schedules: dict[str, Callable[[], LambdaLR]] = {
+        "constant": lambda: LambdaLR(optimizer, constant),
+        "cosine": lambda: LambdaLR(optimizer, cosine),
+        "plateau": lambda: PlateauLR(optimizer, spec.plateau_factor, spec.plateau_patience),
+    }
+    return choose("schedule", spec.schedule, schedules)()

@@ -9,11 +9,12 @@ from lib.checkpoints import load_checkpoint
 from lib.data import PreparedCases
 from lib.datasets.studies import Item, split_items
 from lib.errors import InputError
-from lib.inference import Predictor
 from lib.model_store import Decision, ModelStore
 from lib.parallel import fit_in_processes
+from lib.predictors import predictor_class
+from lib.scoring import score_cases
 from lib.tasks import TaskSpec
-from lib.training import FitOptions, FitResult, score_cases
+from lib.training import FitOptions, FitResult
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,11 @@ def train_and_submit(
     if live is not None:
         try:
             checkpoint = load_checkpoint(live)
-            predictor = Predictor.from_checkpoint(
+            predictor = predictor_class(task).from_checkpoint(
                 task, checkpoint, options.device, options.precision
             )
             _, held_out = split_items(items, task.training.val_split)
-            score = score_cases(predictor, PreparedCases(held_out, task))[task.key_metric]
+            score = score_cases(predictor, PreparedCases(held_out, predictor.task))[task.key_metric]
         except InputError:
             if not _is_foreign(task, store):
                 raise
@@ -69,7 +70,7 @@ def _is_foreign(task: TaskSpec, store: ModelStore) -> bool:
     live = store.live_path(task.name)
     try:
         if live is not None:
-            Predictor.from_checkpoint(task, load_checkpoint(live), "cpu")
+            predictor_class(task).from_checkpoint(task, load_checkpoint(live), "cpu")
     except InputError:
         return True
     return False

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from lib.errors import InputError
-from lib.network_specs import EncoderDecoderSpec
+from lib.errors import choose
+from lib.exam_specs import ExamSpec
+from lib.network_specs import ClassifierSpec, EncoderDecoderSpec
+from lib.spec_fields import LATER, parts_without_unused
+from lib.training_specs import TrainingSpec, read_patch_size, show_patch_size
 
-Kind = Literal["segmentation"]
+__all__ = [
+    "PRESENCE",
+    "STRUCTURE",
+    "AugmentSpec",
+    "InputSpec",
+    "Kind",
+    "OutputSpec",
+    "TargetSpec",
+    "TaskSpec",
+    "TrainingSpec",
+    "read_patch_size",
+    "show_patch_size",
+]
+
+Kind = Literal["segmentation", "classification"]
+GREYS = ("normalised", "original")
 STRUCTURE = "label_"
 PRESENCE = "presence"
 
@@ -30,6 +48,10 @@ class InputSpec:
             coarsest axis, but at most 1.5 times the geometric mean.
         min_side: fewest rows and columns accepted.
         max_pixels: most pixels accepted (8192 x 8192 by default).
+        size: of mammograms, rows and columns that the breast is brought to; one number for a
+            square. 0 where the task is not of mammograms.
+        channels: of mammograms, the greys that the network sees: ``normalised`` (within the
+            breast) and ``original`` (of the image), which tells more on films.
     """
 
     percentiles: tuple[float, float] = (0.5, 99.8)
@@ -38,6 +60,18 @@ class InputSpec:
     isotropic: bool = False
     min_side: int = 8
     max_pixels: int = 8192 * 8192
+    size: int | tuple[int, int] = field(default=0, metadata=LATER)
+    channels: tuple[str, ...] = field(default=("normalised",), metadata=LATER)
+
+    def __post_init__(self) -> None:
+        """Reject channels that are none."""
+        for name in self.channels or ("none",):
+            choose("input channel", name, dict.fromkeys(GREYS))
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Rows and columns of a prepared mammogram."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
 
 
 @dataclass(frozen=True)
@@ -138,84 +172,22 @@ class OutputSpec:
 
 
 @dataclass(frozen=True)
-class TrainingSpec:
-    """The recipe, with the names MONAI Label and MONAI use; requests may override the values.
-
-    Attributes:
-        loss: a name of `lib.losses.LOSSES`.
-        optimizer: a name of `lib.optimization.OPTIMIZERS`.
-        schedule: ``constant`` or ``cosine`` (with a linear warm-up over the first 2 %).
-        steps: optimiser steps of a full training run.
-        batch_size: patches per step, over all processes.
-        patch_size: sides of the training patch in pixels; one number for a square or cube.
-        val_split: share of the images kept for validation, chosen by a hash of their group or id.
-        val_interval: steps between validations.
-        early_stop_patience: validations without a better metric before stopping; 0 is never.
-        gradient_clip: largest norm of the gradient; 0 is off.
-        averaging: decay per step of the exponential moving average of the weights, which is what
-            is validated and kept; 0 is off.
-        foreground_share: share of the patches that are centred on a foreground pixel, where there
-            is one; the others lie anywhere.
-    """
-
-    loss: str = "bce_dice"
-    optimizer: str = "adam"
-    learning_rate: float = 1e-4
-    weight_decay: float = 0.0
-    schedule: Literal["constant", "cosine"] = "constant"
-    steps: int = 3500
-    batch_size: int = 8
-    patch_size: int | tuple[int, ...] = 256
-    val_split: float = 0.2
-    val_interval: int = 250
-    early_stop_patience: int = 0
-    gradient_clip: float = 0.0
-    averaging: float = 0.0
-    foreground_share: float = 0.0
-
-    def patch_sides(self, spatial_dims: int) -> tuple[int, ...]:
-        """Return the sides of the training patch along each axis."""
-        if isinstance(self.patch_size, int):
-            return (self.patch_size,) * spatial_dims
-        return self.patch_size
-
-
-def read_patch_size(value: object) -> int | tuple[int, ...]:
-    """Read a side in pixels, or one for each axis as in 32x64x64.
-
-    Raises:
-        InputError: no whole numbers, or one below 1.
-    """
-    try:
-        sides = tuple(int(side) for side in str(value).lower().split("x"))
-    except ValueError:
-        sides = (0,)
-    if min(sides) < 1:
-        raise InputError(f"expected sides of at least 1, as 256 or 32x64x64, found '{value}'")
-    return sides[0] if len(sides) == 1 else sides
-
-
-def show_patch_size(patch_size: int | tuple[int, ...]) -> int | str:
-    """Return what `read_patch_size` reads."""
-    return patch_size if isinstance(patch_size, int) else "x".join(map(str, patch_size))
-
-
-@dataclass(frozen=True)
 class TaskSpec:
     """One row: what the task is, its network, and how it is trained and served.
 
     Attributes:
-        labels: name of each structure and its value in label images.
+        labels: name of each structure, or class, and its value in label images.
         key_metric: the figure of `lib.metrics` that picks the best epoch and gates publishing.
         reference: where the network or recipe comes from.
         weights_licence: licence under which shipped weights may be used; empty where none ship.
+        exam: of classification, the classes and how an exam is answered; else None.
     """
 
     name: str
     description: str
     kind: Kind
     labels: Mapping[str, int]
-    network: EncoderDecoderSpec
+    network: EncoderDecoderSpec | ClassifierSpec
     input: InputSpec = field(default_factory=InputSpec)
     target: TargetSpec = field(default_factory=TargetSpec)
     augment: AugmentSpec = field(default_factory=AugmentSpec)
@@ -224,31 +196,29 @@ class TaskSpec:
     key_metric: str = "mean_iou"
     reference: str = ""
     weights_licence: str = ""
+    exam: ExamSpec | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
         """Reject rows whose parts do not fit each other."""
-        answered = self.target.answered
-        if self.target.maps[:1] != ("foreground",) or len(answered) != self.network.out_channels:
-            raise ValueError(
-                f"task '{self.name}': the network's out_channels must be the number of answered "
-                f"target maps, foreground first, found {self.network.out_channels} and {answered}"
-            )
-        pooled = self.network.pooled_channels
-        if [name == PRESENCE for name in answered] != [
-            place >= len(answered) - pooled for place in range(len(answered))
-        ]:
-            raise ValueError(
-                f"task '{self.name}': the network's pooled_channels must answer the target map "
-                f"{PRESENCE}, the last, found {pooled} and {answered}"
-            )
-        values = set(self.target.structures.values())
-        if values and values != set(self.labels.values()):
-            raise ValueError(
-                f"task '{self.name}': the target needs a map for every label, or none, found "
-                f"{sorted(values)} for {dict(self.labels)}"
-            )
-        if self.output.separation == "distance" and "distance" not in answered:
-            raise ValueError(f"task '{self.name}': separation by distance needs that target map")
+        choose("kind", self.kind, _CHECKS)(self)
+
+    @property
+    def encoder_decoder(self) -> EncoderDecoderSpec:
+        """The network of a segmentation task."""
+        assert isinstance(self.network, EncoderDecoderSpec), self.kind
+        return self.network
+
+    @property
+    def classifier(self) -> ClassifierSpec:
+        """The network of a classification task."""
+        assert isinstance(self.network, ClassifierSpec), self.kind
+        return self.network
+
+    @property
+    def exam_rules(self) -> ExamSpec:
+        """Classes and rules of a classification task."""
+        assert self.exam is not None, self.kind
+        return self.exam
 
     @property
     def image_dims(self) -> Literal[3] | None:
@@ -262,4 +232,57 @@ class TaskSpec:
     def as_trained(self) -> dict[str, Any]:
         """Return what of the row decides the weights: all but the texts and the output options."""
         untrained = ("description", "reference", "weights_licence", "output")
-        return {name: part for name, part in self.as_dict().items() if name not in untrained}
+        trained = parts_without_unused(self, self.as_dict())
+        return {name: part for name, part in trained.items() if name not in untrained}
+
+
+def _check_segmentation(task: TaskSpec) -> None:
+    network = task.network
+    if not isinstance(network, EncoderDecoderSpec):
+        raise ValueError(f"task '{task.name}': segmentation needs an EncoderDecoderSpec")
+    answered = task.target.answered
+    if task.target.maps[:1] != ("foreground",) or len(answered) != network.out_channels:
+        raise ValueError(
+            f"task '{task.name}': the network's out_channels must be the number of answered "
+            f"target maps, foreground first, found {network.out_channels} and {answered}"
+        )
+    pooled = network.pooled_channels
+    if [name == PRESENCE for name in answered] != [
+        place >= len(answered) - pooled for place in range(len(answered))
+    ]:
+        raise ValueError(
+            f"task '{task.name}': the network's pooled_channels must answer the target map "
+            f"{PRESENCE}, the last, found {pooled} and {answered}"
+        )
+    values = set(task.target.structures.values())
+    if values and values != set(task.labels.values()):
+        raise ValueError(
+            f"task '{task.name}': the target needs a map for every label, or none, found "
+            f"{sorted(values)} for {dict(task.labels)}"
+        )
+    if task.output.separation == "distance" and "distance" not in answered:
+        raise ValueError(f"task '{task.name}': separation by distance needs that target map")
+
+
+def _check_classification(task: TaskSpec) -> None:
+    network = task.network
+    if not isinstance(network, ClassifierSpec) or task.exam is None:
+        raise ValueError(f"task '{task.name}': classification needs a ClassifierSpec and an exam")
+    names = task.exam.names
+    if len(names) != network.out_channels or set(task.labels) != set(names):
+        raise ValueError(
+            f"task '{task.name}': the network's out_channels and the labels must be those of the "
+            f"classes {', '.join(names)}, found {network.out_channels} and {dict(task.labels)}"
+        )
+    if len(task.input.channels) != network.in_channels or min(task.input.sides) < 1:
+        raise ValueError(
+            f"task '{task.name}': the network's in_channels must be the number of input channels, "
+            f"and the input have a size, found {network.in_channels}, {task.input.channels} and "
+            f"{task.input.size}"
+        )
+
+
+_CHECKS: dict[str, Callable[[TaskSpec], None]] = {
+    "segmentation": _check_segmentation,
+    "classification": _check_classification,
+}

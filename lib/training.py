@@ -13,17 +13,18 @@ import math
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import ignite.distributed as idist
-import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import EarlyStopping
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from lib.cases import case_kind
 from lib.checkpoints import (
     Checkpoint,
     load_checkpoint,
@@ -41,11 +42,10 @@ from lib.devices import resolve_device, resolve_precision
 from lib.errors import InputError
 from lib.files import fingerprint, write_json
 from lib.fit_options import FitOptions, FitResult, check_patch_size
-from lib.inference import Predictor
-from lib.metrics import PIXEL_COUNTS, image_scores, pixel_counts, pixel_scores
 from lib.networks import build_network, place_network
+from lib.predictors import predictor_class
 from lib.progress import STATS, attach_progress
-from lib.specs import PRESENCE
+from lib.scoring import VALIDATION_LOSS, over_processes, score_cases, scoring
 from lib.tasks import TaskSpec
 from lib.training_errors import DivergedError
 from lib.training_step import TrainingStep
@@ -63,42 +63,19 @@ def fit(task: TaskSpec, items: Sequence[Item], options: FitOptions) -> FitResult
     network is scored on whole validation images; the best weights by `task.key_metric` are kept.
 
     Raises:
-        InputError: too few or unreadable items, or an impossible recipe.
+        InputError: too few or unreadable items, a patient on both sides of a given split, or an
+            impossible recipe.
         DivergedError: the loss is no longer finite.
     """
     return _Run(task, items, options).fit()
-
-
-def score_cases(predictor: Predictor, cases: PreparedCases) -> dict[str, float]:
-    """Return the figures of whole cases; several processes share the work.
-
-    Pixel figures are pooled, those of `lib.metrics.image_scores` are means over cases.
-    """
-    table = torch.zeros((len(cases), len(PIXEL_COUNTS) + 1), dtype=torch.float64)
-    spec, answered = predictor.task.output, predictor.task.target.answered
-    for index in range(idist.get_rank(), len(cases), idist.get_world_size()):
-        image, target = cases[index]
-        maps = predictor.probabilities(image.astype(np.float32), flips=False)
-        mask, sure = maps[0] >= spec.threshold, maps[0]
-        if PRESENCE in answered:
-            sure = maps[answered.index(PRESENCE)]
-            mask &= sure >= spec.presence_threshold
-        case = pixel_counts(mask, target[0])
-        row = [*(case[name] for name in PIXEL_COUNTS), float(sure.max())]
-        table[index] = torch.tensor(row, dtype=torch.float64)
-    if idist.get_world_size() > 1:
-        table = idist.all_reduce(table.to(_reduce_device())).cpu()
-    *columns, presence = table.numpy().T
-    counts = dict(zip(PIXEL_COUNTS, columns, strict=True))
-    pooled = pixel_scores({name: column.sum() for name, column in counts.items()})
-    figures = {**pooled, **image_scores(counts, presence)}
-    return {name: float(value) for name, value in figures.items()}
 
 
 class _Run:
     """State and handlers of one call of `fit`."""
 
     def __init__(self, task: TaskSpec, items: Sequence[Item], options: FitOptions) -> None:
+        training, validation = _split(items, task.training.val_split, options.validation_ids)
+        task = _in_steps(task, training)
         recipe = task.training
         if recipe.steps < 1 or recipe.batch_size < 1 or recipe.val_interval < 1:
             raise InputError(
@@ -109,7 +86,7 @@ class _Run:
         self.task, self.options, self.recipe = task, options, recipe
         self.device = _process_device(options.device)
         self.dtype = resolve_precision(self.device, options.precision, task.network.spatial_dims)
-        training, validation = _split(items, recipe.val_split, options.validation_ids)
+        self.scoring = scoring(task)
         self.training = PreparedCases(training, task, options.cache_bytes)
         self.validation = PreparedCases(validation, task, options.cache_bytes // 4)
         self.main = idist.get_rank() == 0
@@ -127,12 +104,17 @@ class _Run:
         parallel: nn.Module = network
         if idist.get_world_size() > 1:
             index = [self.device.index or 0] if self.device.type == "cuda" else None
-            parallel = DistributedDataParallel(network, device_ids=index)
-        maps = task.target.maps
-        self.take_step = TrainingStep(network, recipe, self.device, self.dtype, parallel, maps)
+            # of several networks in one, a step trains those of its batch
+            several = task.kind == "classification"
+            parallel = DistributedDataParallel(
+                network, device_ids=index, find_unused_parameters=several
+            )
+        loss = self.scoring.loss(task, training)
+        self.take_step = TrainingStep(network, recipe, self.device, self.dtype, parallel, loss=loss)
         self.scheduler = self.take_step.scheduler
         averaged = self.take_step.averaged
-        self.predictor = Predictor(task, averaged or network, self.device, options.precision)
+        answering = averaged or network
+        self.predictor = predictor_class(task)(task, answering, self.device, options.precision)
         self.key = task.key_metric
         self.best: dict[str, float] = {}
         self.initial: dict[str, float] = {}
@@ -148,6 +130,7 @@ class _Run:
             "validation": sorted(item.id for item in validation),
             "init": weights_print(options.init) if options.init else False,
             "world_size": idist.get_world_size(),
+            **({"keep": "last"} if options.keep == "last" else {}),
         }
 
     @property
@@ -240,9 +223,7 @@ class _Run:
     def _validate(self, step: int) -> None:
         """Score the network on the validation cases and keep it if it is the best so far."""
         losses = torch.stack(self.losses).double().mean()
-        if idist.get_world_size() > 1:
-            losses = idist.all_reduce(losses.to(_reduce_device())) / idist.get_world_size()
-        mean_loss = float(losses)
+        mean_loss = float(over_processes(losses)) / idist.get_world_size()
         self.losses.clear()
         if not math.isfinite(mean_loss):
             raise DivergedError(
@@ -251,24 +232,20 @@ class _Run:
             )
         scores = score_cases(self.predictor, self.validation)
         self.network.train()
-        self._say_if_empty(step, scores)
+        self._say_if_collapsed(step, scores)
+        self.take_step.report(scores.get(VALIDATION_LOSS, -scores[self.key]))
         self.history.append({"step": step, "loss": mean_loss, **scores})
-        if not self.best or scores[self.key] > self.best[self.key]:
+        better = not self.best or scores[self.key] > self.best[self.key]
+        if better or self.options.keep == "last":
             self.best = scores
             if self.main:
                 save_checkpoint(self.best_file, self._checkpoint(step, scores))
 
-    def _say_if_empty(self, step: int, scores: dict[str, float]) -> None:
-        """Warn of the collapse to the empty mask, which scores well where structures are rare."""
-        self.warning = ""
-        if scores["found"] == 0:
-            self.warning = (
-                f"'{self.task.name}' answers no foreground on any validation case at step {step}: "
-                f"collapsed to the empty mask; if it stays so, lower the learning rate (now "
-                f"{self.recipe.learning_rate}) or choose loss bce_dice (now {self.recipe.loss})"
-            )
-            if self.main:
-                logger.warning(self.warning)
+    def _say_if_collapsed(self, step: int, scores: dict[str, float]) -> None:
+        """Warn of answers that are all the same, and score well where the others are rare."""
+        self.warning = self.scoring.collapsed(self.task, step, scores)
+        if self.warning and self.main:
+            logger.warning(self.warning)
 
     def _checkpoint(self, step: int, scores: dict[str, float]) -> Checkpoint:
         return Checkpoint(
@@ -289,6 +266,7 @@ class _Run:
                 "versions": versions(),
                 "command": self.options.command,
             },
+            self.scoring.answer(self.task, scores, self.training.items),
         )
 
     def save_state(self, step: int) -> None:
@@ -329,7 +307,7 @@ class _Run:
 
     def standing(self, step: int, active: bool) -> dict[str, Any]:
         """Return where the run stands, for viewers that poll."""
-        per_epoch = max(1, math.ceil(len(self.training) / self.recipe.batch_size))
+        per_epoch = max(1, case_kind(self.task).batches(self.training.items, self.task))
         elapsed = time.time() - self.started
         done = max(1, step - self.first_step)
         stats: dict[str, Any] = {
@@ -371,7 +349,30 @@ def _split(
             f"a given split must leave items to train on and name known ones, at least one, found "
             f"{len(training)} left and {len(validation)} of {len(validation_ids)} known"
         )
+    if both := sorted({item.key for item in training} & {item.key for item in validation}):
+        raise InputError(
+            f"{len(both)} patients or groups are on both sides of the split, the first is "
+            f"'{both[0]}'; hold out all of a group's images, or none"
+        )
     return training, validation
+
+
+def _in_steps(task: TaskSpec, training: Sequence[Item]) -> TaskSpec:
+    """Return the task with passes over the training items, where the recipe counts them, as steps.
+
+    Raises:
+        InputError: a recipe without batches.
+    """
+    recipe = task.training
+    if recipe.epochs < 0 or recipe.batch_size < 1:
+        raise InputError(
+            f"epochs must not be negative and batch_size at least 1, found {recipe.epochs} and "
+            f"{recipe.batch_size}"
+        )
+    batches = case_kind(task).batches(training, task)
+    steps = recipe.epochs * batches or recipe.steps
+    interval = recipe.val_interval or batches
+    return replace(task, training=replace(recipe, epochs=0, steps=steps, val_interval=interval))
 
 
 def _process_device(name: str | None) -> torch.device:
@@ -379,8 +380,3 @@ def _process_device(name: str | None) -> torch.device:
     if idist.get_world_size() > 1 and idist.backend() == "nccl":
         return torch.device("cuda", idist.get_local_rank())
     return resolve_device(name)
-
-
-def _reduce_device() -> torch.device:
-    """Return where tensors must be for the process group's backend."""
-    return idist.device() if idist.backend() == "nccl" else torch.device("cpu")

@@ -11,9 +11,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from lib.data import Batch
 from lib.devices import autocast
-from lib.losses import FOREGROUND, get_loss
-from lib.optimization import build_optimizer, build_scheduler
-from lib.tasks import TrainingSpec
+from lib.losses import FOREGROUND, Loss, get_loss
+from lib.optimization import PlateauLR, build_optimizer, build_scheduler
+from lib.training_specs import TrainingSpec
 
 
 class TrainingStep:
@@ -28,6 +28,7 @@ class TrainingStep:
         dtype: what to autocast to.
         parallel: `network` as several processes share it; None for one process.
         maps: names of the target's maps; see `lib.targets`.
+        loss: of logits and targets; None takes the recipe's for targets of `maps`.
     """
 
     def __init__(
@@ -38,13 +39,14 @@ class TrainingStep:
         dtype: torch.dtype,
         parallel: nn.Module | None = None,
         maps: Sequence[str] = FOREGROUND,
+        loss: Loss | None = None,
     ) -> None:
         self.network, self.parallel = network, parallel or network
         self.device, self.dtype = device, dtype
         self.gradient_clip = recipe.gradient_clip
         self.optimizer = build_optimizer(network, recipe)
         self.scheduler = build_scheduler(self.optimizer, recipe, recipe.steps)
-        self.loss = get_loss(recipe.loss, maps)
+        self.loss = loss or get_loss(recipe.loss, maps)
         self.averaged: nn.Module | None = None
         if recipe.averaging > 0:
             self._average = AveragedModel(
@@ -56,15 +58,17 @@ class TrainingStep:
         )
 
     def __call__(self, batch: Batch) -> Tensor:
-        """Take one step on images and targets `(N, channels, *spatial)`.
+        """Take one step on images and targets `(N, channels, *spatial)`, or classes `(N)`.
+
+        What else the batch holds (views `(N)`, say) is for the network.
 
         Returns:
             The loss of this process's share, detached.
         """
-        images, targets = (part.to(self.device, non_blocking=True) for part in batch)
+        images, targets, *more = (part.to(self.device, non_blocking=True) for part in batch)
         self.optimizer.zero_grad(set_to_none=True)
         with autocast(self.device, self.dtype):
-            logits = self.parallel(images)
+            logits = self.parallel(images, *more)
         loss = self.loss(logits.float(), targets)
         self.scaler.scale(loss).backward()
         if self.gradient_clip > 0:
@@ -76,6 +80,11 @@ class TrainingStep:
         if self.averaged is not None:
             self._average.update_parameters(self.network)
         return loss.detach()
+
+    def report(self, loss: float) -> None:
+        """Tell the schedule the validation loss."""
+        if isinstance(self.scheduler, PlateauLR):
+            self.scheduler.report(loss)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of optimiser, schedule, gradient scaler and averaged weights."""

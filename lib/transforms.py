@@ -6,6 +6,7 @@ All are made from the task's spec, so that training and serving cannot drift apa
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -139,6 +140,37 @@ def draw_patch(
                 for place, name in enumerate(maps)
             ]
         )
+    patch = _with_other_grey(patch, spec, rng)
+    return np.ascontiguousarray(patch, np.float32), np.ascontiguousarray(truth, np.float32)
+
+
+def augment_image(image: np.ndarray, spec: AugmentSpec, rng: np.random.Generator) -> np.ndarray:
+    """Return a randomly turned, magnified and shaded copy of a whole mammogram.
+
+    It is turned about its centre and magnified about the middle of the right edge, where the chest
+    wall is; what lies beyond the edges is as the pixels there. What is background stays 0.
+
+    Args:
+        image: `(channels, rows, columns)` in 0..1, as `lib.exam_cases.network_input` returns it.
+
+    Returns:
+        float32, the same shape.
+    """
+    image = image.astype(np.float32)
+    sides = image.shape[1:]
+    zoom = math.exp(rng.uniform(math.log(spec.zoom[0]), math.log(spec.zoom[1])))
+    spans = [side / zoom for side in sides]
+    if spec.rotate > 0 or spec.elastic > 0 or zoom != 1:
+        shift = (0.0, (sides[1] - spans[1]) / 2)
+        image = _warp(image, sides, spans, spec, rng, shift, "border")
+    axes = [axis for axis in (1, 2) if spec.flips and (axis > 1 or spec.flip_depth)]
+    image = np.flip(image, [axis for axis in axes if rng.random() < 0.5])
+    shaded = _with_other_grey(image, spec, rng)
+    return np.ascontiguousarray(np.where(image > 0, shaded, 0), np.float32)
+
+
+def _with_other_grey(patch: np.ndarray, spec: AugmentSpec, rng: np.random.Generator) -> np.ndarray:
+    """Return `(channels, *spatial)` blurred, of another gamma, and noisy."""
     if spec.blur > 0:
         sigma = rng.uniform(0, spec.blur)
         patch = np.stack([ndimage.gaussian_filter(channel, sigma) for channel in patch])
@@ -147,7 +179,7 @@ def draw_patch(
     if spec.noise > 0:
         noise = rng.standard_normal(patch.shape, dtype=np.float32)
         patch = np.clip(patch + noise * rng.uniform(0, spec.noise), 0, 1)
-    return np.ascontiguousarray(patch, np.float32), np.ascontiguousarray(truth, np.float32)
+    return patch
 
 
 def _taken(maps: np.ndarray, index: list[np.ndarray]) -> np.ndarray:
@@ -169,17 +201,21 @@ def _foreground_pixel(mask: np.ndarray, rng: np.random.Generator) -> tuple[int, 
 def _warp(
     channels: np.ndarray,
     sides: tuple[int, ...],
-    spans: list[int],
+    spans: Sequence[float],
     spec: AugmentSpec,
     rng: np.random.Generator,
+    shift: Sequence[float] = (),
+    padding: str = "reflection",
 ) -> np.ndarray:
     """Sample `(channels, *spatial)` on a grid that is zoomed, turned and bent about its centre.
 
-    Linear interpolation, mirrored at the borders.
+    Linear interpolation.
 
     Args:
         sides: of the result.
         spans: pixels of the source that the result covers along each axis.
+        shift: of the result's centre from the source's, pixels along each axis.
+        padding: what lies beyond the borders, as `torch.nn.functional.grid_sample` names it.
     """
     axes = [
         (np.arange(side, dtype=np.float32) - (side - 1) / 2) * (span / side)
@@ -198,6 +234,8 @@ def _warp(
             torch.from_numpy(coarse * spec.elastic), sides, mode=mode, align_corners=True
         )
         offsets = [offset + bend for offset, bend in zip(offsets, bent[0].numpy(), strict=True)]
+    if shift:
+        offsets = [offset + away for offset, away in zip(offsets, shift, strict=True)]
     # grid_sample wants the last axis first, each scaled so that -1 and 1 are the outermost pixels
     scaled = [
         offset * (2 / max(1, length - 1))
@@ -206,7 +244,7 @@ def _warp(
     grid = torch.from_numpy(np.stack(scaled[::-1], axis=-1))[np.newaxis]
     source = torch.from_numpy(np.ascontiguousarray(channels))[np.newaxis]
     result = functional.grid_sample(
-        source, grid, mode="bilinear", padding_mode="reflection", align_corners=True
+        source, grid, mode="bilinear", padding_mode=padding, align_corners=True
     )
     return result[0].numpy()
 

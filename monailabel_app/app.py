@@ -21,7 +21,7 @@ from monailabel.tasks.activelearning.random import Random
 from infer import SegmentationInfer
 from lib.errors import InputError, UnpublishedError, choose, unknown
 from lib.model_store import ModelStore
-from lib.tasks import get_task
+from lib.tasks import TaskSpec, get_task
 from lib.training_errors import DivergedError
 from monailabel_app import __version__
 from monailabel_app.config import SHIPPED_MODELS, AppConfig
@@ -30,6 +30,7 @@ from monailabel_app.datastore import StudiesDatastore
 logger = logging.getLogger(__name__)
 
 BACKGROUND_NICENESS = 10
+SERVED_KINDS = ("segmentation",)
 
 
 class App(MONAILabelApp):
@@ -64,14 +65,14 @@ class App(MONAILabelApp):
     def init_infers(self) -> dict[str, InferTask]:
         """Return an infer task per served row; those without weights report themselves invalid."""
         return {
-            name: SegmentationInfer(
-                get_task(name),
+            task.name: SegmentationInfer(
+                task,
                 self.store,
                 self.config.device,
                 self.config.precision,
                 self.config.flips,
             )
-            for name in self.config.models
+            for task in self._served()
         }
 
     def init_trainers(self) -> dict[str, TrainTask]:
@@ -79,11 +80,19 @@ class App(MONAILabelApp):
         from trainers import SegmentationTrain
 
         return {
-            name: SegmentationTrain(
-                get_task(name), self.store, self.config.device, self.config.precision
+            task.name: SegmentationTrain(
+                task, self.store, self.config.device, self.config.precision
             )
-            for name in self.config.models
+            for task in self._served()
         }
+
+    def _served(self) -> list[TaskSpec]:
+        """Return the rows to serve; what the server cannot answer yet is left out and said."""
+        tasks = [get_task(name) for name in self.config.models]
+        others = [task.name for task in tasks if task.kind not in SERVED_KINDS]
+        if others:
+            logger.warning(f"Not served yet, use the command line: {', '.join(others)}")
+        return [task for task in tasks if task.kind in SERVED_KINDS]
 
     def init_strategies(self) -> dict[str, Strategy]:
         """Return the ways to choose the next image."""

@@ -145,6 +145,46 @@ def volume_task() -> TaskSpec:
     )
 
 
+@pytest.fixture(scope="session")
+def exam_studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve labelled exams of four small views as DICOM; read only."""
+    from lib.datasets.mammogram_phantoms import write_exams
+
+    folder = tmp_path_factory.mktemp("data") / "exams"
+    write_exams(folder, seed=1, exams=12, scale=0.04)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def exam_task() -> TaskSpec:
+    """The row for BI-RADS classes with small networks, a small input and a short recipe."""
+    row = TASKS["density_birads"]
+    return replace(
+        row,
+        network=replace(row.network, channels=(4, 8), depths=(1, 1), dropout=0.0),
+        input=replace(row.input, size=48),
+        training=replace(row.training, epochs=2, batch_size=4, val_split=0.4, averaging=0.0),
+    )
+
+
+@pytest.fixture(scope="session")
+def exam_weights(
+    exam_studies: Path, exam_task: TaskSpec, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A checkpoint of `exam_task`, trained for two passes over `exam_studies`."""
+    from lib.exam_cases import list_views
+    from lib.training import FitOptions, fit
+
+    options = FitOptions(
+        tmp_path_factory.mktemp("exam_weights"),
+        device="cpu",
+        precision="fp32",
+        progress=False,
+        tensorboard=False,
+    )
+    return fit(exam_task, list_views(exam_studies, exam_task, True), options).weights
+
+
 RunPython = Callable[..., subprocess.CompletedProcess[str]]
 
 

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
 
 from lib.devices import keep_freed_memory, memory_format
-from lib.network_specs import EncoderDecoderSpec
+from lib.network_specs import ClassifierSpec, EncoderDecoderSpec
+from lib.networks.classifiers import MultiViewClassifier
 from lib.networks.encoder_decoder import EncoderDecoder
 
+NETWORKS: Mapping[type, Callable[[Any], nn.Module]] = {
+    EncoderDecoderSpec: EncoderDecoder,
+    ClassifierSpec: MultiViewClassifier,
+}
 
-def build_network(spec: EncoderDecoderSpec) -> nn.Module:
+
+def build_network(spec: EncoderDecoderSpec | ClassifierSpec) -> nn.Module:
     """Return a freshly initialised network for `spec`.
 
     Seed torch before calling to make the weights reproducible.
+
+    Raises:
+        TypeError: no network of `NETWORKS` is made from such a spec.
     """
-    return EncoderDecoder(spec)
+    if type(spec) not in NETWORKS:
+        known = ", ".join(kind.__name__ for kind in NETWORKS)
+        raise TypeError(f"no network is made from a {type(spec).__name__}, only from {known}")
+    return NETWORKS[type(spec)](spec)
 
 
 def place_network(network: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
@@ -28,6 +42,6 @@ def place_network(network: nn.Module, device: torch.device, dtype: torch.dtype) 
     network = network.to(device)
     if device.type == "cpu":
         keep_freed_memory()
-    if isinstance(network, EncoderDecoder) and network.spec.spatial_dims == 2:
+    if isinstance(network, (EncoderDecoder, MultiViewClassifier)) and network.spec.spatial_dims < 3:
         network.lay_out(partial(memory_format, device, dtype))
     return network

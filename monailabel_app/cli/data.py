@@ -13,6 +13,7 @@ from monailabel_app.cli import options
 
 Progress = Callable[[int, int], object]
 
+MAMMOGRAMS = ("inbreast", "mini_mias", "density")
 # how many of each kind of phantom, by what was asked for
 ULTRASOUND: dict[str, Callable[[int], dict[str, int]]] = {
     "ultrasound": lambda count: {"nerves": (count + 1) // 2, "breasts": count // 2},
@@ -25,7 +26,7 @@ ULTRASOUND: dict[str, Callable[[int], dict[str, int]]] = {
 @click.argument("folder", type=options.FOLDER)
 @click.option(
     "--kind",
-    type=click.Choice(["nuclei", "ultrasound", "volumes", "loops", "nerve"]),
+    type=click.Choice(["nuclei", "ultrasound", "volumes", "loops", "nerve", "mammograms"]),
     default="nuclei",
     show_default=True,
     help="nerve: in the layout of Kaggle ultrasound-nerve-segmentation, for `import nerve`.",
@@ -38,8 +39,19 @@ def demo_data(folder: Path, kind: str, count: int, labelled: int, seed: int) -> 
 
     nuclei: microscopy. ultrasound: COUNT nerve and breast frames, volumes and a loop. volumes: 3D
     ultrasound of a gland. loops: ultrasound of a nerve over time. nerve: COUNT frames of several
-    subjects, all with masks, in the published layout.
+    subjects, all with masks, in the published layout. mammograms: COUNT exams of four views as
+    DICOM, of density A to D.
     """
+    if kind == "mammograms":
+        from lib.datasets.mammogram_phantoms import write_exams
+
+        share = min(labelled / count, 1.0)
+        views = write_exams(folder, seed, count, labelled=share)
+        click.echo(
+            f"{len(views)} views of {count} exams in {folder}, {round(share * count)} of the exams "
+            f"made with labels"
+        )
+        return
     if kind == "nerve":
         from lib.datasets.nerve import write_nerve_phantoms
 
@@ -62,7 +74,7 @@ def demo_data(folder: Path, kind: str, count: int, labelled: int, seed: int) -> 
 
 
 @click.command(name="import")
-@click.argument("dataset", type=click.Choice(["dsb2018", "nerve", "busi", "stack"]))
+@click.argument("dataset", type=click.Choice(["dsb2018", "nerve", "busi", "stack", *MAMMOGRAMS]))
 @click.argument("source", type=options.FOLDER)
 @click.argument("folder", type=options.FOLDER)
 @click.option(
@@ -77,12 +89,18 @@ def demo_data(folder: Path, kind: str, count: int, labelled: int, seed: int) -> 
     is_flag=True,
     help="nerve: import without label the empty one of nearly equal frames with and without mask.",
 )
+@click.option(
+    "--table",
+    type=options.FILE,
+    help="density: the CSV of densities; by default the one in SOURCE that has such a column.",
+)
 def import_dataset(
     dataset: str,
     source: Path,
     folder: Path,
     spacing: tuple[float, float, float] | None,
     drop_contradictions: bool,
+    table: Path | None,
 ) -> None:
     """Import DATASET as published from SOURCE into the studies FOLDER.
 
@@ -93,7 +111,15 @@ def import_dataset(
     busi: Dataset_BUSI_with_GT/CLASS/CLASS (N).png with masks, or images/, labels/, labels.csv.
 
     stack: 2D slices, labels in labels/final, as one volume; or one volume for each folder.
+
+    inbreast: AllDICOMs/ID_PATIENT_MG_SIDE_VIEW_ANON.dcm, or the same names as PNG, INbreast.csv.
+
+    mini_mias: mdbNNN.pgm with Info.txt, or images/ with labels.csv.
+
+    density: mammograms as DICOM, or named EXAM_R-CC.png, with a CSV of their densities (--table).
     """
+    if table and dataset != "density":
+        raise click.UsageError(f"--table is of `import density`; {dataset} has its own")
     if (dataset == "stack") != (spacing is not None):
         raise click.UsageError(
             "import stack needs --spacing Z Y X, mm between slices, rows and columns"
@@ -103,7 +129,10 @@ def import_dataset(
     if drop_contradictions and dataset != "nerve":
         raise click.UsageError(f"--drop-contradictions is of `import nerve`, not of {dataset}")
     with _progress(dataset) as show:
-        told = _import(dataset, source, folder, spacing, drop_contradictions, show)
+        if dataset in MAMMOGRAMS:
+            told = _import_mammograms(dataset, source, folder, table, show)
+        else:
+            told = _import(dataset, source, folder, spacing, drop_contradictions, show)
     for line in told:
         click.echo(line)
 
@@ -147,6 +176,21 @@ def _import(
     from lib.datasets.dsb2018 import import_dsb2018
 
     return [f"{import_dsb2018(source, folder, show)} images imported into {folder}"]
+
+
+def _import_mammograms(
+    dataset: str, source: Path, folder: Path, table: Path | None, show: Progress
+) -> list[str]:
+    """Import and return what to tell."""
+    from lib.datasets.density_folder import import_density_folder
+    from lib.datasets.inbreast import import_inbreast
+    from lib.datasets.mini_mias import import_mini_mias
+
+    if dataset == "density":
+        return import_density_folder(source, folder, show, table).lines()
+    return {"inbreast": import_inbreast, "mini_mias": import_mini_mias}[dataset](
+        source, folder, show
+    ).lines()
 
 
 @contextmanager

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lib.tasks import get_task
 from monailabel_app.cli import options
+
+if TYPE_CHECKING:
+    from lib.evaluation import Report
+    from lib.inference import Predictor
 
 SHOWN = {
     "mean_iou": "two-class mean IoU",
@@ -56,35 +61,36 @@ def evaluate(
 ) -> None:
     """Compare TASK's answers with the labels of a studies folder.
 
-    Prints pooled figures with 95 % bootstrap intervals over images, and the mean over images.
+    Prints pooled figures with 95 % bootstrap intervals over images, and the mean over images; of
+    tasks on exams those per exam, breast and view, with intervals over patients.
     """
     spec = get_task(task)
-    from tqdm import tqdm
-
-    from lib.datasets.studies import list_items, split_items, volumes_only
-    from lib.evaluation import evaluate as score
+    share = spec.training.val_split if val_split is None else val_split
+    held_out = share if split == "validation" else None
     from lib.files import sha256
-    from monailabel_app.cli.predictors import load_predictor
+    from monailabel_app.cli.predictors import load_exam_predictor, load_predictor
 
-    items = volumes_only(list_items(studies, labelled=True), spec.image_dims)
-    if split == "validation":
-        share = spec.training.val_split if val_split is None else val_split
-        items = split_items(items, share)[1]
-    predictor, path = load_predictor(spec, weights, models, device, precision, flips)
-    with tqdm(total=len(items), unit="image", disable=not sys.stderr.isatty()) as bar:
-        report = score(
-            predictor,
-            items,
-            seed,
-            on_item=lambda item: bar.update(),
-            about={
-                "split": split,
-                "weights": path.name,
-                "weights_sha256": sha256(path),
-                "command": options.command_line(),
-            },
-        )
-    click.echo(f"{spec.name} on {len(items)} images of {studies.name} ({split})")
+    def about(path: Path) -> dict[str, Any]:
+        return {
+            "split": split,
+            "weights": path.name,
+            "weights_sha256": sha256(path),
+            "command": options.command_line(),
+        }
+
+    chosen = (spec, weights, models, device, precision, flips)
+    if spec.kind == "classification":
+        from monailabel_app.cli.exams import evaluate_exams, show_report
+
+        answering, path = load_exam_predictor(*chosen)
+        found = evaluate_exams(spec, answering, studies, held_out, seed, about(path))
+        click.echo(f"{spec.name} on {len(found.exams)} exams of {studies.name} ({split})")
+        show_report(found)
+        options.save_json(json_file, found.as_dict())
+        return
+    predictor, path = load_predictor(*chosen)
+    report = _evaluate_images(predictor, studies, held_out, seed, about(path))
+    click.echo(f"{spec.name} on {len(report.images)} images of {studies.name} ({split})")
     click.echo(f"{'':22} pooled  95 % interval    mean over images")
     for name, title in SHOWN.items():
         if name in report.pooled:
@@ -101,6 +107,27 @@ def evaluate(
         )
         click.echo(f"{kind} images alone ({group['images']}): {figures}")
     options.save_json(json_file, report.as_dict())
+
+
+def _evaluate_images(
+    predictor: Predictor,
+    studies: Path,
+    held_out: float | None,
+    seed: int,
+    about: dict[str, Any],
+) -> Report:
+    """Return the figures of the labelled images of a studies folder, or of those held out."""
+    from tqdm import tqdm
+
+    from lib.cases import case_kind
+    from lib.datasets.studies import split_items
+    from lib.evaluation import evaluate as score
+
+    items = case_kind(predictor.task).list(studies, predictor.task, True)
+    if held_out is not None:
+        items = split_items(items, held_out)[1]
+    with tqdm(total=len(items), unit="image", disable=not sys.stderr.isatty()) as bar:
+        return score(predictor, items, seed, lambda item: bar.update(), about)
 
 
 COMMANDS = {"evaluate": evaluate}

@@ -1,4 +1,4 @@
-"""`infer`: segment image files."""
+"""`infer`: segment image files, or answer on exams."""
 
 from __future__ import annotations
 
@@ -41,9 +41,21 @@ def infer(
 ) -> None:
     """Segment FILES with TASK and write label images of the same names to OUT.
 
-    Files that cannot be read are named and passed over; the exit status is then 2.
+    Of tasks on mammography exams FILES are views; OUT has the answer of each exam as JSON, and
+    label images of its dense tissue. Files that cannot be read are named and passed over; the exit
+    status is then 2.
     """
     spec = get_task(task)
+    if spec.kind == "classification":
+        from monailabel_app.cli.exams import infer_exams
+        from monailabel_app.cli.predictors import load_exam_predictor
+
+        if result or suffix:
+            raise InputError(f"--result and --format are for segmentation, '{task}' answers JSON")
+        answering, path = load_exam_predictor(spec, weights, models, device, precision, flips)
+        about = {"task": task, "weights": path.name, "command": options.command_line()}
+        infer_exams(spec, answering, files, out, about, json_file)
+        return
     from tqdm import tqdm
 
     from lib.images import read_image, stem

@@ -30,9 +30,9 @@ def list_tasks(models: Path, json_file: Path | None) -> None:
         )
         rows[name] = {"kind": task.kind, "weights": state, "description": task.description}
     width = max(map(len, rows))
-    click.echo(f"{'task':{width}}  {'kind':12}  {'weights':7}  description")
+    click.echo(f"{'task':{width}}  {'kind':14}  {'weights':7}  description")
     for name, row in rows.items():
-        click.echo(f"{name:{width}}  {row['kind']:12}  {row['weights']:7}  {row['description']}")
+        click.echo(f"{name:{width}}  {row['kind']:14}  {row['weights']:7}  {row['description']}")
     options.save_json(json_file, rows)
 
 

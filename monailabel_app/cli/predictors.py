@@ -1,11 +1,12 @@
-"""The predictor that `infer` and `evaluate` share."""
+"""The predictors that `infer` and `evaluate` share."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from lib.checkpoints import load_checkpoint
-from lib.errors import UnpublishedError
+from lib.checkpoints import Checkpoint, load_checkpoint
+from lib.classification import ExamPredictor
+from lib.errors import InputError, UnpublishedError
 from lib.inference import Predictor
 from lib.model_store import ModelStore
 from lib.tasks import TaskSpec
@@ -20,10 +21,32 @@ def load_predictor(
     Raises:
         UnpublishedError: there are no weights.
     """
+    checkpoint, path = _load(task, weights, models)
+    return Predictor.from_checkpoint(task, checkpoint, device, precision, flips), path
+
+
+def load_exam_predictor(
+    task: TaskSpec, weights: Path | None, models: Path, device: str, precision: str, flips: bool
+) -> tuple[ExamPredictor, Path]:
+    """Return the same for a task that answers on exams.
+
+    Raises:
+        UnpublishedError: there are no weights.
+        InputError: `flips`, which such a task does not know.
+    """
+    if flips:
+        raise InputError(
+            f"--flips is for segmentation: a breast of '{task.name}' has its chest wall at one "
+            f"side; leave it away"
+        )
+    checkpoint, path = _load(task, weights, models)
+    return ExamPredictor.from_checkpoint(task, checkpoint, device, precision), path
+
+
+def _load(task: TaskSpec, weights: Path | None, models: Path) -> tuple[Checkpoint, Path]:
     path = weights or ModelStore(models, SHIPPED_MODELS).live_path(task.name)
     if path is None:
         raise UnpublishedError(
             f"'{task.name}' has no weights yet; train it first, or give --weights FILE"
         )
-    checkpoint = load_checkpoint(path)
-    return Predictor.from_checkpoint(task, checkpoint, device, precision, flips), path
+    return load_checkpoint(path), path

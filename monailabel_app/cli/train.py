@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -16,8 +15,12 @@ from monailabel_app.cli import options
 from monailabel_app.config import SHIPPED_MODELS
 
 if TYPE_CHECKING:
+    from lib.class_evaluation import ScoredExam
     from lib.datasets.studies import Item
     from lib.training import FitOptions
+
+LOSSES = ("bce", "dice", "bce_dice", "border_weighted_bce")
+EXAM_LOSSES = ("cross_entropy", "squared_emd", "cross_entropy_emd")
 
 
 @click.command()
@@ -33,14 +36,24 @@ if TYPE_CHECKING:
 @options.device
 @options.precision
 @click.option("--learning-rate", type=float)
-@click.option("--optimizer", help="adam, adamw, nadam, rmsprop or sgd.")
-@click.option("--schedule", type=click.Choice(["constant", "cosine"]))
-@click.option("--loss", help="bce, dice, bce_dice or border_weighted_bce.")
+@click.option("--optimizer", help="adam, adamw, nadam, rmsprop, sgd or plain_sgd.")
+@click.option("--schedule", type=click.Choice(["constant", "cosine", "plateau"]))
+@click.option("--loss", help=f"{', '.join(LOSSES)}; of exams {', '.join(EXAM_LOSSES)}.")
+@click.option("--label-smoothing", type=float, help="Exams: share spread over all classes.")
+@click.option("--class-weights", type=click.Choice(["none", "balanced"]), help="Exams.")
+@click.option("--input-size", help="Exams: pixels that the breast is brought to, 350 or 350x256.")
 @click.option("--batch-size", type=click.IntRange(1), help="Patches per step, over all processes.")
 @click.option("--patch-size", help="Sides of a patch in pixels: 256, or 32x64x64.")
 @click.option("--val-split", type=float, help="Share of images held out for validation.")
 @click.option("--val-interval", type=click.IntRange(1), help="Steps between validations.")
 @click.option("--early-stop-patience", type=click.IntRange(0), help="Validations; 0 is never.")
+@click.option(
+    "--keep",
+    type=click.Choice(["best", "last"]),
+    default="best",
+    show_default=True,
+    help="Weights that score best on the held-out images, or those of the last step.",
+)
 @click.option("--folds", type=click.IntRange(2), help="Cross-validation: as many trainings.")
 @click.option("--fold", type=click.IntRange(0), help="Only this one of --folds, from 0.")
 @click.option("--processes", type=click.IntRange(1), default=1, show_default=True)
@@ -59,6 +72,8 @@ def train(
     seed: int,
     device: str,
     precision: str,
+    input_size: str | None,
+    keep: Literal["best", "last"],
     folds: int | None,
     fold: int | None,
     processes: int,
@@ -82,23 +97,26 @@ def train(
 
     import ignite.distributed as idist
 
+    from lib.cases import case_kind
     from lib.checkpoints import load_checkpoint
-    from lib.datasets.studies import list_items, split_items, volumes_only
     from lib.model_store import ModelStore
     from lib.parallel import backend, fit_in_processes, launched_by_torchrun
     from lib.publishing import train_and_submit
     from lib.training import FitOptions, fit
 
-    items = volumes_only(list_items(studies, labelled=True), spec.image_dims)
+    if input_size:
+        if spec.kind != "classification":
+            raise InputError(f"--input-size is of tasks on exams; '{task}' takes --patch-size")
+        spec = replace(spec, input=replace(spec.input, size=_input_size(input_size)))
+    items = case_kind(spec).list(studies, spec, True)
     changed = {name: value for name, value in recipe.items() if value is not None}
     if "patch_size" in changed:
         changed["patch_size"] = read_patch_size(changed["patch_size"])
     training = replace(spec.training, **changed)
     if epochs:
-        held_out = len(items) // folds if folds else len(split_items(items, training.val_split)[1])
-        count = len(items) - held_out
-        steps = epochs * math.ceil(count / training.batch_size)
-    training = replace(training, steps=steps or training.steps)
+        training = replace(training, epochs=epochs)
+    if steps:
+        training = replace(training, epochs=0, steps=steps)
     spec = replace(spec, training=training)
     store = ModelStore(models, SHIPPED_MODELS)
     run = FitOptions(
@@ -110,12 +128,13 @@ def train(
         resume=resume,
         cache_bytes=cache_mib * 2**20,
         command=options.command_line(),
+        keep=keep,
     )
 
     if folds:
         if launched_by_torchrun():
             raise InputError("--folds and torchrun do not go together; use --processes instead")
-        _cross_validate(spec, items, run, folds, fold, processes, json_file)
+        _cross_validate(spec, studies, items, run, folds, fold, processes, json_file)
         return
     reason = None
     if launched_by_torchrun():
@@ -158,8 +177,18 @@ def train(
     )
 
 
+def _input_size(text: str) -> int | tuple[int, int]:
+    size = read_patch_size(text)
+    if isinstance(size, int):
+        return size
+    if len(size) != 2:
+        raise InputError(f"--input-size '{text}': expected one side or two, as 350 or 350x256")
+    return size[0], size[1]
+
+
 def _cross_validate(
     spec: TaskSpec,
+    studies: Path,
     items: list[Item],
     run: FitOptions,
     folds: int,
@@ -167,11 +196,16 @@ def _cross_validate(
     processes: int,
     json_file: Path | None,
 ) -> None:
-    """Train a model for each fold, or for the one that is asked for, and show mean and spread."""
+    """Train a model for each fold, or for the one that is asked for, and show mean and spread.
+
+    Of tasks on exams, all held-out exams are pooled too, each answered by the fold that held it
+    out.
+    """
     from lib.cross_validation import k_folds, mean_and_sd
     from lib.parallel import fit_in_processes
 
     rows: list[dict[str, Any]] = []
+    answered: list[ScoredExam] = []
     for number, (_, held_out) in enumerate(k_folds(items, folds)):
         if only not in (None, number):
             continue
@@ -196,11 +230,22 @@ def _cross_validate(
                 "validation_ids": result.validation_ids,
             }
         )
+        if spec.kind == "classification":
+            held = frozenset(item.group for item in held_out)
+            answered += _answer_held_out(spec, studies, held, run, result.weights)
     figures = mean_and_sd([row["metrics"] for row in rows])
     last = mean_and_sd([{name: row["history"][-1][name] for name in figures} for row in rows])
     for name, value in figures.items():
         spread = f" ± {value['sd']:.4f}" if "sd" in value else ""
         click.echo(f"{name:10} {value['mean']:.4f}{spread}")
+    pooled: dict[str, Any] = {}
+    if answered:
+        from lib.class_evaluation import report_on
+        from monailabel_app.cli.exams import show_report
+
+        report = report_on(answered, spec.exam_rules, run.seed)
+        show_report(report)
+        pooled = {"pooled": report.as_dict()}
     options.save_json(
         json_file,
         {
@@ -208,11 +253,32 @@ def _cross_validate(
             "command": options.command_line(),
             "seed": run.seed,
             "folds": folds,
-            "figures": figures,  # of the step that is best on the same images: a little kind
+            "weights": run.keep,
+            **pooled,
+            "figures": figures,  # of the best step on the same images, a little kind; see weights
             "figures_of_the_last_step": last,
             "runs": rows,
         },
     )
+
+
+def _answer_held_out(
+    spec: TaskSpec, studies: Path, patients: frozenset[str], run: FitOptions, weights: Path
+) -> list[ScoredExam]:
+    """Return the answers of a fold's weights on the exams of the patients that it held out."""
+    from lib.checkpoints import load_checkpoint
+    from lib.class_evaluation import score_exams
+    from lib.classification import ExamPredictor
+    from lib.exam_cases import list_task_exams
+
+    exams = list_task_exams(studies, spec, labelled=True)
+    predictor = ExamPredictor.from_checkpoint(
+        spec, load_checkpoint(weights), run.device, run.precision
+    )
+    scored, failed = score_exams(predictor, [exam for exam in exams if exam.patient in patients])
+    for id, cause in failed.items():
+        click.echo(f"not answered: {id}: {cause}", err=True)
+    return scored
 
 
 COMMANDS = {"train": train}

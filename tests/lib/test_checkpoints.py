@@ -41,11 +41,15 @@ def test_every_rows_network_answers_the_same_after_a_round_trip(tmp_path, name, 
     assert (found.task, found.spec, found.metrics) == (name, task.as_dict(), {"mean_iou": 0.5})
     assert found.provenance == {"seed": 3}
     spec = task.network
-    x = torch.rand(1, 1, *(spec.input_size(1),) * spec.spatial_dims)
+    if task.kind == "segmentation":
+        given = [torch.rand(1, 1, *(spec.input_size(1),) * spec.spatial_dims)]
+    else:
+        views = torch.arange(max(1, len(spec.views)))
+        given = [torch.rand(len(views), spec.in_channels, 40, 32), views]
     before, after = (load_network(task, c) for c in (checkpoint, found))
     assert not after.training
     with torch.inference_mode():
-        torch.testing.assert_close(after(x), before(x), rtol=0, atol=0)
+        torch.testing.assert_close(after(*given), before(*given), rtol=0, atol=0)
 
 
 def test_weights_of_another_network_are_refused_with_the_difference(task):

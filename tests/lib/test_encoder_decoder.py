@@ -34,7 +34,8 @@ PARAMETERS = {
 }
 SMALL = EncoderDecoderSpec(channels=(4, 8, 16), convolutions=(1, 2, 2))
 VNET = replace(SMALL, topology="vnet", downsampling="conv", activation="leaky_relu")
-EVERY_ROW = pytest.mark.parametrize("name", TASKS)
+SEGMENTING = [name for name, task in TASKS.items() if task.kind == "segmentation"]
+EVERY_ROW = pytest.mark.parametrize("name", SEGMENTING)
 
 
 VALID = replace(SMALL, padding="valid", initialization="he")
@@ -87,7 +88,7 @@ def test_the_number_of_parameters_stays(name):
 
 
 def test_every_row_has_its_number_of_parameters_here():
-    assert PARAMETERS.keys() == TASKS.keys()
+    assert PARAMETERS.keys() == set(SEGMENTING)
 
 
 @EVERY_ROW

@@ -1,0 +1,180 @@
+"""Classifiers of images: VGG-type and residual networks, and one network per view.
+
+* ``vgg`` (Simonyan and Zisserman 2015, "Very deep convolutional networks", section 2.1): stages of
+  stacked 3x3 convolutions, each ended by max-pooling, then fully connected layers. The last maps
+  are averaged to a fixed grid first, so that the input may have any size.
+* ``resnet`` (He et al. 2016, "Deep residual learning", section 3.3 and figure 5): a stem, stages of
+  bottleneck blocks (1x1, 3x3, 1x1) that add their input, H(x) = F(x) + x, with a projection where a
+  stage begins, then global average pooling and one fully connected layer. The 3x3 convolution has
+  the stride. The last normalisation of a block begins at zero, so that the block begins as what it
+  adds to (Goyal et al. 2017, "Accurate, large minibatch SGD", section 5.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from lib.errors import choose
+from lib.network_specs import ClassifierSpec
+from lib.networks.encoder_decoder import ACTIVATIONS, LEAKY_SLOPE
+
+EXPANSION = 4  # maps that a bottleneck answers with, in multiples of its inner maps
+GRID = 5  # rows and columns of the last maps of a VGG, whatever the input's size
+
+
+def _unit(
+    spec: ClassifierSpec, in_channels: int, out_channels: int, kernel: int, stride: int = 1
+) -> list[nn.Module]:
+    """Return a convolution and the spec's normalisation after it."""
+    conv = nn.Conv2d(
+        in_channels, out_channels, kernel, stride, kernel // 2, bias=spec.norm == "none"
+    )
+    return [conv] if spec.norm == "none" else [conv, nn.BatchNorm2d(out_channels)]
+
+
+def _activation(spec: ClassifierSpec) -> nn.Module:
+    return choose("activation", spec.activation, ACTIVATIONS)(1)  # one slope for all maps (PReLU)
+
+
+class Bottleneck(nn.Module):
+    """A residual block: `(N, in_channels, H, W)` to `(N, 4 x width, H / stride, W / stride)`.
+
+    Args:
+        width: maps of the inner convolutions.
+        project: whether a 1x1 convolution brings the input to the answer's size.
+    """
+
+    def __init__(
+        self, spec: ClassifierSpec, in_channels: int, width: int, stride: int, project: bool
+    ) -> None:
+        super().__init__()
+        out = EXPANSION * width
+        self.residual = nn.Sequential(
+            *_unit(spec, in_channels, width, 1),
+            _activation(spec),
+            *_unit(spec, width, width, 3, stride),
+            _activation(spec),
+            *_unit(spec, width, out, 1),
+        )
+        self.projection: nn.Module = nn.Identity()
+        if project:
+            self.projection = nn.Sequential(*_unit(spec, in_channels, out, 1, stride))
+        self.activation = _activation(spec)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the block to `x` of shape `(N, in_channels, H, W)`."""
+        return self.activation(self.residual(x) + self.projection(x))
+
+
+class ViewNetwork(nn.Module):
+    """One network: input `(N, in_channels, H, W)`, logits `(N, out_channels)`.
+
+    Attributes:
+        features: the convolutions; answers `(N, channels, H / stride, W / stride)`, the maps that
+            Grad-CAM looks at.
+        head: from these maps to logits.
+    """
+
+    def __init__(self, spec: ClassifierSpec) -> None:
+        super().__init__()
+        build = choose("architecture", spec.architecture, {"vgg": _vgg, "resnet": _resnet})
+        self.features, self.head = build(spec)
+        _initialize(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images `(N, in_channels, H, W)` to logits `(N, out_channels)`."""
+        return self.head(self.features(x))
+
+
+class MultiViewClassifier(nn.Module):
+    """A network for each view of the spec, or one for all.
+
+    Attributes:
+        networks: in the order of `spec.views`; of one for all, the only one.
+        memory_format: layout that images are brought to; None takes them as they come.
+    """
+
+    memory_format: torch.memory_format | None = None
+
+    def __init__(self, spec: ClassifierSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.networks = nn.ModuleList(ViewNetwork(spec) for _ in spec.views or ("all",))
+
+    def forward(self, x: Tensor, views: Tensor) -> Tensor:
+        """Map images to logits `(N, out_channels)`, each by the network of its view.
+
+        Args:
+            x: `(N, in_channels, H, W)`, about 0..1.
+            views: `(N)` integers, the place of each image's network in `networks`; see
+                `ClassifierSpec.network_of`.
+        """
+        if self.memory_format is not None:
+            x = x.contiguous(memory_format=self.memory_format)
+        used = [int(place) for place in views.unique()]
+        if used and not 0 <= min(used) <= max(used) < len(self.networks):
+            raise ValueError(f"views must lie in 0..{len(self.networks) - 1}, found {used}")
+        if len(used) == 1:  # as a training batch is
+            return self.networks[used[0]](x)
+        logits = x.new_zeros((len(x), self.spec.out_channels))
+        for place in used:
+            chosen = views == place
+            logits = logits.index_put((chosen,), self.networks[place](x[chosen]).to(logits.dtype))
+        return logits
+
+    def lay_out(self, memory_format: Callable[[int], torch.memory_format]) -> None:
+        """Lay out weights and images as `memory_format(feature maps)` says of the widest stage."""
+        self.memory_format = memory_format(max(self.spec.channels))
+        self.networks.to(memory_format=self.memory_format)
+
+
+_Parts = tuple[nn.Sequential, nn.Sequential]
+
+
+def _vgg(spec: ClassifierSpec) -> _Parts:
+    layers: list[nn.Module] = []
+    previous = spec.in_channels
+    for width, depth in zip(spec.channels, spec.depths, strict=True):
+        for _ in range(depth):
+            layers += [*_unit(spec, previous, width, 3), _activation(spec)]
+            previous = width
+        layers.append(nn.MaxPool2d(2))
+    head: list[nn.Module] = [nn.AdaptiveAvgPool2d(GRID), nn.Flatten()]
+    inputs = previous * GRID * GRID
+    for width in spec.hidden:
+        head += [nn.Linear(inputs, width), _activation(spec), nn.Dropout(spec.dropout)]
+        inputs = width
+    head.append(nn.Linear(inputs, spec.out_channels))
+    return nn.Sequential(*layers), nn.Sequential(*head)
+
+
+def _resnet(spec: ClassifierSpec) -> _Parts:
+    stem = spec.channels[0]
+    layers: list[nn.Module] = [
+        *_unit(spec, spec.in_channels, stem, 7, 2),
+        _activation(spec),
+        nn.MaxPool2d(3, 2, 1),
+    ]
+    previous = stem
+    for stage, (width, depth) in enumerate(zip(spec.channels, spec.depths, strict=True)):
+        for block in range(depth):
+            stride = 2 if block == 0 and stage > 0 else 1
+            layers.append(Bottleneck(spec, previous, width, stride, project=block == 0))
+            previous = EXPANSION * width
+    head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(spec.dropout))
+    return nn.Sequential(*layers), nn.Sequential(*head, nn.Linear(previous, spec.out_channels))
+
+
+def _initialize(network: nn.Module) -> None:
+    """Initialise by He et al. 2015, eq. 14, for the leaky slope; biases at zero."""
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            nn.init.kaiming_normal_(module.weight, LEAKY_SLOPE, nonlinearity="leaky_relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    for module in network.modules():
+        if isinstance(module, Bottleneck) and isinstance(module.residual[-1], nn.BatchNorm2d):
+            nn.init.zeros_(module.residual[-1].weight)
