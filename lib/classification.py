@@ -6,6 +6,7 @@ that should not be relied on names why.
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,7 @@ from lib.mammography_breast import PreparedBreast
 from lib.mammography_density import DenseTissue, dense_mask
 from lib.mammography_views import View
 from lib.network_runner import NetworkRunner
+from lib.networks.classifiers import MultiViewClassifier
 from lib.specs import InputSpec, TaskSpec
 
 
@@ -216,6 +218,15 @@ class ExamPredictor(NetworkRunner):
         batch, chosen = torch.from_numpy(images).to(self.device), torch.tensor(places)
         with self._lock, torch.inference_mode():
             return self._logits(batch, chosen.to(self.device)).cpu().numpy()
+
+    def copy_network(self, view: View) -> nn.Module:
+        """Return a copy of a view's network for gradients of its input, in evaluation mode."""
+        place = self.task.classifier.network_of(view.name)
+        if place is None or not isinstance(self.network, MultiViewClassifier):
+            raise ValueError(f"no network of its own answers on {view.name}")
+        with self._lock:
+            network = copy.deepcopy(self.network.networks[place])
+        return network.eval().requires_grad_(False)
 
     def _check_known(self, view: View) -> None:
         known = self.task.classifier.network_of(view.name) is not None

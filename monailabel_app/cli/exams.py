@@ -93,8 +93,12 @@ def infer_exams(
     out: Path,
     about: dict[str, Any],
     json_file: Path | None,
+    saliency: Sequence[str] = (),
 ) -> None:
     """Answer on the exams that `files` make up, into JSON and label images of the dense tissue.
+
+    Args:
+        saliency: methods of `lib.saliency` to explain each view by.
 
     Exits with 2 where an exam, or a file, could not be answered.
     """
@@ -124,6 +128,8 @@ def infer_exams(
         row = {**answer.as_dict(), "notes": list(exam.notes), "model": about}
         stem = safe(exam.id or "exam")
         row["dense_tissue"] = _write_tissue(task, answer, out, stem, files)
+        if saliency:
+            row["saliency"] = _write_saliency(predictor, answer, out, stem, files, saliency)
         write_json(out / f"{stem}.json", row)
         answers.append(row)
         doubt = f"; needs a reader: {'; '.join(answer.uncertain)}" if answer.uncertain else ""
@@ -154,17 +160,52 @@ def _write_tissue(
     from lib.images import Geometry
     from lib.masks import write_mask
 
-    files, taken = {}, {file.resolve() for file in inputs}
+    files = {}
     for name, view in answer.views.items():
         assert view.tissue is not None
         value = np.uint8(task.labels[answer.label])
         label = view.prepared.undo(view.tissue.mask.astype(np.uint8) * value)
-        target = out / f"{stem}_{name}_dense.png"
-        if target.resolve() in taken:
-            raise InputError(
-                f"{view.path.name}: its result would overwrite '{target}', an input; choose "
-                f"another --out"
-            )
+        target = _free(out / f"{stem}_{name}_dense.png", view.path, inputs)
         write_mask(target, label, Geometry.flat(*label.shape))
         files[name] = target.name
     return files
+
+
+def _write_saliency(
+    predictor: ExamPredictor,
+    answer: ExamAnswer,
+    out: Path,
+    stem: str,
+    inputs: Sequence[Path],
+    methods: Sequence[str],
+) -> dict[str, dict[str, dict[str, str]]]:
+    """Write where each view's network looks for the exam's class, as overlay and scalar image.
+
+    Returns:
+        The files of each view, by its name and the method.
+    """
+    from lib.saliency import saliency, save_overlay, save_scalar
+
+    files: dict[str, dict[str, dict[str, str]]] = {}
+    for name, view in answer.views.items():
+        title = f"{name}: {answer.label} {view.probabilities[answer.place]:.2f}"
+        if (own := answer.names[int(view.probabilities.argmax())]) != answer.label:
+            title += f" (alone: {own} {view.probabilities.max():.2f})"
+        for method in methods:
+            picture = _free(out / f"{stem}_{name}_{method}.png", view.path, inputs)
+            scalar = _free(picture.with_suffix(".nrrd"), view.path, inputs)
+            values = saliency(predictor, answer, name, method)
+            save_overlay(picture, values, view.path, f"{title}, {method}")
+            save_scalar(scalar, values, view.path)
+            told = {"overlay": picture.name, "scalar": scalar.name}
+            files.setdefault(name, {})[method] = told
+    return files
+
+
+def _free(target: Path, image: Path, inputs: Sequence[Path]) -> Path:
+    """Return `target`, the result for `image`, if it is none of the inputs."""
+    if target.resolve() in {file.resolve() for file in inputs}:
+        raise InputError(
+            f"{image.name}: its result would overwrite '{target}', an input; choose another --out"
+        )
+    return target

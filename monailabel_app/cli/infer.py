@@ -12,6 +12,11 @@ from lib.tasks import get_task
 from monailabel_app.cli import options
 
 RESULTS = ("instances", "mask", "probabilities")
+SALIENCY = {
+    "gradcam": ("gradcam",),
+    "gradient": ("gradient",),
+    "both": ("gradcam", "gradient"),
+}
 
 
 @click.command()
@@ -25,6 +30,11 @@ RESULTS = ("instances", "mask", "probabilities")
 @click.option("--flips", is_flag=True, help="Average over mirrored copies.")
 @click.option("--result", type=click.Choice(RESULTS), help="By default instances, else mask.")
 @click.option("--format", "suffix", help="File type, such as .png or .nrrd; default the input's.")
+@click.option(
+    "--saliency",
+    type=click.Choice(list(SALIENCY)),
+    help="Density tasks: show where each view's network looks, as overlay PNG and scalar NRRD.",
+)
 @options.json_file
 def infer(
     task: str,
@@ -37,6 +47,7 @@ def infer(
     flips: bool,
     result: str | None,
     suffix: str | None,
+    saliency: str | None,
     json_file: Path | None,
 ) -> None:
     """Segment FILES with TASK and write label images of the same names to OUT.
@@ -54,8 +65,14 @@ def infer(
             raise InputError(f"--result and --format are for segmentation, '{task}' answers JSON")
         answering, path = load_exam_predictor(spec, weights, models, device, precision, flips)
         about = {"task": task, "weights": path.name, "command": options.command_line()}
-        infer_exams(spec, answering, files, out, about, json_file)
+        methods = SALIENCY[saliency] if saliency else ()
+        infer_exams(spec, answering, files, out, about, json_file, methods)
         return
+    if saliency:
+        raise InputError(
+            f"--saliency is for tasks that answer on mammography exams, '{task}' is a segmentation "
+            f"and its mask shows what it found; leave it away, or ask for --result probabilities"
+        )
     from tqdm import tqdm
 
     from lib.images import read_image, stem

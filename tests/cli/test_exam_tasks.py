@@ -11,6 +11,8 @@ from PIL import Image as PillowImage
 
 from lib.checkpoints import load_checkpoint
 from lib.exams import list_exams
+from lib.images import read_image
+from lib.mammography import read_mammogram
 from lib.tasks import TASKS
 
 TASK = "tiny_density"
@@ -118,6 +120,30 @@ def test_infer_answers_each_exam_with_json_and_its_dense_tissue(
         assert set(np.unique(label)) <= {0, value}
         assert f"_{name}_dense" in file
         assert 0 <= row["views"][name]["percent_density"] <= 100
+
+
+def test_infer_shows_where_each_view_was_looked_at(cli, exam_studies, tmp_path, weights):
+    files = [exam_studies / f"exam_000_{view}.dcm" for view in ("R-CC", "L-CC")]
+    out = tmp_path / "out"
+    words = ("infer", TASK, *files, "--out", out, "--weights", weights, *CPU)
+    ended = cli(*words, "--saliency", "both")
+    assert ended.status == 0, ended.err
+    (answer,) = out.glob("*.json")
+    told = json.loads(answer.read_text())["saliency"]
+    assert {name: list(methods) for name, methods in told.items()} == {
+        name: ["gradcam", "gradient"] for name in ("R-CC", "L-CC")
+    }
+    for file, methods in zip(files, told.values(), strict=True):
+        size = read_mammogram(file).pixels.shape
+        for written in methods.values():
+            assert np.asarray(PillowImage.open(out / written["overlay"])).shape == (*size, 3)
+            assert read_image(out / written["scalar"]).pixels.shape == size
+
+
+def test_segmentation_tasks_refuse_saliency(cli, studies, tmp_path):
+    words = ("infer", "nuclei", studies / "nucleus_0.png", "--out", tmp_path / "o")
+    cli(*words, "--saliency", "both").assert_refused("--saliency", "'nuclei'", "segmentation")
+    assert not (tmp_path / "o").exists()
 
 
 def test_infer_names_files_that_are_no_view_and_answers_the_others(
