@@ -1,5 +1,6 @@
-"""MONAI Label InferTasks: a thin skin over `lib.inference`."""
+"""MONAI Label InferTasks: a thin skin over `lib.inference` and `lib.classification`."""
 
+from infer.classification import ClassificationInfer
 from infer.segmentation import SegmentationInfer
 
-__all__ = ["SegmentationInfer"]
+__all__ = ["ClassificationInfer", "SegmentationInfer"]

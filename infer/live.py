@@ -5,30 +5,35 @@ from __future__ import annotations
 import logging
 import threading
 from pathlib import Path
+from typing import Generic, TypeVar, cast
 
 from lib.checkpoints import load_checkpoint
 from lib.devices import resolve_device
 from lib.errors import InputError, UnpublishedError
 from lib.files import sha256
-from lib.inference import Predictor
 from lib.model_store import ModelStore
+from lib.network_runner import NetworkRunner
+from lib.predictors import predictor_class
 from lib.tasks import TaskSpec
 
 logger = logging.getLogger(__name__)
 
+Runner = TypeVar("Runner", bound=NetworkRunner)
 
-class LivePredictors:
+
+class LivePredictors(Generic[Runner]):
     """Predictors of one task, one per device, made anew when other weights are published.
 
-    A request in progress keeps the predictor it began with.
+    A request in progress keeps the predictor it began with. `Runner` is what the task's kind is
+    answered by, see `lib.predictors`.
     """
 
     def __init__(self, task: TaskSpec, store: ModelStore, precision: str = "auto") -> None:
         self.task, self.store, self.precision = task, store, precision
-        self._loaded: dict[str, tuple[tuple[object, ...], Predictor, str]] = {}
+        self._loaded: dict[str, tuple[tuple[object, ...], Runner, str]] = {}
         self._lock = threading.Lock()
 
-    def get(self, device: str | None) -> tuple[Predictor, str]:
+    def get(self, device: str | None) -> tuple[Runner, str]:
         """Return the predictor on `device` and the version of its weights.
 
         Raises:
@@ -56,10 +61,11 @@ class LivePredictors:
                 loaded = self._loaded[key] = (stamp, predictor, version)
             return loaded[1], loaded[2]
 
-    def _load(self, path: Path, device: str) -> tuple[Predictor, str]:
+    def _load(self, path: Path, device: str) -> tuple[Runner, str]:
         checkpoint = load_checkpoint(path)
-        predictor = Predictor.from_checkpoint(self.task, checkpoint, device, self.precision)
+        kind = predictor_class(self.task)
+        predictor = kind.from_checkpoint(self.task, checkpoint, device, self.precision)
         version = next((v.id for v in self.store.versions(self.task.name) if v.live), "")
         version = version or f"sha256-{sha256(path)[:8]}"
         logger.info(f"Serving '{self.task.name}' version {version} on {device}")
-        return predictor, version
+        return cast(Runner, predictor), version

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
+from monailabel.interfaces.tasks.infer_v2 import InferType
 
+from infer.base import LiveInfer, first, write_label
 from infer.live import LivePredictors
 from lib.errors import choose
 from lib.images import read_image
-from lib.masks import result_extension, write_mask
+from lib.inference import Predictor
+from lib.masks import result_extension
 from lib.model_store import ModelStore
 from lib.tasks import TaskSpec
 
 INSTANCES, MASK = "instances", "mask"
-_DTYPES = {name: np.dtype(name) for name in ("uint8", "uint16", "uint32", "int16", "int32")}
 
 
-class SegmentationInfer(InferTask):
+class SegmentationInfer(LiveInfer):
     """Answers with a label image of the input's size and geometry, and figures beside it.
 
     Request parameters: ``device``, ``flips`` (test-time mirroring), ``result`` ("instances"
@@ -38,26 +36,9 @@ class SegmentationInfer(InferTask):
         flips: bool = False,
     ) -> None:
         results = [INSTANCES, MASK] if task.output.instances else [MASK]
-        super().__init__(
-            type=InferType.SEGMENTATION,
-            labels=dict(task.labels),
-            dimension=task.network.spatial_dims,
-            description=task.description,
-            config={"result": results, "flips": flips},
-        )
-        self.task, self.store, self.device = task, store, device
-        self.live = LivePredictors(task, store, precision)
-
-    def is_valid(self) -> bool:
-        """Tell whether there are weights; a task without any is not offered."""
-        return self.store.live_path(self.task.name) is not None
-
-    def get_path(self, validate: bool = True) -> str | None:
-        """Return the file of the live weights; with `validate` off, where they would be."""
-        path = self.store.live_path(self.task.name)
-        if path is None and not validate:
-            path = self.store.published_path(self.task.name)
-        return str(path) if path else None
+        self.live: LivePredictors[Predictor] = LivePredictors(task, store, precision)
+        config = {"result": results, "flips": flips}
+        super().__init__(task, store, InferType.SEGMENTATION, device, config)
 
     def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """Segment ``request["image"]``, a file path.
@@ -72,11 +53,11 @@ class SegmentationInfer(InferTask):
         """
         start = time.perf_counter()
         path = Path(str(request["image"]))
-        wanted = _first(request.get("result", self._config["result"]))
+        wanted = first(request.get("result", self._config["result"]))
         choose("result", wanted, dict.fromkeys(self._config["result"]))
         kind = request.get("result_extension")
         result_extension(kind, path, self.task.network.spatial_dims)  # refused before reading
-        predictor, version = self.live.get(_first(request.get("device")) or self.device)
+        predictor, version = self.live.get(first(request.get("device")) or self.device)
         image = read_image(path, self.task.input.max_pixels, self.task.image_dims)
         suffix = result_extension(kind, path, image.spatial_dims)
         read = time.perf_counter() - start
@@ -90,13 +71,7 @@ class SegmentationInfer(InferTask):
             label = prediction.mask
 
         writing = time.perf_counter()
-        handle, file = tempfile.mkstemp(suffix=suffix)
-        os.close(handle)
-        try:
-            write_mask(file, label, image.geometry, _dtype(request.get("result_dtype")))
-        except BaseException:
-            os.unlink(file)
-            raise
+        file = write_label(label, image.geometry, suffix, request.get("result_dtype"))
         seconds = dict(prediction.seconds)
         seconds["pre"] += read
         seconds["write"] = time.perf_counter() - writing
@@ -114,17 +89,8 @@ class SegmentationInfer(InferTask):
         return file, summary
 
 
-def _first(value: Any) -> Any:
-    """Return the first of a list: viewers send a list of choices back untouched."""
-    return (value[0] if value else None) if isinstance(value, (list, tuple)) else value
-
-
 def _switch(name: str, request: dict[str, Any], defaults: dict[str, Any]) -> bool:
-    value = _first(request.get(name, defaults[name]))
+    value = first(request.get(name, defaults[name]))
     if isinstance(value, str):
         value = choose(name, value.lower(), {"true": True, "false": False})
     return bool(value)
-
-
-def _dtype(name: Any) -> np.dtype | None:
-    return choose("result_dtype", str(name), _DTYPES) if name else None

@@ -7,7 +7,7 @@ from pathlib import Path
 from lib.dicom_geometry import dicom_geometry, frame_axis, pixel_spacing
 from lib.dicom_pixels import decode_frames, frame_count, open_dicom
 from lib.errors import InputError
-from lib.images import Image, check_pixel_count, not_a_volume
+from lib.images import Geometry, Image, check_pixel_count, not_a_volume
 from lib.ultrasound import interpret, is_ultrasound
 from lib.ultrasound_region import Crop
 
@@ -65,3 +65,9 @@ def dicom_size(path: Path) -> tuple[int, ...]:
     data = open_dicom(path, header_only=True)
     size = (int(data.Columns), int(data.Rows), frame_count(data))
     return size if size[2] > 1 else size[:2]
+
+
+def dicom_grid(path: Path) -> Geometry:
+    """Return the grid of a file of one frame that is no ultrasound, from the header alone."""
+    data = open_dicom(path, header_only=True)
+    return dicom_geometry(data, pixel_spacing(data), None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -80,11 +81,8 @@ def list_exams(folder: str | Path, labelled: bool = False) -> list[Exam]:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"studies folder '{folder}' does not exist; give a folder of mammograms")
-    root = folder / "images" if (folder / "images").is_dir() else folder
-    files = [path for path in sorted(root.iterdir()) if is_image(path)]
-    groups = {row.id: row.group for row in read_groups(folder) if row.group}
     labels = _labels(folder / FINAL_LABELS)
-    exams = [_labelled(exam, labels) for exam in group_exams(files, groups)]
+    exams = [_labelled(exam, labels) for exam in _grouped(folder)]
     exams = [exam for exam in exams if exam.density or not labelled]
     if not exams:
         raise InputError(
@@ -116,9 +114,27 @@ def group_exams(files: Iterable[Path], groups: Mapping[str, str] | None = None) 
 def exam_of(file: Path, exams: Iterable[Exam]) -> Exam | None:
     """Return the exam that `file` is a view of, or belongs to otherwise; None if to none."""
     for exam in exams:
-        if file in exam.views.values() or any(file == other for other, _ in exam.others):
+        members = (*exam.views.values(), *(other for other, _ in exam.others))
+        if any(same_file(file, member) for member in members):
             return exam
     return None
+
+
+def find_exam(folder: Path, image: Path) -> Exam | None:
+    """Return the exam that an image of a studies folder belongs to, unlabelled; None if to none."""
+    return exam_of(image, _grouped(folder))
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Tell whether two paths are of one file, links followed."""
+    return one == other or one.resolve() == other.resolve()
+
+
+def _grouped(folder: Path) -> list[Exam]:
+    """Return the exams of a studies folder without labels."""
+    root = folder / "images" if (folder / "images").is_dir() else folder
+    files = [path for path in sorted(root.iterdir()) if is_image(path)]
+    return group_exams(files, {row.id: row.group for row in read_groups(folder) if row.group})
 
 
 def is_image(path: Path) -> bool:
@@ -140,6 +156,13 @@ def _identify(path: Path, listed: bool) -> _File | None:
     Args:
         listed: its folder was written by an importer, whose names count more than tags.
     """
+    stat = path.stat() if path.is_file() else None
+    stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino) if stat else None
+    return _identify_once(path, listed, stamp)
+
+
+@lru_cache(maxsize=65536)  # a server asks for the exam of each image, and headers are slow to read
+def _identify_once(path: Path, listed: bool, stamp: object) -> _File | None:
     named = view_of_name(image_id(path))
     data = _tags(path) if is_dicom(path) else None
     if data is not None and not (listed and named and named.exam):

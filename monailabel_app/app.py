@@ -18,8 +18,9 @@ from monailabel.interfaces.tasks.train import TrainTask
 from monailabel.tasks.activelearning.first import First
 from monailabel.tasks.activelearning.random import Random
 
-from infer import SegmentationInfer
+from infer import ClassificationInfer, SegmentationInfer
 from lib.errors import InputError, UnpublishedError, choose, unknown
+from lib.exams import Exam, exam_of, find_exam, group_exams
 from lib.model_store import ModelStore
 from lib.tasks import TaskSpec, get_task
 from lib.training_errors import DivergedError
@@ -30,11 +31,11 @@ from monailabel_app.datastore import StudiesDatastore
 logger = logging.getLogger(__name__)
 
 BACKGROUND_NICENESS = 10
-SERVED_KINDS = ("segmentation",)
+SERVED_KINDS = ("segmentation", "classification")
 
 
 class App(MONAILabelApp):
-    """Segmentation of microscopy and ultrasound, with training on new labels."""
+    """Segmentation of pictures and volumes, density of mammograms, training on new labels."""
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
         try:
@@ -64,23 +65,27 @@ class App(MONAILabelApp):
 
     def init_infers(self) -> dict[str, InferTask]:
         """Return an infer task per served row; those without weights report themselves invalid."""
-        return {
-            task.name: SegmentationInfer(
-                task,
-                self.store,
-                self.config.device,
-                self.config.precision,
-                self.config.flips,
-            )
-            for task in self._served()
-        }
+        return {task.name: self._infer_task(task) for task in self._served()}
+
+    def _infer_task(self, task: TaskSpec) -> InferTask:
+        device, precision = self.config.device, self.config.precision
+        if task.kind == "classification":
+            return ClassificationInfer(task, self.store, device, precision, self._find_exam)
+        return SegmentationInfer(task, self.store, device, precision, self.config.flips)
+
+    def _find_exam(self, image: Path) -> Exam | None:
+        """Return the exam of an image: of the studies folder, else what the file alone makes up."""
+        store = self.datastore()
+        if isinstance(store, StudiesDatastore) and (exam := find_exam(store.folder, image)):
+            return exam
+        return exam_of(image, group_exams([image]))
 
     def init_trainers(self) -> dict[str, TrainTask]:
         """Return a trainer per served row."""
-        from trainers import SegmentationTrain
+        from trainers import trainer_class
 
         return {
-            task.name: SegmentationTrain(
+            task.name: trainer_class(task)(
                 task, self.store, self.config.device, self.config.precision
             )
             for task in self._served()

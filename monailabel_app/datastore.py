@@ -14,7 +14,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,9 +31,9 @@ from pydantic import ValidationError
 from lib.datasets.studies import image_ids
 from lib.errors import InputError, NotFoundError, unknown
 from lib.files import copy_atomically, put_back_on_error, remove_leftovers, write_atomically
-from lib.images import IMAGE_EXTENSIONS, check_readable, extension, image_size, stem
-from lib.masks import read_label
+from lib.images import IMAGE_EXTENSIONS, check_readable, extension
 from lib.volumes import pixel_file
+from monailabel_app.label_files import check_label, id_and_extension, is_label_file
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +88,11 @@ class StudiesDatastore(LocalDatastore):
             # upstream does not see files that are moved into place
             self._handler.on_moved = self._on_any_event
 
+    @property
+    def folder(self) -> Path:
+        """Where the images lie."""
+        return Path(self._datastore.image_path())
+
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Hold the folder against other threads and processes; may be nested."""
@@ -105,16 +110,10 @@ class StudiesDatastore(LocalDatastore):
     # --- names -----------------------------------------------------------------------------------
 
     def _to_id(self, file: str) -> tuple[str, str]:
-        name = Path(file).name
-        return stem(name), name[len(stem(name)) :]
+        return id_and_extension(Path(file).name)
 
     def _list_files(self, path: str, patterns: object) -> dict[str, str]:
-        with os.scandir(path) as entries:
-            return {
-                entry.name: entry.name
-                for entry in sorted(entries, key=lambda entry: entry.name)
-                if extension(entry.name) and not entry.name.startswith(".") and entry.is_file()
-            }
+        return {name: name for name in _names(path, lambda name: bool(extension(name)))}
 
     # --- index -----------------------------------------------------------------------------------
 
@@ -189,7 +188,7 @@ class StudiesDatastore(LocalDatastore):
     def _add_new_labels(self, objects: dict[str, ImageLabelModel]) -> None:
         """List new label files of known images."""
         for folder in Path(self._datastore.label_path(None)).iterdir():
-            for file in self._list_files(str(folder), ()) if folder.is_dir() else ():
+            for file in _names(folder, is_label_file) if folder.is_dir() else ():
                 id, ext = self._to_id(file)
                 if id in objects:
                     objects[id].labels.setdefault(folder.name, _record(file, ext))
@@ -229,15 +228,17 @@ class StudiesDatastore(LocalDatastore):
     def save_label(
         self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]
     ) -> str:
-        """Save a label image for `image_id` under `label_tag`, replacing an older one whole.
+        """Save a label for `image_id` under `label_tag`, replacing an older one whole.
+
+        It is a label image, or JSON such as ``{"density": "C"}``.
 
         Raises:
             NotFoundError: no such image.
-            InputError: a bad tag, or a label that is unreadable, of another size or not integer.
+            InputError: a bad tag, or a label that is none, see `monailabel_app.label_files`.
         """
         tag = check_tag(str(getattr(label_tag, "value", label_tag)))
         image = self._require_image(image_id)
-        self._check_label(label_filename, image)
+        facts = check_label(label_filename, image)
         _, ext = self._to_id(Path(label_filename).name)
         folder = Path(self._datastore.label_path(tag))
         with self._locked():
@@ -250,7 +251,7 @@ class StudiesDatastore(LocalDatastore):
             before = item.labels
             with put_back_on_error(folder / name):
                 copy_atomically(label_filename, folder / name)
-                item.labels = {**before, tag: _record(name, ext, label_info)}
+                item.labels = {**before, tag: _record(name, ext, {**(label_info or {}), **facts})}
                 try:
                     self._update_datastore_file()
                 except BaseException:
@@ -315,20 +316,16 @@ class StudiesDatastore(LocalDatastore):
             raise unknown("image", image_id, self._datastore.objects)
         return Path(uri)
 
-    def _check_label(self, label_filename: str, image: Path) -> None:
-        try:
-            wanted, found = image_size(image), image_size(label_filename)
-            if wanted != found:
-                raise InputError(
-                    f"label of {' x '.join(map(str, found))} pixels for an image of "
-                    f"{' x '.join(map(str, wanted))}; label the image at its own size"
-                )
-            if len(found) in (2, 3):
-                read_label(label_filename, found[::-1])
-        except InputError as error:  # the upload has a temporary name that tells nobody anything
-            cause = str(error).removeprefix(f"{Path(label_filename).name}: ")
-            raise InputError(f"label for '{image.name}' refused: {cause}") from None
-
 
 def _record(name: str, ext: str, info: dict[str, Any] | None = None) -> DataModel:
     return DataModel(info={**(info or {}), "ts": int(time.time()), "name": name}, ext=ext)
+
+
+def _names(folder: str | Path, wanted: Callable[[str], bool]) -> list[str]:
+    """Return the names of the wanted files of a folder, sorted; hidden ones are left out."""
+    with os.scandir(folder) as entries:
+        return sorted(
+            entry.name
+            for entry in entries
+            if not entry.name.startswith(".") and wanted(entry.name) and entry.is_file()
+        )

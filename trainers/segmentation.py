@@ -1,270 +1,43 @@
-"""Training on accepted labels as a MONAI Label TrainTask."""
+"""Training of segmentation on accepted label images."""
 
 from __future__ import annotations
 
-import json
-import logging
-import math
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from filelock import FileLock, Timeout
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
-from monailabel.interfaces.tasks.train import TrainTask
 
-from lib.datasets.studies import Item, group_of, split_items, volumes_only
-from lib.devices import resolve_device
-from lib.errors import BusyError, InputError, choose, unknown
-from lib.files import write_json
-from lib.model_store import ModelStore
-from lib.progress import STATS
-from lib.publishing import train_and_submit
+from lib.datasets.studies import Item, group_of, volumes_only
+from lib.images import extension
 from lib.specs import TaskSpec, read_patch_size, show_patch_size
-from lib.training import FitOptions, check_patch_size
-
-logger = logging.getLogger(__name__)
-
-FINE_TUNING = 0.1
-LOCK_SECONDS = 1.0  # longer than a look at it takes
+from trainers.base import LiveTrain, Parameter
 
 
-@dataclass(frozen=True)
-class Parameter:
-    """A request parameter: its default, how it is read, and the least value allowed."""
+class SegmentationTrain(LiveTrain):
+    """Trains on images with label images; a parameter of its own is ``patch_size``."""
 
-    default: Any
-    read: Callable[[Any], Any]
-    least: float | None = None
+    def own_parameters(self) -> dict[str, Parameter]:
+        """Return ``patch_size``."""
+        patch = show_patch_size(self.task.training.patch_size)
+        return {"patch_size": Parameter(patch, read_patch_size)}
 
-
-def _switch(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    return choose("switch", str(value).lower(), {"true": True, "false": False})
-
-
-def _name(value: Any) -> str:
-    name = str(value)
-    if not name or len(name) > 64 or not name.replace("-", "").replace("_", "").isalnum():
-        raise InputError("expected letters, digits, '-' and '_'")
-    return name
-
-
-_IGNORED = {"model", "local_rank", "gpus", "bundle_path", "client_id", "dataset", "tracking"}
-
-
-class SegmentationTrain(TrainTask):
-    """Trains a task on the datastore's final labels and publishes what beats the live weights.
-
-    Request parameters, with MONAI Label's names: ``max_epochs``, ``train_batch_size``,
-    ``val_split``, ``early_stop_patience`` (validations, 0 is never), ``device``, ``multi_gpu`` (one
-    process per GPU), ``name`` (of the run), ``pretrained`` (start from the live weights),
-    ``learning_rate`` (by default the recipe's, a tenth of it when starting from live weights),
-    ``seed``, ``patch_size``.
-    """
-
-    def __init__(
-        self, task: TaskSpec, store: ModelStore, device: str = "auto", precision: str = "auto"
-    ) -> None:
-        super().__init__(f"Train: {task.description}")
-        self.task, self.store, self.precision = task, store, precision
-        recipe = task.training
-        devices = [device, *(d for d in ("auto", "cpu", "cuda") if d != device)]
-        self.parameters: dict[str, Parameter] = {
-            "max_epochs": Parameter(50, int, 1),
-            "train_batch_size": Parameter(recipe.batch_size, int, 1),
-            "val_split": Parameter(recipe.val_split, float, 0.0),
-            "early_stop_patience": Parameter(recipe.early_stop_patience, int, 0),
-            "learning_rate": Parameter(recipe.learning_rate * FINE_TUNING, float, 0.0),
-            "patch_size": Parameter(show_patch_size(recipe.patch_size), read_patch_size),
-            "seed": Parameter(0, int, 0),
-            "pretrained": Parameter(True, _switch),
-            "multi_gpu": Parameter(True, _switch),
-            "device": Parameter(devices, str),
-            "name": Parameter("train_01", _name),
-        }
-
-    def config(self) -> dict[str, Any]:
-        """Return the parameters with their defaults, as clients show them."""
-        return {name: parameter.default for name, parameter in self.parameters.items()}
-
-    def stats(self) -> dict[str, Any]:
-        """Return how the last run went or stands, in the fields viewers read."""
-        try:
-            # a loss that is not finite has no place in a JSON answer
-            text = (self.run_folder / STATS).read_text()
-            stats = json.loads(text, parse_constant=lambda _: None)
-        except (OSError, ValueError):
-            return {}
-        # a process that was killed could not write that it ended
-        stats["active"] = bool(stats.get("active")) and self._in_progress()
-        if not stats["active"]:  # 3D Slicer takes a total time as the end of training
-            stats["total_time"] = str(stats.get("seconds", 0))
-        return stats
-
-    def read(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return all parameters, checked, those absent at their defaults.
-
-        Raises:
-            InputError: an unknown parameter or a value that does not fit; the message names it.
-        """
-        values = {
-            name: parameter.read(_first(parameter.default))
-            for name, parameter in self.parameters.items()
-        }
-        for name, given in request.items():
-            if name in _IGNORED or given is None:
-                continue
-            if name not in self.parameters:
-                raise unknown("training parameter", name, self.parameters)
-            parameter, value = self.parameters[name], _first(given)
-            try:
-                values[name] = parameter.read(value)
-            except (OverflowError, TypeError, ValueError) as error:
-                raise InputError(
-                    f"training parameter {name}: {value!r} does not fit ({error}); the default is "
-                    f"{_first(parameter.default)!r}"
-                ) from None
-            if parameter.least is not None and not parameter.least <= values[name] < math.inf:
-                raise InputError(
-                    f"training parameter {name}: expected at least {parameter.least}, found {value}"
-                )
-        if "learning_rate" not in request and not values["pretrained"]:
-            values["learning_rate"] = self.task.training.learning_rate
-        return values
-
-    def check(self, request: dict[str, Any], datastore: Datastore) -> None:
-        """Refuse a request that could not be trained, before a process is started for it."""
-        values = self.read(request)
-        resolve_device(values["device"])
-        split_items(self._items(datastore), values["val_split"])
+    def with_own(self, values: Mapping[str, Any]) -> TaskSpec:
+        """Return the row with its patch size."""
         recipe = replace(self.task.training, patch_size=values["patch_size"])
-        check_patch_size(replace(self.task, training=recipe))
+        return replace(self.task, training=recipe)
 
-    def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
-        """Train, and publish through the gate.
-
-        Returns:
-            ``published``, ``reason``, ``version``, ``metrics``, ``steps`` and the training stats.
-        """
-        values = self.read(request)
-        items = self._items(datastore)
-        training, _ = split_items(items, values["val_split"])
-        batch = values["train_batch_size"]
-        per_epoch = math.ceil(len(training) / batch)
-        steps = per_epoch * values["max_epochs"]
-        task = replace(
-            self.task,
-            training=replace(
-                self.task.training,
-                steps=steps,
-                batch_size=batch,
-                val_split=values["val_split"],
-                val_interval=max(per_epoch, min(self.task.training.val_interval, steps // 5)),
-                early_stop_patience=values["early_stop_patience"],
-                learning_rate=values["learning_rate"],
-                patch_size=values["patch_size"],
-            ),
-        )
-        processes = torch.cuda.device_count() if values["multi_gpu"] else 1
-        if values["device"] == "cpu" or batch % max(1, processes):
-            processes = 1
-        with self._alone():
-            outcome = train_and_submit(
-                task,
-                items,
-                FitOptions(
-                    out=self.run_folder,
-                    seed=values["seed"],
-                    device=values["device"],
-                    precision=self.precision,
-                    command=f"monailabel train {self.task.name} ({values['name']})",
-                ),
-                self.store,
-                pretrained=values["pretrained"],
-                processes=max(1, processes),
-            )
-            self.forget()
-        decision = outcome.decision
-        logger.info(f"Training '{self.task.name}': {decision.reason}")
-        print(f"{self.task.name}: {decision.reason}", flush=True)
-        return {
-            "published": decision.published,
-            "reason": decision.reason,
-            "version": decision.version,
-            "metrics": outcome.result.metrics,
-            "steps": outcome.result.steps,
-            "stopped_early": outcome.result.stopped_early,
-            "training_cases": len(outcome.result.training_ids),
-            "validation_cases": len(outcome.result.validation_ids),
-            "train_stats": self.stats(),
-        }
-
-    @property
-    def run_folder(self) -> Path:
-        """Where the run keeps its state."""
-        return self.store.run_folder(self.task.name)
-
-    def forget(self) -> None:
-        """Drop the state of a finished or stopped run, so that the next starts afresh."""
-        (self.run_folder / "state.pt").unlink(missing_ok=True)
-        shutil.rmtree(self.run_folder / "tensorboard", ignore_errors=True)
-
-    @property
-    def _lock_file(self) -> str:
-        return str(self.run_folder / ".lock")
-
-    def _in_progress(self) -> bool:
-        try:
-            with FileLock(self._lock_file, timeout=0):
-                return False
-        except Timeout:
-            return True
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Keep other trainings of the task off the run folder, and note the end of a failed one.
-
-        Raises:
-            BusyError: one is in progress.
-        """
-        self.run_folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with FileLock(self._lock_file, timeout=LOCK_SECONDS):
-                (self.run_folder / STATS).unlink(missing_ok=True)  # of the run before
-                try:
-                    yield
-                except BaseException:
-                    if stats := self.stats():
-                        write_json(self.run_folder / STATS, {**stats, "active": False})
-                    raise
-        except Timeout:
-            raise BusyError(
-                f"'{self.task.name}' is being trained already; wait for it, or stop it with "
-                f"DELETE /train/"
-            ) from None
-
-    def _items(self, datastore: Datastore) -> list[Item]:
+    def items(self, datastore: Datastore, task: TaskSpec) -> list[Item]:
+        """Return the images with a final label image; answers on density as JSON are none."""
         images = {id: Path(datastore.get_image_uri(id)) for id in datastore.get_labeled_images()}
         groups: dict[str, str] = {}
         for folder in {image.parent for image in images.values()}:
             groups |= group_of(folder)
+        labels = {id: Path(datastore.get_label_uri(id, DefaultLabelTag.FINAL)) for id in images}
         items = [
-            Item(
-                id,
-                image,
-                Path(datastore.get_label_uri(id, DefaultLabelTag.FINAL)),
-                groups.get(id, ""),
-            )
+            Item(id, image, labels[id], groups.get(id, ""))
             for id, image in images.items()
+            if extension(labels[id])
         ]
-        return volumes_only(items, self.task.image_dims) if items else items
-
-
-def _first(value: Any) -> Any:
-    return value[0] if isinstance(value, (list, tuple)) and value else value
+        return volumes_only(items, task.image_dims) if items else items

@@ -1,0 +1,170 @@
+"""Breast density through a running server: answers, corrections and training, by exam."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from server_support import (
+    MODEL,
+    Server,
+    assert_refused,
+    discs,
+    read_itk,
+    read_png,
+    threshold_weights,
+    write_dicom,
+    write_png,
+)
+
+from lib.checkpoints import Checkpoint, save_checkpoint
+from lib.datasets.mammogram_phantoms import write_exams
+from lib.networks import build_network
+from lib.tasks import get_task
+
+TASK = "density_birads"
+SIZE = 64
+VIEWS = ("R-CC", "L-CC", "R-MLO", "L-MLO")
+LIKELY = math.e**2 / (math.e**2 + 3)  # probability of the class that the weights always answer
+
+
+def _weights_that_answer_c(file: Path) -> None:
+    spec = get_task(TASK)
+    spec = replace(spec, input=replace(spec.input, size=SIZE))
+    network = build_network(spec.network)
+    last = {
+        name.rsplit(".", 1)[0]: module
+        for name, module in network.named_modules()
+        if isinstance(module, torch.nn.Linear) and module.out_features == 4
+    }
+    assert len(last) == 4
+    with torch.no_grad():
+        for layer in last.values():
+            layer.weight.zero_()
+            layer.bias.copy_(torch.tensor([0.0, 0.0, 2.0, 0.0]))
+    answer = {"temperature": 1.0, "views": sorted(VIEWS)}
+    save_checkpoint(
+        file, Checkpoint(TASK, spec.as_dict(), dict(network.state_dict()), answer=answer)
+    )
+
+
+@pytest.fixture(scope="module")
+def density_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server over six phantom exams, five of them labelled; one of these lacks two views."""
+    server = Server(tmp_path_factory.mktemp("density_server"), f"{TASK},{MODEL}", device="cpu")
+    write_exams(server.studies, seed=3, exams=6, scale=0.04, labelled=0.84)
+    for view in ("R-MLO", "L-MLO"):
+        (server.studies / f"exam_004_{view}.dcm").unlink()
+        (server.studies / f"labels/final/exam_004_{view}.json").unlink()
+    write_png(server.studies / "cells.png", discs(96, 96))
+    write_dicom(server.studies / "echo.dcm", discs(96, 96))
+    _weights_that_answer_c(server.model_dir / f"{TASK}.pt")
+    threshold_weights(server.live_file)
+    yield server.start()
+    server.stop()
+
+
+def _ask(server: Server, image: str, output: str, params: str = "{}"):
+    query = {"image": image, "output": output}
+    return server.post(f"/infer/{TASK}", params=query, data={"params": params})
+
+
+def test_one_views_id_answers_for_its_exam(density_server):
+    response = _ask(density_server, "exam_000_L-MLO", "json")
+    assert response.ok, response.text
+    answer = response.json()
+    answer = answer.get("params", answer)
+    assert answer["class"] == "C" and answer["view"] == "L-MLO"
+    assert answer["label_names"] == {"C": 3}
+    assert answer["probabilities"]["C"] == pytest.approx(LIKELY, abs=1e-3)
+    assert sorted(answer["views_used"]) == sorted(VIEWS) and answer["left_out"] == {}
+    assert {side["class"] for side in answer["breasts"].values()} == {"C"}
+    assert all(0 <= view["percent_density"] <= 100 for view in answer["views"].values())
+    assert isinstance(answer["uncertain"], bool) and answer["model_version"]
+    assert "total" in answer["latencies"]
+
+
+@pytest.mark.parametrize("suffix", [".nrrd", ".png"])
+def test_the_label_image_is_dense_tissue_of_the_class_on_the_views_grid(density_server, suffix):
+    params = json.dumps({"result_extension": suffix})
+    response = _ask(density_server, "exam_000_R-CC", "image", params)
+    assert response.ok, response.text
+    image = sitk.ReadImage(str(density_server.studies / "exam_000_R-CC.dcm"))
+    if suffix == ".png":
+        pixels = read_png(response.content)
+    else:
+        label = read_itk(response.content, suffix)
+        assert label.GetSpacing()[:2] == pytest.approx(image.GetSpacing()[:2], rel=1e-4)
+        pixels = np.squeeze(sitk.GetArrayFromImage(label))
+    assert pixels.shape == image.GetSize()[1::-1]
+    assert set(np.unique(pixels)) == {0, 3}
+
+
+def test_an_exam_without_a_view_answers_and_says_so(density_server):
+    answer = _ask(density_server, "exam_004_R-CC", "json").json()
+    answer = answer.get("params", answer)
+    assert answer["class"] == "C" and sorted(answer["views_used"]) == ["L-CC", "R-CC"]
+    assert answer["left_out"] == {"R-MLO": "missing", "L-MLO": "missing"}
+
+
+@pytest.mark.parametrize("image", ["cells", "echo"])
+def test_an_image_of_something_else_is_refused(density_server, image):
+    assert_refused(_ask(density_server, image, "json"), 400, image, "EXAM_R-CC.png")
+
+
+def test_segmentation_is_served_beside_it(density_server):
+    response = density_server.infer("cells")
+    assert response.ok, response.text
+    assert read_png(response.content).max() > 1
+
+
+def _save(server: Server, image: str, folder: Path, content: str):
+    file = folder / "answer.json"
+    file.write_text(content)
+    return server.save_label(image, file)
+
+
+def test_a_wrong_answer_is_refused_with_what_is_expected(density_server, tmp_path):
+    for content, found in (('{"density": "Q"}', "'Q'"), ("{", "not JSON"), ("[1]", "None")):
+        response = _save(density_server, "exam_005_R-CC", tmp_path, content)
+        assert_refused(response, 400, "exam_005_R-CC.dcm", found)
+    assert not density_server.images()["exam_005_R-CC"]["labels"]
+
+
+def test_training_runs_its_steps_and_tells_the_outcome(density_server):
+    params = {"max_epochs": 1, "input_size": SIZE, "device": "cpu"}
+    refused = density_server.post(f"/train/{TASK}", json={"patch_size": 32})
+    assert_refused(refused, 404, "patch_size", "input_size")
+    response = density_server.post(f"/train/{TASK}", params={"run_sync": True}, json=params)
+    assert response.ok, response.text
+    outcome = response.json()
+    assert 2 <= outcome["steps"] <= 4
+    assert "exam_likelihood" in outcome["reason"] and "the live" in outcome["reason"]
+    assert outcome["training_cases"] + outcome["validation_cases"] == 18  # views of five exams
+    assert 0 < outcome["metrics"]["exam_likelihood"] < 1
+    stats = density_server.get("/info/").json()["train_stats"][TASK]
+    assert stats["total_steps"] == outcome["steps"] and not stats["active"]
+
+
+def test_a_saved_answer_is_listed_read_back_and_there_after_a_restart(density_server, tmp_path):
+    response = _save(density_server, "exam_005_L-CC", tmp_path, '{"density": "D", "by": "reader"}')
+    assert response.ok, response.text
+
+    def check() -> None:
+        label = density_server.images()["exam_005_L-CC"]["labels"]["final"]
+        assert label["ext"] == ".json" and label["info"]["density"] == "D"
+        query = {"label": "exam_005_L-CC", "tag": "final"}
+        read = density_server.get("/datastore/label", params=query)
+        assert read.json() == {"density": "D", "by": "reader"}
+
+    check()
+    density_server.stop()
+    density_server.start()
+    check()
