@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from lib.dicom_pixels import decode_frames, frame_count, open_dicom
 from lib.errors import InputError
 from lib.images import DICOM_EXTENSIONS, MAX_PIXELS, check_pixel_count, extension, read_image, stem
 from lib.mammography_display import STEPS, display_table
@@ -170,6 +169,8 @@ def _read_dicom(path: Path, max_pixels: int) -> Mammogram:
 
 
 def _header(path: Path, max_pixels: int) -> Any:
+    from lib.dicom_pixels import frame_count, open_dicom
+
     data = open_dicom(path)
     frames = frame_count(data)
     if frames > 1 or str(data.get("SOPClassUID", "")) in TOMOSYNTHESIS:
@@ -215,6 +216,8 @@ def _check_kind(name: str, data: Any) -> list[str]:
 
 def _stored(path: Path, data: Any) -> np.ndarray:
     """Return the stored values `(rows, columns)`."""
+    from lib.dicom_pixels import decode_frames
+
     pixels = decode_frames(path, data)[0]
     if str(data.PhotometricInterpretation) != "MONOCHROME1":
         return pixels

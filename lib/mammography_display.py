@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from pydicom.pixel_data_handlers.util import apply_windowing
 
 from lib.errors import InputError
 
@@ -58,6 +57,8 @@ def _displayed(data: Any, values: np.ndarray) -> np.ndarray:
     if data.get("WindowCenter") is not None and data.get("WindowWidth") is not None:
         if not data.get("VOILUTFunction", "LINEAR"):
             data.VOILUTFunction = "LINEAR"
+        from pydicom.pixel_data_handlers.util import apply_windowing
+
         values = apply_windowing(values, data)
     return (values - low) / (high - low)
 

@@ -27,10 +27,10 @@ PARAMETERS = {
     "ultrasound3d_vnet2016": 65_175_313,
     "nerve_vhllrhe": 2_262_722,
     "busi_lesion": 9_041_282,
-    "ultrasound3d_vnet": 2_523_721,
-    "ultrasound3d_structures": 2_523_739,
-    "ultrasound2d_vnet": 881_337,
-    "nerve_cine": 2_523_721,
+    "ultrasound3d_vnet": 5_673_901,
+    "ultrasound3d_structures": 5_673_927,
+    "ultrasound2d_vnet": 1_978_645,
+    "nerve_cine": 5_673_901,
 }
 SMALL = EncoderDecoderSpec(channels=(4, 8, 16), convolutions=(1, 2, 2))
 VNET = replace(SMALL, topology="vnet", downsampling="conv", activation="leaky_relu")
