@@ -32,17 +32,13 @@ class Grid:
     region: tuple[slice, ...]
     shape: tuple[int, ...]
 
-    def crop(self, channels: np.ndarray) -> np.ndarray:
-        """Return the region of `(channels, *full)`, a view."""
-        return channels[(slice(None), *self.region)]
-
     def apply(self, channels: np.ndarray) -> np.ndarray:
         """Return intensities `(channels, *full)` on the network's grid, float32.
 
         Linear interpolation, after a Gaussian against aliasing along axes that shrink, with
         pixel centres kept in place.
         """
-        return resample(self.crop(channels), self.shape)
+        return resample(channels[(slice(None), *self.region)], self.shape)
 
     def apply_label(self, label: np.ndarray) -> np.ndarray:
         """Return a label image `(*full)` on the network's grid: the nearest value of each pixel."""

@@ -39,12 +39,15 @@ class Scoring:
         score: figures of whole cases.
         collapsed: what is wrong with figures that look well, for a warning; empty where nothing is.
         answer: what the checkpoint keeps beside the weights, by figures and training items.
+        partial: whether a step may train a part of the weights only: of several networks in one,
+            those of its batch.
     """
 
     loss: Callable[[TaskSpec, Sequence[Item]], Loss]
     score: Callable[[Any, PreparedCases], Figures]
     collapsed: Callable[[TaskSpec, int, Figures], str]
     answer: Callable[[TaskSpec, Figures, Sequence[Item]], dict[str, Any]]
+    partial: bool = False
 
 
 def scoring(task: TaskSpec) -> Scoring:
@@ -183,5 +186,5 @@ SCORING: dict[str, Scoring] = {
         _empty_mask,
         lambda task, scores, items: {},
     ),
-    "classification": Scoring(_class_loss, _score_exams, _one_class, _calibrated),
+    "classification": Scoring(_class_loss, _score_exams, _one_class, _calibrated, partial=True),
 }

@@ -104,10 +104,8 @@ class _Run:
         parallel: nn.Module = network
         if idist.get_world_size() > 1:
             index = [self.device.index or 0] if self.device.type == "cuda" else None
-            # of several networks in one, a step trains those of its batch
-            several = task.kind == "classification"
             parallel = DistributedDataParallel(
-                network, device_ids=index, find_unused_parameters=several
+                network, device_ids=index, find_unused_parameters=self.scoring.partial
             )
         loss = self.scoring.loss(task, training)
         self.take_step = TrainingStep(network, recipe, self.device, self.dtype, parallel, loss=loss)

@@ -14,7 +14,7 @@ from scipy import ndimage
 from torch.nn import functional
 
 from lib.errors import InputError
-from lib.grids import network_grid, resample
+from lib.grids import network_grid
 from lib.images import Image
 from lib.specs import PRESENCE, AugmentSpec, InputSpec
 from lib.targets import is_binary
@@ -45,15 +45,15 @@ def prepare_image(image: Image, spec: InputSpec) -> np.ndarray:
             f"or tile the image"
         )
     grid = network_grid(image, spec)
-    pixels = image.pixels[grid.region].astype(np.float32)
+    pixels = image.pixels.astype(np.float32)
     grey = pixels @ REC_601 if image.colour else pixels
-    low, middle, high = _scale(grey, spec)
+    low, middle, high = _scale(grey[grid.region], spec)
     if high <= low:
         return np.zeros((1, *grid.shape), dtype=np.float32)
     scaled = np.clip((grey - low) / (high - low), 0.0, 1.0)
     if spec.dark_background and middle > (low + high) / 2:
         scaled = 1.0 - scaled
-    return resample(scaled[np.newaxis], grid.shape)
+    return grid.apply(scaled[np.newaxis])
 
 
 def _scale(grey: np.ndarray, spec: InputSpec) -> tuple[float, float, float]:
