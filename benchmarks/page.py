@@ -60,10 +60,11 @@ with the float32 masks.
 """,
     "volume": """\
 From image to mask. Stock is MONAI's `SlidingWindowInferer` with its defaults (overlap 0.25, equal
-weights, one window at a time) on windows of the row's training patch, then sigmoid and threshold;
-ours is `Predictor.__call__`, what the server answers with. Between them stands MONAI's inferer with
-windows of our size. All prepare the volume in the same way and compute with the same network in
-float32, each in a process of its own; the processes take turns, without warm-up. A speed-up is the
+weights, one window at a time) on windows of the row's training patch, then sigmoid and threshold,
+in float32; ours is `Predictor.__call__`, what the server answers with, in the precision that it
+picks on this processor. Each is measured in the other's precision too. All prepare the volume in
+the same way and compute with the same network, each in a process of its own; the processes take
+turns, without warm-up. A speed-up is the
 median (smallest to largest) of stock time over the variant's time within a round. Peak memory is
 the process's largest resident set; in brackets, what it held before the first run: Python,
 libraries, network and volume.

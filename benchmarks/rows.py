@@ -66,7 +66,7 @@ def prepare(
     torch.set_num_threads(threads)
     torch.manual_seed(SEED)
     place = torch.device(device)
-    dtype = resolve_precision(place, spatial_dims=task.network.spatial_dims)
+    dtype = resolve_precision(place, trained_dims=task.network.spatial_dims)
     network = place_network(_network(task, peer), place, dtype).train()
     step = TrainingStep(network, task.training, place, dtype, maps=task.target.maps)
     batch = random_batch(task)

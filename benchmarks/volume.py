@@ -1,10 +1,10 @@
 """One volume on the CPU, from image to mask: MONAI's SlidingWindowInferer and ours.
 
 Stock is `SlidingWindowInferer(roi_size=...)` with its defaults (overlap 0.25, equal weights, one
-window at a time) on windows of the size that the row is trained with, then sigmoid and threshold.
-Ours is `lib.inference.Predictor.__call__`, what the server answers with. Between them stands
-MONAI's inferer with windows of our size. All prepare the same volume in the same way and compute
-with the same network in float32.
+window at a time) on windows of the size that the row is trained with, then sigmoid and threshold,
+all in float32. Ours is `lib.inference.Predictor.__call__`, what the server answers with, in the
+precision that it picks. Where that is not float32, each is measured in the other's precision too.
+All prepare the same volume in the same way and compute with the same network.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from benchmarks.rounds import compare, measure, peak_mib
 from benchmarks.subjects import SEED, checkpoint
 from lib.checkpoints import load_checkpoint, load_network
+from lib.devices import autocast, resolve_precision
 from lib.images import Geometry, Image
 from lib.inference import Predictor
 from lib.model_store import ModelStore
@@ -34,7 +35,9 @@ RUNS = 3
 # no further round is begun after these; one of 256 voxels a side takes minutes
 SECONDS = 900.0
 LIMIT_GIB = 4.0
-STOCK, STOCK_TILES, OURS = "stock (SlidingWindowInferer)", "stock, our window size", "ours"
+CPU = torch.device("cpu")
+STOCK, OURS = "stock (SlidingWindowInferer)", "ours"
+STOCK_BF16, OURS_FP32 = "stock, bfloat16", "ours, float32"
 
 
 class _Windows:
@@ -49,14 +52,13 @@ class _Windows:
 
 
 def prepare(
-    variant: str, threads: int, side: int, file: str | None, window: tuple[int, ...]
+    variant: str, threads: int, side: int, file: str | None
 ) -> tuple[Callable[[], object], Callable[[], dict[str, Any]]]:
     """Return a function that segments the volume, and one that tells about windows and memory.
 
     Args:
         side: voxels of the volume along each axis.
         file: the weights; None for random ones.
-        window: sides of the windows of `STOCK_TILES`.
     """
     torch.set_num_threads(threads)
     task = get_task(TASK)
@@ -65,14 +67,13 @@ def prepare(
     windows = _Windows(network.eval())
     image = volume(side)
     answer: Callable[[Image], np.ndarray]
-    if variant == OURS:
-        predictor = Predictor(task, network, "cpu", "fp32")
+    if variant in (OURS, OURS_FP32):
+        predictor = Predictor(task, network, "cpu", "auto" if variant == OURS else "fp32")
 
         def answer(image: Image) -> np.ndarray:
             return predictor(image).mask
     else:
-        patch = task.training.patch_sides(task.network.spatial_dims)
-        answer = _stock(task, network, patch if variant == STOCK else window)
+        answer = _stock(task, network, torch.bfloat16 if variant == STOCK_BF16 else torch.float32)
     held = peak_mib()
     shares: list[float] = []
 
@@ -116,7 +117,6 @@ def run(
     side: int = SIDE,
 ) -> dict[str, Any]:
     """Measure, and return settings and figures."""
-    task = get_task(TASK)
     live = ModelStore(models, shipped).live_path(TASK)
     story = f"random, seed {SEED}; the time does not depend on them"
     if live is not None:
@@ -125,11 +125,12 @@ def run(
         "threads": torch.get_num_threads(),
         "side": side,
         "file": str(live) if live else None,
-        "window": our_window(task, side),
     }
+    auto = resolve_precision(CPU)
+    others = [OURS_FP32, STOCK_BF16] if auto != torch.float32 else []
     timed = measure(
         prepare,
-        [STOCK, STOCK_TILES, OURS],
+        [STOCK, OURS, *others],
         settings,
         runs,
         SECONDS,
@@ -145,7 +146,7 @@ def run(
         "what": f"{TASK} on one volume of {side}x{side}x{side} voxels, image to mask, CPU",
         "task": TASK,
         "weights": story,
-        "ours_computes_in": "float32",
+        "ours_computes_in": str(auto).removeprefix("torch."),
         "unit": "s",
         "memory_limit_gib": LIMIT_GIB,
         "ours_peak_gib": peak,
@@ -153,14 +154,6 @@ def run(
         "ours_times_as_fast": figures[OURS]["speedup"],
         "figures": figures,
     }
-
-
-def our_window(task: TaskSpec, side: int) -> tuple[int, ...]:
-    """Return the sides of the windows in which a `Predictor` runs the network on such a volume."""
-    network = _Channels(task.network.out_channels)
-    windows = _Windows(network)
-    Predictor(task, network, "cpu", "fp32").probabilities(np.zeros((1, *(side,) * 3), np.float32))
-    return windows.sizes[0]
 
 
 def table(report: dict[str, Any]) -> list[str]:
@@ -185,26 +178,12 @@ def table(report: dict[str, Any]) -> list[str]:
     return lines
 
 
-class _Channels(nn.Module):
-    """Answers with its input, for each of `count` maps."""
-
-    def __init__(self, count: int) -> None:
-        super().__init__()
-        self.count = count
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map `(N, 1, *spatial)` to `(N, count, *spatial)`."""
-        return x.expand(-1, self.count, *x.shape[2:])
-
-
-def _stock(
-    task: TaskSpec, network: nn.Module, window: tuple[int, ...]
-) -> Callable[[Image], np.ndarray]:
-    inferer = SlidingWindowInferer(roi_size=window)
+def _stock(task: TaskSpec, network: nn.Module, dtype: torch.dtype) -> Callable[[Image], np.ndarray]:
+    inferer = SlidingWindowInferer(task.training.patch_sides(task.network.spatial_dims))
 
     def answer(image: Image) -> np.ndarray:
         batch = torch.from_numpy(prepare_image(image, task.input))[np.newaxis]
-        with torch.no_grad():
+        with torch.no_grad(), autocast(CPU, dtype):
             logits = inferer(batch, network)
         assert isinstance(logits, Tensor)
         return (torch.sigmoid(logits[0, 0]) >= task.output.threshold).numpy().astype(np.uint8)

@@ -36,7 +36,7 @@ class NetworkRunner:
     ) -> None:
         self.task = task
         self.device = device if isinstance(device, torch.device) else resolve_device(device)
-        self.dtype = resolve_precision(self.device, precision, task.network.spatial_dims)
+        self.dtype = resolve_precision(self.device, precision)
         self.network = place_network(network, self.device, self.dtype)
         self._lock = threading.Lock()
 

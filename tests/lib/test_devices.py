@@ -37,6 +37,8 @@ def test_unknown_devices_are_refused(name):
 def test_automatic_precision_on_a_cpu_follows_its_matrix_units(monkeypatch, units):
     monkeypatch.setattr("lib.devices.cpu_has_bf16_units", lambda: units)
     assert resolve_precision(CPU) == (torch.bfloat16 if units else torch.float32)
+    assert resolve_precision(CPU, trained_dims=2) == resolve_precision(CPU)
+    assert resolve_precision(CPU, trained_dims=3) == torch.float32, "to train in 3D"
 
 
 def test_precision_by_name_wins_and_unknown_ones_are_refused():
