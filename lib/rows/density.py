@@ -2,7 +2,8 @@
 
 After slides on density with deep networks (a VGG19-type network for A against D, a residual one of
 41 convolutions in 12 blocks for the other two), each with one network per view. `SLIDES` is their
-recipe, of the rows named so; the others are trained with our own.
+recipe, of the rows named so. The others are trained with our own and have one network for each
+projection: left breasts are mirrored to right, so that both sides teach it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from lib.specs import AugmentSpec, InputSpec, TaskSpec, TrainingSpec
 
 ROWS = Rows()
 VIEWS = ("R-CC", "L-CC", "R-MLO", "L-MLO")
+PROJECTIONS = ("CC", "MLO")
 SIZES = (250, 1050)  # smallest and largest input of the slides, pixels
 
 # Stochastic gradient descent at 0.1, a tenth of that where the validation loss has not fallen for
@@ -55,7 +57,7 @@ _A_VS_D = ROWS.add(
     TaskSpec(
         name="density_a_vs_d",
         description="Breast density A or D from a mammography exam: VGG19-type networks, one for "
-        "each view, 8 to 16 maps",
+        "each projection, 8 to 16 maps",
         kind="classification",
         labels={"A": 1, "D": 4},
         network=ClassifierSpec(
@@ -64,7 +66,7 @@ _A_VS_D = ROWS.add(
             channels=(8, 8, 16, 16),
             depths=(4, 4, 4, 4),
             hidden=(64, 32),
-            views=VIEWS,
+            views=PROJECTIONS,
         ),
         input=InputSpec(size=350, channels=("normalised", "original")),
         augment=_AUGMENT,
@@ -83,7 +85,7 @@ ROWS.add(
         _A_VS_D,
         name="density_a_vs_d_wide",
         description="Breast density A or D from a mammography exam: VGG19-type networks, one for "
-        "each view, 16 to 32 maps",
+        "each projection, 16 to 32 maps",
         network=replace(_A_VS_D.network, channels=(16, 16, 32, 32)),
     )
 )
@@ -92,10 +94,10 @@ _DENSE = ROWS.add(
         _A_VS_D,
         name="density_dense",
         description="Dense (C, D) or non-dense (A, B) breasts from a mammography exam: residual "
-        "networks of 41 convolutions, one for each view",
+        "networks of 41 convolutions, one for each projection",
         # in label images what lies next to the border between them: B and C of BI-RADS
         labels={"non-dense": 2, "dense": 3},
-        network=ClassifierSpec(in_channels=2, views=VIEWS, dropout=0.2),
+        network=ClassifierSpec(in_channels=2, views=PROJECTIONS, dropout=0.2),
         input=replace(_A_VS_D.input, size=650),
         exam=ExamSpec(
             classes=(
@@ -113,7 +115,7 @@ _BIRADS = ROWS.add(
         _DENSE,
         name="density_birads",
         description="Breast density A to D (BI-RADS) from a mammography exam: residual networks of "
-        "41 convolutions, one for each view",
+        "41 convolutions, one for each projection",
         labels={"A": 1, "B": 2, "C": 3, "D": 4},
         network=replace(_DENSE.network, out_channels=4),
         training=replace(_OURS, loss="cross_entropy_emd"),
@@ -138,12 +140,13 @@ ROWS.add(
 
 
 def _as_in_the_slides(task: TaskSpec) -> TaskSpec:
-    """Return a sibling with the slides' recipe: one normalised grey, turns, their training."""
+    """Return a sibling as in the slides: a network for each view, one grey, their training."""
+    own = task.description.replace("each projection", "each view")
     return replace(
         task,
         name=f"{task.name}_slides",
-        description=f"{task.description}; trained as in the slides",
-        network=replace(task.classifier, in_channels=1, dropout=0.0),
+        description=f"{own}; trained as in the slides",
+        network=replace(task.classifier, in_channels=1, dropout=0.0, views=VIEWS),
         input=replace(task.input, channels=("normalised",)),
         augment=SLIDES_AUGMENT,
         training=SLIDES,
