@@ -15,6 +15,7 @@ from PIL import Image as PillowImage
 
 from lib.datasets.phantoms import nuclei_phantom
 from lib.datasets.studies import Item, list_items
+from lib.rows.density import VIEWS
 from lib.tasks import TASKS, TaskSpec
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -157,11 +158,11 @@ def exam_studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def exam_task() -> TaskSpec:
-    """The row for BI-RADS classes with small networks, a small input and a short recipe."""
+    """The row for BI-RADS classes, small: a network for each view, input and recipe short."""
     row = TASKS["density_birads"]
     return replace(
         row,
-        network=replace(row.network, channels=(4, 8), depths=(1, 1), dropout=0.0),
+        network=replace(row.network, channels=(4, 8), depths=(1, 1), dropout=0.0, views=VIEWS),
         input=replace(row.input, size=48),
         training=replace(row.training, epochs=2, batch_size=4, val_split=0.4, averaging=0.0),
     )
