@@ -11,6 +11,7 @@ from lib.tasks import TASKS, AugmentSpec, InputSpec, TrainingSpec
 DENSITY = [name for name in TASKS if name.startswith("density_")]
 SLIDES = [name for name in DENSITY if name.endswith("_slides")]
 VIEWS = ("R-CC", "L-CC", "R-MLO", "L-MLO")
+PROJECTIONS = ("CC", "MLO")
 
 
 def test_the_tasks_of_the_slides_are_there_with_their_rules_and_sizes():
