@@ -137,7 +137,7 @@ ROWS.add(
 )
 
 
-def _as_in_the_slides(task: TaskSpec) -> TaskSpec:
+def as_in_the_slides(task: TaskSpec) -> TaskSpec:
     """Return a sibling with the slides' recipe: one normalised grey, turns, their training."""
     return replace(
         task,
@@ -152,4 +152,4 @@ def _as_in_the_slides(task: TaskSpec) -> TaskSpec:
 
 
 for _row in (_A_VS_D, _DENSE, _BIRADS):
-    ROWS.add(_as_in_the_slides(_row))
+    ROWS.add(as_in_the_slides(_row))
