@@ -205,14 +205,14 @@ def _confusions(report: Report) -> list[str]:
                 share, low, high = (
                     f"{100 * shares[key][true][answered]:.0f}" for key in ("share", "low", "high")
                 )
-                cells.append(f"{exam['confusion'][true][answered]} ({share} %, {low} to {high})")
+                count = exam["confusion"][true][answered]
+                cells.append(f"{count} ({share} %, {low} to {high})" if count else "0")
             lines.append(cells)
         sure = row["sure"]
-        told = (
-            f"{title(row)}. Without need of a reader: {sure['exams']} exams "
-            f"({100 * sure['share']:.0f} %), {100 * sure['accuracy']:.1f} % of them right."
-        )
-        blocks += [told, table(["", *(f"answered {name}" for name in names)], lines, left=1)]
+        told = f"{title(row)}. Without need of a reader: {sure['exams']} exams"
+        if sure["exams"]:
+            told += f" ({100 * sure['share']:.0f} %), {100 * sure['accuracy']:.1f} % of them right"
+        blocks += [f"{told}.", table(["", *(f"answered {name}" for name in names)], lines, left=1)]
     return blocks
 
 
