@@ -71,8 +71,8 @@ DENSITY = Study(
     note="The printed accuracies are of 1962 exams of one hospital, which are not public; ours are "
     "of the folder of `--studies` and stand beside them, not against them. Where its labels are "
     "of mini-MIAS (films, oblique views alone, tissue F, G and D), A is F and dense is D. The "
-    "printed figures of A against D by input size name no projection; they are set beside the right "
-    "cranio-caudal one, whose figures they repeat where it is named.",
+    "tables of A against D by input size name no projection; they are set beside R-CC, whose "
+    "figures they repeat where it is named.",
     recipes=DENSITY_RECIPES,
     published="slides",
     subject="exams",
