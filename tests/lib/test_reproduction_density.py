@@ -132,7 +132,7 @@ def test_folds_are_trained_pooled_and_set_beside_what_is_printed(ask, views, mon
 
     monkeypatch.setattr(runs_module, "fit", lambda *_: pytest.fail("trained again"))
     again = reproduce(ask(), views, _quiet)
-    assert again["summary"] == json.loads(json.dumps(report["summary"]))
+    assert json.dumps(again["summary"]) == json.dumps(report["summary"])
     fewer = [item for item in views if item.exam != views[0].exam]
     other = ask(folds=3)
     monkeypatch.setattr(runs_module, "fit", lambda *_: 1 / 0)
