@@ -68,7 +68,7 @@ def assemble(
 
 def _sizes(outcomes: Sequence[Mapping[str, Any]]) -> set[int]:
     """Return the input sizes of runs, of which the study itself may have no variant."""
-    sizes = {outcome["identity"]["task"]["input"]["size"] for outcome in outcomes}
+    sizes = {outcome["identity"]["task"]["input"].get("size") for outcome in outcomes}
     return {size for size in sizes if isinstance(size, int)}
 
 
