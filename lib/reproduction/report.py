@@ -68,8 +68,8 @@ def assemble(
 
 def _sizes(outcomes: Sequence[Mapping[str, Any]]) -> set[int]:
     """Return the input sizes of runs, of which the study itself may have no variant."""
-    sizes = {outcome["identity"]["task"]["input"].get("size") for outcome in outcomes}
-    return {size for size in sizes if isinstance(size, int)}
+    rows = [outcome["identity"]["task"] for outcome in outcomes if "fold" in outcome]
+    return {row["input"]["size"] for row in rows}
 
 
 def _own_sizes(study: Study) -> dict[str, int]:

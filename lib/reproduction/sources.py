@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -97,17 +98,17 @@ def import_mammograms(source: Path, studies: Path) -> list[str]:
 
     if not source.is_dir():
         raise InputError(f"folder '{source}' does not exist; give a folder of mammograms")
-    names = {path.name.lower() for path in source.rglob("*") if path.suffix in (".csv", ".txt")}
+    names = {path.name.lower() for path in source.rglob("*")}
     if inbreast.TABLE.lower() in names:
         return inbreast.import_inbreast(source, studies).lines()
-    if "info.txt" in names or "labels.csv" in names:
+    if any(re.match(r"mdb\d{3}\.", name) for name in names):
         return mini_mias.import_mini_mias(source, studies).lines()
     try:
         table = density_folder.find_table(source)
     except InputError as error:
         raise InputError(
             f"'{source}' is neither a studies folder with {FINAL_LABELS.as_posix()}/, nor INbreast "
-            f"with {inbreast.TABLE}, nor mini-MIAS with Info.txt ({error}); run `import "
+            f"with {inbreast.TABLE}, nor mini-MIAS with mdbNNN.pgm ({error}); run `import "
             f"inbreast|mini_mias|density SOURCE FOLDER` first and give FOLDER"
         ) from None
     return density_folder.import_density_folder(source, studies, table=table).lines()

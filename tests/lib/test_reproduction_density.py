@@ -19,6 +19,7 @@ from lib.reproduction.density import DENSITY, SIZES
 from lib.reproduction.exam_sections import exam_text
 from lib.reproduction.parts import fold_parts
 from lib.reproduction.runs import Where
+from lib.reproduction.sources import import_mammograms
 from lib.reproduction.study import Variant
 from lib.reproduction.thesis import THESIS_NUCLEI
 from lib.tasks import TASKS
@@ -106,6 +107,19 @@ def test_each_patient_is_tested_on_once_and_never_trained_on_in_that_fold(views,
         assert held and held < training
         tested += sorted(test)
     assert sorted(tested) == sorted({item.group for item in cases})
+
+
+def test_a_folder_with_a_table_and_one_of_films_are_imported_too(exam_studies, tmp_path):
+    clinic, films = tmp_path / "clinic", tmp_path / "films"
+    for folder in (clinic, films):
+        folder.mkdir()
+    view = "exam_000_R-CC.dcm"
+    (clinic / view).write_bytes((exam_studies / view).read_bytes())
+    (clinic / "labels.csv").write_text(f"file,density\n{view},C\n")
+    assert "1 images of 1 exams of 1 patients: 1 C" in import_mammograms(clinic, tmp_path / "one")
+    (films / "mdb001.pgm").write_bytes(b"P5 1 1 255\n0")
+    with pytest.raises(InputError, match="is not mini-MIAS"):
+        import_mammograms(films, tmp_path / "two")
 
 
 def test_views_of_other_classes_are_no_cases(views):
