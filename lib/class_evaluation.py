@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lib.checkpoints import versions
-from lib.class_metrics import bootstrap_weights, class_figures, confusions, reliability
+from lib.class_metrics import bootstrap_weights, class_figures, confusions, reliability, roc
 from lib.classification import ExamAnswer, ExamPredictor
 from lib.errors import InputError
 from lib.evaluation import CONFIDENCE, RESAMPLES
@@ -19,32 +20,83 @@ from lib.exams import Exam
 from lib.files import fingerprint
 
 LEVELS = ("view", "breast", "exam")
+DIGITS = 6  # of the probabilities in a row: enough to compute every figure again from it
 
 
 @dataclass(frozen=True)
 class ScoredExam:
-    """An exam with its true class and its answer."""
+    """An exam with its true class and its answer.
 
-    exam: Exam
+    Attributes:
+        truth: class as a number from 0.
+        views: probabilities `(classes)` of each answered view, by name.
+        breasts: the same of "R" and "L".
+        whole: the same of the exam.
+        uncertain: whether the answer needs a reader.
+        row: the exam as plain data for a report, probabilities with `DIGITS` digits.
+        files: that the answer and the truth are of; none where it was read back from a row.
+    """
+
+    id: str
+    patient: str
     truth: int
-    answer: ExamAnswer
+    views: Mapping[str, np.ndarray]
+    breasts: Mapping[str, np.ndarray]
+    whole: np.ndarray
+    uncertain: bool
+    row: dict[str, Any]
+    files: tuple[Path, ...] = ()
+
+    @classmethod
+    def of(cls, exam: Exam, truth: int, answer: ExamAnswer) -> ScoredExam:
+        """Return what is kept of an answer; pixels are not."""
+        row = {
+            "id": exam.id,
+            "patient": exam.patient,
+            "truth": answer.names[truth],
+            **answer.as_dict(DIGITS),
+        }
+        return cls(
+            exam.id,
+            exam.patient,
+            truth,
+            {name: view.probabilities for name, view in answer.views.items()},
+            dict(answer.breasts),
+            answer.probabilities,
+            bool(answer.uncertain),
+            row,
+            (*exam.views.values(), *([exam.label] if exam.label else [])),
+        )
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any], names: Sequence[str]) -> ScoredExam:
+        """Return the exam that a report has as `row`.
+
+        Args:
+            names: of the classes, in their order.
+        """
+
+        def read(answer: Mapping[str, Any]) -> np.ndarray:
+            return np.array([answer["probabilities"][name] for name in names])
+
+        return cls(
+            row["id"],
+            row["patient"],
+            list(names).index(row["truth"]),
+            {name: read(view) for name, view in row["views"].items()},
+            {side: read(breast) for side, breast in row["breasts"].items()},
+            read(row),
+            row["uncertain"],
+            dict(row),
+        )
 
     def probabilities(self, level: str) -> list[np.ndarray]:
         """Return the probabilities of each case that the exam is at a level of `LEVELS`."""
         return {
-            "view": [view.probabilities for view in self.answer.views.values()],
-            "breast": list(self.answer.breasts.values()),
-            "exam": [self.answer.probabilities],
+            "view": list(self.views.values()),
+            "breast": list(self.breasts.values()),
+            "exam": [self.whole],
         }[level]
-
-    def as_row(self, names: Sequence[str]) -> dict[str, Any]:
-        """Return the exam as a row of a report."""
-        return {
-            "id": self.exam.id,
-            "patient": self.exam.patient,
-            "truth": names[self.truth],
-            **self.answer.as_dict(),
-        }
 
 
 @dataclass(frozen=True)
@@ -53,8 +105,10 @@ class ExamReport:
 
     Attributes:
         levels: of `LEVELS`: number of cases, figures, their bootstrap intervals by patient,
-            confusion matrix (rows are the truth) and bins of the reliability plot.
+            confusion matrix (rows are the truth), the share of each of its rows with intervals,
+            bins of the reliability plot and, of two classes, the ROC curve of the second.
         by_view: the figures of each view of the four alone.
+        by_breast: the same of each breast, "R" and "L".
         sure: exams whose answer needs no reader: number, share, accuracy.
         commonest: accuracy of always answering the commonest class, per exam.
         exams: one row per exam.
@@ -65,6 +119,7 @@ class ExamReport:
     classes: tuple[str, ...]
     levels: dict[str, dict[str, Any]]
     by_view: dict[str, dict[str, Any]]
+    by_breast: dict[str, dict[str, Any]]
     sure: dict[str, float]
     commonest: float
     exams: list[dict[str, Any]]
@@ -102,7 +157,7 @@ def score_exams(
                 f"the classes {', '.join(predictor.task.exam_rules.names)}"
             )
         try:
-            scored.append(ScoredExam(exam, truth, predictor(exam, tissue=False)))
+            scored.append(ScoredExam.of(exam, truth, predictor(exam, tissue=False)))
         except InputError as error:
             failed[exam.id] = str(error)
         if on_exam:
@@ -129,10 +184,8 @@ def report_on(
         causes = "; ".join((failed or {}).values())
         raise InputError(f"nothing to evaluate: no labelled exam could be answered ({causes})")
     truth = [case.truth for case in scored]
-    sure = [case for case in scored if not case.answer.uncertain]
-    files = [path for case in scored for path in case.exam.views.values()]
-    labels = [case.exam.label for case in scored if case.exam.label]
-    views = sorted({name for case in scored for name in case.answer.views})
+    sure = [case for case in scored if not case.uncertain]
+    files = [path for case in scored for path in case.files]
     return ExamReport(
         rules.names,
         {
@@ -141,29 +194,20 @@ def report_on(
             )
             for level in LEVELS
         },
-        {
-            name: _figures(
-                [
-                    (case, case.answer.views[name].probabilities)
-                    for case in scored
-                    if name in case.answer.views
-                ],
-                seed,
-            )
-            for name in views
-        },
+        _by_name([(case, case.views) for case in scored], seed),
+        _by_name([(case, case.breasts) for case in scored], seed),
         {
             "exams": len(sure),
             "share": len(sure) / len(scored),
-            "accuracy": _share([case.answer.place == case.truth for case in sure]),
+            "accuracy": _share([int(case.whole.argmax()) == case.truth for case in sure]),
         },
         Counter(truth).most_common(1)[0][1] / len(truth),
-        [case.as_row(rules.names) for case in scored],
+        [case.row for case in scored],
         dict(failed or {}),
         {
             "exams": len(scored),
-            "patients": len({case.exam.patient for case in scored}),
-            "data": fingerprint([*files, *labels]),
+            "patients": len({case.patient for case in scored}),
+            **({"data": fingerprint(files)} if files else {}),
             "seed": seed,
             "bootstrap_resamples": RESAMPLES,
             "rule": rules.rule,
@@ -173,24 +217,46 @@ def report_on(
     )
 
 
+def _by_name(
+    cases: Sequence[tuple[ScoredExam, Mapping[str, np.ndarray]]], seed: int
+) -> dict[str, dict[str, Any]]:
+    """Return the figures of the answers of each name alone, sorted by name."""
+    names = sorted({name for _, answers in cases for name in answers})
+    return {
+        name: _figures([(case, found[name]) for case, found in cases if name in found], seed)
+        for name in names
+    }
+
+
 def _figures(cases: Sequence[tuple[ScoredExam, np.ndarray]], seed: int) -> dict[str, Any]:
-    """Return figures, intervals, confusion matrix and reliability of cases of one level."""
+    """Return figures, intervals, confusion matrix, reliability and ROC of cases of one level."""
     truth = np.array([case.truth for case, _ in cases])
     probabilities = np.stack([answer for _, answer in cases])
-    weights = bootstrap_weights([case.exam.patient for case, _ in cases], RESAMPLES, seed)
+    classes = probabilities.shape[1]
+    weights = bootstrap_weights([case.patient for case, _ in cases], RESAMPLES, seed)
     figures = class_figures(truth, probabilities, weights)
+    matrices = confusions(truth, probabilities.argmax(1), classes, weights)
+    shares = matrices / np.maximum(matrices.sum(2, keepdims=True), 1e-12)
     tail = 100 * (1 - CONFIDENCE) / 2
-    matrix = confusions(truth, probabilities.argmax(1), probabilities.shape[1], weights[:1])[0]
-    return {
+    low, high = np.percentile(shares[1:], (tail, 100 - tail), axis=0)
+    told = {
         "cases": len(cases),
         "figures": {name: float(values[0]) for name, values in figures.items()},
         "intervals": {
             name: tuple(float(v) for v in np.percentile(values[1:], (tail, 100 - tail)))
             for name, values in figures.items()
         },
-        "confusion": matrix.astype(int).tolist(),
+        "confusion": matrices[0].astype(int).tolist(),
+        "confusion_shares": {
+            "share": shares[0].tolist(),
+            "low": low.tolist(),
+            "high": high.tolist(),
+        },
         "reliability": reliability(truth, probabilities),
     }
+    if classes == 2 and len(set(truth.tolist())) == 2:
+        told["roc"] = roc(truth == 1, probabilities[:, 1])
+    return told
 
 
 def _share(right: Sequence[bool]) -> float:

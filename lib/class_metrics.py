@@ -69,6 +69,20 @@ def reliability(truth: np.ndarray, probabilities: np.ndarray) -> list[dict[str, 
     ]
 
 
+def roc(positive: np.ndarray, scores: np.ndarray) -> dict[str, list[float]]:
+    """Return the ROC curve from (0, 0) to (1, 1), a point for each score that there is.
+
+    Args:
+        positive: `(cases)`, whether the case is of the class; of both there is one at least.
+        scores: `(cases)`, higher where the class is likelier.
+    """
+    cuts = np.unique(scores)[::-1]
+    found = scores[None] >= cuts[:, None]
+    rates = [(found & part).sum(1) / part.sum() for part in (~positive, positive)]
+    wrong, right = ([0.0, *rate.tolist()] for rate in rates)
+    return {"false_positive_rate": wrong, "true_positive_rate": right}
+
+
 def bootstrap_weights(groups: Sequence[str], resamples: int, seed: int) -> np.ndarray:
     """Return how often each case counts in each resample of groups (patients) with replacement.
 

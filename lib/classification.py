@@ -87,12 +87,12 @@ class ExamAnswer:
         """The answered class by name."""
         return self.names[self.place]
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the answer as plain data, without pixels."""
+    def as_dict(self, digits: int = 4) -> dict[str, Any]:
+        """Return the answer as plain data, without pixels, probabilities with so many digits."""
         views = {
             name: {
                 "file": answer.path.name,
-                **self._told(answer.probabilities),
+                **self._told(answer.probabilities, digits),
                 **(
                     {"percent_density": round(answer.tissue.percent_density, 1)}
                     if answer.tissue
@@ -105,23 +105,23 @@ class ExamAnswer:
         }
         return {
             "exam": self.exam,
-            **self._told(self.probabilities),
+            **self._told(self.probabilities, digits),
             "uncertain": bool(self.uncertain),
             "reasons": list(self.uncertain),
             "threshold": self.threshold,
             "temperature": round(self.temperature, 4),
-            "breasts": {side: self._told(answer) for side, answer in self.breasts.items()},
+            "breasts": {side: self._told(answer, digits) for side, answer in self.breasts.items()},
             "views": views,
             "views_used": list(self.views),
             "left_out": dict(self.left_out),
             "seconds": {name: round(value, 4) for name, value in self.seconds.items()},
         }
 
-    def _told(self, probabilities: np.ndarray) -> dict[str, Any]:
+    def _told(self, probabilities: np.ndarray, digits: int) -> dict[str, Any]:
         return {
             "class": self.names[int(probabilities.argmax())],
             "probabilities": {
-                name: round(float(value), 4)
+                name: round(float(value), digits)
                 for name, value in zip(self.names, probabilities, strict=True)
             },
         }

@@ -69,17 +69,75 @@ def list_task_exams(studies: Path, task: TaskSpec, labelled: bool = False) -> li
             f"{told or 'none'}; expected views {', '.join(task.classifier.views) or 'of any name'} "
             f"and classes {', '.join(rules.names)}; label exams, or choose another task"
         )
-    if labelled and (mixed := [exam for exam in known if len(exam.patients) > 1]):
+    if labelled:
+        _check_patients(known)
+    return known
+
+
+def labelled_views(studies: Path) -> list[Item]:
+    """Return all views of the labelled exams of a studies folder, for `cases_of` several tasks.
+
+    Raises:
+        InputError: no such folder, no labelled exam in it, or one of several patients.
+    """
+    exams = list_exams(studies, labelled=True)
+    _check_patients(exams)
+    return list(views_of(exams))
+
+
+def cases_of(items: Sequence[Item], task: TaskSpec) -> list[ViewItem]:
+    """Return the views among `items` that a task has a network and a class for.
+
+    Raises:
+        InputError: there is none.
+    """
+    rules = task.exam_rules
+    found = [
+        item
+        for item in items
+        if isinstance(item, ViewItem)
+        and rules.place_of(item.density, item.scale) is not None
+        and task.classifier.network_of(item.view.name) is not None
+    ]
+    if not found:
+        raise InputError(
+            f"none of {len(items)} views is a case of '{task.name}': expected labels of the "
+            f"classes {', '.join(rules.names)}; label exams, or choose another task"
+        )
+    return found
+
+
+def exams_of(items: Sequence[Item]) -> list[Exam]:
+    """Return the exams that views make up, each with the views that are among `items`."""
+    grouped: dict[str, list[ViewItem]] = defaultdict(list)
+    for item in items:
+        if isinstance(item, ViewItem):
+            grouped[item.exam].append(item)
+    return [
+        Exam(
+            id,
+            own[0].group,
+            {item.view: item.image for item in own},
+            own[0].density,
+            own[0].scale,
+            label=own[0].label,
+            patients=tuple(sorted({item.group for item in own})),
+        )
+        for id, own in grouped.items()
+    ]
+
+
+def _check_patients(exams: Sequence[Exam]) -> None:
+    if mixed := [exam for exam in exams if len(exam.patients) > 1]:
         raise InputError(
             f"exam '{mixed[0].id}' has files of patients {', '.join(mixed[0].patients)}, expected "
             f"one; a split must keep patients apart: correct the files, or name one patient in "
             f"groups.csv"
         )
-    return known
 
 
-def views_of(exams: Sequence[Exam], task: TaskSpec) -> list[ViewItem]:
-    """Return the views of exams that the task has a network for."""
+def views_of(exams: Sequence[Exam], task: TaskSpec | None = None) -> list[ViewItem]:
+    """Return the views of exams, those that the task has a network for if one is given."""
     return [
         ViewItem(
             image_id(path),
@@ -93,7 +151,7 @@ def views_of(exams: Sequence[Exam], task: TaskSpec) -> list[ViewItem]:
         )
         for exam in exams
         for view, path in exam.views.items()
-        if task.classifier.network_of(view.name) is not None
+        if task is None or task.classifier.network_of(view.name) is not None
     ]
 
 

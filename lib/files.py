@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -94,9 +95,19 @@ def sha256(path: str | os.PathLike[str]) -> str:
 def fingerprint(paths: Iterable[Path]) -> str:
     """Return 16 hexadecimal digits over names and contents of `paths`, independent of order."""
     digest = hashlib.sha256()
-    for line in sorted(f"{path.name}:{sha256(path)}" for path in paths):
+    for line in sorted(f"{path.name}:{_known_sha256(path, _stamp(path))}" for path in paths):
         digest.update(line.encode())
     return digest.hexdigest()[:16]
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    facts = path.stat()
+    return facts.st_mtime_ns, facts.st_size, facts.st_ino
+
+
+@lru_cache(maxsize=65536)  # the folds of a study ask for the same large files again and again
+def _known_sha256(path: Path, stamp: object) -> str:
+    return sha256(path)
 
 
 def _current_umask() -> int:

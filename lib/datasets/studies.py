@@ -133,7 +133,9 @@ def in_validation(id: str, val_split: float) -> bool:
     return _place(id) < val_split
 
 
-def split_items(items: Sequence[Item], val_split: float) -> tuple[list[Item], list[Item]]:
+def split_items(
+    items: Sequence[Item], val_split: float, salt: str = ""
+) -> tuple[list[Item], list[Item]]:
     """Split into training and validation items by the hash of their keys: group, or id.
 
     Where none falls into the validation share (few labels), the one with the smallest hash is held
@@ -150,8 +152,9 @@ def split_items(items: Sequence[Item], val_split: float) -> tuple[list[Item], li
             f"training needs at least 2 labelled images (one is kept for validation), found "
             f"{len(items)}; label more images and save them as final"
         )
-    held = {item.key for item in items if in_validation(item.key, val_split)}
-    held = held or {min((item.key for item in items), key=_place)}
+    keys = {item.key for item in items}
+    held = {key for key in keys if in_validation(salt + key, val_split)}
+    held = held or {min(keys, key=lambda key: _place(salt + key))}
     validation = [item for item in items if item.key in held]
     training = [item for item in items if item.key not in held]
     if not training:

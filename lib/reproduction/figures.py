@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,19 +9,14 @@ from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from PIL import Image as PillowImage
 
-from lib.files import write_atomically
+from lib.plots import BLUE, GREY, VERMILION, save
 
-# colours of Okabe and Ito 2008, told apart by all kinds of colour vision
-BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#555555"
 COLOURS = (BLUE, VERMILION)
 DASHES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
-MAX_BYTES = 300_000
 COLUMNS = 4
 PANEL_COLUMNS = 7
 TILE = 256  # pixels of an image shown along each side
@@ -144,19 +138,3 @@ def _smaller(pixels: np.ndarray) -> np.ndarray:
     """Return every nth pixel of an image, so that about `TILE` are left on the longer side."""
     step = math.ceil(max(pixels.shape[:2]) / TILE)
     return pixels[::step, ::step]
-
-
-def save(canvas: Figure, path: Path) -> Path:
-    """Write a PNG of 256 colours, at the finest resolution that stays below `MAX_BYTES`."""
-    content = b""
-    for dpi in (110, 90, 70, 55, 40):
-        canvas.set_dpi(dpi)
-        agg = FigureCanvasAgg(canvas)
-        agg.draw()
-        picture = PillowImage.fromarray(np.asarray(agg.buffer_rgba())).convert("RGB")
-        memory = io.BytesIO()
-        picture.quantize(256).save(memory, format="PNG", optimize=True)
-        content = memory.getvalue()
-        if len(content) < MAX_BYTES:
-            break
-    return write_atomically(path, lambda file: file.write(content))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lib.files import write_atomically
+from lib.reproduction.exam_sections import exam_text, measured
 from lib.reproduction.sections import text
 
 PANEL = "panel.npz"
@@ -27,8 +28,12 @@ def write_page(report: Mapping[str, Any], out: Path, page: Path, json_file: Path
     Returns:
         What could not be drawn, a line each.
     """
-    pictures, missing = _draw(report, out, page)
-    content = text(report, pictures, json_file.name, missing)
+    if report.get("subject") == "exams":
+        pictures, missing = _draw_exams(report, page)
+        content = exam_text(report, pictures, json_file.name, missing)
+    else:
+        pictures, missing = _draw(report, out, page)
+        content = text(report, pictures, json_file.name, missing)
     write_atomically(page, lambda file: file.write(content.encode()))
     return missing
 
@@ -55,6 +60,17 @@ def _draw(report: Mapping[str, Any], out: Path, page: Path) -> tuple[dict[str, s
     path = page.with_name(f"{page.stem}_panel.png")
     pictures["panel"] = figures.draw_panel(path, images, _masks(out, report), absent).name
     return pictures, []
+
+
+def _draw_exams(report: Mapping[str, Any], page: Path) -> tuple[dict[str, str], list[str]]:
+    """Return the file names of the pictures of a study on exams, and what is missing."""
+    try:
+        from lib.reproduction.exam_figures import draw_exams
+    except ImportError as error:
+        return {}, [f"no pictures: {error.name or 'matplotlib'} is not installed here"]
+    if not measured(report):
+        return {}, ["no pictures: no run has figures"]
+    return draw_exams(report, page), []
 
 
 def _images(out: Path, panel: Mapping[str, str]) -> Images:

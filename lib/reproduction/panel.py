@@ -14,7 +14,7 @@ from lib.images import read_image
 from lib.masks import read_label
 from lib.reproduction.kinds import by_brightness
 from lib.reproduction.parts import Parts
-from lib.reproduction.runs import PANEL
+from lib.reproduction.testing import PANEL
 
 Kinds = Callable[[Sequence[Item]], dict[str, str]]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lib.cross_validation import k_folds
 from lib.datasets.studies import Item, split_items
 from lib.errors import InputError
 from lib.files import fingerprint
@@ -69,6 +70,24 @@ def split_parts(items: Sequence[Item], study: Study) -> Parts:
             f"training part ({share:.0%} are tested on, {val_share:.0%} of the others choose the "
             f"step); label more images, of at least 3 groups"
         ) from None
+    ids = frozenset(item.id for item in held)
+    return Parts(rest, ids, test, _fingerprint(rest), _fingerprint(test))
+
+
+def fold_parts(items: Sequence[Item], study: Study, fold: tuple[int, int]) -> Parts:
+    """Return the parts of one fold: what it holds out is tested on.
+
+    The validation items are `study.val_share` of the others, by a hash of their own.
+
+    Args:
+        fold: its number from 0, and how many there are.
+
+    Raises:
+        InputError: a fold without an image, or too few others.
+    """
+    number, folds = fold
+    rest, test = k_folds(items, folds)[number]
+    _, held = split_items(rest, study.val_share, salt=f"fold {number} of {folds}: ")
     ids = frozenset(item.id for item in held)
     return Parts(rest, ids, test, _fingerprint(rest), _fingerprint(test))
 

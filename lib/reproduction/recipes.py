@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from lib.reproduction.study import Recipe, plain
+from lib.rows.density import as_in_the_slides
 from lib.tasks import AugmentSpec, OutputSpec, TargetSpec, TaskSpec, get_task
 
 GAP = 1
@@ -67,6 +68,11 @@ NUCLEI_RECIPES = {
 NERVE_RECIPES = {
     "ours": OURS,
     "thesis": Recipe("the thesis's setting, last step", thesis_nerve_setting, "last"),
+}
+
+DENSITY_RECIPES = {
+    "ours": Recipe("the row's recipe, last step", as_row, "last"),
+    "slides": Recipe("the slides' training, best epoch on the validation exams", as_in_the_slides),
 }
 
 

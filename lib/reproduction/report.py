@@ -7,11 +7,12 @@ from dataclasses import asdict
 from typing import Any
 
 from lib.cross_validation import mean_and_sd
+from lib.reproduction.exam_summary import exam_summary
 from lib.reproduction.recipes import differences
 from lib.reproduction.study import Study, Variant
-from lib.tasks import TASKS, TaskSpec
+from lib.tasks import TASKS, TaskSpec, get_task
 
-PER_IMAGE = "images"
+PER_CASE = ("images", "exams")
 FORMAT = 1  # to be raised when the page needs what earlier reports lack
 
 
@@ -25,26 +26,37 @@ def assemble(
         outcomes: what the runs left: figures, or the reason why there are none. Runs on other
             images are left out, and named.
     """
+    study = study.at_sizes(_sizes(outcomes))
     order = {variant.name: place for place, variant in enumerate(study.variants)}
     mine = [outcome for outcome in outcomes if outcome["variant"] in order]
     fitting = [outcome for outcome in mine if _fits(outcome, head)]
-    fitting.sort(key=lambda o: (order[o["variant"]], o["recipe"] != study.published, o["seed"]))
+    fitting.sort(
+        key=lambda o: (
+            order[o["variant"]],
+            o["recipe"] != study.published,
+            o["seed"],
+            o.get("fold", ()),
+        )
+    )
     runs = [_judged(study, outcome) for outcome in fitting]
+    by_folds = study.subject == "exams"
     tested = {outcome["variant"] for outcome in fitting if outcome["recipe"] != study.published}
     return {
         "format": FORMAT,
         "study": study.name,
         "title": study.title,
+        "subject": study.subject,
         "source": study.source,
         "note": study.note,
         **head,
         "seeds": sorted({run["seed"] for run in runs}),
-        "steps": sorted({run["identity"]["task"]["training"]["steps"] for run in runs}),
+        "steps": sorted({_steps(run) for run in runs}),
         "tables": list(study.tables),
         "published_recipe": study.published,
         "recipes": {name: recipe.title for name, recipe in study.recipes.items()},
         "variants": [_printed(variant) for variant in study.variants],
-        "summary": _summary(study, runs),
+        **({"own_sizes": _own_sizes(study)} if by_folds else {}),
+        "summary": exam_summary(study, fitting) if by_folds else _summary(study, runs),
         "differences": {
             "stated": [list(entry) for entry in study.differences],
             "options": differences(_compared(study, tested)),
@@ -52,6 +64,23 @@ def assemble(
         "left_out": [outcome["folder"] for outcome in mine if outcome not in fitting],
         "runs": runs,
     }
+
+
+def _sizes(outcomes: Sequence[Mapping[str, Any]]) -> set[int]:
+    """Return the input sizes of runs, of which the study itself may have no variant."""
+    rows = [outcome["identity"]["task"] for outcome in outcomes if "fold" in outcome]
+    return {row["input"]["size"] for row in rows}
+
+
+def _own_sizes(study: Study) -> dict[str, int]:
+    """Return the input size of the row of each task."""
+    return {v.task: max(get_task(v.task).input.sides) for v in study.variants}
+
+
+def _steps(run: Mapping[str, Any]) -> int:
+    """Return the steps that a run was asked for; of passes, those that they were."""
+    training = run["identity"]["task"]["training"]
+    return int(run.get("steps", 0) if training.get("epochs") else training["steps"])
 
 
 def _compared(study: Study, tested: Container[str]) -> list[tuple[str, TaskSpec, TaskSpec]]:
@@ -71,18 +100,22 @@ def _compared(study: Study, tested: Container[str]) -> list[tuple[str, TaskSpec,
 
 def _fits(outcome: Mapping[str, Any], head: Mapping[str, Any]) -> bool:
     """Tell whether the run is of this report's images, as far as it uses that source."""
-    parts = head["data"]["sources"].get(outcome["source"])
+    parts = head["data"]["sources"].get(outcome.get("part", outcome["source"]))
     identity = outcome["identity"]
-    return parts is None or bool(
+    if parts is None:
+        return "fold" not in outcome
+    return bool(
         identity["training_data"] == parts["training_fingerprint"]
         and identity["test_data"] == parts["test_fingerprint"]
     )
 
 
 def _judged(study: Study, outcome: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a run without its per-image rows, with whether it reached its bound."""
-    run = {name: value for name, value in outcome.items() if name != PER_IMAGE}
+    """Return a run without its rows for each case, with whether it reached its bound."""
+    run = {name: value for name, value in outcome.items() if name not in PER_CASE}
     run["status"] = "failed" if "reason" in outcome else "done"
+    if study.subject == "exams":
+        return run
     variant = next(v for v in study.variants if v.name == outcome["variant"])
     run["collapse_expected"] = outcome["recipe"] in variant.collapses
     run["reached"] = None
@@ -116,6 +149,7 @@ def _printed(variant: Variant) -> dict[str, Any]:
         "other_steps": [asdict(other) for other in variant.other_steps],
         "implied_mean_iou": printed.implied_mean_iou,
         "bounds": [asdict(bound) for bound in variant.bounds],
+        **({"size": variant.size, "accuracy": dict(variant.accuracy)} if variant.size else {}),
     }
 
 

@@ -8,34 +8,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from lib.checkpoints import (
-    Checkpoint,
-    load_checkpoint,
-    load_network,
-    save_checkpoint,
-    utc_now,
-    versions,
-    weights_print,
-)
-from lib.evaluation import evaluate
-from lib.files import write_atomically, write_json
-from lib.images import read_image
-from lib.inference import Predictor
+from lib.checkpoints import Checkpoint, load_checkpoint, utc_now, versions, weights_print
+from lib.files import write_json
+from lib.network_runner import NetworkRunner
+from lib.predictors import predictor_class
 from lib.reproduction.machine import machine_facts
 from lib.reproduction.parts import Parts
 from lib.reproduction.prior import Prior
 from lib.reproduction.study import Recipe
+from lib.reproduction.testing import test_run
 from lib.tasks import TaskSpec
-from lib.training import FitOptions, FitResult, fit
+from lib.training import FitOptions, fit
 
 RESULT = "result.json"
 FAILURE = "failure.json"
-PANEL = "panel.npz"
 BEST = "best.pt"
-BOOTSTRAP_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -47,6 +36,7 @@ class Run:
         folder: of the run's state, weights and figures; its name is the run's.
         source: of its images; see `lib.reproduction.study.Variant`.
         prior: what it starts from; None starts from random weights.
+        fold: which of how many of a cross-validation; None where there is none.
     """
 
     variant: str
@@ -57,6 +47,14 @@ class Run:
     setting: Recipe
     source: str = "studies"
     prior: Prior | None = None
+    fold: tuple[int, int] | None = None
+
+    @property
+    def part(self) -> str:
+        """What tells its parts of the images from those of other runs."""
+        if self.fold is None:
+            return self.source
+        return f"{self.task.name}, fold {self.fold[0]} of {self.fold[1]}"
 
     @property
     def name(self) -> str:
@@ -68,9 +66,11 @@ class Run:
         trained, row = (
             json.loads(json.dumps(part)) for part in (self.task.as_trained(), self.task.as_dict())
         )
-        start = {"prior": self.prior.identity()} if self.prior else {}
+        more: dict[str, Any] = {"prior": self.prior.identity()} if self.prior else {}
+        if self.fold:
+            more["fold"] = list(self.fold)
         return {
-            **start,
+            **more,
             "task": trained,
             "output": row["output"],
             "recipe": self.recipe,
@@ -154,6 +154,7 @@ def _train_and_test(run: Run, parts: Parts, where: Where) -> dict[str, Any]:
         tensorboard=False,
         command=where.command,
         validation_ids=parts.validation_ids,
+        keep=run.setting.weights,
     )
     if run.prior:
         options = replace(options, init=run.prior.load(options))
@@ -161,7 +162,7 @@ def _train_and_test(run: Run, parts: Parts, where: Where) -> dict[str, Any]:
     start = time.perf_counter()
     fitted = fit(run.task, parts.training, options)
     trained = time.perf_counter()
-    checkpoint, file = _tested_weights(run, fitted)
+    checkpoint = load_checkpoint(fitted.weights)
     predictor = _predictor(run, checkpoint, where)
     tested, seconds = _test(run, predictor, parts)
     steps = fitted.steps - before
@@ -173,7 +174,7 @@ def _train_and_test(run: Run, parts: Parts, where: Where) -> dict[str, Any]:
         "validation": fitted.metrics,
         "history": {name: [entry[name] for entry in fitted.history] for name in fitted.history[0]},
         "weights": {
-            "file": file,
+            "file": fitted.weights.name,
             "chosen": run.setting.weights,
             "step": int(checkpoint.provenance["step"]),
         },
@@ -196,15 +197,12 @@ def _train_and_test(run: Run, parts: Parts, where: Where) -> dict[str, Any]:
     }
 
 
-def _test(run: Run, predictor: Predictor, parts: Parts) -> tuple[dict[str, Any], float]:
-    """Return the figures on the test part and the seconds it took; save the masks for the page."""
+def _test(run: Run, predictor: NetworkRunner, parts: Parts) -> tuple[dict[str, Any], float]:
+    """Return the figures on the test part and the seconds it took."""
     start = time.perf_counter()
-    report = evaluate(predictor, parts.test, BOOTSTRAP_SEED).as_dict()
+    figures = test_run(predictor, parts, run.folder)
     seconds = round(time.perf_counter() - start, 1)
-    _save_masks(run.folder / PANEL, predictor, parts)
-    figures = {name: value for name, value in report.items() if name != "about"}
-    extra = {"test_images": len(parts.test), "bootstrap_seed": BOOTSTRAP_SEED}
-    return {"identity": run.identity(parts), **figures, **extra}, seconds
+    return {"identity": run.identity(parts), **figures}, seconds
 
 
 def _test_again(trained: dict[str, Any], run: Run, parts: Parts, where: Where) -> dict[str, Any]:
@@ -220,9 +218,9 @@ def _test_again(trained: dict[str, Any], run: Run, parts: Parts, where: Where) -
     return {**trained, **tested, "tested_again": again}
 
 
-def _predictor(run: Run, checkpoint: Checkpoint, where: Where) -> Predictor:
-    network = load_network(run.task, checkpoint)
-    return Predictor(run.task, network, where.device, where.precision)
+def _predictor(run: Run, checkpoint: Checkpoint, where: Where) -> NetworkRunner:
+    kind = predictor_class(run.task)
+    return kind.from_checkpoint(run.task, checkpoint, where.device, where.precision)
 
 
 def _head(run: Run) -> dict[str, Any]:
@@ -232,6 +230,7 @@ def _head(run: Run) -> dict[str, Any]:
         "recipe": run.recipe,
         "seed": run.seed,
         "source": run.source,
+        **({"part": run.part, "fold": list(run.fold)} if run.fold else {}),
     }
 
 
@@ -258,28 +257,3 @@ def _step_reached(run: Run, parts: Parts, init: Checkpoint | None) -> int:
         return int(state["step"]) if same else 0
     except Exception:  # absent, or damaged: fit starts again
         return 0
-
-
-def _tested_weights(run: Run, fitted: FitResult) -> tuple[Checkpoint, str]:
-    """Return the weights that the recipe tests, and their file in the run's folder."""
-    best = load_checkpoint(fitted.weights)
-    if run.setting.weights == "best":
-        return best, fitted.weights.name
-    # of the last step, the state of the run holds the only copy
-    state = torch.load(run.folder / "state.pt", map_location="cpu", weights_only=True)
-    last = Checkpoint(
-        best.task,
-        best.spec,
-        state["network"],
-        {name: value for name, value in fitted.history[-1].items() if name not in ("step", "loss")},
-        {**best.provenance, "step": fitted.steps},
-    )
-    save_checkpoint(run.folder / "last.pt", last)
-    return last, "last.pt"
-
-
-def _save_masks(path: Path, predictor: Predictor, parts: Parts) -> None:
-    """Keep the masks of the panel's images, `(rows, columns)` uint8 each, under their ids."""
-    chosen = [item for item in parts.test if item.id in parts.panel]
-    masks = {item.id: predictor(read_image(item.image)).mask.astype(np.uint8) for item in chosen}
-    write_atomically(path, lambda file: np.savez_compressed(file, **masks))

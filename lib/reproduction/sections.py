@@ -44,7 +44,7 @@ def text(
         "## Curves and masks",
         *_pictures(report, pictures, missing),
         "## What differs from the published setting" if published else "## Setting",
-        *_differences(report),
+        *differences_section(report),
         "## How it was measured",
         _how(report),
     ]
@@ -151,7 +151,8 @@ def _pictures(report: Report, pictures: Mapping[str, str], missing: Sequence[str
     return [*shown, *missing]
 
 
-def _differences(report: Report) -> list[str]:
+def differences_section(report: Report) -> list[str]:
+    """Return tables of what differs from the published setting, and what the settings are."""
     stated = [list(map(str, entry)) for entry in report["differences"]["stated"]]
     blocks = [table(["what", "publication", "here"], stated, left=3)] if stated else []
     options = report["differences"]["options"]

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from lib.datasets.groups import GROUPS
 from lib.datasets.studies import FINAL_LABELS, Item, list_items
 from lib.errors import InputError
+from lib.exam_cases import labelled_views
 from lib.files import write_atomically
 
+Importer = Callable[[Path, Path], Sequence[str]]
+
+LISTS: dict[str, Callable[[Path], list[Item]]] = {
+    "masks": partial(list_items, labelled=True),
+    "exams": labelled_views,
+}
 VOLUMES = 24
 NUCLEI = 48
 SEED = 0
@@ -18,19 +27,25 @@ ORIGIN = "origin.txt"
 
 
 def study_items(
-    folder: Path, importer: Callable[[Path, Path], object] | None, out: Path
+    folder: Path,
+    importer: Importer | None,
+    out: Path,
+    subject: str = "masks",
+    say: Callable[[str], object] = lambda line: None,
 ) -> list[Item]:
     """Return the labelled images of a studies folder, or of a data set as published.
 
     Args:
         importer: copies the data set into a studies folder; None where only those are known.
         out: where it is copied to; what is there of the same data set is not copied again.
+        subject: what the labels are of, see `lib.reproduction.study.Study`.
+        say: shows a line of what the import found.
 
     Raises:
         InputError: neither, or `out` holds something else.
     """
     if importer is None or (folder / FINAL_LABELS).is_dir():
-        return list_items(folder, labelled=True)
+        return LISTS[subject](folder)
     origin, mark = _origin(folder), out / ORIGIN
     known = mark.read_text() if mark.is_file() else ""
     if known != origin and out.is_dir() and any(out.iterdir()):
@@ -41,8 +56,9 @@ def study_items(
     if known != origin or not (out / GROUPS).is_file():  # which is written last
         out.mkdir(parents=True, exist_ok=True)
         write_atomically(mark, lambda file: file.write(origin.encode()))
-        importer(folder, out)
-    return list_items(out, labelled=True)
+        for line in importer(folder, out):
+            say(line)
+    return LISTS[subject](out)
 
 
 def _origin(folder: Path) -> str:
@@ -56,18 +72,46 @@ def _origin(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def import_nerve(source: Path, studies: Path) -> None:
+def import_nerve(source: Path, studies: Path) -> list[str]:
     """Import Kaggle's ultrasound-nerve-segmentation."""
     from lib.datasets import nerve
 
-    nerve.import_nerve(source, studies)
+    report = nerve.import_nerve(source, studies)
+    return [f"{sum(report.frames.values())} images of {len(report.frames)} subjects imported"]
 
 
-def import_busi(source: Path, studies: Path) -> None:
+def import_busi(source: Path, studies: Path) -> list[str]:
     """Import BUSI."""
     from lib.datasets import busi
 
-    busi.import_busi(source, studies)
+    report = busi.import_busi(source, studies)
+    return [f"{sum(report.classes.values())} images in {report.groups} groups imported"]
+
+
+def import_mammograms(source: Path, studies: Path) -> list[str]:
+    """Import INbreast, mini-MIAS or a folder with a table of densities, whichever it is.
+
+    Raises:
+        InputError: none of these.
+    """
+    from lib.datasets import density_folder, inbreast, mini_mias
+
+    if not source.is_dir():
+        raise InputError(f"folder '{source}' does not exist; give a folder of mammograms")
+    names = {path.name.lower() for path in source.rglob("*")}
+    if inbreast.TABLE.lower() in names:
+        return inbreast.import_inbreast(source, studies).lines()
+    if any(re.match(r"mdb\d{3}\.", name) for name in names):
+        return mini_mias.import_mini_mias(source, studies).lines()
+    try:
+        table = density_folder.find_table(source)
+    except InputError as error:
+        raise InputError(
+            f"'{source}' is neither a studies folder with {FINAL_LABELS.as_posix()}/, nor INbreast "
+            f"with {inbreast.TABLE}, nor mini-MIAS with mdbNNN.pgm ({error}); run `import "
+            f"inbreast|mini_mias|density SOURCE FOLDER` first and give FOLDER"
+        ) from None
+    return density_folder.import_density_folder(source, studies, table=table).lines()
 
 
 def nuclei_items(folder: Path) -> list[Item]:

@@ -6,8 +6,8 @@ is the first), gathered in `lib.reproduction.catalogue`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -70,6 +70,9 @@ class Variant:
         training: options of the recipe, under every recipe, that make it this variant.
         prior: start from the weights of another task; see `lib.reproduction.prior`.
         other_steps: what is printed of further moments of the training.
+        size: of the input of a task on exams, pixels; 0 keeps the row's.
+        accuracy: of exams, what is printed on test exams, 0..1: by view ("R-CC"), breast ("R")
+            and "exam".
     """
 
     name: str
@@ -83,6 +86,8 @@ class Variant:
     training: tuple[tuple[str, Any], ...] = ()
     prior: bool = False
     other_steps: tuple[Printed, ...] = ()
+    size: int = 0
+    accuracy: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -108,12 +113,17 @@ class Study:
         source: the publication.
         published: name of the recipe that is the publication's own; empty where there is none.
         steps: of each run; None for the row's.
-        test_share: part of the images that is tested on, by a hash of the group, or the id.
+        subject: what is answered on; decides how runs are tested and what the page shows.
+        folds: each run is as many trainings, and each patient is tested on by one; 0 is no
+            cross-validation.
+        test_share: part of the images that is tested on, by a hash of the group, or the id; of no
+            meaning with folds.
         val_share: part of the others that chooses the step.
         often_absent: whether many images lack the structure: the page has the figures of
             `lib.metrics.image_scores` and the mask that is always empty.
         kinds: names the kind of each test image; one of each is shown.
-        importer: copies the data set as published (first) into a studies folder (second).
+        importer: copies the data set as published (first) into a studies folder (second); returns
+            lines to tell.
         note: what must be said of the study, on its page.
         tables: the publication's names of the table of mean IoU and of the pixel figures.
         differences: what no recipe shows: (what, in the publication, here).
@@ -126,17 +136,21 @@ class Study:
     recipes: Mapping[str, Recipe]
     published: str = ""
     steps: int | None = None
+    subject: Literal["masks", "exams"] = "masks"
+    folds: int = 0
     test_share: float = 0.3
     val_share: float = 0.2
     often_absent: bool = False
     kinds: Callable[[Sequence[Item]], dict[str, str]] = by_brightness
-    importer: Callable[[Path, Path], object] | None = None
+    importer: Callable[[Path, Path], Sequence[str]] | None = None
     note: str = ""
     tables: tuple[str, ...] = ("Tab. 2", "Tab. 3")
     differences: tuple[tuple[str, str, str], ...] = ()
 
     def label(self, variant: Variant) -> str:
-        """Return what names the variant's runs: its row, and its own name where it shares that."""
+        """Return what names the variant's runs: its row with its size, or name if it shares it."""
+        if variant.size:
+            return f"{variant.task}-{variant.size}"
         shared = sum(other.task == variant.task for other in self.variants) > 1
         return f"{variant.task}-{variant.name.lower()}" if shared else variant.task
 
@@ -147,7 +161,48 @@ class Study:
             NotFoundError: an unknown recipe, or a variant without a row.
         """
         task = choose("recipe", recipe, self.recipes).setting(get_task(variant.task))
+        if variant.size:
+            task = replace(task, input=replace(task.input, size=variant.size))
         return replace(task, training=replace(task.training, **dict(variant.training)))
+
+    def at_sizes(self, sizes: Iterable[int]) -> Study:
+        """Return the study with a variant of each row at these input sizes too.
+
+        Nothing is printed of those that it did not have, and a study without sizes stays as it is.
+        """
+        if not any(variant.size for variant in self.variants):
+            return self
+        variants = list(self.variants)
+        for first in {v.task: v for v in reversed(self.variants) if v.size}.values():
+            known = {v.size for v in self.variants if v.task == first.task}
+            name = first.name.removesuffix(f"{first.size} px")
+            variants += [
+                replace(first, name=f"{name}{size} px", size=size, accuracy={})
+                for size in sorted(set(sizes) - known)
+            ]
+        places = {v.task: place for place, v in reversed(list(enumerate(self.variants)))}
+        variants.sort(key=lambda variant: (places[variant.task], variant.size))
+        return replace(self, variants=tuple(variants))
+
+    def of_sizes(self, variants: Sequence[Variant], sizes: Sequence[int] = ()) -> list[Variant]:
+        """Return the variants of these input sizes; without sizes those of their rows' own.
+
+        Args:
+            sizes: that `at_sizes` was given.
+
+        Raises:
+            InputError: sizes are given, but not of this study.
+        """
+        if sizes and not any(variant.size for variant in variants):
+            raise InputError(
+                f"--sizes is of studies of several input sizes; '{self.name}' has none"
+            )
+        return [
+            variant
+            for variant in variants
+            if not variant.size
+            or variant.size in (sizes or (max(get_task(variant.task).input.sides),))
+        ]
 
     def choose(self, names: str) -> list[Variant]:
         """Return the variants called `names`, by row or by the publication's name.

@@ -139,7 +139,7 @@ ROWS.add(
 )
 
 
-def _as_in_the_slides(task: TaskSpec) -> TaskSpec:
+def as_in_the_slides(task: TaskSpec) -> TaskSpec:
     """Return a sibling as in the slides: a network for each view, one grey, their training."""
     own = task.description.replace("each projection", "each view")
     return replace(
@@ -155,4 +155,4 @@ def _as_in_the_slides(task: TaskSpec) -> TaskSpec:
 
 
 for _row in (_A_VS_D, _DENSE, _BIRADS):
-    ROWS.add(_as_in_the_slides(_row))
+    ROWS.add(as_in_the_slides(_row))

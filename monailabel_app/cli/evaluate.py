@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lib.errors import InputError
 from lib.tasks import get_task
 from monailabel_app.cli import options
 
@@ -46,6 +47,11 @@ SHOWN = {
 @options.precision
 @options.seed
 @options.json_file
+@click.option(
+    "--plots",
+    type=options.FOLDER,
+    help="Exams: folder for reliability diagram, confusion matrix and, of two classes, ROC curve.",
+)
 def evaluate(
     task: str,
     studies: Path,
@@ -58,6 +64,7 @@ def evaluate(
     precision: str,
     seed: int,
     json_file: Path | None,
+    plots: Path | None,
 ) -> None:
     """Compare TASK's answers with the labels of a studies folder.
 
@@ -65,6 +72,8 @@ def evaluate(
     tasks on exams those per exam, breast and view, with intervals over patients.
     """
     spec = get_task(task)
+    if plots and spec.kind != "classification":
+        raise InputError(f"--plots is of tasks on exams; '{task}' is for segmentation")
     share = spec.training.val_split if val_split is None else val_split
     held_out = share if split == "validation" else None
     from lib.files import sha256
@@ -87,6 +96,11 @@ def evaluate(
         click.echo(f"{spec.name} on {len(found.exams)} exams of {studies.name} ({split})")
         show_report(found)
         options.save_json(json_file, found.as_dict())
+        if plots:
+            from lib.class_plots import draw_all
+
+            for file in draw_all(plots, found.as_dict(), f"{spec.name}_"):
+                click.echo(f"{file} written")
         return
     predictor, path = load_predictor(*chosen)
     report = _evaluate_images(predictor, studies, held_out, seed, about(path))

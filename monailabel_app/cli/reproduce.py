@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -14,15 +14,30 @@ from monailabel_app.cli import options
 from monailabel_app.config import SHIPPED_MODELS
 
 
-def _seeds(ctx: click.Context, option: click.Parameter, text: str) -> tuple[int, ...]:
-    """Read "0,1,2"."""
+def _numbers(text: str) -> tuple[int, ...]:
+    """Read "0,1,2"; nothing where that is no list of whole numbers."""
     try:
-        seeds = tuple(dict.fromkeys(int(word) for word in text.split(",") if word.strip()))
+        return tuple(dict.fromkeys(int(word) for word in text.split(",") if word.strip()))
     except ValueError:
-        seeds = ()
+        return ()
+
+
+def _seeds(ctx: click.Context, option: click.Parameter, text: str) -> tuple[int, ...]:
+    seeds = _numbers(text)
     if not seeds or min(seeds) < 0:
         raise InputError(f"--seeds '{text}': expected whole numbers from 0, as in 0,1,2")
     return seeds
+
+
+def _sizes(
+    ctx: click.Context, option: click.Parameter, text: str | None
+) -> tuple[int, ...] | Literal["all"]:
+    if text is None or text.strip() == "all":
+        return "all" if text else ()
+    sizes = _numbers(text)
+    if not sizes or min(sizes) < 1:
+        raise InputError(f"--sizes '{text}': expected pixels, as in 250,350, or all")
+    return sizes
 
 
 @click.command()
@@ -32,15 +47,30 @@ def _seeds(ctx: click.Context, option: click.Parameter, text: str) -> tuple[int,
 )
 @click.option("--out", type=options.FOLDER, help="Folder of the runs; default runs/STUDY.")
 @click.option(
-    "--variants", default="all", show_default=True, help="Tasks separated by commas, or all."
+    "--variants",
+    "--task",
+    default="all",
+    show_default=True,
+    help="Tasks separated by commas, or all.",
 )
+@click.option(
+    "--sizes",
+    callback=_sizes,
+    help="density: input sizes in pixels, as in 250,350, or all printed ones; by default the one "
+    "that was best in the publication.",
+)
+@click.option("--folds", type=click.IntRange(2), help="density: of the cross-validation.")
 @click.option("--steps", type=click.IntRange(1), help="Of each run; by default the study's.")
-@click.option("--seeds", default="0", show_default=True, callback=_seeds, help="As in 0,1,2.")
+@click.option("--epochs", type=click.IntRange(1), help="Passes of each run, instead of --steps.")
+@click.option(
+    "--seeds", "--seed", default="0", show_default=True, callback=_seeds, help="As in 0,1,2."
+)
 @click.option(
     "--recipe",
     default="",
-    metavar="[ours|thesis]",
-    help="Of every variant; by default ours, and both where the study reports a collapse.",
+    metavar="[ours|thesis|slides]",
+    help="Of every variant, ours or the publication's; by default ours, and both where the study "
+    "reports a collapse.",
 )
 @click.option(
     "--prior",
@@ -61,7 +91,10 @@ def reproduce(
     studies: Path | None,
     out: Path | None,
     variants: str,
+    sizes: tuple[int, ...] | Literal["all"],
+    folds: int | None,
     steps: int | None,
+    epochs: int | None,
     seeds: tuple[int, ...],
     recipe: str,
     prior: Path | None,
@@ -75,12 +108,13 @@ def reproduce(
     """Run STUDY again and set its printed figures beside ours.
 
     thesis-nuclei: U-Net and V-Net variants. thesis-nerve: From_Prior, No_Prior and Dice alone at
-    three learning rates. busi: lesions, by the nerve recipe. The latter two also take the data set
-    as published, which is imported into OUT/studies.
+    three learning rates. busi: lesions, by the nerve recipe. density: breast density by input size,
+    cross-validated by patient. All but the first also take the data set as published (density:
+    INbreast, mini-MIAS, or mammograms with a table), which is imported into OUT/studies.
 
-    Each variant and seed is a run in OUT that goes on where it was; a finished one is not repeated.
-    OUT/report.json holds all figures, the page shows them. A run that fails is reported and does
-    not stop the others; the exit status is then 2.
+    Each variant, seed and fold is a run in OUT that goes on where it was; a finished one is not
+    repeated. OUT/report.json holds all figures, the page shows them. A run that fails is reported
+    and does not stop the others; the exit status is then 2.
     """
     from lib.reproduction.catalogue import get_study
 
@@ -88,7 +122,13 @@ def reproduce(
     out = out or Path("runs") / table.name
     if page is not None and not page.parent.is_dir():
         raise InputError(f"folder '{page.parent}' for --page does not exist; make it first")
+    if steps and epochs:
+        raise InputError("give --steps or --epochs, not both")
+    if sizes != "all":
+        table = table.at_sizes(sizes)
     chosen = tuple(table.choose(variants))
+    if sizes != "all":
+        chosen = tuple(table.of_sizes(chosen, sizes))
     if page_only:
         report = _stored(json_file or out / "report.json")
     else:
@@ -112,8 +152,10 @@ def reproduce(
             studies.name,
             prior=prior,
             shipped=SHIPPED_MODELS / f"pretrained_{NUCLEI}.pt",
+            epochs=epochs,
+            folds=folds,
         )
-        items = study_items(studies, table.importer, out / "studies")
+        items = study_items(studies, table.importer, out / "studies", table.subject, _say)
         report = reproduce(campaign, items, _say)
         options.save_json(json_file, report)
     _write_page(report, out, page, json_file or out / "report.json")

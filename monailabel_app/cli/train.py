@@ -134,7 +134,7 @@ def train(
     if folds:
         if launched_by_torchrun():
             raise InputError("--folds and torchrun do not go together; use --processes instead")
-        _cross_validate(spec, studies, items, run, folds, fold, processes, json_file)
+        _cross_validate(spec, items, run, folds, fold, processes, json_file)
         return
     reason = None
     if launched_by_torchrun():
@@ -188,7 +188,6 @@ def _input_size(text: str) -> int | tuple[int, int]:
 
 def _cross_validate(
     spec: TaskSpec,
-    studies: Path,
     items: list[Item],
     run: FitOptions,
     folds: int,
@@ -231,8 +230,7 @@ def _cross_validate(
             }
         )
         if spec.kind == "classification":
-            held = frozenset(item.group for item in held_out)
-            answered += _answer_held_out(spec, studies, held, run, result.weights)
+            answered += _answer_held_out(spec, held_out, run, result.weights)
     figures = mean_and_sd([row["metrics"] for row in rows])
     last = mean_and_sd([{name: row["history"][-1][name] for name in figures} for row in rows])
     for name, value in figures.items():
@@ -263,19 +261,18 @@ def _cross_validate(
 
 
 def _answer_held_out(
-    spec: TaskSpec, studies: Path, patients: frozenset[str], run: FitOptions, weights: Path
+    spec: TaskSpec, held_out: list[Item], run: FitOptions, weights: Path
 ) -> list[ScoredExam]:
-    """Return the answers of a fold's weights on the exams of the patients that it held out."""
+    """Return the answers of a fold's weights on the exams that it held out."""
     from lib.checkpoints import load_checkpoint
     from lib.class_evaluation import score_exams
     from lib.classification import ExamPredictor
-    from lib.exam_cases import list_task_exams
+    from lib.exam_cases import exams_of
 
-    exams = list_task_exams(studies, spec, labelled=True)
     predictor = ExamPredictor.from_checkpoint(
         spec, load_checkpoint(weights), run.device, run.precision
     )
-    scored, failed = score_exams(predictor, [exam for exam in exams if exam.patient in patients])
+    scored, failed = score_exams(predictor, exams_of(held_out))
     for id, cause in failed.items():
         click.echo(f"not answered: {id}: {cause}", err=True)
     return scored

@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from lib.datasets.studies import Item
+from lib.fit_options import FitResult
+from lib.tasks import TaskSpec
+
 sys.path.insert(0, str(Path(__file__).parent))  # tests import their samples from here
 
 
@@ -34,3 +38,13 @@ def timed() -> Callable[[float], AbstractContextManager[None]]:
         assert time.process_time() - start < seconds
 
     return check
+
+
+@pytest.fixture(scope="session")
+def whole(task: TaskSpec, items: list[Item], tmp_path_factory: pytest.TempPathFactory) -> FitResult:
+    """An uninterrupted run, to compare with."""
+    from training_samples import fit_options
+
+    from lib.training import fit
+
+    return fit(task, items, fit_options(tmp_path_factory.mktemp("whole")))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lib.calibration import RANGE, fit_temperature
-from lib.class_metrics import FIGURES, bootstrap_weights, class_figures, reliability
+from lib.class_metrics import FIGURES, bootstrap_weights, class_figures, reliability, roc
 from lib.exam_rules import combine, reasons_to_doubt, softmax
 from lib.mammography_views import STANDARD_VIEWS
 from lib.tasks import TASKS
@@ -164,3 +164,16 @@ def test_neighbouring_classes_of_four_are_no_disagreement():
     b, c, d = (np.eye(4)[place] for place in (1, 2, 3))
     assert reasons_to_doubt(DENSER, c, {"R-CC": b, "L-CC": c}, {}) == ()
     assert reasons_to_doubt(DENSER, d, {"R-CC": b, "L-CC": d}, {}) != ()
+
+
+def test_the_roc_curve_has_the_area_that_is_reported():
+    truth, probabilities = _answers(2)
+    probabilities = probabilities.round(1)  # cases of one score are passed together
+    curve = roc(truth == 1, probabilities[:, 1])
+    wrong, right = curve["false_positive_rate"], curve["true_positive_rate"]
+    assert (wrong[0], right[0], wrong[-1], right[-1]) == (0, 0, 1, 1)
+    assert np.trapz(right, wrong) == pytest.approx(class_figures(truth, probabilities)["auc"][0])
+    assert roc(np.array([True, False]), np.array([0.9, 0.2])) == {
+        "false_positive_rate": [0, 0, 1],
+        "true_positive_rate": [0, 1, 1],
+    }

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from training_samples import fit_options, with_recipe
 
 from lib.checkpoints import load_checkpoint, save_checkpoint
 from lib.classification import ExamPredictor
@@ -18,16 +18,7 @@ from lib.exam_cases import list_views
 from lib.parallel import fit_in_processes
 from lib.scoring import score_cases
 from lib.tasks import TASKS
-from lib.training import FitOptions, fit
-
-
-def _options(out: Path, **changes) -> FitOptions:
-    plain = {"device": "cpu", "precision": "fp32", "progress": False, "tensorboard": False}
-    return FitOptions(out, **{**plain, **changes})
-
-
-def _recipe(task, **changes):
-    return replace(task, training=replace(task.training, **changes))
+from lib.training import fit
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +44,7 @@ def test_weights_of_another_classifier_are_refused(exam_weights):
 
 
 def test_passes_become_steps_and_every_pass_is_validated(views, exam_task, tmp_path):
-    result = fit(exam_task, views, _options(tmp_path))
+    result = fit(exam_task, views, fit_options(tmp_path))
     batches = len(result.training_ids) / 4 / 4  # of each view, all full
     per_pass = 4 * -(-int(4 * batches) // 4)
     assert result.steps == 2 * per_pass
@@ -74,8 +65,8 @@ def test_the_figures_of_kept_weights_are_those_of_the_predictor(views, exam_task
 
 
 def test_an_interrupted_run_ends_like_one_that_was_not(views, exam_task, tmp_path, monkeypatch):
-    recipe = _recipe(exam_task, schedule="plateau", plateau_patience=0, averaging=0.5)
-    whole = fit(recipe, views, _options(tmp_path / "whole"))
+    recipe = with_recipe(exam_task, schedule="plateau", plateau_patience=0, averaging=0.5)
+    whole = fit(recipe, views, fit_options(tmp_path / "whole"))
     prepare = StepBatches.__getitem__
 
     def fail(self, step):
@@ -86,8 +77,8 @@ def test_an_interrupted_run_ends_like_one_that_was_not(views, exam_task, tmp_pat
     with monkeypatch.context() as patch:
         patch.setattr(StepBatches, "__getitem__", fail)
         with pytest.raises(RuntimeError, match="power cut"):
-            fit(recipe, views, _options(tmp_path / "cut"))
-    assert fit(recipe, views, _options(tmp_path / "cut")).history == whole.history
+            fit(recipe, views, fit_options(tmp_path / "cut"))
+    assert fit(recipe, views, fit_options(tmp_path / "cut")).history == whole.history
 
 
 def test_the_last_weights_are_kept_where_that_is_asked_for(views, exam_task, tmp_path, monkeypatch):
@@ -99,7 +90,7 @@ def test_the_last_weights_are_kept_where_that_is_asked_for(views, exam_task, tmp
             "exam_likelihood": next(scores),
         },
     )
-    result = fit(_recipe(exam_task, epochs=3), views, _options(tmp_path, keep="last"))
+    result = fit(with_recipe(exam_task, epochs=3), views, fit_options(tmp_path, keep="last"))
     assert result.metrics["exam_likelihood"] == 0.6
     assert load_checkpoint(result.weights).provenance["step"] == result.steps
 
@@ -113,7 +104,7 @@ def test_a_plateau_of_the_validation_loss_lowers_the_rate(views, exam_task, tmp_
             "val_loss": 1.0,
         },
     )
-    recipe = _recipe(
+    recipe = with_recipe(
         exam_task,
         epochs=4,
         schedule="plateau",
@@ -121,16 +112,16 @@ def test_a_plateau_of_the_validation_loss_lowers_the_rate(views, exam_task, tmp_
         optimizer="plain_sgd",
         learning_rate=1e-3,
     )
-    fit(recipe, views, _options(tmp_path))
+    fit(recipe, views, fit_options(tmp_path))
     state = torch.load(tmp_path / "state.pt", weights_only=True)
     assert state["scheduler"]["scale"] == pytest.approx(0.1)
 
 
 def test_the_collapse_to_one_class_is_said(views, exam_task, tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
-        recipe = _recipe(exam_task, epochs=1, learning_rate=1e-9)
+        recipe = with_recipe(exam_task, epochs=1, learning_rate=1e-9)
         network = replace(exam_task.network, views=())
-        fit(replace(recipe, network=network), views, _options(tmp_path))
+        fit(replace(recipe, network=network), views, fit_options(tmp_path))
     assert any("answers one class on all validation exams" in text for text in caplog.messages)
 
 
@@ -154,7 +145,7 @@ def _grey_squares(views, monkeypatch) -> dict[str, str]:
 def plain(exam_task):
     """A recipe without augmentation, one network for all views."""
     return replace(
-        _recipe(exam_task, epochs=30, learning_rate=1e-2, label_smoothing=0.0),
+        with_recipe(exam_task, epochs=30, learning_rate=1e-2, label_smoothing=0.0),
         augment=replace(exam_task.augment, rotate=0.0, zoom=(1.0, 1.0), gamma=1.0, noise=0.0),
         network=replace(exam_task.network, norm="none", views=()),
     )
@@ -162,7 +153,7 @@ def plain(exam_task):
 
 def test_a_class_that_is_plain_to_see_is_learned(views, plain, tmp_path, monkeypatch):
     _grey_squares(views, monkeypatch)
-    result = fit(plain, views, _options(tmp_path))
+    result = fit(plain, views, fit_options(tmp_path))
     assert result.metrics["exam_accuracy"] >= 0.9
     assert result.metrics["exam_kappa"] >= 0.9
 
@@ -172,19 +163,19 @@ def test_shuffled_labels_are_not_learned_on_held_out_exams(views, plain, tmp_pat
     moved = np.random.default_rng(5).permutation(list(density.values()))
     label = dict(zip(density, moved.tolist(), strict=True))
     shuffled = [replace(item, density=label[item.exam]) for item in views]
-    result = fit(plain, shuffled, _options(tmp_path, keep="last"))
+    result = fit(plain, shuffled, fit_options(tmp_path, keep="last"))
     assert result.metrics["exam_accuracy"] <= 0.5
 
 
 def test_two_processes_train_like_one(views, exam_task, tmp_path):
     """Each step trains one of four networks; the others must wait for nothing."""
     plain = replace(
-        _recipe(exam_task, epochs=1, optimizer="plain_sgd", weight_decay=0.0),
+        with_recipe(exam_task, epochs=1, optimizer="plain_sgd", weight_decay=0.0),
         network=replace(exam_task.network, norm="none"),
         labels=dict(exam_task.labels),
     )
-    one = fit(plain, views, _options(tmp_path / "one"))
-    two = fit_in_processes(plain, views, _options(tmp_path / "two"), processes=2)
+    one = fit(plain, views, fit_options(tmp_path / "one"))
+    two = fit_in_processes(plain, views, fit_options(tmp_path / "two"), processes=2)
     weights, twin = (load_checkpoint(result.weights).weights for result in (one, two))
     for name, value in weights.items():
         torch.testing.assert_close(twin[name], value, rtol=1e-3, atol=1e-5)

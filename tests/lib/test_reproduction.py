@@ -169,10 +169,10 @@ def test_a_study_is_trained_tested_and_judged(ask, items, tmp_path):
 def test_the_last_step_is_tested_under_the_thesis_recipe(ask, items, tmp_path):
     report = reproduce(ask("tiny_b", recipe="thesis", changes=()), items, _quiet)
     weights = report["runs"][0]["weights"]
-    assert (weights["chosen"], weights["step"], weights["file"]) == ("last", 4, "last.pt")
+    assert (weights["chosen"], weights["step"], weights["file"]) == ("last", 4, "best.pt")
     folder = tmp_path / "out" / report["runs"][0]["folder"]
     assert folder.name == "tiny_b-thesis-seed0"
-    assert load_checkpoint(folder / "last.pt").provenance["step"] == 4
+    assert load_checkpoint(folder / "best.pt").provenance["step"] == 4
     assert report["runs"][0]["identity"]["task"]["training"]["batch_size"] == 1
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
+from lib.plots import MAX_BYTES
 from lib.reproduction import page as pages
-from lib.reproduction.figures import MAX_BYTES, compare
+from lib.reproduction.figures import compare
 from lib.reproduction.page import write_page
 from lib.reproduction.report import assemble
 from lib.reproduction.sections import text

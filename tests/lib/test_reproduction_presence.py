@@ -192,7 +192,7 @@ def test_a_set_as_published_is_imported_once(kaggle, tmp_path):
 
     def counted(source, studies):
         calls.append(source)
-        importer(source, studies)
+        return importer(source, studies)
 
     out = tmp_path / "studies"
     items = study_items(kaggle, counted, out)
