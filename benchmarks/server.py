@@ -25,7 +25,7 @@ from lib.errors import InputError
 
 SIDE = 512
 RUNS = 40
-START_SECONDS = 90
+START_SECONDS = 300  # of patience; a quiet machine takes a tenth
 LOAD_SECONDS = 15.0
 TRAINING_START_SECONDS = 90
 INFO_PAUSE = 0.05
@@ -140,6 +140,7 @@ class Server:
         raise InputError(f"benchmark: the server did not start: {tail[-1] if tail else 'no log'}")
 
     def infer(self) -> float:
+        """Return the seconds of a request for a mask."""
         query = {"image": "benchmark", "output": "image"}
         return self._timed("POST", f"/infer/{TASK}", params=query, data={"params": "{}"})[0]
 
@@ -161,6 +162,7 @@ class Server:
         return self.process.pid
 
     def info(self) -> float:
+        """Return the seconds of a request for /info/."""
         return self._timed("GET", "/info/")[0]
 
     def training_steps(self) -> int:
@@ -169,6 +171,7 @@ class Server:
         return int(stats.get("step", 0)) if stats.get("active") else 0
 
     def train(self) -> None:
+        """Begin a short training."""
         self._timed("POST", f"/train/{TASK}", json=QUICK)
 
     def _timed(self, method: str, path: str, **arguments: Any) -> tuple[float, requests.Response]:
@@ -182,6 +185,7 @@ class Server:
         return taken, reply
 
     def stop(self) -> None:
+        """End the process."""
         if self.process is None or self.process.poll() is not None:
             return
         try:
