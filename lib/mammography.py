@@ -21,6 +21,7 @@ from lib.mammography_views import TOMOSYNTHESIS, View, view_of_name, view_of_tag
 
 _LOGGER = logging.getLogger(__name__)
 MAMMOGRAM_EXTENSIONS = (".pgm",)  # beside those of lib.images
+COLOURED = 0.02  # share of coloured pixels beyond marks and letters on a mammogram
 LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
 _BY_DETECTOR = ("CR", "DX", "OT", "SC", "RG")  # modalities that old mammograms come with
 
@@ -84,6 +85,7 @@ def is_dicom(path: Path) -> bool:
 
 def _read_picture(path: Path, max_pixels: int) -> Mammogram:
     notes: list[str] = []
+    doubts: tuple[str, ...] = ()
     if path.suffix.lower() in MAMMOGRAM_EXTENSIONS:
         if not path.is_file():
             raise InputError(f"{path.name}: no such file")
@@ -98,6 +100,9 @@ def _read_picture(path: Path, max_pixels: int) -> Mammogram:
         top = int(np.iinfo(pixels.dtype).max) if pixels.dtype.kind == "u" else 255
         if spread > 0.15 * top:
             notes.append("coloured pixels are taken as luminance")
+            share = float((np.ptp(pixels[::4, ::4], axis=-1) > 0.15 * top).mean())
+            if share > COLOURED:
+                doubts = (f"{share:.0%} of it is coloured: it may be no mammogram",)
         pixels = pixels @ np.array(LUMINANCE, np.float32) / np.float32(top)
     elif pixels.dtype.kind == "b":
         pixels = pixels.astype(np.float32)
@@ -120,6 +125,7 @@ def _read_picture(path: Path, max_pixels: int) -> Mammogram:
         None,
         path,
         tuple(notes),
+        doubts,
     )
 
 
