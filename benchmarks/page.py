@@ -75,6 +75,14 @@ is POST /infer with `output=image`: the PNG in the store is read, segmented, sep
 written and sent. For the rows under load, a training run in its own process and one client that
 asks for inferences without pause, while /info/ is asked every 50 ms.
 """,
+    "exam": """\
+`monailabel start_server` in a process of its own on 127.0.0.1. A request is POST /infer by the id
+of one view with `{{"saliency": "gradcam"}}`: all views of the exam are read, answered and
+explained; the overlays, scalar maps and masks of the dense tissue of all views lie ready when the
+JSON is sent. The first request, which reads the weights, is told apart. Processor time is that of
+the server's process, all threads together. Peak memory is the largest resident set of the server's
+process, Python and libraries included, after the same request on {large[what]}.
+""",
 }
 ROUNDS = """\
 Every variant has a process of its own; the processes take turns, one run each per round, after two
@@ -89,6 +97,7 @@ TITLES = {
     "inference": "Inference",
     "volume": "One volume",
     "server": "Server",
+    "exam": "Four-view exam",
 }
 
 
@@ -119,6 +128,8 @@ def _section(name: str, report: Mapping[str, Any], file: str) -> list[str]:
     ]
     if name == "server":
         lines += _requests(report)
+    elif name == "exam":
+        lines += _exam(report)
     elif name == "rows":
         lines += _rows(report)
     elif name == "volume":
@@ -214,6 +225,35 @@ def _rows(report: Mapping[str, Any]) -> list[str]:
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def _exam(report: Mapping[str, Any]) -> list[str]:
+    rows = {
+        "warm request": report["request"],
+        "processor time of it": report["processor_time"],
+        "request of the large DICOM views": report["large"]["request"],
+    }
+    lines = ["| | median | minimum | maximum | requests |", "|---|---:|---:|---:|---:|"]
+    for name, row in rows.items():
+        times = " | ".join(f"{row[key]:.2f} s" for key in ("median_s", "min_s", "max_s"))
+        lines.append(f"| {name} | {times} | {row['requests']} |")
+    phases = ", ".join(f"{name} {spent:.2f} s" for name, spent in report["phases_s"].items())
+    verdict = "below" if report["below_limit"] else "not below"
+    lines += [
+        "",
+        f"First request: {report['first_request_s']:.2f} s. Phases (medians): {phases}. The median "
+        f"is {verdict} {report['limit_s']:g} s.",
+    ]
+    large = report["large"]
+    if large["peak_gib"] is not None:
+        verdict = "below" if large["below_limit"] else "not below"
+        lines += [
+            "",
+            f"Peak memory: {large['peak_gib']:.2f} GiB, {verdict} {large['limit_gib']:g} GiB "
+            f"({large['peak_gib_before']:.2f} GiB before the large views).",
+        ]
+    size = sum(report["files"].values()) / 2**20
+    return [*lines, "", f"Files of one answer: {len(report['files'])}, {size:.1f} MiB in all."]
 
 
 def _requests(report: Mapping[str, Any]) -> list[str]:

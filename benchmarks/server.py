@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -24,7 +25,7 @@ from lib.errors import InputError
 
 SIDE = 512
 RUNS = 40
-START_SECONDS = 90
+START_SECONDS = 300  # of patience; a quiet machine takes a tenth
 LOAD_SECONDS = 15.0
 TRAINING_START_SECONDS = 90
 INFO_PAUSE = 0.05
@@ -44,7 +45,7 @@ def run(
         Image.fromarray(image).save(studies / "benchmark.png")
         file, story = weights(models, shipped, folder)
         shutil.copyfile(file, live / f"{TASK}.pt")
-        server = _Server(app, studies, live, folder)
+        server = Server(app, studies, live, folder)
         try:
             start = server.start()
             first = server.infer()
@@ -99,10 +100,12 @@ def table(report: dict[str, Any]) -> list[str]:
     return lines
 
 
-class _Server:
+class Server:
     """The server's process, and requests to it."""
 
-    def __init__(self, app: Path, studies: Path, models: Path, folder: Path) -> None:
+    def __init__(
+        self, app: Path, studies: Path, models: Path, folder: Path, task: str = TASK
+    ) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -110,7 +113,8 @@ class _Server:
         self.command = [sys.executable, "-m", "monailabel.main", "start_server"]
         self.command += ["--app", str(app), "--studies", str(studies), "--host", "127.0.0.1"]
         self.command += ["--port", str(port), "--conf", "model_dir", str(models)]
-        self.folder, self.process = folder, None
+        self.command += ["--conf", "models", task]
+        self.folder, self.process, self.task = folder, None, task
 
     process: subprocess.Popen[bytes] | None
 
@@ -136,11 +140,30 @@ class _Server:
         raise InputError(f"benchmark: the server did not start: {tail[-1] if tail else 'no log'}")
 
     def infer(self) -> float:
+        """Return the seconds of a request for a mask."""
         query = {"image": "benchmark", "output": "image"}
-        return self._timed("POST", f"/infer/{TASK}", params=query, data={"params": "{}"})
+        return self._timed("POST", f"/infer/{TASK}", params=query, data={"params": "{}"})[0]
+
+    def ask(self, image: str, params: dict[str, Any]) -> tuple[float, dict[str, Any]]:
+        """Return the seconds of a request for the JSON of an answer, and the answer."""
+        query, form = {"image": image, "output": "json"}, {"params": json.dumps(params)}
+        seconds, reply = self._timed("POST", f"/infer/{self.task}", params=query, data=form)
+        return seconds, reply.json()
+
+    def get(self, path: str) -> bytes:
+        """Return what lies at `path`."""
+        return self._timed("GET", path)[1].content
+
+    @property
+    def pid(self) -> int:
+        """Of the running process."""
+        if self.process is None:
+            raise ValueError("the server was not started")
+        return self.process.pid
 
     def info(self) -> float:
-        return self._timed("GET", "/info/")
+        """Return the seconds of a request for /info/."""
+        return self._timed("GET", "/info/")[0]
 
     def training_steps(self) -> int:
         """Return the steps the running training has done, 0 before its first."""
@@ -148,17 +171,21 @@ class _Server:
         return int(stats.get("step", 0)) if stats.get("active") else 0
 
     def train(self) -> None:
+        """Begin a short training."""
         self._timed("POST", f"/train/{TASK}", json=QUICK)
 
-    def _timed(self, method: str, path: str, **arguments: Any) -> float:
+    def _timed(self, method: str, path: str, **arguments: Any) -> tuple[float, requests.Response]:
         begin = time.perf_counter()
         reply = requests.request(method, self.url + path, timeout=120, **arguments)
         taken = time.perf_counter() - begin
         if not reply.ok:
-            raise InputError(f"benchmark: {method} {path} answered {reply.status_code}")
-        return taken
+            raise InputError(
+                f"benchmark: {method} {path} answered {reply.status_code}: {reply.text}"
+            )
+        return taken, reply
 
     def stop(self) -> None:
+        """End the process."""
         if self.process is None or self.process.poll() is not None:
             return
         try:
@@ -173,7 +200,7 @@ class _Server:
             self.process.wait()
 
 
-def _under_load(server: _Server) -> tuple[list[float], list[float]]:
+def _under_load(server: Server) -> tuple[list[float], list[float]]:
     """Return the seconds of /info/ and of inferences while a training takes steps."""
     server.train()
     deadline = time.monotonic() + TRAINING_START_SECONDS

@@ -2,5 +2,6 @@
 
 from infer.classification import ClassificationInfer
 from infer.segmentation import SegmentationInfer
+from infer.shelf import ResultShelf
 
-__all__ = ["ClassificationInfer", "SegmentationInfer"]
+__all__ = ["ClassificationInfer", "ResultShelf", "SegmentationInfer"]

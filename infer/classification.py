@@ -2,38 +2,42 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
 from infer.base import LiveInfer, first, write_label
 from infer.live import LivePredictors
-from lib.classification import ExamPredictor, ViewAnswer
-from lib.dicom import dicom_grid
-from lib.errors import InputError
+from infer.shelf import ResultShelf
+from lib.classification import ExamPredictor
+from lib.errors import InputError, choose
+from lib.exam_answers import ExamAnswer
+from lib.exam_files import SALIENCY, tissue_label, write_exam_files
 from lib.exams import Exam, exam_of, group_exams, same_file
-from lib.images import Geometry, read_image
-from lib.mammography import is_dicom
 from lib.masks import result_extension
 from lib.model_store import ModelStore
+from lib.saliency import view_geometry
 from lib.tasks import TaskSpec
 
 Find = Callable[[Path], Exam | None]
+RESULTS = "/results"  # path of the route that hands out the files of an answer
 
 
 class ClassificationInfer(LiveInfer):
     """Answers on the exam that an image is a view of.
 
     The label image is the dense tissue of the view asked for, on its grid; its value is the
-    answered class of the exam. Request parameters: ``device``, ``result_extension``,
-    ``result_dtype``.
+    answered class of the exam. Request parameters: ``saliency`` ("none", "gradcam", "gradient" or
+    "both"; true is "gradcam"), ``device``, ``result_extension``, ``result_dtype``.
 
     Args:
         find_exam: the exam that a file is a view of; by default it stands alone.
+        shelf: returns where files of an answer are put for viewers to fetch; without one, or where
+            it returns none, an answer has no files but the label image.
     """
 
     def __init__(
@@ -43,19 +47,23 @@ class ClassificationInfer(LiveInfer):
         device: str = "auto",
         precision: str = "auto",
         find_exam: Find | None = None,
+        shelf: Callable[[], ResultShelf | None] = lambda: None,
     ) -> None:
         self.live: LivePredictors[ExamPredictor] = LivePredictors(task, store, precision)
-        super().__init__(task, store, InferType.CLASSIFICATION, device, {})
+        config = {"saliency": list(SALIENCY)}
+        super().__init__(task, store, InferType.CLASSIFICATION, device, config)
         self.find_exam = find_exam or (lambda path: exam_of(path, group_exams([path])))
+        self.shelf = shelf
 
     def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """Answer on the exam of ``request["image"]``, the file path of one of its views.
 
         Returns:
             The label file, which the caller deletes, and the answer as
-            `lib.classification.ExamAnswer.as_dict` has it, with ``view`` (the one asked for),
+            `lib.exam_answers.ExamAnswer.as_dict` has it, with ``view`` (the one asked for),
             ``notes`` on the exam's files, ``label_names`` (the answered class and its value),
-            ``latencies`` in seconds and ``model_version``.
+            ``latencies`` in seconds and ``model_version``; and, as `lib.exam_files` names them but
+            as paths on the server, ``dense_tissue`` and ``saliency`` of each view.
 
         Raises:
             InputError: no view of an exam, one that cannot be answered, or a wrong parameter.
@@ -63,7 +71,50 @@ class ClassificationInfer(LiveInfer):
         start = time.perf_counter()
         path = Path(str(request["image"]))
         suffix = result_extension(request.get("result_extension"), path)
+        methods = _methods(request.get("saliency"))
+        shelf = self.shelf()
+        if methods and shelf is None:
+            raise InputError(
+                "saliency is for single requests, a batch keeps nothing but label images; leave it "
+                "away, or ask with POST /infer/<model> for each image"
+            )
         predictor, version = self.live.get(first(request.get("device")) or self.device)
+        exam, asked = self._exam(path)
+        answer = predictor(exam, pictures=bool(methods))
+        if asked not in answer.views:
+            raise InputError(
+                f"{path.name}: view {asked} of exam '{exam.id}' cannot be answered: "
+                f"{answer.left_out[asked]}; ask by one of {', '.join(answer.views)}"
+            )
+        writing = time.perf_counter()
+        label = tissue_label(self.task, answer, asked)
+        grid = view_geometry(path, label.shape)
+        file = write_label(label, grid, suffix, request.get("result_dtype"))
+        try:
+            files = _put(shelf, predictor, answer, methods, suffix) if shelf else {}
+        except BaseException:
+            os.unlink(file)
+            raise
+        end = time.perf_counter()
+        seconds = {**answer.seconds, "write": end - writing, "total": end - start}
+        summary = answer.as_dict()
+        del summary["seconds"]
+        summary |= {
+            "view": asked,
+            "notes": list(exam.notes),
+            "label_names": {answer.label: self.task.labels[answer.label]},
+            "latencies": {name: round(spent, 4) for name, spent in seconds.items()},
+            "model_version": version,
+            **files,
+        }
+        return file, summary
+
+    def _exam(self, path: Path) -> tuple[Exam, str]:
+        """Return the exam of a file, and which view of it the file is.
+
+        Raises:
+            InputError: it is no view of an exam, or left out of it.
+        """
         exam = self.find_exam(path)
         if exam is None:
             raise InputError(
@@ -77,35 +128,36 @@ class ClassificationInfer(LiveInfer):
                 f"{path.name}: left out of exam '{exam.id}' ({why}); ask by one of its views "
                 f"{', '.join(sorted(file.name for file in exam.views.values())) or '(it has none)'}"
             )
-        answer = predictor(exam)
-        if asked not in answer.views:
-            raise InputError(
-                f"{path.name}: view {asked} of exam '{exam.id}' cannot be answered: "
-                f"{answer.left_out[asked]}; ask by one of {', '.join(answer.views)}"
-            )
-        value = self.task.labels[answer.label]
-        writing = time.perf_counter()
-        label = _tissue(answer.views[asked], value)
-        file = write_label(label, _grid(path), suffix, request.get("result_dtype"))
-        end = time.perf_counter()
-        seconds = {**answer.seconds, "write": end - writing, "total": end - start}
-        summary = answer.as_dict()
-        del summary["seconds"]
-        summary |= {
-            "view": asked,
-            "notes": list(exam.notes),
-            "label_names": {answer.label: value},
-            "latencies": {name: round(spent, 4) for name, spent in seconds.items()},
-            "model_version": version,
-        }
-        return file, summary
+        return exam, asked
 
 
-def _tissue(answer: ViewAnswer, value: int) -> np.ndarray:
-    """Return the dense tissue of a view on the grid of its file, as a label of this value."""
-    assert answer.tissue is not None
-    return answer.prepared.undo(answer.tissue.mask.astype(np.uint8) * np.uint8(value))
+def _methods(wanted: Any) -> tuple[str, ...]:
+    """Return the methods that a request names.
+
+    A list is that of the choices, untouched: its first is none.
+    """
+    wanted = first(wanted)
+    name = {True: "gradcam", False: "none", None: "none", "": "none"}.get(wanted, str(wanted))
+    return choose("saliency", name, SALIENCY)
 
 
-def _grid(path: Path) -> Geometry:
-    return dicom_grid(path) if is_dicom(path) else read_image(path).geometry
+def _put(
+    shelf: ResultShelf,
+    predictor: ExamPredictor,
+    answer: ExamAnswer,
+    methods: tuple[str, ...],
+    suffix: str,
+) -> dict[str, Any]:
+    """Put the files of an answer on the shelf, and return their paths on the server."""
+    with shelf.put() as folder:
+        names = write_exam_files(
+            predictor, answer, lambda name, view: folder / name, methods, suffix
+        )
+    return dict(_paths(names, f"{RESULTS}/{folder.name}"))
+
+
+def _paths(names: Any, root: str) -> Any:
+    """Return nested dictionaries of file names as paths under `root`."""
+    if isinstance(names, dict):
+        return {key: _paths(value, root) for key, value in names.items()}
+    return f"{root}/{names}"

@@ -12,9 +12,10 @@ import numpy as np
 
 from lib.checkpoints import versions
 from lib.class_metrics import bootstrap_weights, class_figures, confusions, reliability, roc
-from lib.classification import ExamAnswer, ExamPredictor
+from lib.classification import ExamPredictor
 from lib.errors import InputError
 from lib.evaluation import CONFIDENCE, RESAMPLES
+from lib.exam_answers import ExamAnswer
 from lib.exam_specs import ExamSpec
 from lib.exams import Exam
 from lib.files import fingerprint

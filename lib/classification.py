@@ -9,7 +9,8 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,112 +20,29 @@ from torch import nn
 from typing_extensions import Self
 
 from lib.checkpoints import Checkpoint
+from lib.devices import autocast
 from lib.errors import InputError
-from lib.exam_cases import network_input, prepare_view
+from lib.exam_answers import ExamAnswer, ViewAnswer
+from lib.exam_cases import network_input
 from lib.exam_rules import combine, reasons_to_doubt, softmax
 from lib.exams import Exam
-from lib.mammography_breast import PreparedBreast
+from lib.mammography import read_mammogram
+from lib.mammography_breast import PreparedBreast, prepare_breast
 from lib.mammography_density import DenseTissue, dense_mask
 from lib.mammography_views import View
-from lib.network_runner import NetworkRunner
+from lib.network_runner import NetworkRunner, evaluating
 from lib.networks.classifiers import MultiViewClassifier
+from lib.overlays import grey_picture
 from lib.specs import InputSpec, TaskSpec
 
+READERS = 2  # views read at a time; one of 3328 x 4096 pixels takes 0.2 GiB meanwhile
+
 
 @dataclass(frozen=True)
-class ViewAnswer:
-    """The answer on one view.
-
-    Attributes:
-        probabilities: `(classes)`, 0..1, summing to 1.
-        prepared: what the network saw.
-        tissue: dense tissue by classical means, on the grid of `prepared`; None if not asked for.
-    """
-
-    view: View
-    path: Path
-    probabilities: np.ndarray
+class _Read:
     prepared: PreparedBreast
-    tissue: DenseTissue | None = None
-
-
-@dataclass(frozen=True)
-class ExamAnswer:
-    """The answer on one exam.
-
-    Attributes:
-        exam: its id.
-        names: of the classes.
-        probabilities: of the exam, `(classes)`, by the task's rule; of ``denser_breast`` those of
-            the denser breast.
-        breasts: the same of the breasts "R" and "L" that have a view.
-        views: answered ones, by name, in the order of the exam.
-        left_out: reason for each standard view without an answer, by name.
-        uncertain: why a reader should look at it; empty where the answer may stand.
-        threshold: probability below which an answer is uncertain.
-        temperature: that the logits were divided by.
-        seconds: wall time by phase: "read", "infer", "tissue".
-    """
-
-    exam: str
-    names: tuple[str, ...]
-    probabilities: np.ndarray
-    breasts: Mapping[str, np.ndarray]
-    views: Mapping[str, ViewAnswer]
-    left_out: Mapping[str, str]
-    uncertain: tuple[str, ...]
-    threshold: float
-    temperature: float
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def place(self) -> int:
-        """The answered class, as a number from 0."""
-        return int(self.probabilities.argmax())
-
-    @property
-    def label(self) -> str:
-        """The answered class by name."""
-        return self.names[self.place]
-
-    def as_dict(self, digits: int = 4) -> dict[str, Any]:
-        """Return the answer as plain data, without pixels, probabilities with so many digits."""
-        views = {
-            name: {
-                "file": answer.path.name,
-                **self._told(answer.probabilities, digits),
-                **(
-                    {"percent_density": round(answer.tissue.percent_density, 1)}
-                    if answer.tissue
-                    else {}
-                ),
-                "notes": list(answer.prepared.notes),
-                "doubts": list(answer.prepared.doubts),
-            }
-            for name, answer in self.views.items()
-        }
-        return {
-            "exam": self.exam,
-            **self._told(self.probabilities, digits),
-            "uncertain": bool(self.uncertain),
-            "reasons": list(self.uncertain),
-            "threshold": self.threshold,
-            "temperature": round(self.temperature, 4),
-            "breasts": {side: self._told(answer, digits) for side, answer in self.breasts.items()},
-            "views": views,
-            "views_used": list(self.views),
-            "left_out": dict(self.left_out),
-            "seconds": {name: round(value, 4) for name, value in self.seconds.items()},
-        }
-
-    def _told(self, probabilities: np.ndarray, digits: int) -> dict[str, Any]:
-        return {
-            "class": self.names[int(probabilities.argmax())],
-            "probabilities": {
-                name: round(float(value), digits)
-                for name, value in zip(self.names, probabilities, strict=True)
-            },
-        }
+    tissue: DenseTissue | None
+    picture: np.ndarray | None
 
 
 class ExamPredictor(NetworkRunner):
@@ -167,43 +85,59 @@ class ExamPredictor(NetworkRunner):
         views = None if trained is None else tuple(trained)
         return super().from_checkpoint(task, checkpoint, device, precision, temperature, views)
 
-    def __call__(self, exam: Exam, tissue: bool = True) -> ExamAnswer:
+    def __call__(self, exam: Exam, tissue: bool = True, pictures: bool = False) -> ExamAnswer:
         """Answer on `exam`, from the views that it has.
 
         Args:
             tissue: find the dense tissue of each view too.
+            pictures: keep a grey picture of each view, for overlays.
 
         Raises:
             InputError: none of its views can be answered; the message names the reasons.
         """
         start = time.perf_counter()
-        prepared: dict[View, PreparedBreast] = {}
         left_out = {view.name: "missing" for view in exam.missing}
-        for view, path in exam.views.items():
+        with ThreadPoolExecutor(READERS) as pool:
+            reading = {
+                view: pool.submit(self._read, view, path, tissue, pictures)
+                for view, path in exam.views.items()
+            }
+        found: dict[View, _Read] = {}
+        for view, future in reading.items():
             try:
-                self._check_known(view)
-                prepared[view] = prepare_view(path, self.task.input)
+                found[view] = future.result()
             except InputError as error:
                 left_out[view.name] = str(error)
-        if not prepared:
+        if not found:
             causes = "; ".join(f"{name}: {cause}" for name, cause in left_out.items())
             raise InputError(f"exam '{exam.id}': no view can be answered ({causes})")
         read = time.perf_counter()
-        inputs = np.stack([network_input(found, self.task.input) for found in prepared.values()])
-        answers = softmax(self.logits(inputs, list(prepared)), self.temperature)
-        answered = time.perf_counter()
+        inputs = np.stack([network_input(one.prepared, self.task.input) for one in found.values()])
+        logits, maps = self._with_maps(inputs, list(found))
+        answers = softmax(logits, self.temperature)
         views = {
             view.name: ViewAnswer(
-                view, exam.views[view], answer, found, dense_mask(found) if tissue else None
+                view, exam.views[view], answer, one.prepared, seen, one.tissue, one.picture
             )
-            for (view, found), answer in zip(prepared.items(), answers, strict=True)
+            for (view, one), answer, seen in zip(found.items(), answers, maps, strict=True)
         }
-        seconds = {
-            "read": read - start,
-            "infer": answered - read,
-            "tissue": time.perf_counter() - answered,
-        }
+        seconds = {"read": read - start, "infer": time.perf_counter() - read}
         return self._answer(exam, views, left_out, seconds)
+
+    def _read(self, view: View, path: Path, tissue: bool, pictures: bool) -> _Read:
+        """Read and prepare one view.
+
+        Raises:
+            InputError: it cannot be read, or its network saw no training exam.
+        """
+        self._check_known(view)
+        mammogram = read_mammogram(path, self.task.input.max_pixels)
+        prepared = prepare_breast(mammogram, self.task.input.sides)
+        return _Read(
+            prepared,
+            dense_mask(prepared) if tissue else None,
+            grey_picture(mammogram.pixels) if pictures else None,
+        )
 
     def logits(self, images: np.ndarray, views: list[View]) -> np.ndarray:
         """Return logits `(N, classes)`, float32, of prepared views.
@@ -212,20 +146,31 @@ class ExamPredictor(NetworkRunner):
             images: float32 `(N, channels, rows, columns)`.
             views: of each image.
         """
+        return self._with_maps(images, views)[0]
+
+    def _with_maps(self, images: np.ndarray, views: list[View]) -> tuple[np.ndarray, torch.Tensor]:
+        """Return logits as `logits` does, and the last maps `(N, channels, rows, columns)`."""
         places = [self.task.classifier.network_of(view.name) for view in views]
         if None in places:
             raise ValueError(f"views {views} with none of {self.task.classifier.views}")
         batch, chosen = torch.from_numpy(images).to(self.device), torch.tensor(places)
-        with self._lock, torch.inference_mode():
-            return self._logits(batch, chosen.to(self.device)).cpu().numpy()
+        with self._lock, torch.inference_mode(), evaluating(self.network) as network:
+            with autocast(self.device, self.dtype):
+                logits, maps = network.with_maps(batch, chosen.to(self.device))
+            return logits.float().cpu().numpy(), maps.cpu()
 
-    def copy_network(self, view: View) -> nn.Module:
-        """Return a copy of a view's network for gradients of its input, in evaluation mode."""
+    def copy_network(self, view: View, head: bool = False) -> nn.Module:
+        """Return a copy of a view's network for gradients of its input, in evaluation mode.
+
+        Args:
+            head: only what follows the last maps.
+        """
         place = self.task.classifier.network_of(view.name)
         if place is None or not isinstance(self.network, MultiViewClassifier):
             raise ValueError(f"no network of its own answers on {view.name}")
         with self._lock:
-            network = copy.deepcopy(self.network.networks[place])
+            whole = self.network.networks[place]
+            network = copy.deepcopy(whole.get_submodule("head") if head else whole)
         return network.eval().requires_grad_(False)
 
     def _check_known(self, view: View) -> None:

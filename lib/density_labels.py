@@ -11,14 +11,16 @@ from lib.files import write_json
 
 BIRADS = ("A", "B", "C", "D")  # BI-RADS 5th edition; a label image holds 1 for A ... 4 for D
 MIAS = ("F", "G", "D")  # tissue of mini-MIAS: fatty, fatty-glandular, dense-glandular
+HALVES = ("non-dense", "dense")  # A or B, C or D, where no more is known; 5 and 6 in a label image
 SCALE = "scale"  # of the JSON: which of the two D means
 
 
 def read_density(path: str | Path) -> str:
     """Return the density class of a label file.
 
-    JSON holds ``{"density": "C"}`` (or 1 to 4 for A to D); a label image has one value that is not
-    zero: 1 = A, 2 = B, 3 = C, 4 = D. Other keys of the JSON are free.
+    JSON holds ``{"density": "C"}`` (or 1 to 4 for A to D), or ``"dense"`` or ``"non-dense"``; a
+    label image has one value that is not zero: 1 = A, 2 = B, 3 = C, 4 = D, 5 = non-dense,
+    6 = dense. Other keys of the JSON are free.
 
     Raises:
         InputError: unreadable, no class, an unknown one, or an image of several classes or none.
@@ -32,7 +34,8 @@ def read_density(path: str | Path) -> str:
         except (OSError, ValueError) as error:
             raise InputError(f"{path.name}: not JSON ({error}); write it again") from None
         value = content.get("density") if isinstance(content, dict) else None
-        return density_class(value, path.name)
+        half = str(value).strip().lower()
+        return half if half in HALVES else density_class(value, path.name)
     import numpy as np
 
     from lib.images import read_image
@@ -43,12 +46,13 @@ def read_density(path: str | Path) -> str:
     except InputError:  # viewers send 3D files of one slice; anything else fails again here
         values = np.unique(read_image(path, spatial_dims=3).pixels)
     found = [int(value) for value in values if value != 0]
-    if len(found) != 1 or found[0] not in range(1, len(BIRADS) + 1):
+    classes = (*BIRADS, *HALVES)
+    if len(found) != 1 or found[0] not in range(1, len(classes) + 1):
         raise InputError(
-            f"{path.name}: label values {found or 'none but 0'}, expected one of 1 (A) to 4 (D) "
-            f"beside 0; paint with one segment"
+            f"{path.name}: label values {found or 'none but 0'}, expected one of 1 (A) to 4 (D), 5 "
+            f"(non-dense) or 6 (dense) beside 0; paint with one segment"
         )
-    return BIRADS[found[0] - 1]
+    return classes[found[0] - 1]
 
 
 def read_scale(path: str | Path) -> str:

@@ -18,11 +18,13 @@ class ClassSpec:
         name: as it is shown.
         birads: BI-RADS densities that belong to it, A to D.
         mias: tissues of mini-MIAS that belong to it: F, G, D.
+        halves: words for half of the scale that belong to it: non-dense, dense.
     """
 
     name: str
     birads: tuple[str, ...] = ()
     mias: tuple[str, ...] = ()
+    halves: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class ExamSpec:
     def __post_init__(self) -> None:
         """Reject classes that share a density, and thresholds that mean nothing."""
         choose("rule", self.rule, {"mean": None, "denser_breast": None})
-        for scale in ("birads", "mias"):
+        for scale in ("birads", "mias", "halves"):
             known = [label for item in self.classes for label in asdict(item)[scale]]
             if len(known) != len(set(known)):
                 raise ValueError(f"a density belongs to one class, found {scale} {known}")
@@ -70,6 +72,7 @@ class ExamSpec:
             scale: "birads" or "mias"; D is a density of both.
         """
         for place, item in enumerate(self.classes):
-            if density in (item.mias if scale == "mias" else item.birads):
+            letters = item.mias if scale == "mias" else item.birads
+            if density in (*letters, *item.halves):
                 return place
         return None

@@ -21,6 +21,8 @@ from lib.mammography_views import TOMOSYNTHESIS, View, view_of_name, view_of_tag
 
 _LOGGER = logging.getLogger(__name__)
 MAMMOGRAM_EXTENSIONS = (".pgm",)  # beside those of lib.images
+BLOCK = 256  # rows looked up at a time
+COLOURED = 0.02  # share of coloured pixels beyond marks and letters on a mammogram
 LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
 _BY_DETECTOR = ("CR", "DX", "OT", "SC", "RG")  # modalities that old mammograms come with
 
@@ -84,6 +86,7 @@ def is_dicom(path: Path) -> bool:
 
 def _read_picture(path: Path, max_pixels: int) -> Mammogram:
     notes: list[str] = []
+    doubts: tuple[str, ...] = ()
     if path.suffix.lower() in MAMMOGRAM_EXTENSIONS:
         if not path.is_file():
             raise InputError(f"{path.name}: no such file")
@@ -98,6 +101,9 @@ def _read_picture(path: Path, max_pixels: int) -> Mammogram:
         top = int(np.iinfo(pixels.dtype).max) if pixels.dtype.kind == "u" else 255
         if spread > 0.15 * top:
             notes.append("coloured pixels are taken as luminance")
+            share = float((np.ptp(pixels[::4, ::4], axis=-1) > 0.15 * top).mean())
+            if share > COLOURED:
+                doubts = (f"{share:.0%} of it is coloured: it may be no mammogram",)
         pixels = pixels @ np.array(LUMINANCE, np.float32) / np.float32(top)
     elif pixels.dtype.kind == "b":
         pixels = pixels.astype(np.float32)
@@ -120,6 +126,7 @@ def _read_picture(path: Path, max_pixels: int) -> Mammogram:
         None,
         path,
         tuple(notes),
+        doubts,
     )
 
 
@@ -147,10 +154,13 @@ def _read_dicom(path: Path, max_pixels: int) -> Mammogram:
             )
     stored = _stored(path, data)
     table, first, told = display_table(path.name, data, stored)
-    pixels = np.take(table, stored.astype(np.int32) - first, mode="clip")
+    del data.PixelData  # as large as what was decoded from it
+    greys = table.astype(np.float32) / np.float32(STEPS)
+    grey = np.empty(stored.shape, np.float32)
+    for rows in np.array_split(np.arange(len(stored)), max(len(stored) // BLOCK, 1)):
+        block = slice(rows[0], rows[-1] + 1)  # an index takes 64 bits for each pixel
+        grey[block] = np.take(greys, stored[block].astype(np.intp) - first, mode="clip")
     del stored
-    grey = pixels.astype(np.float32)
-    grey /= np.float32(STEPS)
     if negative(grey):
         np.subtract(np.float32(1), grey, out=grey)
         told.append(f"the background is bright for {data.PhotometricInterpretation}; inverted")

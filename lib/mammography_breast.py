@@ -79,9 +79,7 @@ class PreparedBreast:
         top, left, bottom, right = self.box
         method = _RESAMPLE.BILINEAR if smooth else _RESAMPLE.NEAREST
         full = np.zeros(self.full_shape, values.dtype)
-        full[top:bottom, left:right] = np.asarray(
-            picture.resize((right - left, bottom - top), method)
-        ).astype(values.dtype)
+        full[top:bottom, left:right] = picture.resize((right - left, bottom - top), method)
         return full
 
 

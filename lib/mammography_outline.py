@@ -155,11 +155,10 @@ def _shape(name: str, mask: np.ndarray, smooth: np.ndarray, side: str | None) ->
         doubts.append(f"the outline is ragged for a breast (solidity {solidity:.2f})")
     if aspect > 1.25:
         doubts.append(f"{aspect:.2f} times as wide as high, wide for a breast: rotated?")
-    if abs(score) < SURE:
-        if side is not None:
-            return _Shape("right" if side == "R" else "left", tuple(doubts))
-        if abs(score) < 0.3:
-            doubts.append("neither side looks like the chest wall: it may be no mammogram")
+    if abs(score) < 0.3:
+        doubts.append("neither side looks like the chest wall: it may be no mammogram")
+    if abs(score) < SURE and side is not None:
+        return _Shape("right" if side == "R" else "left", tuple(doubts))
     return _Shape("right" if score > 0 else "left", tuple(doubts))
 
 

@@ -141,7 +141,7 @@ def write_probabilities(
             f"probabilities of shape {probabilities.shape} do not fit a grid of {geometry.size}"
         )
     with _whole(path) as partial:
-        write_volume(partial, probabilities.astype(np.float32), geometry)
+        write_volume(partial, probabilities.astype(np.float32, copy=False), geometry)
     return path
 
 

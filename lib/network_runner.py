@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -58,11 +60,17 @@ class NetworkRunner:
 
     def _logits(self, *inputs: Tensor) -> Tensor:
         """Return the network's answer, float32; a network in training is put back into it."""
-        was_training = self.network.training
-        self.network.eval()
-        try:
-            with autocast(self.device, self.dtype):
-                logits: Tensor = self.network(*inputs)
-            return logits.float()
-        finally:
-            self.network.train(was_training)
+        with evaluating(self.network) as network, autocast(self.device, self.dtype):
+            logits: Tensor = network(*inputs)
+        return logits.float()
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[Any]:
+    """Yield `network` in evaluation mode; one in training is put back into it."""
+    was_training = network.training
+    network.eval()
+    try:
+        yield network
+    finally:
+        network.train(was_training)

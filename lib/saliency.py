@@ -17,6 +17,7 @@ A map shows what moves the answer. It is no proof of why, and no outline of dens
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
@@ -24,19 +25,20 @@ from typing import BinaryIO
 import numpy as np
 import torch
 from monai.visualize import GradCAM, SmoothGrad
-from PIL import Image as PillowImage
-from PIL import ImageDraw, ImageFont
+from monai.visualize.class_activation_maps import default_upsampler
 from torch import Tensor, nn
 
-from lib.classification import ExamAnswer, ExamPredictor
+from lib.classification import ExamPredictor
 from lib.dicom_geometry import dicom_geometry, pixel_spacing
 from lib.dicom_pixels import open_dicom
 from lib.errors import choose
+from lib.exam_answers import ExamAnswer, ViewAnswer
 from lib.exam_cases import network_input
 from lib.files import write_atomically
 from lib.images import VOLUME_EXTENSIONS, Geometry, extension
-from lib.mammography import is_dicom, read_mammogram
+from lib.mammography import is_dicom
 from lib.masks import write_probabilities
+from lib.overlays import overlay
 from lib.volumes import read_volume
 
 FEATURES = "features"  # of lib.networks.classifiers.ViewNetwork: answers with its last maps
@@ -44,32 +46,45 @@ NOISE = 0.15  # standard deviation of the noise, of the range of the image
 COPIES = 8  # noisy ones; each costs a forward and a backward pass
 SEED = 20170612
 OUTLIERS = 1.0  # percent of the gradients above 0 that are shown as 1
-OPACITY = 0.75  # of the colour where the saliency is 1
-LONGEST = 2048  # pixels of an overlay's longer side; the scalar image has all of them
+_RANDOM = threading.Lock()  # its random numbers are the whole process's
+LEVELS = 256  # steps of a map; finer ones tell nothing, and files of them are five times as large
 
 
-def grad_cam(network: nn.Module, image: Tensor, place: int) -> Tensor:
-    """Return Grad-CAM `(rows, columns)`, at least 0, for one class.
+def grad_cam(predictor: ExamPredictor, seen: ViewAnswer, place: int) -> Tensor:
+    """Return Grad-CAM `(rows, columns)` on what the network saw, at least 0, for one class.
+
+    Of the maps that the view was answered from; so neither the forward nor the backward pass of
+    the convolutions is run again.
 
     Args:
-        network: a `ViewNetwork` in evaluation mode, which gets hooks.
-        image: `(1, channels, rows, columns)`.
         place: of the class in the logits.
     """
+    head = nn.Sequential()
+    head.add_module(FEATURES, nn.Identity())
+    head.add_module("head", predictor.copy_network(seen.view, head=True))
     # the upsampled map as it is: MONAI would turn it upside down, and hide that it may be 0
-    explain = GradCAM(network, FEATURES, postprocessing=lambda found: found)
-    found: Tensor = explain(image.requires_grad_(), class_idx=place)
+    explain = GradCAM(
+        head,
+        FEATURES,
+        upsampler=lambda _: default_upsampler(seen.prepared.pixels.shape),
+        postprocessing=lambda found: found,
+    )
+    maps = seen.maps.to(predictor.device, torch.float32, copy=True)[None]
+    found: Tensor = explain(maps.requires_grad_(), class_idx=place)
     return found[0, 0]
 
 
-def smooth_grad(network: nn.Module, image: Tensor, place: int) -> Tensor:
+def smooth_grad(predictor: ExamPredictor, seen: ViewAnswer, place: int) -> Tensor:
     """Return the largest gradient of any channel, `(rows, columns)`, without the few outliers.
 
     Args:
-        network, image, place: see `grad_cam`.
+        predictor, seen, place: see `grad_cam`.
     """
+    network = predictor.copy_network(seen.view)
+    image = torch.from_numpy(network_input(seen.prepared, predictor.task.input))[None]
+    image = image.to(predictor.device, torch.float32)
     cuda = [image.device] if image.device.type == "cuda" else []
-    with torch.random.fork_rng(cuda):  # the same noise each time
+    with _RANDOM, torch.random.fork_rng(cuda):  # the same noise each time
         torch.manual_seed(SEED)
         explain = SmoothGrad(network, NOISE, COPIES, magnitude=True, verbose=False)
         found: Tensor = explain(image, index=place, retain_graph=False)
@@ -79,7 +94,7 @@ def smooth_grad(network: nn.Module, image: Tensor, place: int) -> Tensor:
     return found.clamp(max=top)
 
 
-METHODS: Mapping[str, Callable[[nn.Module, Tensor, int], Tensor]] = {
+METHODS: Mapping[str, Callable[[ExamPredictor, ViewAnswer, int], Tensor]] = {
     "gradcam": grad_cam,
     "gradient": smooth_grad,
 }
@@ -90,8 +105,8 @@ def saliency(
 ) -> np.ndarray:
     """Return what moves one view's network towards the class that was answered on the exam.
 
-    Computed in float32 whatever the predictor's precision, on a copy of the view's network, so that
-    other threads may answer meanwhile.
+    Computed in float32, but for the maps of ``gradcam``, which are those of the answer; on a copy
+    of the network, so that other threads may answer meanwhile.
 
     Args:
         answer: of `predictor`.
@@ -99,19 +114,20 @@ def saliency(
         method: one of `METHODS`.
 
     Returns:
-        float32 on the full grid of the view's image, 0..1, where 1 is the greatest of this view; 0
-        everywhere if nothing in it moves the answer so.
+        float32 on the full grid of the view's image, 0..1 in steps of 1 / 256, where 1 is the
+        greatest of this view; 0 everywhere if nothing in it moves the answer so.
 
     Raises:
         NotFoundError: no such method or view.
     """
     compute, seen = choose("method", method, METHODS), choose("view", view, answer.views)
-    network = predictor.copy_network(seen.view)
-    image = torch.from_numpy(network_input(seen.prepared, predictor.task.input))[None]
     with torch.inference_mode(False), torch.enable_grad():
-        found = compute(network, image.to(predictor.device, torch.float32), answer.place)
+        found = compute(predictor, seen, answer.place)
     full = seen.prepared.undo(found.detach().float().cpu().numpy(), smooth=True)
-    return np.clip(full / max(float(full.max()), np.finfo(np.float32).tiny), 0, 1)
+    full *= LEVELS / max(float(full.max()), float(np.finfo(np.float32).tiny))
+    np.rint(full, out=full).clip(0, LEVELS, out=full)
+    full /= LEVELS
+    return full
 
 
 def view_geometry(path: Path, shape: tuple[int, ...]) -> Geometry:
@@ -139,76 +155,17 @@ def save_scalar(path: Path, values: np.ndarray, image: Path) -> Path:
     return write_probabilities(path, values, view_geometry(image, values.shape))
 
 
-def save_overlay(path: Path, values: np.ndarray, image: Path, title: str) -> Path:
+def save_overlay(path: Path, values: np.ndarray, picture: np.ndarray, title: str) -> Path:
     """Write a PNG of the view in grey under its saliency in colour, opaque as it is salient.
-
-    The colour map is magma, whose lightness rises evenly (van der Walt and Smith 2015).
 
     Args:
         values: float32 `(rows, columns)` of the view's image, 0..1.
-        image: the view's file.
+        picture: of the view, see `lib.overlays.grey_picture`.
         title: one line of text, written where there is no breast.
     """
-    pixels = read_mammogram(image).pixels
-    if values.shape != pixels.shape:
-        raise ValueError(f"saliency of shape {values.shape} on an image of {pixels.shape}")
-    picture = overlay(pixels, values, title)
+    made = overlay(picture, values, title)
 
     def write(file: BinaryIO) -> None:
-        picture.save(file, "PNG", compress_level=3)
+        made.save(file, "PNG", compress_level=1)
 
     return write_atomically(path, write)
-
-
-def overlay(pixels: np.ndarray, values: np.ndarray, title: str) -> PillowImage.Image:
-    """Return the picture of `save_overlay`, its longer side at most `LONGEST`.
-
-    Args:
-        pixels, values: float32 `(rows, columns)`, 0..1.
-    """
-    from matplotlib import colormaps
-
-    grey, salient = (_reduced(part) for part in (pixels, values))
-    low, high = (float(value) for value in np.percentile(grey, (0.5, 99.8)))
-    grey = np.clip((grey - low) / max(high - low, 1e-6), 0, 1)
-    colours = colormaps["magma"](np.linspace(0, 1, 256))[:, :3].astype(np.float32)
-    colour = colours[np.rint(salient * 255).astype(np.uint8)]
-    opacity = OPACITY * salient[..., None]
-    blended = grey[..., None] * (1 - opacity) + colour * opacity
-    picture = PillowImage.fromarray(np.rint(blended * 255).astype(np.uint8))
-    _write_title(picture, title, at_right=_empty_at_right(grey))
-    return picture
-
-
-def _reduced(pixels: np.ndarray) -> np.ndarray:
-    """Return `pixels` with sides of at most `LONGEST`."""
-    share = min(1.0, LONGEST / max(pixels.shape))
-    if share == 1:
-        return pixels
-    size = max(round(pixels.shape[1] * share), 1), max(round(pixels.shape[0] * share), 1)
-    reduced = PillowImage.fromarray(pixels).resize(size, PillowImage.Resampling.BILINEAR)
-    return np.asarray(reduced).clip(0, 1)
-
-
-def _empty_at_right(grey: np.ndarray) -> bool:
-    half = grey.shape[1] // 2
-    return bool(grey[:, :half].mean() > grey[:, -half:].mean())
-
-
-def _write_title(picture: PillowImage.Image, title: str, at_right: bool) -> None:
-    """Write `title` into the lower corner, smaller where it would not fit."""
-    draw = ImageDraw.Draw(picture)
-    margin = max(picture.height // 100, 1)
-    size = max(picture.height / 36, 9.0)
-    wide = draw.textlength(title, ImageFont.load_default(size))
-    size = max(min(size, size * (picture.width - 2 * margin) / max(wide, 1)), 6.0)
-    across = picture.width - margin if at_right else margin
-    draw.text(
-        (across, picture.height - margin),
-        title,
-        fill=(255, 255, 255),
-        font=ImageFont.load_default(size),
-        anchor="rd" if at_right else "ld",
-        stroke_width=max(round(size / 12), 1),
-        stroke_fill=(0, 0, 0),
-    )

@@ -18,7 +18,7 @@ from monailabel.interfaces.tasks.train import TrainTask
 from monailabel.tasks.activelearning.first import First
 from monailabel.tasks.activelearning.random import Random
 
-from infer import ClassificationInfer, SegmentationInfer
+from infer import ClassificationInfer, ResultShelf, SegmentationInfer
 from lib.errors import InputError, UnpublishedError, choose, unknown
 from lib.exams import Exam, exam_of, find_exam, group_exams
 from lib.model_store import ModelStore
@@ -45,6 +45,7 @@ class App(MONAILabelApp):
             print(f"Error: {error}", flush=True)
             os._exit(2)  # a server that cannot start: no traceback, and uvicorn would print one
         self.store = ModelStore(self.config.model_dir, SHIPPED_MODELS)
+        self.shelf = ResultShelf()
         super().__init__(
             app_dir,
             studies,
@@ -70,7 +71,9 @@ class App(MONAILabelApp):
     def _infer_task(self, task: TaskSpec) -> InferTask:
         device, precision = self.config.device, self.config.precision
         if task.kind == "classification":
-            return ClassificationInfer(task, self.store, device, precision, self._find_exam)
+            return ClassificationInfer(
+                task, self.store, device, precision, self._find_exam, self._open_shelf
+            )
         return SegmentationInfer(task, self.store, device, precision, self.config.flips)
 
     def _find_exam(self, image: Path) -> Exam | None:
@@ -79,6 +82,10 @@ class App(MONAILabelApp):
         if isinstance(store, StudiesDatastore) and (exam := find_exam(store.folder, image)):
             return exam
         return exam_of(image, group_exams([image]))
+
+    def _open_shelf(self) -> ResultShelf | None:
+        """Return where answers put their files; a process beside the server has none."""
+        return self.shelf if self._server_mode else None
 
     def init_trainers(self) -> dict[str, TrainTask]:
         """Return a trainer per served row."""

@@ -18,8 +18,10 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter, Depends, HTTPException
+from fastapi.responses import FileResponse
 from fastapi.routing import APIRoute
+from monailabel.config import settings
 from monailabel.endpoints import (
     activelearning,
     batch_infer,
@@ -33,9 +35,11 @@ from monailabel.endpoints import (
     train,
     wsi_infer,
 )
+from monailabel.endpoints.user.auth import RBAC
 from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
 from monailabel.utils.async_tasks.task import AsyncTask
 
+from infer.classification import RESULTS
 from lib.checkpoints import load_checkpoint, load_network
 from lib.errors import BusyError, InputError, NotFoundError, UnpublishedError
 from lib.files import sha256
@@ -82,7 +86,16 @@ def install(app: App) -> None:
         app.datastore().refresh()
         return {}
 
+    def result(key: str, name: str) -> FileResponse:
+        """Return a file that an answer of POST /infer names."""
+        try:
+            return FileResponse(app.shelf.find(key, name), filename=name)
+        except NotFoundError as error:
+            raise HTTPException(404, str(error)) from None
+
+    user = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))
     router.add_api_route("/reload", reload, methods=["POST"], include_in_schema=False)
+    router.add_api_route(f"{RESULTS}/{{key}}/{{name}}", result, dependencies=[user], tags=["Infer"])
     web.include_router(router)
     web.router.routes.insert(0, web.router.routes.pop())
 

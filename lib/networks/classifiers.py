@@ -86,7 +86,12 @@ class ViewNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images `(N, in_channels, H, W)` to logits `(N, out_channels)`."""
-        return self.head(self.features(x))
+        return self.with_maps(x)[0]
+
+    def with_maps(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits as `forward` does, and the maps that they are made of."""
+        maps = self.features(x)
+        return self.head(maps), maps
 
 
 class MultiViewClassifier(nn.Module):
@@ -112,18 +117,28 @@ class MultiViewClassifier(nn.Module):
             views: `(N)` integers, the place of each image's network in `networks`; see
                 `ClassifierSpec.network_of`.
         """
+        return self.with_maps(x, views)[0]
+
+    def with_maps(self, x: Tensor, views: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits as `forward` does, and the last maps `(N, channels, H / stride, ...)`."""
         if self.memory_format is not None:
             x = x.contiguous(memory_format=self.memory_format)
         used = [int(place) for place in views.unique()]
         if used and not 0 <= min(used) <= max(used) < len(self.networks):
             raise ValueError(f"views must lie in 0..{len(self.networks) - 1}, found {used}")
         if len(used) == 1:  # as a training batch is
-            return self.networks[used[0]](x)
+            return self._run(used[0], x)
+        found = {place: self._run(place, x[views == place]) for place in used}
         logits = x.new_zeros((len(x), self.spec.out_channels))
-        for place in used:
-            chosen = views == place
-            logits = logits.index_put((chosen,), self.networks[place](x[chosen]).to(logits.dtype))
-        return logits
+        maps = x.new_zeros((len(x), *next(iter(found.values()))[1].shape[1:])) if found else x
+        for place, (some_logits, some_maps) in found.items():
+            chosen = (views == place,)
+            logits = logits.index_put(chosen, some_logits.to(logits.dtype))
+            maps = maps.index_put(chosen, some_maps.to(maps.dtype))
+        return logits, maps
+
+    def _run(self, place: int, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.networks[place].with_maps(x)  # type: ignore[operator]
 
     def lay_out(self, memory_format: Callable[[int], torch.memory_format]) -> None:
         """Lay out weights and images as `memory_format(feature maps)` says of the widest stage."""

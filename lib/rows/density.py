@@ -94,15 +94,16 @@ _DENSE = ROWS.add(
         _A_VS_D,
         name="density_dense",
         description="Dense (C, D) or non-dense (A, B) breasts from a mammography exam: residual "
-        "networks of 41 convolutions, one for each projection",
-        # in label images what lies next to the border between them: B and C of BI-RADS
-        labels={"non-dense": 2, "dense": 3},
+        "networks of 41 convolutions, one for each projection; in label images 5 is non-dense, 6 "
+        "dense",
+        # beside 1 to 4 for A to D: an answer of two classes must not become a label of four
+        labels={"non-dense": 5, "dense": 6},
         network=ClassifierSpec(in_channels=2, views=PROJECTIONS, dropout=0.2),
         input=replace(_A_VS_D.input, size=650),
         exam=ExamSpec(
             classes=(
-                ClassSpec("non-dense", ("A", "B"), ("F", "G")),
-                ClassSpec("dense", ("C", "D"), ("D",)),
+                ClassSpec("non-dense", ("A", "B"), ("F", "G"), ("non-dense",)),
+                ClassSpec("dense", ("C", "D"), ("D",), ("dense",)),
             ),
             rule="mean",
             least_confidence=0.7,

@@ -24,6 +24,7 @@ class Wanted:
     models: Path
     device: str | None
     size: int | None
+    exam: Path | None
     on_round: Callable[[], object]
 
 
@@ -34,6 +35,7 @@ class Benchmark:
     Attributes:
         any_device: whether it takes a device; the others run on the CPU.
         sized: whether it takes the size of what it measures on.
+        on_exam: whether it takes a folder with an exam.
         counted: what the progress bar counts.
     """
 
@@ -43,6 +45,7 @@ class Benchmark:
     table: Callable[[dict[str, Any]], list[str]]
     any_device: bool = False
     sized: bool = False
+    on_exam: bool = False
     counted: str = "round"
 
 
@@ -77,6 +80,14 @@ def _server(wanted: Wanted) -> dict[str, Any]:
     return server.run(wanted.runs, wanted.models, SHIPPED_MODELS, APP_FOLDER, wanted.on_round)
 
 
+def _exam(wanted: Wanted) -> dict[str, Any]:
+    from benchmarks import exam
+
+    return exam.run(
+        wanted.runs, wanted.models, SHIPPED_MODELS, APP_FOLDER, wanted.on_round, wanted.exam
+    )
+
+
 def _variants(report: dict[str, Any]) -> list[str]:
     from benchmarks.rounds import table
 
@@ -97,6 +108,12 @@ def _windows(report: dict[str, Any]) -> list[str]:
 
 def _requests(report: dict[str, Any]) -> list[str]:
     from benchmarks.server import table
+
+    return table(report)
+
+
+def _answers(report: dict[str, Any]) -> list[str]:
+    from benchmarks.exam import table
 
     return table(report)
 
@@ -122,6 +139,13 @@ BENCHMARKS = {
         sized=True,
     ),
     "server": Benchmark("start, inference request, /info/ under load", 40, _server, _requests),
+    "exam": Benchmark(
+        "a four-view mammography exam through the server, with overlays; time and peak memory",
+        7,
+        _exam,
+        _answers,
+        on_exam=True,
+    ),
 }
 _NAMES = "; ".join(f"{name}: {entry.title}" for name, entry in BENCHMARKS.items())
 
@@ -130,11 +154,16 @@ _NAMES = "; ".join(f"{name}: {entry.title}" for name, entry in BENCHMARKS.items(
 @click.argument("name")
 @click.option("--runs", type=click.IntRange(3), help="Most rounds; by default the benchmark's.")
 @click.option(
-    "--threads", type=click.IntRange(1), help="Of torch; by default its own choice. Not: server."
+    "--threads",
+    type=click.IntRange(1),
+    help="Of torch; by default its own choice. Not: server, exam.",
 )
 @click.option("--device", help="Of rows: cpu, cuda, cuda:N; by default what is there.")
 @click.option(
     "--size", type=click.IntRange(16), help="Of volume: voxels along each side, 256 by default."
+)
+@click.option(
+    "--exam", type=options.FOLDER, help="Of exam: folder with the views; by default a phantom."
 )
 @options.models
 @options.json_file
@@ -144,6 +173,7 @@ def benchmark(
     threads: int | None,
     device: str | None,
     size: int | None,
+    exam: Path | None,
     models: Path,
     json_file: Path | None,
 ) -> None:
@@ -153,6 +183,8 @@ def benchmark(
         raise InputError(f"benchmark '{name}' runs on the CPU; only rows takes a --device")
     if size and not entry.sized:
         raise InputError(f"benchmark '{name}' has one size; only volume takes a --size")
+    if exam and not entry.on_exam:
+        raise InputError(f"benchmark '{name}' makes its own images; only exam takes an --exam")
     import torch
     from tqdm import tqdm
 
@@ -164,7 +196,7 @@ def benchmark(
     facts = machine_facts()
     total = runs if entry.counted == "round" else None
     with tqdm(desc=name, total=total, unit=entry.counted, disable=not sys.stderr.isatty()) as bar:
-        report = entry.run(Wanted(runs, models, device, size, partial(bar.update, 1)))
+        report = entry.run(Wanted(runs, models, device, size, exam, partial(bar.update, 1)))
     report = {
         "benchmark": name,
         **report,

@@ -15,7 +15,8 @@ from monailabel_app.cli import options
 
 if TYPE_CHECKING:
     from lib.class_evaluation import ExamReport
-    from lib.classification import ExamAnswer, ExamPredictor
+    from lib.classification import ExamPredictor
+    from lib.exam_answers import ViewAnswer
 
 SHOWN = {
     "accuracy": "accuracy",
@@ -105,6 +106,7 @@ def infer_exams(
     from tqdm import tqdm
 
     from lib.datasets.mammography_studies import safe
+    from lib.exam_files import write_exam_files
     from lib.exams import group_exams
     from lib.files import write_json
 
@@ -121,15 +123,17 @@ def infer_exams(
     answers = []
     for exam in tqdm(exams, unit="exam", disable=not sys.stderr.isatty()):
         try:
-            answer = predictor(exam)
+            answer = predictor(exam, pictures=bool(saliency))
         except InputError as error:
             failed[exam.id] = str(error)
             continue
         row = {**answer.as_dict(), "notes": list(exam.notes), "model": about}
         stem = safe(exam.id or "exam")
-        row["dense_tissue"] = _write_tissue(task, answer, out, stem, files)
-        if saliency:
-            row["saliency"] = _write_saliency(predictor, answer, out, stem, files, saliency)
+
+        def target(name: str, view: ViewAnswer, stem: str = stem) -> Path:
+            return _free(out / f"{stem}_{name}", view.path, files)
+
+        row |= write_exam_files(predictor, answer, target, saliency)
         write_json(out / f"{stem}.json", row)
         answers.append(row)
         doubt = f"; needs a reader: {'; '.join(answer.uncertain)}" if answer.uncertain else ""
@@ -145,61 +149,6 @@ def infer_exams(
 
 def _others(others: Sequence[tuple[Path, str]]) -> list[Path]:
     return [path for path, _ in others]
-
-
-def _write_tissue(
-    task: TaskSpec, answer: ExamAnswer, out: Path, stem: str, inputs: Sequence[Path]
-) -> dict[str, str]:
-    """Write the dense tissue of each view, with the value of the answered class, as PNG.
-
-    Returns:
-        The file of each view, by its name.
-    """
-    import numpy as np
-
-    from lib.images import Geometry
-    from lib.masks import write_mask
-
-    files = {}
-    for name, view in answer.views.items():
-        assert view.tissue is not None
-        value = np.uint8(task.labels[answer.label])
-        label = view.prepared.undo(view.tissue.mask.astype(np.uint8) * value)
-        target = _free(out / f"{stem}_{name}_dense.png", view.path, inputs)
-        write_mask(target, label, Geometry.flat(*label.shape))
-        files[name] = target.name
-    return files
-
-
-def _write_saliency(
-    predictor: ExamPredictor,
-    answer: ExamAnswer,
-    out: Path,
-    stem: str,
-    inputs: Sequence[Path],
-    methods: Sequence[str],
-) -> dict[str, dict[str, dict[str, str]]]:
-    """Write where each view's network looks for the exam's class, as overlay and scalar image.
-
-    Returns:
-        The files of each view, by its name and the method.
-    """
-    from lib.saliency import saliency, save_overlay, save_scalar
-
-    files: dict[str, dict[str, dict[str, str]]] = {}
-    for name, view in answer.views.items():
-        title = f"{name}: {answer.label} {view.probabilities[answer.place]:.2f}"
-        if (own := answer.names[int(view.probabilities.argmax())]) != answer.label:
-            title += f" (alone: {own} {view.probabilities.max():.2f})"
-        for method in methods:
-            picture = _free(out / f"{stem}_{name}_{method}.png", view.path, inputs)
-            scalar = _free(picture.with_suffix(".nrrd"), view.path, inputs)
-            values = saliency(predictor, answer, name, method)
-            save_overlay(picture, values, view.path, f"{title}, {method}")
-            save_scalar(scalar, values, view.path)
-            told = {"overlay": picture.name, "scalar": scalar.name}
-            files.setdefault(name, {})[method] = told
-    return files
 
 
 def _free(target: Path, image: Path, inputs: Sequence[Path]) -> Path:

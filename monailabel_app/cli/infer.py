@@ -8,15 +8,11 @@ from pathlib import Path
 import click
 
 from lib.errors import InputError
+from lib.exam_files import SALIENCY
 from lib.tasks import get_task
 from monailabel_app.cli import options
 
 RESULTS = ("instances", "mask", "probabilities")
-SALIENCY = {
-    "gradcam": ("gradcam",),
-    "gradient": ("gradient",),
-    "both": ("gradcam", "gradient"),
-}
 
 
 @click.command()
@@ -33,6 +29,7 @@ SALIENCY = {
 @click.option(
     "--saliency",
     type=click.Choice(list(SALIENCY)),
+    default="none",
     help="Density tasks: show where each view's network looks, as overlay PNG and scalar NRRD.",
 )
 @options.json_file
@@ -47,7 +44,7 @@ def infer(
     flips: bool,
     result: str | None,
     suffix: str | None,
-    saliency: str | None,
+    saliency: str,
     json_file: Path | None,
 ) -> None:
     """Segment FILES with TASK and write label images of the same names to OUT.
@@ -65,10 +62,9 @@ def infer(
             raise InputError(f"--result and --format are for segmentation, '{task}' answers JSON")
         answering, path = load_exam_predictor(spec, weights, models, device, precision, flips)
         about = {"task": task, "weights": path.name, "command": options.command_line()}
-        methods = SALIENCY[saliency] if saliency else ()
-        infer_exams(spec, answering, files, out, about, json_file, methods)
+        infer_exams(spec, answering, files, out, about, json_file, SALIENCY[saliency])
         return
-    if saliency:
+    if SALIENCY[saliency]:
         raise InputError(
             f"--saliency is for tasks that answer on mammography exams, '{task}' is a segmentation "
             f"and its mask shows what it found; leave it away, or ask for --result probabilities"

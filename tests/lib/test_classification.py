@@ -40,8 +40,8 @@ class Fixed(nn.Module):
         super().__init__()
         self.table = nn.Parameter(torch.tensor(table))
 
-    def forward(self, x, views):
-        return self.table[views]
+    def with_maps(self, x, views):
+        return self.table[views], x
 
 
 def _fixed(task, *classes: int, sure: float = 9.0, **more) -> ExamPredictor:
@@ -132,10 +132,10 @@ def test_low_confidence_needs_a_reader_and_the_threshold_is_told(exam_task, exam
 def test_a_view_with_doubts_needs_a_reader(exam_task, exams, monkeypatch):
     from lib import classification
 
-    prepare = classification.prepare_view
+    prepare = classification.prepare_breast
     monkeypatch.setattr(
         classification,
-        "prepare_view",
+        "prepare_breast",
         lambda *given: replace(prepare(*given), doubts=("it may be upside down",)),
     )
     answer = _fixed(exam_task, 2, 2, 2, 2)(exams[0], tissue=False)

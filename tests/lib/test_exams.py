@@ -15,8 +15,10 @@ from pydicom.dataset import Dataset
 from lib.datasets.groups import Grouped, write_groups
 from lib.density_labels import read_density, read_scale, write_density
 from lib.errors import InputError
+from lib.exam_cases import list_task_exams
 from lib.exams import exam_of, group_exams, list_exams
 from lib.mammography_views import STANDARD_VIEWS, View, view_of_name, view_of_tags
+from lib.tasks import TASKS
 
 VIEWS = ("R-CC", "L-CC", "R-MLO", "L-MLO")
 
@@ -230,7 +232,12 @@ def test_folders_without_exams_are_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "density"),
-    [('{"density": "C"}', "C"), ('{"density": "a"}', "A"), ('{"density": 4}', "D")],
+    [
+        ('{"density": "C"}', "C"),
+        ('{"density": "a"}', "A"),
+        ('{"density": 4}', "D"),
+        ('{"density": "Dense"}', "dense"),
+    ],
 )
 def test_a_density_is_read_from_json(tmp_path, content, density):
     (tmp_path / "a.json").write_text(content)
@@ -247,19 +254,40 @@ def test_json_without_a_density_is_refused(tmp_path, content):
 
 def test_a_density_is_read_from_a_label_image(tmp_path):
     label = np.zeros((9, 7), np.uint8)
-    for value, density in enumerate("ABCD", start=1):
+    for value, density in enumerate((*"ABCD", "non-dense", "dense"), start=1):
         label[2:5, 3:6] = value
         PillowImage.fromarray(label).save(tmp_path / "a.png")
         assert read_density(tmp_path / "a.png") == density
 
 
-@pytest.mark.parametrize("values", [(0, 0), (1, 3), (5, 5)])
+@pytest.mark.parametrize("values", [(0, 0), (1, 3), (7, 7)])
 def test_a_label_image_of_no_or_several_classes_is_refused(tmp_path, values):
     label = np.zeros((9, 7), np.uint8)
     label[0, 0], label[1, 1] = values
     PillowImage.fromarray(label).save(tmp_path / "a.png")
     with pytest.raises(InputError, match="expected one of 1"):
         read_density(tmp_path / "a.png")
+
+
+def test_corrected_label_images_train_each_task_that_has_their_class(tmp_path):
+    labels = _pictures(tmp_path, ("e1",)) / "labels" / "final"
+    label = np.zeros((9, 7), np.uint8)
+    (exam,) = list_exams(tmp_path)
+    image = next(iter(exam.views.values()))
+    dense, birads, ends = (TASKS[f"density_{name}"] for name in ("dense", "birads", "a_vs_d"))
+    for value, places in ((1, (0, 0, 0)), (2, (0, 1, None)), (3, (1, 2, None)), (4, (1, 3, 1))):
+        label[2:5, 3:6] = value
+        PillowImage.fromarray(label).save(labels / f"{image.stem}.png")
+        (exam,) = list_task_exams(tmp_path, dense, labelled=True)
+        found = (task.exam_rules.place_of(exam.density, exam.scale) for task in (dense, birads))
+        assert (*found, ends.exam_rules.place_of(exam.density, exam.scale)) == places
+    for name, place in (("non-dense", 0), ("dense", 1)):  # as the task itself answers
+        label[2:5, 3:6] = dense.labels[name]
+        PillowImage.fromarray(label).save(labels / f"{image.stem}.png")
+        (exam,) = list_task_exams(tmp_path, dense, labelled=True)
+        assert dense.exam_rules.place_of(exam.density, exam.scale) == place
+        with pytest.raises(InputError, match=f"1 of {name}"):  # tells nothing of A to D
+            list_task_exams(tmp_path, birads, labelled=True)
 
 
 def test_a_label_of_one_slice_is_read(tmp_path):

@@ -20,10 +20,9 @@ from lib.images import read_image, same_grid
 from lib.mammography import read_mammogram
 from lib.mammography_views import STANDARD_VIEWS
 from lib.networks import build_network
+from lib.overlays import LONGEST, grey_picture, overlay
 from lib.saliency import (
-    LONGEST,
     METHODS,
-    overlay,
     saliency,
     save_overlay,
     save_scalar,
@@ -163,23 +162,24 @@ def test_an_overlay_has_the_images_size_and_colour_only_where_it_is_salient(exam
     shape = read_mammogram(path).pixels.shape
     values = np.zeros(shape, np.float32)
     values[: shape[0] // 4] = 0.7
-    target = save_overlay(tmp_path / "o.png", values, path, "L-CC: B 0.71")
+    grey = grey_picture(read_mammogram(path).pixels)
+    target = save_overlay(tmp_path / "o.png", values, grey, "L-CC: B 0.71")
     picture = np.asarray(PillowImage.open(target)).astype(int)
     assert picture.shape == (*shape, 3)
     coloured = np.ptp(picture, axis=-1) > 8
     assert coloured[: shape[0] // 4].mean() > 0.9
     assert not coloured[shape[0] // 4 :].any()
-    plain = np.asarray(overlay(read_mammogram(path).pixels, values, "")).astype(int)
+    plain = np.asarray(overlay(grey, values, "")).astype(int)
     written = (picture != plain).any(-1)
     assert written.any() and not written[: shape[0] // 2].any()
     assert [file.name for file in tmp_path.iterdir()] == ["o.png"]
-    with pytest.raises(ValueError, match="on an image of"):
-        save_overlay(tmp_path / "o.png", values[:-1], path, "")
+    with pytest.raises(ValueError, match="on a picture of"):
+        save_overlay(tmp_path / "o.png", values[:-1], grey, "")
 
 
 def test_an_overlay_of_a_large_image_is_reduced_with_its_aspect_kept():
     pixels = np.random.default_rng(1).random((2 * LONGEST, LONGEST), np.float32)
-    assert overlay(pixels, pixels, "R-CC").size == (LONGEST // 2, LONGEST)
+    assert overlay(grey_picture(pixels), pixels, "R-CC").size == (LONGEST // 2, LONGEST)
 
 
 def test_a_scalar_image_lies_on_its_mammogram(exam, tmp_path):

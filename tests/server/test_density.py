@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 import torch
@@ -55,6 +56,32 @@ def _weights_that_answer_c(file: Path) -> None:
     )
 
 
+def _write_wrong(folder: Path) -> None:
+    """Write files that are no mammograms under names of views, and damaged mammograms."""
+    grey = np.zeros((120, 96), np.uint8)
+    write_png(folder / "black_R-CC.png", grey)
+    write_png(folder / "white_R-CC.png", grey + 255)
+    noise = np.random.default_rng(0).integers(0, 256, (120, 96, 3)).astype(np.uint8)
+    write_png(folder / "noise_R-CC.png", noise[..., 0])
+    write_png(folder / "photo_R-CC.png", noise)
+    chest = {"Modality": "DX", "BodyPartExamined": "CHEST", "ImageLaterality": "R"}
+    write_dicom(folder / "chest.dcm", discs(96, 96), ViewPosition="CC", **chest)
+    write_dicom(folder / "slice_R-CC.dcm", discs(96, 96), Modality="CT")
+    whole = folder / "exam_000_R-CC.dcm"
+    for name, change in (("rgb", "RGB"), ("yonder", "MONOCHROME3"), ("bare", None)):
+        data = pydicom.dcmread(whole)
+        data.StudyInstanceUID = f"1.2.{len(name)}.{ord(name[0])}"
+        if change is None:
+            del data.PixelData
+        else:
+            data.PhotometricInterpretation = change
+        data.save_as(folder / f"{name}.dcm")
+    data = pydicom.dcmread(whole)
+    data.StudyInstanceUID = "1.2.99"
+    data.PixelData = data.PixelData[: len(data.PixelData) // 2]
+    data.save_as(folder / "cut.dcm")
+
+
 @pytest.fixture(scope="module")
 def density_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server over six phantom exams, five of them labelled; one of these lacks two views."""
@@ -64,6 +91,7 @@ def density_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]
         (server.studies / f"exam_004_{view}.dcm").unlink()
         (server.studies / f"labels/final/exam_004_{view}.json").unlink()
     write_png(server.studies / "cells.png", discs(96, 96))
+    _write_wrong(server.studies)
     write_dicom(server.studies / "echo.dcm", discs(96, 96))
     _weights_that_answer_c(server.model_dir / f"{TASK}.pt")
     threshold_weights(server.live_file)
@@ -107,11 +135,65 @@ def test_the_label_image_is_dense_tissue_of_the_class_on_the_views_grid(density_
     assert set(np.unique(pixels)) == {0, 3}
 
 
+def _fetched(server: Server, path: str, suffix: str):
+    response = server.get(path)
+    assert response.ok, response.text
+    return read_png(response.content) if suffix == ".png" else read_itk(response.content, suffix)
+
+
+def test_one_request_hands_out_overlays_maps_and_dense_tissue_of_all_views(density_server):
+    params = json.dumps({"saliency": "gradcam", "result_extension": "nrrd"})
+    answer = _ask(density_server, "exam_000_L-CC", "json", params).json()
+    assert list(answer["saliency"]) == list(answer["dense_tissue"]) == list(VIEWS)
+    for view in VIEWS:
+        image = sitk.ReadImage(str(density_server.studies / f"exam_000_{view}.dcm"))
+        columns, rows = image.GetSize()[:2]
+        label = _fetched(density_server, answer["dense_tissue"][view], ".nrrd")
+        assert set(np.unique(sitk.GetArrayFromImage(label))) == {0, 3}, view
+        files = answer["saliency"][view]["gradcam"]
+        scalar = _fetched(density_server, files["scalar"], ".nrrd")
+        assert label.GetSize()[:2] == scalar.GetSize()[:2] == (columns, rows)
+        assert scalar.GetSpacing()[:2] == pytest.approx(image.GetSpacing()[:2], rel=1e-4)
+        assert 0 <= sitk.GetArrayFromImage(scalar).min()
+        assert _fetched(density_server, files["overlay"], ".png").shape == (rows, columns, 3)
+
+
+def test_files_come_only_by_their_whole_path_and_saliency_only_when_asked_for(density_server):
+    answer = _ask(density_server, "exam_000_L-CC", "json").json()
+    assert "saliency" not in answer
+    root, name = answer["dense_tissue"]["R-CC"].rsplit("/", 1)
+    assert_refused(density_server.get(f"{root}/secret.png"), 404, "no file 'secret.png'", name)
+    assert_refused(density_server.get(f"/results/other/{name}"), 404, "results are gone")
+    for target in (f"{root}/..%2f..%2fserver.log", f"{root}/../{name}", "/results/%2e%2e/log"):
+        assert density_server.raw("GET", target)[0] == 404, target
+    refused = _ask(density_server, "exam_000_L-CC", "json", '{"saliency": "gradcan"}')
+    assert_refused(refused, 404, "gradcan", "did you mean 'gradcam'")
+
+
 def test_an_exam_without_a_view_answers_and_says_so(density_server):
     answer = _ask(density_server, "exam_004_R-CC", "json").json()
     answer = answer.get("params", answer)
     assert answer["class"] == "C" and sorted(answer["views_used"]) == ["L-CC", "R-CC"]
     assert answer["left_out"] == {"R-MLO": "missing", "L-MLO": "missing"}
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        ("black_R-CC", ("blank",)),
+        ("white_R-CC", ("blank",)),
+        ("noise_R-CC", ("no breast found",)),
+        ("photo_R-CC", ("no breast found",)),
+        ("chest", ("CHEST", "expected a mammogram")),
+        ("slice_R-CC", ("CT", "expected a mammogram")),
+        ("rgb", ("photometric interpretation 'RGB'",)),
+        ("yonder", ("photometric interpretation 'MONOCHROME3'",)),
+        ("bare", ("no pixel data", "export it again")),
+        ("cut", ("cut.dcm", "export it again")),
+    ],
+)
+def test_what_is_no_mammogram_or_damaged_is_refused_by_its_cause(density_server, image, words):
+    assert_refused(_ask(density_server, image, "json"), 400, *words)
 
 
 @pytest.mark.parametrize("image", ["cells", "echo"])

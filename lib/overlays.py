@@ -1,0 +1,81 @@
+"""The picture of a view in grey under a map in colour."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image as PillowImage
+from PIL import ImageDraw, ImageFont
+
+OPACITY = 0.75  # of the colour where the map is 1
+LONGEST = 1536  # pixels of a picture's longer side
+
+
+def grey_picture(pixels: np.ndarray) -> np.ndarray:
+    """Return a view as it is shown: uint8, its longer side at most `LONGEST`.
+
+    Args:
+        pixels: float32 `(rows, columns)`, 0..1.
+    """
+    grey = _reduced(pixels)
+    low, high = (float(value) for value in np.percentile(grey[::2, ::2], (0.5, 99.8)))
+    return np.rint(np.clip((grey - low) / max(high - low, 1e-6), 0, 1) * 255).astype(np.uint8)
+
+
+def overlay(picture: np.ndarray, values: np.ndarray, title: str) -> PillowImage.Image:
+    """Return a picture under `values` in colour, opaque as they are high.
+
+    The colour map is magma, whose lightness rises evenly (van der Walt and Smith 2015).
+
+    Args:
+        picture: of `grey_picture`.
+        values: float32 `(rows, columns)`, 0..1, on the grid of the picture's image.
+        title: one line of text, written where there is no breast.
+    """
+    from matplotlib import colormaps
+
+    place = np.rint(_reduced(values) * 255).astype(np.uint8)
+    if place.shape != picture.shape:
+        raise ValueError(f"a map of shape {values.shape} on a picture of {picture.shape}")
+    steps = np.linspace(0, 1, 256)
+    colours = colormaps["magma"](steps)[:, :3] * (OPACITY * steps)[:, None]
+    kept = (1 - OPACITY * steps).astype(np.float32)[place] * picture
+    blended = np.empty((*picture.shape, 3), np.uint8)
+    for channel, colour in enumerate((255 * colours).astype(np.float32).T):
+        blended[..., channel] = np.rint(kept + colour[place])
+    result = PillowImage.fromarray(blended)
+    _write_title(result, title, at_right=_empty_at_right(picture))
+    return result
+
+
+def _reduced(pixels: np.ndarray) -> np.ndarray:
+    """Return `pixels` with sides of at most `LONGEST`."""
+    share = min(1.0, LONGEST / max(pixels.shape))
+    if share == 1:
+        return pixels
+    size = max(round(pixels.shape[1] * share), 1), max(round(pixels.shape[0] * share), 1)
+    reduced = PillowImage.fromarray(pixels).resize(size, PillowImage.Resampling.BILINEAR)
+    return np.asarray(reduced).clip(0, 1)
+
+
+def _empty_at_right(grey: np.ndarray) -> bool:
+    half = grey.shape[1] // 2
+    return bool(grey[:, :half].mean() > grey[:, -half:].mean())
+
+
+def _write_title(picture: PillowImage.Image, title: str, at_right: bool) -> None:
+    """Write `title` into the lower corner, smaller where it would not fit."""
+    draw = ImageDraw.Draw(picture)
+    margin = max(picture.height // 100, 1)
+    size = max(picture.height / 36, 9.0)
+    wide = draw.textlength(title, ImageFont.load_default(size))
+    size = max(min(size, size * (picture.width - 2 * margin) / max(wide, 1)), 6.0)
+    across = picture.width - margin if at_right else margin
+    draw.text(
+        (across, picture.height - margin),
+        title,
+        fill=(255, 255, 255),
+        font=ImageFont.load_default(size),
+        anchor="rd" if at_right else "ld",
+        stroke_width=max(round(size / 12), 1),
+        stroke_fill=(0, 0, 0),
+    )
