@@ -116,6 +116,8 @@ def keep_freed_memory() -> bool:
     pays for every page again: about a tenth of the time on the CPU, for the maps of volumes (100
     MiB each) a third.
 
+    All threads share one heap from then on: with heaps of their own, each would keep its share.
+
     Returns:
         Whether the C library took the settings; False where it is not glibc.
     """
@@ -123,5 +125,6 @@ def keep_freed_memory() -> bool:
         set_option = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return False
-    # M_MMAP_MAX (no block of its own mapping), M_TRIM_THRESHOLD, M_TOP_PAD of malloc.h
-    return all([set_option(-4, 0), set_option(-1, KEPT_BYTES), set_option(-2, 64 * 2**20)])
+    # of malloc.h: M_MMAP_MAX (no block of its own mapping), M_TRIM_THRESHOLD, M_TOP_PAD, M_ARENA_MAX
+    options = ((-4, 0), (-1, KEPT_BYTES), (-2, 64 * 2**20), (-8, 1))
+    return all([set_option(*option) for option in options])

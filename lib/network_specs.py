@@ -121,6 +121,8 @@ class ClassifierSpec:
         hidden: widths of the fully connected layers before the last (vgg).
         norm: ``none`` or ``batch``, after every convolution.
         dropout: probability of dropping a feature before a fully connected layer.
+        pooling: what the last maps of a residual network are averaged over: the ``image``, or the
+            ``breast``, where the input is above 0 (its size then does not weaken what is in it).
         views: what each has a network of its own: names of views such as ``R-CC``, or projections
             such as ``MLO`` of either breast (they are mirrored to one side); none is one network
             for all.
@@ -137,6 +139,7 @@ class ClassifierSpec:
     norm: Literal["none", "batch"] = "batch"
     dropout: float = 0.0
     views: tuple[str, ...] = ()
+    pooling: Literal["image", "breast"] = "image"
 
     def __post_init__(self) -> None:
         """Reject specs that describe no network."""
@@ -157,8 +160,12 @@ class ClassifierSpec:
             ("architecture", ("vgg", "resnet")),
             ("activation", ("relu", "leaky_relu", "prelu")),
             ("norm", ("none", "batch")),
+            ("pooling", ("image", "breast")),
         ):
             choose(name, asdict(self)[name], dict.fromkeys(allowed))
+
+        if self.pooling == "breast" and self.architecture == "vgg":
+            raise ValueError("pooling over the breast needs the architecture resnet, found vgg")
 
     @property
     def convolutions(self) -> int:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from lib.errors import choose
 from lib.network_specs import ClassifierSpec
@@ -82,6 +83,7 @@ class ViewNetwork(nn.Module):
         super().__init__()
         build = choose("architecture", spec.architecture, {"vgg": _vgg, "resnet": _resnet})
         self.features, self.head = build(spec)
+        self.pooling = spec.pooling
         _initialize(self)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -91,6 +93,11 @@ class ViewNetwork(nn.Module):
     def with_maps(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits as `forward` does, and the maps that they are made of."""
         maps = self.features(x)
+        if self.pooling == "breast":
+            inside = (x > 0).any(1, keepdim=True).to(maps.dtype)
+            share = functional.adaptive_avg_pool2d(inside, maps.shape[2:])
+            # its mean over the map is 1, so that what follows averages over the breast
+            maps = maps * (share / share.mean((2, 3), keepdim=True).clamp_min(1e-3))
         return self.head(maps), maps
 
 
