@@ -125,6 +125,6 @@ def keep_freed_memory() -> bool:
         set_option = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return False
-    # of malloc.h: M_MMAP_MAX (no block of its own mapping), M_TRIM_THRESHOLD, M_TOP_PAD, M_ARENA_MAX
+    # M_MMAP_MAX (no block of its own mapping), M_TRIM_THRESHOLD, M_TOP_PAD, M_ARENA_MAX of malloc.h
     options = ((-4, 0), (-1, KEPT_BYTES), (-2, 64 * 2**20), (-8, 1))
     return all([set_option(*option) for option in options])

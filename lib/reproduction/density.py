@@ -81,8 +81,9 @@ DENSITY = Study(
     importer=import_mammograms,
     tables=(),
     variants=(
-        *_variants("A vs D, narrow", "density_a_vs_d", NARROW),
-        *_variants("A vs D, wide", "density_a_vs_d_wide", WIDE, WIDE_COMBINED),
+        Variant("A vs D, residual, 224 px", "density_a_vs_d", size=224),
+        *_variants("A vs D, narrow", "density_a_vs_d_vgg", NARROW),
+        *_variants("A vs D, wide", "density_a_vs_d_vgg_wide", WIDE, WIDE_COMBINED),
         *_variants("dense or not", "density_dense", DENSE, DENSE_COMBINED),
         *_variants("BI-RADS A to D", "density_birads", BIRADS),
         Variant("BI-RADS A to D, shared network, 650 px", "density_birads_shared", size=650),

@@ -3,7 +3,9 @@
 After slides on density with deep networks (a VGG19-type network for A against D, a residual one of
 41 convolutions in 12 blocks for the other two), each with one network per view. `SLIDES` is their
 recipe, of the rows named so. The others are trained with our own and have one network for each
-projection: left breasts are mirrored to right, so that both sides teach it.
+projection: left breasts are mirrored to right, so that both sides teach it. On mini-MIAS the
+residual network told fatty from dense better than the VGG19-type one, and averaging its maps over
+the breast, not the image, better still; so A against D has it too, beside the VGG19-type rows.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ _OURS = TrainingSpec(
     learning_rate=2e-3,
     weight_decay=1e-2,
     schedule="cosine",
-    epochs=60,
+    epochs=40,
     val_interval=0,
     batch_size=8,
     gradient_clip=1.0,
@@ -49,26 +51,19 @@ _OURS = TrainingSpec(
     label_smoothing=0.05,
     class_weights="balanced",
 )
-_AUGMENT = AugmentSpec(flips=False, rotate=20.0, zoom=(0.85, 1.15), gamma=1.25, noise=0.03)
+_AUGMENT = AugmentSpec(flips=False, rotate=20.0, zoom=(0.75, 1.3), gamma=1.25, noise=0.03)
 
-# VGG-19 is 16 convolutions and three fully connected layers; the slides name four widths, so each
-# is taken for a stage of four.
+_RESIDUAL = ClassifierSpec(in_channels=2, views=PROJECTIONS, dropout=0.2, pooling="breast")
+
 _A_VS_D = ROWS.add(
     TaskSpec(
         name="density_a_vs_d",
-        description="Breast density A or D from a mammography exam: VGG19-type networks, one for "
-        "each projection, 8 to 16 maps",
+        description="Breast density A or D from a mammography exam: residual networks of 41 "
+        "convolutions, one for each projection",
         kind="classification",
         labels={"A": 1, "D": 4},
-        network=ClassifierSpec(
-            architecture="vgg",
-            in_channels=2,
-            channels=(8, 8, 16, 16),
-            depths=(4, 4, 4, 4),
-            hidden=(64, 32),
-            views=PROJECTIONS,
-        ),
-        input=InputSpec(size=350, channels=("normalised", "original")),
+        network=_RESIDUAL,
+        input=InputSpec(size=224, channels=("normalised", "original")),
         augment=_AUGMENT,
         training=_OURS,
         exam=ExamSpec(
@@ -77,16 +72,36 @@ _A_VS_D = ROWS.add(
             least_confidence=0.7,
         ),
         key_metric="exam_likelihood",
+        reference="Slides on breast density (A vs D); He et al. 2016, ResNet",
+    )
+)
+# VGG-19 is 16 convolutions and three fully connected layers; the slides name four widths, so each
+# is taken for a stage of four.
+_VGG = ROWS.add(
+    replace(
+        _A_VS_D,
+        name="density_a_vs_d_vgg",
+        description="Breast density A or D from a mammography exam: VGG19-type networks, one for "
+        "each projection, 8 to 16 maps",
+        network=ClassifierSpec(
+            architecture="vgg",
+            in_channels=2,
+            channels=(8, 8, 16, 16),
+            depths=(4, 4, 4, 4),
+            hidden=(64, 32),
+            views=PROJECTIONS,
+        ),
+        input=replace(_A_VS_D.input, size=350),
         reference="Slides on breast density (A vs D); Simonyan and Zisserman 2015, VGG",
     )
 )
 ROWS.add(
     replace(
-        _A_VS_D,
-        name="density_a_vs_d_wide",
+        _VGG,
+        name="density_a_vs_d_vgg_wide",
         description="Breast density A or D from a mammography exam: VGG19-type networks, one for "
         "each projection, 16 to 32 maps",
-        network=replace(_A_VS_D.network, channels=(16, 16, 32, 32)),
+        network=replace(_VGG.classifier, channels=(16, 16, 32, 32)),
     )
 )
 _DENSE = ROWS.add(
@@ -98,7 +113,6 @@ _DENSE = ROWS.add(
         "dense",
         # beside 1 to 4 for A to D: an answer of two classes must not become a label of four
         labels={"non-dense": 5, "dense": 6},
-        network=ClassifierSpec(in_channels=2, views=PROJECTIONS, dropout=0.2),
         input=replace(_A_VS_D.input, size=650),
         exam=ExamSpec(
             classes=(
@@ -147,7 +161,7 @@ def as_in_the_slides(task: TaskSpec) -> TaskSpec:
         task,
         name=f"{task.name}_slides",
         description=f"{own}; trained as in the slides",
-        network=replace(task.classifier, in_channels=1, dropout=0.0, views=VIEWS),
+        network=replace(task.classifier, in_channels=1, dropout=0.0, views=VIEWS, pooling="image"),
         input=replace(task.input, channels=("normalised",)),
         augment=SLIDES_AUGMENT,
         training=SLIDES,
@@ -155,5 +169,5 @@ def as_in_the_slides(task: TaskSpec) -> TaskSpec:
     )
 
 
-for _row in (_A_VS_D, _DENSE, _BIRADS):
+for _row in (_VGG, _DENSE, _BIRADS):
     ROWS.add(as_in_the_slides(_row))

@@ -15,8 +15,8 @@ from lib.tasks import TASKS, ClassifierSpec, EncoderDecoderSpec
 
 ROWS = [name for name, task in TASKS.items() if task.kind == "classification"]
 PARAMETERS = {
-    "density_a_vs_d": 99_300,
-    "density_a_vs_d_wide": 279_428,
+    "density_a_vs_d_vgg": 99_300,
+    "density_a_vs_d_vgg_wide": 279_428,
     "density_dense": 2_504_452,
     "density_birads": 2_506_504,
     "density_birads_shared": 1_253_252,
@@ -49,7 +49,7 @@ def test_the_residual_networks_have_41_convolutions_in_12_blocks(name):
 
 @pytest.mark.parametrize(
     ("name", "widths"),
-    [("density_a_vs_d", {8, 16}), ("density_a_vs_d_wide", {16, 32})],
+    [("density_a_vs_d_vgg", {8, 16}), ("density_a_vs_d_vgg_wide", {16, 32})],
 )
 def test_the_vgg_networks_have_19_layers_three_of_them_fully_connected(name, widths):
     spec = TASKS[name].network
@@ -73,7 +73,7 @@ def test_every_rows_network_has_its_views_and_its_number_of_parameters(name):
     assert wanted in (None, sum(weight.numel() for weight in network.parameters()))
 
 
-@pytest.mark.parametrize("name", ["density_a_vs_d", "density_dense"])
+@pytest.mark.parametrize("name", ["density_a_vs_d_vgg", "density_dense"])
 @pytest.mark.parametrize("size", [(250, 250), (350, 251), (417, 650), (850, 849), (1050, 1050)])
 def test_any_input_size_of_the_slides_passes(name, size):
     network = _on_meta(TASKS[name].network).networks[0]
@@ -174,3 +174,22 @@ def test_the_network_is_chosen_by_the_type_of_the_spec():
     assert type(build_network(EncoderDecoderSpec())).__name__ == "EncoderDecoder"
     with pytest.raises(TypeError, match="from a dict, only from EncoderDecoderSpec, Classifier"):
         build_network({})
+
+
+def test_maps_are_averaged_over_the_breast_whatever_its_share_of_the_image():
+    """The same breast beside twice as much background: the same mean of what is in it."""
+    torch.manual_seed(0)
+    spec = replace(SMALL, views=(), pooling="breast", norm="none")
+    network = build_network(spec).eval().networks[0]
+    network.features = nn.AvgPool2d(4)
+    network.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    breast = torch.rand(1, 1, 32, 32) + 0.1
+    beside = torch.cat([torch.zeros(1, 1, 32, 96), breast], dim=3)
+    torch.testing.assert_close(network(beside), network(breast))
+    torch.testing.assert_close(network(breast)[0, 0], breast.mean())
+    assert network(torch.zeros(1, 1, 32, 32)).isfinite().all(), "an image without a breast"
+
+
+def test_pooling_over_the_breast_is_of_residual_networks():
+    with pytest.raises(ValueError, match="needs the architecture resnet, found vgg"):
+        replace(VGG, pooling="breast")

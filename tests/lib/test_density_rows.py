@@ -20,7 +20,7 @@ def test_the_tasks_of_the_slides_are_there_with_their_rules_and_sizes():
         for name in ("density_a_vs_d", "density_dense", "density_birads")
     }
     assert found == {
-        "density_a_vs_d": (350, "mean", ("A", "D")),
+        "density_a_vs_d": (224, "mean", ("A", "D")),
         "density_dense": (650, "mean", ("non-dense", "dense")),
         "density_birads": (650, "denser_breast", ("A", "B", "C", "D")),
     }

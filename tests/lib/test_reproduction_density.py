@@ -58,13 +58,13 @@ def ask(study, tmp_path):
 
 def test_the_study_has_the_printed_accuracies():
     printed = {(v.task, v.size): v.accuracy for v in DENSITY.variants}
-    assert printed["density_a_vs_d_wide", 350] == {
+    assert printed["density_a_vs_d_vgg_wide", 350] == {
         "R-CC": 0.975,
         "R": 0.95,
         "L": 0.95,
         "exam": 0.95,
     }
-    assert printed["density_a_vs_d", 1050] == {"R-CC": 0.925}
+    assert printed["density_a_vs_d_vgg", 1050] == {"R-CC": 0.925}
     assert printed["density_dense", 650] == {
         **{"R-CC": 0.869, "L-CC": 0.85, "R-MLO": 0.875, "L-MLO": 0.85},
         **{"R": 0.888, "L": 0.85, "exam": 0.894},
@@ -75,13 +75,13 @@ def test_the_study_has_the_printed_accuracies():
         **{"R": 0.727, "L": 0.72, "exam": 0.72},
     }
     sizes = {task: [v.size for v in DENSITY.variants if v.task == task] for task, _ in printed}
-    assert sizes["density_a_vs_d"] == list(SIZES)
+    assert sizes["density_a_vs_d_vgg"] == list(SIZES)
     assert sizes["density_dense"] == sizes["density_birads"] == list(SIZES[:7])
 
 
 def test_sizes_are_those_of_the_rows_those_asked_for_or_all():
     own = DENSITY.of_sizes(DENSITY.choose("density_a_vs_d,density_dense"))
-    assert [(v.task, v.size) for v in own] == [("density_a_vs_d", 350), ("density_dense", 650)]
+    assert [(v.task, v.size) for v in own] == [("density_a_vs_d", 224), ("density_dense", 650)]
     wider = DENSITY.at_sizes((64, 350))
     asked = wider.of_sizes(wider.choose("density_birads"), (64, 350))
     assert [(v.name, v.size, bool(v.accuracy)) for v in asked] == [
