@@ -108,10 +108,19 @@ def test_the_temperature_of_logits_that_are_too_sure_is_found():
 
 def test_few_cases_that_are_all_right_do_not_make_it_sure():
     logits = np.array([[4.0, 0.0], [0.0, 4.0], [4.0, 0.0]])
-    found = fit_temperature(logits, np.array([0, 1, 0]))
-    assert found > 1
+    assert fit_temperature(logits, np.array([0, 1, 0])) > 0.9
     assert fit_temperature(logits / 1000, np.array([0, 1, 0])) >= RANGE[0] - 1e-3
     assert fit_temperature(np.zeros((0, 2)), np.zeros(0, int)) == 1.0
+
+
+def test_classes_far_from_the_truth_do_not_soften_what_is_honest():
+    """Ordered classes: neighbours are mixed up, the others never."""
+    rng = np.random.default_rng(0)
+    truth = np.arange(80) % 4
+    away = np.abs(np.arange(4) - truth[:, np.newaxis])
+    honest = -3.0 * away**2 + rng.gumbel(size=away.shape)
+    assert fit_temperature(honest, truth) == pytest.approx(1, rel=0.35)
+    assert fit_temperature(honest * 4, truth) > 1.5 * fit_temperature(honest, truth)
 
 
 # --- rules of the exam ---------------------------------------------------------------------------
