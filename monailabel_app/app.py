@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.infer_v2 import InferTask
@@ -25,6 +24,8 @@ from lib.model_store import ModelStore
 from lib.tasks import TaskSpec, get_task
 from lib.training_errors import DivergedError
 from monailabel_app import __version__
+from monailabel_app.archive.opening import open_archive, opens_here
+from monailabel_app.archive.store import ArchiveDatastore
 from monailabel_app.config import SHIPPED_MODELS, AppConfig
 from monailabel_app.datastore import StudiesDatastore
 
@@ -59,9 +60,14 @@ class App(MONAILabelApp):
     def init_datastore(self) -> Datastore:
         """Open the studies: a local folder, or a DICOMweb archive at a URL."""
         if self.studies.startswith(("http://", "https://")):
-            return super().init_datastore()
+            return self._archive() if opens_here(self.studies) else super().init_datastore()
         reload = os.environ.get("MONAI_LABEL_DATASTORE_AUTO_RELOAD", "true").lower() == "true"
         return StudiesDatastore(self.studies, auto_reload=reload)
+
+    def _archive(self) -> Datastore:
+        url = str(self.studies).strip().rstrip("/")
+        tasks = [get_task(name) for name in self.config.models]
+        return open_archive(url, self.config.archive_cache, self.config.archive_cache_gb, tasks)
 
     def init_infers(self) -> dict[str, InferTask]:
         """Return an infer task per served row; those without weights report themselves invalid."""
@@ -74,8 +80,10 @@ class App(MONAILabelApp):
         return SegmentationInfer(task, self.store, device, precision, self.config.flips)
 
     def _find_exam(self, image: Path) -> Exam | None:
-        """Return the exam of an image: of the studies folder, else what the file alone makes up."""
+        """Return the exam of an image: of the studies, else what the file alone makes up."""
         store = self.datastore()
+        if isinstance(store, ArchiveDatastore):
+            return store.exam_of(image)
         if isinstance(store, StudiesDatastore) and (exam := find_exam(store.folder, image)):
             return exam
         return exam_of(image, group_exams([image]))
@@ -185,7 +193,7 @@ class App(MONAILabelApp):
 
     def is_dicom_archive(self) -> bool:
         """Tell whether the studies are a DICOMweb archive."""
-        return isinstance(self.datastore(), DICOMWebDatastore)
+        return isinstance(self.datastore(), ArchiveDatastore)
 
 
 def _is_true(value: Any) -> bool:

@@ -41,6 +41,7 @@ from lib.errors import BusyError, InputError, NotFoundError, UnpublishedError
 from lib.files import sha256
 from lib.tasks import get_task
 from lib.training_errors import DivergedError
+from monailabel_app.archive.web import ArchiveError
 from monailabel_app.guards import Guard, make_guards
 
 if TYPE_CHECKING:
@@ -137,6 +138,8 @@ def explain(error: Exception) -> tuple[int, str]:
         return 429, str(error)
     if isinstance(error, (InputError, DivergedError)):
         return 400, str(error)
+    if isinstance(error, ArchiveError):
+        return 502, str(error)
     if isinstance(error, MONAILabelException):
         missing = error.error in (MONAILabelError.APP_ERROR, MONAILabelError.INVALID_INPUT)
         return (404 if missing else 500), error.msg
