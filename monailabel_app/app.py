@@ -28,6 +28,8 @@ from monailabel_app.archive.opening import open_archive, opens_here
 from monailabel_app.archive.store import ArchiveDatastore
 from monailabel_app.config import SHIPPED_MODELS, AppConfig
 from monailabel_app.datastore import StudiesDatastore
+from monailabel_app.leases import FreeImages, Leases
+from monailabel_app.users import Users
 
 logger = logging.getLogger(__name__)
 
@@ -41,10 +43,12 @@ class App(MONAILabelApp):
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
         try:
             self.config = AppConfig.from_conf({k: v for k, v in conf.items() if k != "server_mode"})
+            self.users = Users.read(self.config.users) if self.config.users else None
         except InputError as error:
             logger.error(str(error))
             print(f"Error: {error}", flush=True)
             os._exit(2)  # a server that cannot start: no traceback, and uvicorn would print one
+        self.leases = Leases()
         self.store = ModelStore(self.config.model_dir, SHIPPED_MODELS)
         super().__init__(
             app_dir,
@@ -174,11 +178,29 @@ class App(MONAILabelApp):
             sys.exit(f"Error: {error}")  # one line in the task's details, not a traceback
 
     def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Choose the next image to label."""
+        """Choose the next image to label, not one that somebody else was given just now."""
         request = dict(request)
         request["strategy"] = request.get("strategy") or "random"
         choose("strategy", str(request["strategy"]), self._strategies)
-        return super().next_sample(request)
+        who = str(request.get("client_id") or "")
+        unreadable: set[str] = set()
+        while True:
+            free = FreeImages(self.datastore(), self.leases, who, unreadable)
+            chosen = self._strategies[str(request["strategy"])](request, free)
+            if not chosen:
+                return {}
+            if not self.leases.take(free.offered, chosen["id"], who):
+                continue
+            try:
+                return {**chosen, "path": self.datastore().get_image_uri(chosen["id"])}
+            except InputError as error:  # an archive lists what turns out to be no volume
+                logger.warning(f"Image '{chosen['id']}' is passed over: {error}")
+                unreadable.add(chosen["id"])
+
+    def on_save_label(self, image_id: str, label_id: str) -> None:
+        """Let others have the image again."""
+        super().on_save_label(image_id, label_id)
+        self.leases.drop(image_id)
 
     def model_file(self, model: str, validate: bool = True) -> str | None:
         """Return the file of the live weights."""

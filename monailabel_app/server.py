@@ -41,8 +41,11 @@ from lib.errors import BusyError, InputError, NotFoundError, UnpublishedError
 from lib.files import sha256
 from lib.tasks import get_task
 from lib.training_errors import DivergedError
+from monailabel_app.archive.proxy import proxy_router
+from monailabel_app.archive.store import ArchiveDatastore
 from monailabel_app.archive.web import ArchiveError
 from monailabel_app.guards import Guard, make_guards
+from monailabel_app.login import mend_openid, require_users
 
 if TYPE_CHECKING:
     from monailabel_app.app import App
@@ -83,6 +86,12 @@ def install(app: App) -> None:
         app.datastore().refresh()
         return {}
 
+    mend_openid()
+    if app.users is not None:
+        router.include_router(require_users(web, app.users))
+    store = app.datastore()
+    if isinstance(store, ArchiveDatastore):
+        router.include_router(proxy_router(store))
     router.add_api_route("/reload", reload, methods=["POST"], include_in_schema=False)
     web.include_router(router)
     web.router.routes.insert(0, web.router.routes.pop())
