@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
@@ -15,7 +16,7 @@ from pathlib import Path
 logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 600.0  # what was used that recently is not removed: somebody may be reading it
-_MAKING, _GONE = ".making-", ".gone-"
+_MAKING, _GONE, _SIZES = ".making-", ".gone-", ".sizes.json"
 
 
 class Folders:
@@ -30,6 +31,7 @@ class Folders:
         root.mkdir(parents=True, exist_ok=True)
         self._locks: dict[str, threading.Lock] = defaultdict(threading.Lock)
         self._guard = threading.Lock()
+        self._whole: set[Path] = set()
         self._clear_leftovers()
 
     def get(self, kind: str, key: str, make: Callable[[Path], object]) -> Path:
@@ -50,6 +52,7 @@ class Folders:
             making = Path(tempfile.mkdtemp(prefix=_MAKING, dir=path.parent))
             try:
                 make(making)
+                (making / _SIZES).write_text(json.dumps(_sizes(making)))
                 making.chmod(0o700)  # patients' images are for the server's user alone
                 try:
                     making.rename(path)
@@ -71,7 +74,7 @@ class Folders:
         for path in self.root.glob("*/*"):
             try:
                 if path.is_dir() and not path.name.startswith("."):
-                    found.append((path.stat().st_mtime, _size(path), path))
+                    found.append((path.stat().st_mtime, sum(_sizes(path).values()), path))
             except OSError:
                 continue
         total = sum(size for _, size, _ in found)
@@ -82,11 +85,27 @@ class Folders:
                 total -= size
 
     def _used(self, path: Path) -> bool:
+        """Tell whether a folder is there and whole, and note that it is used.
+
+        Files are not forced to the disk, which would take seconds for a series: after a power cut
+        some may be empty, and are made again.
+        """
         try:
             os.utime(path)
         except OSError:
             return False
-        return True
+        if path in self._whole:
+            return True
+        try:
+            whole = json.loads((path / _SIZES).read_bytes()) == _sizes(path)
+        except (OSError, ValueError):
+            whole = False
+        if whole:
+            self._whole.add(path)
+        else:
+            logger.warning(f"Cached {path.parent.name} {path.name} are not whole; made again")
+            _remove(path)
+        return whole
 
     def _clear_leftovers(self) -> None:
         """Remove what a killed process was making."""
@@ -99,8 +118,10 @@ class Folders:
                     continue
 
 
-def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+def _sizes(folder: Path) -> dict[str, int]:
+    """Return the bytes of each file."""
+    files = (file for file in folder.rglob("*") if file.is_file() and file.name != _SIZES)
+    return {str(file.relative_to(folder)): file.stat().st_size for file in files}
 
 
 def _remove(path: Path) -> bool:

@@ -14,18 +14,16 @@ from typing import Any
 
 import pydicom
 
-from lib.dicom_derived import save
 from lib.dicom_pixels import tag_value
 from lib.dicom_series import order_slices, read_series
 from lib.errors import InputError
-from lib.files import write_json
 from lib.volumes import write_volume
 from monailabel_app.archive.folders import Folders
 from monailabel_app.archive.web import Archive, Series
 
 MODALITIES = ("CT", "MR", "US", "MG")
 _ALWAYS_VOLUMES = ("CT", "MR")
-_IMAGES, _HEADERS = "images", "headers"
+_IMAGES, _HEADERS, _ORDER = "images", "headers", "order.json"
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ class ImageFiles:
         path = self.path(image)
         if not image.slices:
             return [path]
-        names = json.loads((path.parent / _HEADERS / "order.json").read_bytes())
+        names = json.loads((path.parent / _HEADERS / _ORDER).read_bytes())
         return [path.parent / _HEADERS / name for name in names]
 
     def _key(self, image: ArchiveImage) -> str:
@@ -122,7 +120,8 @@ class ImageFiles:
         headers = folder / _HEADERS
         headers.mkdir()
         for file in ordered:
-            save(pydicom.dcmread(file, stop_before_pixels=True), headers / file.name)
+            header = pydicom.dcmread(file, stop_before_pixels=True)
+            pydicom.dcmwrite(headers / file.name, header, write_like_original=False)
             file.unlink()
         slices.rmdir()
-        write_json(headers / "order.json", [file.name for file in ordered])
+        (headers / _ORDER).write_text(json.dumps([file.name for file in ordered]))

@@ -50,6 +50,7 @@ class Orthanc:
         port: of DICOMweb; 0 takes a free one.
         dicom_port: of C-STORE; 0 takes a free one, None offers none.
         users: passwords by user; without any, no password is asked for.
+        sync: whether it waits for the disk with each object; tests need not.
     """
 
     def __init__(
@@ -58,11 +59,13 @@ class Orthanc:
         port: int = 0,
         dicom_port: int | None = None,
         users: dict[str, str] | None = None,
+        sync: bool = True,
     ) -> None:
         self.folder = folder
         self.port = port or _free_port()
         self.dicom_port = _free_port() if dicom_port == 0 else dicom_port
         self.users = dict(users or {})
+        self.sync = sync
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -143,6 +146,7 @@ class Orthanc:
             },
             # an upload by STOW of a stored object again replaces it
             "OverwriteInstances": True,
+            "SyncStorageArea": self.sync,
             "DicomWeb": {"Enable": True, "Root": "/dicom-web/", "EnableWado": False},
         }
 

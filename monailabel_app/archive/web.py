@@ -17,7 +17,6 @@ from dicomweb_client import DICOMwebClient
 from pydicom import Dataset
 from requests.adapters import HTTPAdapter
 
-from lib.dicom_derived import save
 from lib.dicom_pixels import tag_value
 
 logger = logging.getLogger(__name__)
@@ -211,4 +210,6 @@ def _written(data: pydicom.Dataset, folder: Path) -> Path:
     uid = str(data.SOPInstanceUID)
     if not is_uid(uid):
         raise ArchiveError(f"the archive gave an instance of UID '{uid[:64]}'")
-    return save(data, folder / f"{uid}.dcm")
+    path = folder / f"{uid}.dcm"
+    pydicom.dcmwrite(path, data, write_like_original=False)
+    return path

@@ -28,10 +28,13 @@ def new_orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
 
     def start(**arguments) -> Orthanc:
         folder = tmp_path_factory.mktemp("orthanc")
-        running.append(Orthanc(folder, dicom_port=0, **arguments))
+        running.append(Orthanc(folder, dicom_port=0, sync=False, **arguments))
         return running[-1].start()
 
     yield start
+    for orthanc in running:  # all at once: each takes a while to end
+        if orthanc.process is not None:
+            orthanc.process.terminate()
     for orthanc in running:
         orthanc.stop()
 

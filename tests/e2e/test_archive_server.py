@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import http.client
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+import requests
 import SimpleITK as sitk
 from archive import objects, store_all
 from archive_server import ArchiveServer, expected_answer
+from dicomweb_client import DICOMwebClient
 from server_support import MODEL, QUICK, assert_refused
 
-from lib.datasets.dicom_phantoms import DemoStudy, demo_studies
+from lib.datasets.dicom_phantoms import DemoStudy, demo_studies, frame_study
+from lib.dicom_derived import Author
+from lib.dicom_seg import make_seg
 from lib.images import read_image
 from lib.masks import write_mask
 from monailabel_app.archive.orthanc import Orthanc
+from monailabel_app.users import Users
 
 KINDS = ("volume", "volume_us", "frame", "cine", "mammograms")
 
@@ -170,3 +177,104 @@ def test_after_a_kill_and_without_a_cache_the_labels_are_there_and_are_trained_o
 
 def test_an_unknown_image_is_refused_with_what_is_expected(server):
     assert_refused(server.infer("1.2.3"), 404, "unknown image '1.2.3'")
+
+
+# --- viewers and users --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def shared(
+    new_orthanc, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[ArchiveServer, list[DemoStudy], dict[str, dict[str, str]]]]:
+    """A server that asks who is there, over an archive with a password; two annotators' headers."""
+    orthanc = new_orthanc(users={"server": "secret"})
+    frames = [frame_study(seed, (40, 50)) for seed in range(4)]
+    store_all(orthanc, frames)
+    users, headers = Users.empty(), {}
+    for name in ("anna", "bert"):
+        users.set(name, "annotator", f"password of {name}")
+        headers[name] = {"Authorization": f"Bearer {users.new_token(name)}"}
+    users.set("otto", "user", "password of otto")
+    headers["otto"] = {"Authorization": f"Bearer {users.new_token('otto')}"}
+    folder = tmp_path_factory.mktemp("shared_server")
+    users.write(folder / "users.json")
+    server = ArchiveServer(folder, orthanc, users=str(folder / "users.json"))
+    server.headers = headers["otto"]
+    yield server.start(), frames, headers
+    server.stop()
+
+
+def test_a_viewers_query_reaches_the_archive_and_nothing_but_dicomweb_does(shared):
+    server, frames, headers = shared
+    ask = {"headers": headers["otto"]}
+    one = server.get(f"/proxy/dicom/qido/studies?StudyInstanceUID={frames[2].study}", **ask)
+    assert one.ok, one.text
+    (row,) = one.json()
+    assert row["0020000D"]["Value"] == [frames[2].study]
+    assert len(server.get("/proxy/dicom/studies", **ask).json()) == 4
+    assert len(server.get("/proxy/dicom/studies?limit=3", **ask).json()) == 3
+    for path in ("../system", "%2e%2e/system", "studies/../../instances", "wado/..%2fsystem"):
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+        connection.request("GET", f"/proxy/dicom/{path}", headers=headers["otto"])
+        answer = connection.getresponse()
+        assert answer.status == 404 and b"DicomAet" not in answer.read()
+        connection.close()
+
+
+def test_who_may_only_look_stores_nothing(shared):
+    server, _, headers = shared
+    assert server.request("GET", "/proxy/dicom/studies", headers={}).status_code == 401
+    answer = server.post("/proxy/dicom/studies", headers=headers["otto"], data=b"x")
+    assert answer.status_code == 403
+    answer = server.post("/proxy/dicom/instances", headers=headers["anna"], data=b"x")
+    assert answer.status_code == 404
+
+
+def test_a_segmentation_that_a_viewer_stores_is_a_label_at_once(shared):
+    server, frames, headers = shared
+    study = frames[3]
+    seg = make_seg(
+        study.truth[study.series[0]],
+        list(study.datasets),
+        {"nuclei": 1},
+        Author(person="Eye^Naked"),
+    )
+    seg.Manufacturer = "Another"
+    session = requests.Session()
+    session.headers.update(headers["anna"])
+    web = DICOMwebClient(f"{server.url}/proxy/dicom", session=session)
+    web.store_instances([seg])
+    listed = server.get("/datastore/?output=all", headers=headers["anna"]).json()["objects"]
+    assert "final" in listed[study.series[0]]["labels"]
+
+
+def test_two_users_get_different_images_and_both_labels_are_kept_with_their_names(shared, tmp_path):
+    server, frames, headers = shared
+    truths = {study.series[0]: study.truth[study.series[0]] for study in frames}
+    clients = {}
+    for name in ("anna", "bert"):
+        clients[name] = server.client("user-xyz")
+        clients[name].update_auth(
+            {"token_type": "Bearer", "access_token": headers[name]["Authorization"].split()[1]}
+        )
+    samples = {name: client.next_sample("first", {})["id"] for name, client in clients.items()}
+    assert samples["anna"] != samples["bert"]
+    assert clients["anna"].next_sample("first", {})["id"] == samples["anna"]
+    before = len(objects(server.orthanc, "SEG"))
+
+    def work(name: str) -> None:
+        folder = tmp_path / name
+        folder.mkdir()
+        image = sitk.GetImageFromArray(truths[samples[name]])
+        sitk.WriteImage(image, str(folder / "label.nrrd"))
+        clients[name].save_label(samples[name], str(folder / "label.nrrd"))
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(work, clients))
+    assert len(objects(server.orthanc, "SEG")) == before + 2
+    for name, client in clients.items():
+        file = client.download_label(samples[name], "final")
+        label = np.squeeze(sitk.GetArrayFromImage(sitk.ReadImage(file)))
+        assert np.array_equal(label, truths[samples[name]])
+        info = client.datastore()["objects"][samples[name]]["labels"]["final"]["info"]
+        assert info["user"] == name

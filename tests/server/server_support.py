@@ -52,6 +52,7 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
         self.port = 0
         self.environment: dict[str, str] = {}
+        self.headers: dict[str, str] = {}
 
     @property
     def url(self) -> str:
@@ -118,7 +119,8 @@ class Server:
     # --- requests --------------------------------------------------------------------------------
 
     def request(self, method: str, path: str, **arguments: Any) -> requests.Response:
-        return requests.request(method, self.url + path, **{"timeout": 300, **arguments})
+        arguments = {"timeout": 300, "headers": self.headers, **arguments}
+        return requests.request(method, self.url + path, **arguments)
 
     def get(self, path: str, **arguments: Any) -> requests.Response:
         return self.request("GET", path, **arguments)
