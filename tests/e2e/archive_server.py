@@ -28,7 +28,7 @@ class ArchiveServer(Server):
             **conf,
         )
         self.studies = orthanc.url  # type: ignore[assignment]
-        self.environment = {}
+        self.orthanc = orthanc
         for user, password in list(orthanc.users.items())[:1]:
             self.environment = {
                 "MONAI_LABEL_DATASTORE_USERNAME": user,

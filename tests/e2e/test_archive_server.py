@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,14 +18,17 @@ from archive_server import ArchiveServer, expected_answer
 from dicomweb_client import DICOMwebClient
 from server_support import MODEL, QUICK, assert_refused
 
-from lib.datasets.dicom_phantoms import DemoStudy, demo_studies, frame_study
+from lib.datasets.dicom_phantoms import DemoStudy, demo_studies, frame_study, mammogram_study
 from lib.dicom_derived import Author
+from lib.dicom_report import read_density_report
 from lib.dicom_seg import make_seg
 from lib.images import read_image
 from lib.masks import write_mask
 from monailabel_app.archive.orthanc import Orthanc
 from monailabel_app.users import Users
 
+DENSITY = "density_birads"
+VIEWER = Author(person="Eye^Naked")
 KINDS = ("volume", "volume_us", "frame", "cine", "mammograms")
 
 
@@ -36,16 +40,20 @@ def archive(new_orthanc) -> Orthanc:
 
 @pytest.fixture(scope="module")
 def studies(archive: Orthanc) -> dict[str, DemoStudy]:
-    made = demo_studies(seed=2, scale=0.04)
-    store_all(archive, made)
-    return {study.kind: study for study in made}
+    """A study of each kind, two exams more, and a frame more."""
+    made = {study.kind: study for study in demo_studies(seed=2, scale=0.04)}
+    for seed, density in enumerate("BD", start=10):
+        made[f"exam {density}"] = mammogram_study(seed, 0.04, density)
+    made["viewed"] = frame_study(10, (48, 64))
+    store_all(archive, made.values())
+    return made
 
 
 @pytest.fixture(scope="module")
 def server(
     archive: Orthanc, studies: dict[str, DemoStudy], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ArchiveServer]:
-    server = ArchiveServer(tmp_path_factory.mktemp("archive_server"), archive)
+    server = ArchiveServer(tmp_path_factory.mktemp("archive_server"), archive, DENSITY)
     yield server.start()
     server.stop()
 
@@ -66,7 +74,7 @@ def test_every_image_is_listed_once_by_the_id_that_viewers_send(server, studies)
     assert set(listed) == {uid for study in studies.values() for uid in study.series}
     assert {item["image"]["info"]["Modality"] for item in listed.values()} == {"MR", "US", "MG"}
     assert all(not item["labels"] for item in listed.values())
-    assert server.get("/datastore/").json() == {"total": 8, "completed": 0, "label_tags": {}}
+    assert server.get("/datastore/").json() == {"total": 17, "completed": 0, "label_tags": {}}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -153,26 +161,55 @@ def test_a_submitted_label_is_a_segmentation_in_the_archive_and_comes_back_to_th
     assert listed["ext"] == ".nrrd" and listed["info"]["SOPInstanceUID"] == seg.SOPInstanceUID
 
 
+def test_a_density_is_corrected_by_any_view_of_its_exam(server, studies, archive, tmp_path):
+    for density in "BD":
+        study = studies[f"exam {density}"]
+        (tmp_path / "answer.json").write_text(json.dumps({"density": density}))
+        reply = server.save_label(study.series[1], tmp_path / "answer.json")
+        assert reply.ok, reply.text
+        read = server.get("/datastore/label", params={"label": study.series[3], "tag": "final"})
+        assert read.json() == {"density": density, "scale": "birads"}
+    reports = [read_density_report(report) for report in objects(archive, "SR")]
+    assert sorted(report.density for report in reports) == ["B", "D"]
+    assert {report.study for report in reports} == {studies[f"exam {d}"].study for d in "BD"}
+
+
+def test_a_segmentation_stored_by_a_viewer_is_a_label(server, studies):
+    study = studies["viewed"]
+    seg = make_seg(study.truth[study.series[0]], list(study.datasets), {"nuclei": 1}, VIEWER)
+    seg.Manufacturer = "Another"
+    DICOMwebClient(f"{server.url}/proxy/dicom").store_instances([seg])
+    assert np.array_equal(_read_back(server, study.series[0]), study.truth[study.series[0]])
+
+
 def test_after_a_kill_and_without_a_cache_the_labels_are_there_and_are_trained_on(server, studies):
-    labelled = {study.series[0] for study in studies.values()}
+    labelled = {studies[kind].series[0] for kind in (*KINDS, "viewed")}
+    exams = {uid for density in "BD" for uid in studies[f"exam {density}"].series}
     before = {series: _read_back(server, series) for series in labelled}
     server.kill()
     shutil.rmtree(server.cache)
     server.start()
-    assert {id for id, item in server.images().items() if "final" in item["labels"]} == labelled
+    found = {id for id, item in server.images().items() if "final" in item["labels"]}
+    assert found == labelled | exams
     for series, label in before.items():
         assert np.array_equal(_read_back(server, series), label)
     assert {
         Path(pair["image"]).name
         for pair in server.get("/datastore/", params={"output": "train"}).json()
-    } == {Path(server.images()[id]["image"]["info"]["name"]).name for id in labelled}
+    } == {Path(server.images()[id]["image"]["info"]["name"]).name for id in found}
     reply = server.post(f"/train/{MODEL}", params={"run_sync": True}, json=QUICK)
     assert reply.ok, reply.text
     outcome = reply.json()
     assert outcome["training_cases"] + outcome["validation_cases"] == len(labelled)
     assert outcome["steps"] >= 1
+    params = {"max_epochs": 1, "input_size": 64, "device": "cpu"}
+    reply = server.post(f"/train/{DENSITY}", params={"run_sync": True}, json=params)
+    assert reply.ok, reply.text
+    assert reply.json()["training_cases"] + reply.json()["validation_cases"] == 8
+    answer = server.post(f"/infer/{DENSITY}?image={min(exams)}&output=json").json()
+    assert answer["class"] in "ABCD" and len(answer["views_used"]) == 4
     sample = server.client().next_sample("first", {})
-    assert sample["id"] not in labelled and Path(sample["path"]).is_file()
+    assert sample["id"] not in found and Path(sample["path"]).is_file()
 
 
 def test_an_unknown_image_is_refused_with_what_is_expected(server):
@@ -237,7 +274,7 @@ def test_a_segmentation_that_a_viewer_stores_is_a_label_at_once(shared):
         study.truth[study.series[0]],
         list(study.datasets),
         {"nuclei": 1},
-        Author(person="Eye^Naked"),
+        VIEWER,
     )
     seg.Manufacturer = "Another"
     session = requests.Session()
