@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-for folder in (HERE, HERE.parent / "server"):  # tests import archive and server_support
+# tests import archive, server_support and dicom_label_samples
+for folder in (HERE, HERE.parent / "server", HERE.parent / "lib"):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 

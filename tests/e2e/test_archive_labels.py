@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from archive import client, objects, stow
+from dicom_label_samples import dciodvfy, write
 from pydicom import Dataset
 
 from lib.datasets.dicom_phantoms import DemoStudy, demo_studies, frame_study
@@ -264,6 +265,28 @@ def test_a_painted_class_and_the_answer_of_a_model_are_reports_and_keep_their_ti
     ]
     assert answer.probabilities["B"] == pytest.approx(0.6) and not answer.author.person
     assert answer.percent == {"R-CC": 12.5} and answer.author.version == "v7"
+
+
+def test_the_exam_of_a_view_is_answered_on_with_all_of_its_views(archive, studies, tmp_path):
+    study = studies["mammograms"]
+    stow(archive, study.datasets)
+    store = _open(archive, tmp_path)
+    exam = store.exam_of(Path(store.get_image_uri(study.series[3])))
+    assert exam is not None and exam.id == study.study
+    assert {path.stem for path in exam.views.values()} == set(study.series)
+
+
+@pytest.mark.parametrize("kind", ["volume", "cine", "mammograms"])
+def test_what_is_stored_keeps_to_the_standard(archive, studies, kind, tmp_path):
+    study = studies[kind]
+    stow(archive, study.datasets)
+    store = _open(archive, tmp_path)
+    image = study.series[0]
+    store.save_label(image, str(_label(store, image, study.truth[image], tmp_path)), "final", {})
+    stored = [*objects(archive, "SEG"), *objects(archive, "SR")]
+    assert len(stored) == 1 + (kind == "mammograms")
+    for index, data in enumerate(stored):
+        assert dciodvfy(write(data, tmp_path / f"{index}.dcm")) == []
 
 
 def test_frames_of_one_ultrasound_series_are_images_of_their_own(archive, tmp_path):
