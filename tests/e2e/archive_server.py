@@ -42,9 +42,10 @@ class ArchiveServer(Server):
 
     def client(self, name: str = "tester") -> Any:
         """3D Slicer's client library, connected."""
-        return slicer_library().MONAILabelClient(
-            self.url, tmpdir=str(self.temporary), client_id=name
-        )
+        # it saves an answer under the server's name of it: another folder, as on another machine
+        folder = self.folder / "client"
+        folder.mkdir(exist_ok=True)
+        return slicer_library().MONAILabelClient(self.url, tmpdir=str(folder), client_id=name)
 
 
 def expected_answer(server: ArchiveServer, file: Path) -> np.ndarray:
