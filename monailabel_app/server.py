@@ -45,7 +45,11 @@ from lib.errors import BusyError, InputError, NotFoundError, UnpublishedError
 from lib.files import sha256
 from lib.tasks import get_task
 from lib.training_errors import DivergedError
+from monailabel_app.archive.proxy import proxy_router
+from monailabel_app.archive.store import ArchiveDatastore
+from monailabel_app.archive.web import ArchiveError
 from monailabel_app.guards import Guard, make_guards
+from monailabel_app.login import mend_openid, require_users
 
 if TYPE_CHECKING:
     from monailabel_app.app import App
@@ -93,6 +97,12 @@ def install(app: App) -> None:
         except NotFoundError as error:
             raise HTTPException(404, str(error)) from None
 
+    mend_openid()
+    if app.users is not None:
+        router.include_router(require_users(web, app.users))
+    store = app.datastore()
+    if isinstance(store, ArchiveDatastore):
+        router.include_router(proxy_router(store))
     user = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))
     router.add_api_route("/reload", reload, methods=["POST"], include_in_schema=False)
     router.add_api_route(f"{RESULTS}/{{key}}/{{name}}", result, dependencies=[user], tags=["Infer"])
@@ -150,6 +160,8 @@ def explain(error: Exception) -> tuple[int, str]:
         return 429, str(error)
     if isinstance(error, (InputError, DivergedError)):
         return 400, str(error)
+    if isinstance(error, ArchiveError):
+        return 502, str(error)
     if isinstance(error, MONAILabelException):
         missing = error.error in (MONAILabelError.APP_ERROR, MONAILabelError.INVALID_INPUT)
         return (404 if missing else 500), error.msg

@@ -51,6 +51,8 @@ class Server:
         self.log_file = folder / "server.log"
         self.process: subprocess.Popen[bytes] | None = None
         self.port = 0
+        self.environment: dict[str, str] = {}
+        self.headers: dict[str, str] = {}
 
     @property
     def url(self) -> str:
@@ -81,6 +83,7 @@ class Server:
             "TMPDIR": str(self.temporary),
             "MONAI_LABEL_SESSION_PATH": str(self.home / "sessions"),
             "MONAI_LABEL_AUTO_UPDATE_SCORING": "false",
+            **self.environment,
         }
         with open(self.log_file, "ab") as log:
             self.process = subprocess.Popen(
@@ -116,7 +119,8 @@ class Server:
     # --- requests --------------------------------------------------------------------------------
 
     def request(self, method: str, path: str, **arguments: Any) -> requests.Response:
-        return requests.request(method, self.url + path, **{"timeout": 300, **arguments})
+        arguments = {"timeout": 300, "headers": self.headers, **arguments}
+        return requests.request(method, self.url + path, **arguments)
 
     def get(self, path: str, **arguments: Any) -> requests.Response:
         return self.request("GET", path, **arguments)

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from monailabel import config
 from monailabel.datastore.local import LocalDatastore
-from monailabel.endpoints import batch_infer, datastore, infer, model, ohif, train
+from monailabel.endpoints import batch_infer, datastore, infer, model, ohif, proxy, train
+from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.exception import MONAILabelException
 from monailabel.interfaces.tasks.batch_infer import BatchInferTask
 from monailabel.interfaces.tasks.infer_v2 import InferTask
@@ -144,3 +145,23 @@ def test_kinds_of_images_are_missing_from_the_default_list() -> None:
     """`lib.images.IMAGE_EXTENSIONS` has them."""
     default = config.Settings.model_fields["MONAI_LABEL_DATASTORE_FILE_EXT"].default
     assert not {"*.jpeg", "*.bmp", "*.tiff", "*.dcm"} & set(default)
+
+
+def test_the_proxy_of_viewers_drops_their_query() -> None:
+    """Every patient's studies are listed: `monailabel_app.archive.proxy`."""
+    assert "query" not in inspect.getsource(proxy.proxy_dicom)
+
+
+def test_an_archive_lists_ct_alone_and_downloads_a_program_at_its_start() -> None:
+    """`monailabel_app.archive` is a datastore of our own."""
+    fields = config.Settings.model_fields
+    assert fields["MONAI_LABEL_DICOMWEB_SEARCH_FILTER"].default == {"Modality": "CT"}
+    source = inspect.getsource(MONAILabelApp._init_dicomweb_datastore)
+    assert "_download_dcmqi_tools()" in source
+    assert "release" in inspect.getsource(MONAILabelApp._download_dcmqi_tools)
+
+
+def test_the_name_of_who_saves_a_label_is_forgotten() -> None:
+    """`guards` writes it into the label's information."""
+    source = inspect.getsource(datastore.save_label)
+    assert 'save_params["user"]' not in source

@@ -1,0 +1,1 @@
+"""Studies in a DICOMweb archive: images, labels, and an archive to try it with."""

@@ -1,0 +1,54 @@
+"""A fresh Orthanc for each session; without Orthanc these tests are skipped with the reason."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+# tests import archive, server_support and dicom_label_samples
+for folder in (HERE, HERE.parent / "server", HERE.parent / "lib"):
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+from archive import store_all  # noqa: E402
+
+from lib.datasets.dicom_phantoms import DemoStudy, demo_studies  # noqa: E402
+from monailabel_app.archive.orthanc import Orthanc, missing  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def new_orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
+    """A function that starts an empty archive of its own, stopped at the end of the session."""
+    if lacking := missing():
+        pytest.skip(f"needs an archive: {lacking}")
+    running: list[Orthanc] = []
+
+    def start(**arguments) -> Orthanc:
+        folder = tmp_path_factory.mktemp("orthanc")
+        running.append(Orthanc(folder, dicom_port=0, sync=False, **arguments))
+        return running[-1].start()
+
+    yield start
+    for orthanc in running:  # all at once: each takes a while to end
+        if orthanc.process is not None:
+            orthanc.process.terminate()
+    for orthanc in running:
+        orthanc.stop()
+
+
+@pytest.fixture(scope="session")
+def orthanc(new_orthanc) -> Orthanc:
+    """The archive that most tests share: the studies of `demo`, stored by STOW and C-STORE."""
+    return new_orthanc()
+
+
+@pytest.fixture(scope="session")
+def demo(orthanc: Orthanc) -> dict[str, DemoStudy]:
+    """A small study of each kind, in the archive, by kind."""
+    studies = demo_studies(seed=1, scale=0.04)
+    store_all(orthanc, studies)
+    return {study.kind: study for study in studies}

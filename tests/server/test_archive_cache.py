@@ -1,0 +1,69 @@
+"""The cache of fetched files: whole or not there, bounded, made once."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from monailabel_app.archive.folders import Folders
+
+
+def _fill(size: int = 10):
+    def make(folder: Path) -> None:
+        (folder / "file").write_bytes(b"x" * size)
+
+    return make
+
+
+def test_what_failed_half_way_is_not_there(tmp_path):
+    folders = Folders(tmp_path, 10**6)
+
+    def fail(folder: Path) -> None:
+        (folder / "file").write_bytes(b"x")
+        raise ValueError("broken off")
+
+    with pytest.raises(ValueError, match="broken off"):
+        folders.get("images", "a", fail)
+    assert not folders.has("images", "a") and not list(tmp_path.rglob("file"))
+    assert (folders.get("images", "a", _fill()) / "file").is_file()
+
+
+def test_threads_that_need_one_thing_make_it_once(tmp_path):
+    folders, made = Folders(tmp_path, 10**6), []
+
+    def make(folder: Path) -> None:
+        made.append(folder)
+        time.sleep(0.05)
+        _fill()(folder)
+
+    threads = [threading.Thread(target=folders.get, args=("images", "a", make)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1
+
+
+def test_what_was_not_used_for_longest_goes_first_and_what_was_used_just_now_stays(tmp_path):
+    folders = Folders(tmp_path, 2500, grace=60)
+    for age, key in ((300, "old"), (200, "used"), (100, "new")):
+        path = folders.get("images", key, _fill(1000))
+        os.utime(path, (time.time() - age,) * 2)
+    folders.get("images", "used", _fill())
+    folders.get("images", "last", _fill(1000))
+    assert [key for key in ("old", "new", "used", "last") if folders.has("images", key)] == [
+        "used",
+        "last",
+    ]
+
+
+def test_a_file_that_a_power_cut_left_empty_is_made_again(tmp_path):
+    path = Folders(tmp_path, 10**6).get("images", "a", _fill()) / "file"
+    path.write_bytes(b"")
+    assert Folders(tmp_path, 10**6).get("images", "a", _fill()).joinpath("file").read_bytes() == (
+        b"x" * 10
+    )
