@@ -114,6 +114,7 @@ _DENSE = ROWS.add(
         # beside 1 to 4 for A to D: an answer of two classes must not become a label of four
         labels={"non-dense": 5, "dense": 6},
         input=replace(_A_VS_D.input, size=650),
+        training=replace(_OURS, class_weights="none"),  # both are common
         exam=ExamSpec(
             classes=(
                 ClassSpec("non-dense", ("A", "B"), ("F", "G"), ("non-dense",)),
