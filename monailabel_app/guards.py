@@ -16,6 +16,7 @@ from monailabel.config import settings
 
 from lib.errors import InputError, NotFoundError, choose
 from lib.images import stem
+from monailabel_app.archive.store import ArchiveDatastore
 from monailabel_app.datastore import check_id, check_tag
 
 if TYPE_CHECKING:
@@ -200,10 +201,13 @@ def _check_finite(value: Any) -> None:
 
 
 def _require_image(app: App, image: str) -> None:
-    if app.datastore().get_image_uri(image):
+    store = app.datastore()
+    if isinstance(store, ArchiveDatastore):
+        store.image(image)  # refuses with more to say
         return
-    if not app.is_dicom_archive():
-        check_id(image)
+    if store.get_image_uri(image):
+        return
+    check_id(image)
     raise NotFoundError(
         f"unknown image '{image}': not among the {len(app.datastore().list_images())} images of "
         f"the studies; GET /datastore/?output=all lists them"

@@ -31,6 +31,7 @@ class Folders:
         root.mkdir(parents=True, exist_ok=True)
         self._locks: dict[str, threading.Lock] = defaultdict(threading.Lock)
         self._guard = threading.Lock()
+        self._shrunk = -grace
         self._whole: set[Path] = set()
         self._clear_leftovers()
 
@@ -61,7 +62,8 @@ class Folders:
                         raise
             finally:
                 shutil.rmtree(making, ignore_errors=True)
-        self.shrink()
+        if time.monotonic() - self._shrunk >= self.grace / 20:
+            self.shrink()
         return path
 
     def has(self, kind: str, key: str) -> bool:
@@ -70,6 +72,7 @@ class Folders:
 
     def shrink(self) -> None:
         """Remove what was not used for longest until the rest is within the limit."""
+        self._shrunk = time.monotonic()
         found = []
         for path in self.root.glob("*/*"):
             try:

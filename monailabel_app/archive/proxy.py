@@ -19,7 +19,7 @@ from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 
 from monailabel_app.archive.opening import archive_login
-from monailabel_app.archive.web import CONNECT_SECONDS, READ_SECONDS
+from monailabel_app.archive.web import new_session
 
 if TYPE_CHECKING:
     from monailabel_app.archive.store import ArchiveDatastore
@@ -76,18 +76,13 @@ def _ask(store: ArchiveDatastore, request: Request, path: str, body: bytes) -> S
         prefix = _PREFIXES["wado"] or ""
     address = "/".join(part for part in (store.archive.url, prefix, rest) if part)
     query = request.url.query
-    user, password = archive_login()
-    session = requests.Session()
-    session.trust_env = False
     try:
-        answer = session.request(
+        answer = new_session(*archive_login()).request(
             request.method,
             f"{address}?{query}" if query else address,
-            auth=(user, password) if user else None,
             headers={name: request.headers[name] for name in _SENT if name in request.headers},
             data=body or None,
             stream=True,
-            timeout=(CONNECT_SECONDS, READ_SECONDS),
             allow_redirects=False,
         )
     except requests.RequestException as error:

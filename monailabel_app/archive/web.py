@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import threading
 from collections.abc import Iterable, Iterator
@@ -77,11 +78,7 @@ class Archive:
     def _client(self) -> DICOMwebClient:
         """A client of this thread alone: sessions are not safe to share."""
         if not hasattr(self._local, "client"):
-            session = requests.Session()
-            session.trust_env = False  # no proxy, and no password of another, of the environment
-            session.auth = self._login
-            for scheme in ("http://", "https://"):
-                session.mount(scheme, _WithTimeout(max_retries=1))
+            session = new_session(*(self._login or ()))
             qido, wado, stow = self._prefixes
             client = DICOMwebClient(
                 self.url,
@@ -180,6 +177,20 @@ class Archive:
                 f"the archive at {self.url} does not answer when asked to {what} "
                 f"({type(error).__name__}); is it running?"
             ) from None
+
+
+def new_session(user: str = "", password: str = "") -> requests.Session:
+    """Return a session with the archive's login, and with nothing else of the environment.
+
+    But for ``REQUESTS_CA_BUNDLE``, the certificates to trust: netrc and proxies are of others.
+    """
+    session = requests.Session()
+    session.trust_env = False
+    session.auth = (user, password) if user else None
+    session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, _WithTimeout(max_retries=1))
+    return session
 
 
 class _WithTimeout(HTTPAdapter):
