@@ -33,8 +33,8 @@ const mammographyProtocol = {
   numberOfPriorsReferenced: 0,
   protocolMatchingRules: [
     {
-      attribute: 'countOfMammograms',
-      constraint: { greaterThan: { value: 0 } },
+      attribute: 'hasMammograms',
+      constraint: { equals: { value: true } },
       weight: 100,
       required: true,
     },
@@ -65,14 +65,14 @@ function addProtocols(hangingProtocolService) {
     mammogramView(displaySet)
   );
   hangingProtocolService.addCustomAttribute(
-    'countOfMammograms',
-    'Number of mammograms with a known view',
-    (study, options) => (options?.displaySets ?? []).filter(mammogramView).length
+    'hasMammograms',
+    'Whether there are mammograms of a known view',
+    (study, options) => options.displaySets.some(found => mammogramView(found))
   );
   hangingProtocolService.addCustomAttribute(
-    'countOfVolumes',
-    'Number of series that are volumes',
-    (study, options) => (options?.displaySets ?? []).filter(found => found.isReconstructable).length
+    'hasVolumes',
+    'Whether there are series that are volumes',
+    (study, options) => options.displaySets.some(found => found.isReconstructable)
   );
   hangingProtocolService.addProtocol(mammographyProtocol.id, mammographyProtocol);
   const volume = {
@@ -82,8 +82,8 @@ function addProtocols(hangingProtocolService) {
     isPreset: false,
     protocolMatchingRules: [
       {
-        attribute: 'countOfVolumes',
-        constraint: { greaterThan: { value: 0 } },
+        attribute: 'hasVolumes',
+        constraint: { equals: { value: true } },
         weight: 10,
         required: true,
       },
@@ -120,6 +120,11 @@ async function modeFactory({ modeConfiguration, loadModules }) {
       for (const name of STACK_TOOLS) {
         toolGroupService.getToolGroup(name)?.addTool('ProbeMONAILabel');
       }
+      hangingProtocolService.setActiveProtocolIds([
+        mammographyProtocol.id,
+        'monailabel.volume',
+        'default',
+      ]);
       teachPanel(segmentationService);
       unlimited = limitToOpenStudies(managers.extensionManager);
     },
@@ -131,7 +136,7 @@ async function modeFactory({ modeConfiguration, loadModules }) {
       valid: modalities.split(/[\\/]/).some(modality => MODALITIES.includes(modality)),
       description: `MONAI Label opens ${MODALITIES.join(', ')}`,
     }),
-    hangingProtocol: [mammographyProtocol.id, 'monailabel.volume', 'default'],
+    hangingProtocol: undefined, // the best of those that `onModeEnter` names
     routes: base.routes.map(route => ({
       ...route,
       path: 'monai-label',
@@ -145,11 +150,8 @@ async function modeFactory({ modeConfiguration, loadModules }) {
         return { ...layout, props: { ...layout.props, rightPanels: panels } };
       },
     })),
-    extensions: {
-      ...base.extensions,
-      '@ohif/extension-monai-label': '^3.0.0',
-      [EXTENSION]: '^1.0.0',
-    },
+    // without this app's own, which the configuration has registered: OHIF would look for its file
+    extensions: { ...base.extensions, '@ohif/extension-monai-label': '^3.0.0' },
   };
 }
 
