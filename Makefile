@@ -3,6 +3,7 @@ PYTHON ?= python3
 PORT ?= 8000
 HOST ?= 127.0.0.1
 STUDIES ?= demo/nuclei
+ARCHIVE ?= demo/archive
 MODELS ?= monailabel_app/model
 CONF ?=
 
@@ -20,7 +21,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 $(shell mkdir -p .cache/tmp)
 PIP := env -u XDG_CACHE_HOME -u XDG_CONFIG_HOME $(BIN)/python -m pip
 
-.PHONY: run test lint install demo constraints clean help
+.PHONY: run run-dicom test lint install demo constraints clean help
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,6 +29,10 @@ help:  ## what can be made
 run: $(VENV)/.installed demo  ## install, make demo studies, serve (PORT, HOST, STUDIES, MODELS, CONF)
 	@$(BIN)/python -m monailabel_app serve --studies "$(STUDIES)" --models "$(MODELS)" \
 		--host $(HOST) --port $(PORT) $(CONF)
+
+run-dicom: $(VENV)/.installed  ## install, start Orthanc with demo studies and the server on it (PORT, ARCHIVE, MODELS, CONF)
+	@$(BIN)/python -m monailabel_app serve-dicom "$(ARCHIVE)" --models "$(MODELS)" \
+		--port $(PORT) $(CONF)
 
 test: $(VENV)/.installed-dev  ## install and run the whole test suite
 	$(BIN)/python -m pytest --basetemp=.cache/pytest

@@ -120,6 +120,21 @@ def stamp(data: pydicom.Dataset, source: pydicom.Dataset, when: datetime | None 
         setattr(data, f"{kind}Time", moment.strftime("%H%M%S.%f"))
 
 
+def written_at(data: pydicom.Dataset) -> datetime:
+    """Return the time of the content, with a time zone; where it tells none, of this machine's."""
+    date = str(tag_value(data, "ContentDate") or "")
+    time = str(tag_value(data, "ContentTime") or "").split(".")
+    fraction = (time[1] if len(time) > 1 else "").ljust(6, "0")[:6]
+    zone = str(tag_value(data, "TimezoneOffsetFromUTC") or "").strip()
+    try:
+        when = datetime.strptime(f"{date}{time[0].ljust(6, '0')}{fraction}", "%Y%m%d%H%M%S%f")
+        if zone:
+            return when.replace(tzinfo=datetime.strptime(zone, "%z").tzinfo)
+        return when.astimezone()
+    except ValueError:
+        return datetime.min.replace(tzinfo=timezone.utc)  # without a time it never counts as newer
+
+
 def save(data: pydicom.Dataset, path: str | os.PathLike[str]) -> Path:
     """Write a DICOM file, whole or not at all."""
     return write_atomically(

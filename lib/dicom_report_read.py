@@ -6,13 +6,13 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pydicom
 
-from lib.dicom_derived import Author
+from lib.dicom_derived import Author, written_at
 from lib.dicom_pixels import tag_value
 from lib.dicom_report_codes import OWN_SCHEME, PERCENT_DENSE, PROBABILITIES, class_of
 from lib.errors import InputError
@@ -162,7 +162,7 @@ def _read(name: str, data: pydicom.Dataset) -> DensityReport:
             person,
             str(tag_value(data, "SoftwareVersions") or "unversioned"),
         ),
-        _when(data),
+        written_at(data),
         str(data.StudyInstanceUID),
         str(data.SeriesInstanceUID),
         str(data.SOPClassUID),
@@ -227,18 +227,3 @@ def _percent(items: Iterable[pydicom.Dataset]) -> dict[str, float]:
             told = names.get(_TRACKING)
             found[_text(told) if told is not None else str(len(found) + 1)] = number
     return found
-
-
-def _when(data: pydicom.Dataset) -> datetime:
-    """Return the time of the content; of a report without a time zone in that of this machine."""
-    date = str(tag_value(data, "ContentDate") or "")
-    time = str(tag_value(data, "ContentTime") or "").split(".")
-    fraction = (time[1] if len(time) > 1 else "").ljust(6, "0")[:6]
-    zone = str(tag_value(data, "TimezoneOffsetFromUTC") or "").strip()
-    try:
-        when = datetime.strptime(f"{date}{time[0].ljust(6, '0')}{fraction}", "%Y%m%d%H%M%S%f")
-        if zone:
-            return when.replace(tzinfo=datetime.strptime(zone, "%z").tzinfo)
-        return when.astimezone()
-    except ValueError:
-        return datetime.min.replace(tzinfo=timezone.utc)  # without a time it never counts as newer

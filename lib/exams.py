@@ -20,8 +20,7 @@ from lib.errors import InputError
 from lib.images import IMAGE_EXTENSIONS, extension, stem
 from lib.mammography import MAMMOGRAM_EXTENSIONS, is_dicom
 from lib.mammography_views import STANDARD_VIEWS, View, ViewFound, view_of_name, view_of_tags
-
-_NOBODY = {"", "anon", "anonymous", "anonymized", "anonymised", "removed", "none", "unknown", "0"}
+from lib.patients import is_nobody
 
 
 @dataclass(frozen=True)
@@ -204,7 +203,7 @@ def _by_tags(path: Path, data: Any, named: ViewFound | None) -> _File | None:
     study = str(data.get("StudyInstanceUID") or "")
     exam = study or (named.exam if named else "") or _folder(path)
     patient = str(data.get("PatientID") or "").strip()
-    if patient.lower() in _NOBODY:
+    if is_nobody(patient):
         patient = named.patient if named else ""
     return _File(path, exam, patient, ViewFound(view, _modifiers(data)), tuple(notes))
 

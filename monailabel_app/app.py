@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.infer_v2 import InferTask
@@ -25,8 +24,12 @@ from lib.model_store import ModelStore
 from lib.tasks import TaskSpec, get_task
 from lib.training_errors import DivergedError
 from monailabel_app import __version__
+from monailabel_app.archive.opening import open_archive, opens_here
+from monailabel_app.archive.store import ArchiveDatastore
 from monailabel_app.config import SHIPPED_MODELS, AppConfig
 from monailabel_app.datastore import StudiesDatastore
+from monailabel_app.leases import FreeImages, Leases
+from monailabel_app.users import Users
 
 logger = logging.getLogger(__name__)
 
@@ -40,10 +43,12 @@ class App(MONAILabelApp):
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
         try:
             self.config = AppConfig.from_conf({k: v for k, v in conf.items() if k != "server_mode"})
+            self.users = Users.read(self.config.users) if self.config.users else None
         except InputError as error:
             logger.error(str(error))
             print(f"Error: {error}", flush=True)
             os._exit(2)  # a server that cannot start: no traceback, and uvicorn would print one
+        self.leases = Leases()
         self.store = ModelStore(self.config.model_dir, SHIPPED_MODELS)
         super().__init__(
             app_dir,
@@ -59,9 +64,14 @@ class App(MONAILabelApp):
     def init_datastore(self) -> Datastore:
         """Open the studies: a local folder, or a DICOMweb archive at a URL."""
         if self.studies.startswith(("http://", "https://")):
-            return super().init_datastore()
+            return self._archive() if opens_here(self.studies) else super().init_datastore()
         reload = os.environ.get("MONAI_LABEL_DATASTORE_AUTO_RELOAD", "true").lower() == "true"
         return StudiesDatastore(self.studies, auto_reload=reload)
+
+    def _archive(self) -> Datastore:
+        url = str(self.studies).strip().rstrip("/")
+        tasks = [get_task(name) for name in self.config.models]
+        return open_archive(url, self.config.archive_cache, self.config.archive_cache_gb, tasks)
 
     def init_infers(self) -> dict[str, InferTask]:
         """Return an infer task per served row; those without weights report themselves invalid."""
@@ -74,8 +84,10 @@ class App(MONAILabelApp):
         return SegmentationInfer(task, self.store, device, precision, self.config.flips)
 
     def _find_exam(self, image: Path) -> Exam | None:
-        """Return the exam of an image: of the studies folder, else what the file alone makes up."""
+        """Return the exam of an image: of the studies, else what the file alone makes up."""
         store = self.datastore()
+        if isinstance(store, ArchiveDatastore):
+            return store.exam_of(image)
         if isinstance(store, StudiesDatastore) and (exam := find_exam(store.folder, image)):
             return exam
         return exam_of(image, group_exams([image]))
@@ -166,11 +178,29 @@ class App(MONAILabelApp):
             sys.exit(f"Error: {error}")  # one line in the task's details, not a traceback
 
     def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Choose the next image to label."""
+        """Choose the next image to label, not one that somebody else was given just now."""
         request = dict(request)
         request["strategy"] = request.get("strategy") or "random"
         choose("strategy", str(request["strategy"]), self._strategies)
-        return super().next_sample(request)
+        who = str(request.get("client_id") or "")
+        unreadable: set[str] = set()
+        while True:
+            free = FreeImages(self.datastore(), self.leases, who, unreadable)
+            chosen = self._strategies[str(request["strategy"])](request, free)
+            if not chosen:
+                return {}
+            if not self.leases.take(free.offered, chosen["id"], who):
+                continue
+            try:
+                return {**chosen, "path": self.datastore().get_image_uri(chosen["id"])}
+            except InputError as error:  # an archive lists what turns out to be no volume
+                logger.warning(f"Image '{chosen['id']}' is passed over: {error}")
+                unreadable.add(chosen["id"])
+
+    def on_save_label(self, image_id: str, label_id: str) -> None:
+        """Let others have the image again."""
+        super().on_save_label(image_id, label_id)
+        self.leases.drop(image_id)
 
     def model_file(self, model: str, validate: bool = True) -> str | None:
         """Return the file of the live weights."""
@@ -185,7 +215,7 @@ class App(MONAILabelApp):
 
     def is_dicom_archive(self) -> bool:
         """Tell whether the studies are a DICOMweb archive."""
-        return isinstance(self.datastore(), DICOMWebDatastore)
+        return isinstance(self.datastore(), ArchiveDatastore)
 
 
 def _is_true(value: Any) -> bool:

@@ -37,6 +37,21 @@ def parse_switch(value: object) -> bool:
     raise InputError(f"expected true or false, found '{value}'")
 
 
+def parse_size(value: object) -> float:
+    """Read a size above 0.
+
+    Raises:
+        InputError: something else.
+    """
+    try:
+        size = float(str(value))
+    except ValueError:
+        size = 0.0
+    if not 0 < size < float("inf"):
+        raise InputError(f"expected a number above 0, found '{value}'")
+    return size
+
+
 @dataclass(frozen=True)
 class Option:
     """One option: how it is read and what it does."""
@@ -50,6 +65,9 @@ OPTIONS: dict[str, Option] = {
     "model_dir": Option(Path, "folder for trained weights and their versions"),
     "device": Option(str, "auto, cpu, cuda or cuda:N, for requests that name none"),
     "precision": Option(str, "auto, fp32, bf16 or fp16"),
+    "archive_cache": Option(Path, "folder for what is fetched from a DICOMweb archive"),
+    "archive_cache_gb": Option(parse_size, "its size in GB, beyond what a training uses"),
+    "users": Option(Path, "file of users (`python -m monailabel_app user`); they must log in then"),
     "flips": Option(parse_switch, "average answers over mirrored copies: slower, a little better"),
 }
 
@@ -63,6 +81,9 @@ class AppConfig:
     device: str = "auto"
     precision: str = "auto"
     flips: bool = False
+    archive_cache: Path = Path.home() / ".cache" / "monailabel" / "archive"
+    archive_cache_gb: float = 20.0
+    users: Path | None = None
 
     @classmethod
     def from_conf(cls, conf: Mapping[str, str]) -> AppConfig:

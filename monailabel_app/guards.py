@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
+from monailabel.config import settings
 
 from lib.errors import InputError, NotFoundError, choose
 from lib.images import stem
@@ -28,6 +29,12 @@ _IMAGE_CHOICES = ("all", "labeled", "unlabeled")
 
 def make_guards(app: App) -> dict[str, Guard]:
     """Return the checks by module and function of the endpoint they run before."""
+
+    def before_sample(arguments: dict[str, Any]) -> None:
+        choose("strategy", arguments["strategy"], app._strategies)
+        if name := _logged_in(arguments):
+            arguments["params"] = {**(arguments.get("params") or {}), "client_id": name}
+
     return {
         **_model_guards(app),
         **_datastore_guards(app),
@@ -35,9 +42,7 @@ def make_guards(app: App) -> dict[str, Guard]:
         "scoring.api_run_method": lambda arguments: choose(
             "scoring method", arguments["method"], app._scoring_methods
         ),
-        "activelearning.api_sample": lambda arguments: choose(
-            "strategy", arguments["strategy"], app._strategies
-        ),
+        "activelearning.api_sample": before_sample,
         "logs.gpu_info": _before_gpu,
     }
 
@@ -105,7 +110,9 @@ def _datastore_guards(app: App) -> dict[str, Guard]:
     def before_label(arguments: dict[str, Any]) -> None:
         known_image(arguments)
         check_tag(arguments.get("tag") or "final")
-        read_object("params", arguments.get("params"))
+        params = read_object("params", arguments.get("params"))
+        if name := _logged_in(arguments):  # upstream forgets who it was
+            arguments["params"] = json.dumps({**params, "user": name})
 
     def before_upload(arguments: dict[str, Any]) -> None:
         # upstream would take the name up to its first dot
@@ -157,6 +164,11 @@ def _session_guards(app: App) -> dict[str, Guard]:
         "session.api_get_session": known_session,
         "session.api_remove_session": known_session,
     }
+
+
+def _logged_in(arguments: dict[str, Any]) -> str:
+    """Return who asks; empty where nobody logs in."""
+    return str(arguments["user"].username) if settings.MONAI_LABEL_AUTH_ENABLE else ""
 
 
 def read_object(name: str, text: Any) -> dict[str, Any]:

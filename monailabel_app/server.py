@@ -43,7 +43,11 @@ from lib.errors import BusyError, InputError, NotFoundError, UnpublishedError
 from lib.files import sha256
 from lib.tasks import get_task
 from lib.training_errors import DivergedError
+from monailabel_app.archive.proxy import proxy_router
+from monailabel_app.archive.store import ArchiveDatastore
+from monailabel_app.archive.web import ArchiveError
 from monailabel_app.guards import Guard, make_guards
+from monailabel_app.login import mend_openid, require_users
 from monailabel_app.viewers import ohif as viewer
 
 if TYPE_CHECKING:
@@ -86,6 +90,12 @@ def install(app: App) -> None:
         app.datastore().refresh()
         return {}
 
+    mend_openid()
+    if app.users is not None:
+        router.include_router(require_users(web, app.users))
+    store = app.datastore()
+    if isinstance(store, ArchiveDatastore):
+        router.include_router(proxy_router(store))
     router.add_api_route("/reload", reload, methods=["POST"], include_in_schema=False)
     web.include_router(router)
     web.router.routes.insert(0, web.router.routes.pop())
@@ -141,6 +151,8 @@ def explain(error: Exception) -> tuple[int, str]:
         return 429, str(error)
     if isinstance(error, (InputError, DivergedError)):
         return 400, str(error)
+    if isinstance(error, ArchiveError):
+        return 502, str(error)
     if isinstance(error, MONAILabelException):
         missing = error.error in (MONAILabelError.APP_ERROR, MONAILabelError.INVALID_INPUT)
         return (404 if missing else 500), error.msg

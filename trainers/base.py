@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from filelock import FileLock, Timeout
@@ -42,6 +42,15 @@ class Parameter:
     default: Any
     read: Callable[[Any], Any]
     least: float | None = None
+
+
+@runtime_checkable
+class TrainingFolders(Protocol):
+    """A datastore that makes a studies folder of what is accepted, when it is trained on."""
+
+    def training_folder(self, kind: str) -> Path:
+        """Return the folder for a kind of task."""
+        ...
 
 
 def _switch(value: Any) -> bool:

@@ -14,7 +14,7 @@ from lib.cases import case_kind
 from lib.datasets.studies import Item
 from lib.errors import InputError
 from lib.specs import TaskSpec
-from trainers.base import LiveTrain, Parameter
+from trainers.base import LiveTrain, Parameter, TrainingFolders
 
 
 class ClassificationTrain(LiveTrain):
@@ -35,10 +35,12 @@ class ClassificationTrain(LiveTrain):
         return replace(self.task, input=replace(self.task.input, size=values["input_size"]))
 
     def items(self, datastore: Datastore, task: TaskSpec) -> list[Item]:
-        """Return the views of labelled exams of the studies folder."""
+        """Return the views of labelled exams."""
+        if isinstance(datastore, TrainingFolders):
+            return case_kind(task).list(datastore.training_folder(task.kind), task, True)
         if not isinstance(datastore, LocalDatastore):
             raise InputError(
-                f"'{self.task.name}' trains on exams of a studies folder, found a DICOM archive; "
-                f"serve a folder of mammograms with --studies"
+                f"'{self.task.name}' trains on exams of a studies folder or of a DICOMweb archive; "
+                f"serve one of these with --studies"
             )
         return case_kind(task).list(Path(datastore._datastore.image_path()), task, True)

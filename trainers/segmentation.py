@@ -9,10 +9,11 @@ from typing import Any
 
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 
+from lib.cases import case_kind
 from lib.datasets.studies import Item, group_of, volumes_only
 from lib.images import extension
 from lib.specs import TaskSpec, read_patch_size, show_patch_size
-from trainers.base import LiveTrain, Parameter
+from trainers.base import LiveTrain, Parameter, TrainingFolders
 
 
 class SegmentationTrain(LiveTrain):
@@ -30,6 +31,8 @@ class SegmentationTrain(LiveTrain):
 
     def items(self, datastore: Datastore, task: TaskSpec) -> list[Item]:
         """Return the images with a final label image; answers on density as JSON are none."""
+        if isinstance(datastore, TrainingFolders):
+            return case_kind(task).list(datastore.training_folder(task.kind), task, True)
         images = {id: Path(datastore.get_image_uri(id)) for id in datastore.get_labeled_images()}
         groups: dict[str, str] = {}
         for folder in {image.parent for image in images.values()}:

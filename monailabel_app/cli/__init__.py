@@ -20,6 +20,8 @@ VERBS = {
     "evaluate": "monailabel_app.cli.evaluate",
     "reproduce": "monailabel_app.cli.reproduce",
     "serve": "monailabel_app.cli.serve",
+    "serve-dicom": "monailabel_app.cli.serve_dicom",
+    "user": "monailabel_app.cli.user",
     "benchmark": "monailabel_app.cli.benchmark",
 }
 

@@ -8,8 +8,9 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 import click
@@ -38,6 +39,38 @@ def serve(
     verbose: bool,
 ) -> None:
     """Start the MONAI Label server on a studies folder; stop it with Ctrl-C."""
+    run_server(
+        str(studies),
+        models,
+        (host, port),
+        conf,
+        verbose,
+        lambda: _say_what_to_try(host, port, studies),
+    )
+
+
+def run_server(
+    studies: str,
+    models: Path,
+    address: tuple[str, int],
+    conf: tuple[tuple[str, str], ...],
+    verbose: bool,
+    ready: Callable[[], None],
+    environment: Mapping[str, str] | None = None,
+) -> None:
+    """Run `monailabel start_server` until it ends or is interrupted.
+
+    Args:
+        studies: a folder, or the address of an archive.
+        address: host and port.
+        conf: options of the app.
+        ready: called once it answers.
+        environment: settings of MONAI Label, beside those of this process.
+
+    Raises:
+        InputError: it cannot start, or ended with an error.
+    """
+    host, port = address
     from monailabel_app.config import AppConfig
 
     AppConfig.from_conf(dict(conf))  # refuses what the server would refuse, without its start-up
@@ -52,7 +85,7 @@ def serve(
             ) from None
     command = [
         *(sys.executable, "-m", "monailabel.main", "start_server", "--app", str(APP_FOLDER)),
-        *("--studies", str(studies), "--host", host, "--port", str(port)),
+        *("--studies", studies, "--host", host, "--port", str(port)),
         *("--conf", "model_dir", str(models.resolve())),
         *(word for pair in conf for word in ("--conf", *pair)),
         *(() if verbose else ("--verbose", "WARNING", "--log_level", "warning")),
@@ -63,13 +96,13 @@ def serve(
         command,
         stdout=None if verbose else subprocess.DEVNULL,
         start_new_session=True,
-        env={**quiet, **os.environ},
+        env={**quiet, **os.environ, **(environment or {})},
     )
     try:
         for name in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(name, lambda number, frame: sys.exit(0))
         _wait(server, f"http://{host}:{port}/info/")
-        _say_what_to_try(host, port, studies)
+        ready()
         server.wait()
     finally:
         if server.poll() is None:
@@ -91,6 +124,10 @@ def _wait(server: subprocess.Popen[bytes], url: str) -> None:
         try:
             with urlopen(url, timeout=2):
                 return
+        except HTTPError as error:
+            if error.code == 401:  # it answers, and asks who is there
+                return
+            time.sleep(0.2)
         except (URLError, OSError):
             time.sleep(0.2)
     raise InputError(f"no answer from {url} within {READY_SECONDS} s; run again with --verbose")

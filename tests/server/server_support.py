@@ -51,6 +51,7 @@ class Server:
         self.log_file = folder / "server.log"
         self.process: subprocess.Popen[bytes] | None = None
         self.port = 0
+        self.environment: dict[str, str] = {}
 
     @property
     def url(self) -> str:
@@ -81,6 +82,7 @@ class Server:
             "TMPDIR": str(self.temporary),
             "MONAI_LABEL_SESSION_PATH": str(self.home / "sessions"),
             "MONAI_LABEL_AUTO_UPDATE_SCORING": "false",
+            **self.environment,
         }
         with open(self.log_file, "ab") as log:
             self.process = subprocess.Popen(

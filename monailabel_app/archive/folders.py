@@ -1,0 +1,114 @@
+"""A bounded cache of folders that are made once: whole or not at all, by threads and processes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+GRACE_SECONDS = 600.0  # what was used that recently is not removed: somebody may be reading it
+_MAKING, _GONE = ".making-", ".gone-"
+
+
+class Folders:
+    """Folders `root/kind/key`, each made by whoever needs it first.
+
+    Args:
+        limit: bytes of all together, beyond which those that were not used for longest go.
+    """
+
+    def __init__(self, root: Path, limit: int, grace: float = GRACE_SECONDS) -> None:
+        self.root, self.limit, self.grace = root, limit, grace
+        root.mkdir(parents=True, exist_ok=True)
+        self._locks: dict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._guard = threading.Lock()
+        self._clear_leftovers()
+
+    def get(self, kind: str, key: str, make: Callable[[Path], object]) -> Path:
+        """Return the folder of `key`, made by `make` where it is not there.
+
+        Args:
+            make: writes into the folder that it is given; what it raises is passed on.
+        """
+        path = self.root / kind / key
+        if self._used(path):
+            return path
+        with self._guard:
+            lock = self._locks[f"{kind}/{key}"]
+        with lock:
+            if self._used(path):
+                return path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            making = Path(tempfile.mkdtemp(prefix=_MAKING, dir=path.parent))
+            try:
+                make(making)
+                making.chmod(0o700)  # patients' images are for the server's user alone
+                try:
+                    making.rename(path)
+                except OSError:
+                    if not path.is_dir():  # else another process was faster
+                        raise
+            finally:
+                shutil.rmtree(making, ignore_errors=True)
+        self.shrink()
+        return path
+
+    def has(self, kind: str, key: str) -> bool:
+        """Tell whether the folder is there."""
+        return (self.root / kind / key).is_dir()
+
+    def shrink(self) -> None:
+        """Remove what was not used for longest until the rest is within the limit."""
+        found = []
+        for path in self.root.glob("*/*"):
+            try:
+                if path.is_dir() and not path.name.startswith("."):
+                    found.append((path.stat().st_mtime, _size(path), path))
+            except OSError:
+                continue
+        total = sum(size for _, size, _ in found)
+        for used, size, path in sorted(found):
+            if total <= self.limit or time.time() - used < self.grace:
+                return
+            if _remove(path):
+                total -= size
+
+    def _used(self, path: Path) -> bool:
+        try:
+            os.utime(path)
+        except OSError:
+            return False
+        return True
+
+    def _clear_leftovers(self) -> None:
+        """Remove what a killed process was making."""
+        for path in self.root.glob("*/.*"):
+            if path.name.startswith((_MAKING, _GONE)):
+                try:
+                    if time.time() - path.stat().st_mtime > self.grace:
+                        shutil.rmtree(path, ignore_errors=True)
+                except OSError:
+                    continue
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _remove(path: Path) -> bool:
+    """Take a folder away at once, then delete it."""
+    gone = path.with_name(f"{_GONE}{path.name}")
+    try:
+        path.rename(gone)
+    except OSError:
+        return False
+    shutil.rmtree(gone, ignore_errors=True)
+    return True

@@ -1,0 +1,112 @@
+"""The archive for viewers, under the server's own address: `/proxy/dicom/...`.
+
+Upstream (0.8.5) drops the query, so a viewer's filters do nothing and every patient's studies are
+listed; passes paths with `..` on, which lead out of DICOMweb into the archive's administration; and
+holds the event loop until the archive has answered.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import requests
+from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi.responses import StreamingResponse
+from monailabel.config import settings
+from monailabel.endpoints.user.auth import RBAC, User
+from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
+
+from monailabel_app.archive.opening import archive_login
+from monailabel_app.archive.web import CONNECT_SECONDS, READ_SECONDS
+
+if TYPE_CHECKING:
+    from monailabel_app.archive.store import ArchiveDatastore
+
+_PATH = re.compile(r"(?:[A-Za-z0-9_,=-][A-Za-z0-9._,=-]*/?)+")
+_STOW = re.compile(r"studies(?:/[0-9.]+)?/?")
+_SENT = ("accept", "content-type")
+_BLOCK = 1 << 18
+_READER = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))
+_WRITER = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR))
+_PREFIXES = {
+    "wado": settings.MONAI_LABEL_WADO_PREFIX,
+    "qido": settings.MONAI_LABEL_QIDO_PREFIX,
+    "stow": settings.MONAI_LABEL_STOW_PREFIX,
+}
+
+
+def proxy_router(store: ArchiveDatastore) -> APIRouter:
+    """Return the routes of the proxy for an archive."""
+    router = APIRouter()
+
+    async def read(
+        request: Request,
+        path: str,
+        user: User = _READER,
+    ) -> StreamingResponse:
+        return await run_in_threadpool(_ask, store, request, path, b"")
+
+    async def write(
+        request: Request,
+        path: str,
+        user: User = _WRITER,
+    ) -> StreamingResponse:
+        _, _, rest = _split(path)
+        if not _STOW.fullmatch(rest):
+            raise HTTPException(404, f"POST to '{path[:80]}': only objects are stored, in studies")
+        body = await request.body()
+        try:
+            return await run_in_threadpool(_ask, store, request, path, body)
+        finally:
+            store.refresh()  # it may be a label
+
+    router.add_api_route("/proxy/dicom/{path:path}", read, methods=["GET"])
+    router.add_api_route("/proxy/dicom/{path:path}", write, methods=["POST"])
+    return router
+
+
+def _ask(store: ArchiveDatastore, request: Request, path: str, body: bytes) -> StreamingResponse:
+    """Pass a request on and give the answer back piece by piece."""
+    kind, prefix, rest = _split(path)
+    if not _PATH.fullmatch(rest) or ".." in rest:
+        raise HTTPException(404, f"'{path[:80]}' is no path of DICOMweb")
+    if kind == "qido" and rest.endswith("metadata"):  # as some versions of OHIF ask
+        prefix = _PREFIXES["wado"] or ""
+    address = "/".join(part for part in (store.archive.url, prefix, rest) if part)
+    query = request.url.query
+    user, password = archive_login()
+    session = requests.Session()
+    session.trust_env = False
+    try:
+        answer = session.request(
+            request.method,
+            f"{address}?{query}" if query else address,
+            auth=(user, password) if user else None,
+            headers={name: request.headers[name] for name in _SENT if name in request.headers},
+            data=body or None,
+            stream=True,
+            timeout=(CONNECT_SECONDS, READ_SECONDS),
+            allow_redirects=False,
+        )
+    except requests.RequestException as error:
+        raise HTTPException(
+            502, f"the archive at {store.archive.url} does not answer ({type(error).__name__})"
+        ) from None
+    # its refusal of the server's own password is no question to the viewer's user
+    status = 502 if answer.status_code == 401 else answer.status_code
+    headers: dict[str, Any] = {"Cache-Control": "no-store"}
+    if "content-type" in answer.headers:
+        headers["Content-Type"] = answer.headers["content-type"]
+    return StreamingResponse(
+        answer.iter_content(_BLOCK), status, headers, background=BackgroundTask(answer.close)
+    )
+
+
+def _split(path: str) -> tuple[str, str, str]:
+    """Return which service a path names, the archive's prefix for it, and the rest."""
+    kind, _, rest = path.partition("/")
+    if kind not in _PREFIXES:
+        return "", "", path
+    return kind, _PREFIXES[kind] or "", rest

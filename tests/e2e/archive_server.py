@@ -1,0 +1,57 @@
+"""A server over an archive, with weights whose answers are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from server_support import MODEL, Server, threshold_weights
+from test_clients import slicer_library
+
+from lib.checkpoints import load_checkpoint
+from lib.images import read_image
+from lib.inference import Predictor
+from lib.tasks import get_task
+from monailabel_app.archive.orthanc import Orthanc
+
+
+class ArchiveServer(Server):
+    """`monailabel start_server` whose studies are an archive; it serves `MODEL` and `models`."""
+
+    def __init__(self, folder: Path, orthanc: Orthanc, *models: str, **conf: str) -> None:
+        super().__init__(
+            folder,
+            ",".join((MODEL, *models)),
+            archive_cache=str(folder / "cache"),
+            device="cpu",
+            **conf,
+        )
+        self.studies = orthanc.url  # type: ignore[assignment]
+        self.environment = {}
+        for user, password in list(orthanc.users.items())[:1]:
+            self.environment = {
+                "MONAI_LABEL_DATASTORE_USERNAME": user,
+                "MONAI_LABEL_DATASTORE_PASSWORD": password,
+            }
+        threshold_weights(self.live_file)
+
+    @property
+    def cache(self) -> Path:
+        return self.folder / "cache"
+
+    def client(self, name: str = "tester") -> Any:
+        """3D Slicer's client library, connected."""
+        return slicer_library().MONAILabelClient(
+            self.url, tmpdir=str(self.temporary), client_id=name
+        )
+
+
+def expected_answer(server: ArchiveServer, file: Path) -> np.ndarray:
+    """What the live weights answer on a file: objects, numbered."""
+    task = get_task(MODEL)
+    predictor = Predictor.from_checkpoint(task, load_checkpoint(server.live_file), "cpu", "auto")
+    image = read_image(file, task.input.max_pixels, task.image_dims)
+    answer = predictor(image, instances=True, flips=False)
+    assert answer.instances is not None
+    return answer.instances
