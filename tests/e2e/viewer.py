@@ -21,7 +21,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PATIENCE_MS = 150_000  # with a busy machine; on a quiet one a step takes a few seconds
+PATIENCE_MS = 60_000  # with a busy machine; on a quiet one a step takes a few seconds
 
 _SHOWN = """() => window.cornerstone?.getRenderingEngines().flatMap(engine => engine.getViewports())
     .filter(viewport => viewport.getImageData?.()).length"""
@@ -50,7 +50,9 @@ _PAINT = """([place, side]) => {
     const image = cornerstone.cache.getImage(imageIds[place]);
     const values = image.voxelManager.getScalarData();
     for (let row = 0; row < side; row += 1) {
-        values.fill(1, row * image.columns, row * image.columns + side);
+        for (let column = 0; column < side; column += 1) {
+            values[row * image.columns + column] = 1 - values[row * image.columns + column];
+        }
     }
 }"""
 _HUNG = """() => {
@@ -75,7 +77,9 @@ class Viewer:
     def __init__(self, page: Any, server: str, pictures: Path) -> None:
         self.page, self.server, self.pictures = page, server, pictures
         self.faults: list[str] = []
+        self.log: list[str] = []
         page.set_default_timeout(PATIENCE_MS)
+        page.on("console", lambda line: self.log.append(f"{line.type}: {line.text[:300]}"))
         page.on("pageerror", lambda error: self.faults.append(str(error)))
         page.route(lambda url: not url.startswith(server), lambda route: route.abort())
 
@@ -120,7 +124,7 @@ class Viewer:
         return found
 
     def paint(self, place: int, side: int = 4) -> None:
-        """Set a square at the corner of the first label map's image at `place`, as a brush does."""
+        """Turn round a square at the corner of the first label map's image at `place`."""
         self.page.evaluate(_PAINT, [place, side])
 
     def hung(self) -> list[str]:

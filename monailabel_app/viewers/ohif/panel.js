@@ -118,13 +118,25 @@ async function submitLabel() {
   }
   data.forEach((index, place) => (data[place] = values[index]));
   const image = displaySetOf(segmentationId).SeriesInstanceUID;
-  await saveLabel(image, await writeNrrd(data, sizes, grid, 'label.nrrd'), { model });
+  const label_info = Object.entries(labels).map(([name, idx]) => ({ name, idx }));
+  const file = await writeNrrd(data, sizes, grid, 'label.nrrd');
+  await saveLabel(image, file, { model, label_info });
   return 'The label is saved';
+}
+
+/** A name for this browser, so that two readers are not given the same image. */
+function readerId() {
+  const key = 'monailabel-reader';
+  const id = window.localStorage.getItem(key) ?? `OHIF-${Math.random().toString(36).slice(2)}`;
+  window.localStorage.setItem(key, id);
+  return id;
 }
 
 /** Open the next image that has no label yet. */
 async function openNext() {
-  const sample = await askJson('POST', `activelearning/${panelState.strategy}`, { json: {} });
+  const sample = await askJson('POST', `activelearning/${panelState.strategy}`, {
+    json: { client_id: readerId() },
+  });
   if (!sample.id) {
     return 'Every image has a label';
   }
@@ -164,15 +176,26 @@ function action(name, doing, run, title = '') {
   return button;
 }
 
+/** Wait until the images of the study are known. */
+function untilListed() {
+  const { displaySetService } = window.services;
+  return new Promise(resolve => {
+    const look = () => displaySetService.getActiveDisplaySets().length && resolve();
+    displaySetService.subscribe(displaySetService.EVENTS.DISPLAY_SETS_ADDED, look);
+    look();
+  });
+}
+
 /** The model to begin with: one for exams over mammograms, else one that segments. */
 function firstModel(info) {
-  const wanted = mammogramView(activeDisplaySet()) ? 'classification' : 'segmentation';
+  const wanted = Object.keys(mammograms()).length ? 'classification' : 'segmentation';
   const names = Object.keys(info.models);
   return names.find(name => info.models[name].type === wanted) ?? names[0] ?? '';
 }
 
 async function fillPanel(root) {
   const info = await askJson('GET', 'info/');
+  await untilListed();
   const models = Object.keys(info.models);
   panelState.info = info;
   panelState.model = info.models[panelState.model] ? panelState.model : firstModel(info);
