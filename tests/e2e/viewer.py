@@ -21,7 +21,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PATIENCE_MS = 60_000  # with a busy machine; on a quiet one a step takes a few seconds
+PATIENCE_MS = 150_000  # with a busy machine; on a quiet one a step takes a few seconds
 
 _SHOWN = """() => window.cornerstone?.getRenderingEngines().flatMap(engine => engine.getViewports())
     .filter(viewport => viewport.getImageData?.()).length"""

@@ -74,7 +74,30 @@ function addProtocols(hangingProtocolService) {
     'Whether there are series that are volumes',
     (study, options) => options.displaySets.some(found => found.isReconstructable)
   );
+  hangingProtocolService.addCustomAttribute(
+    'isImage',
+    'Whether it is an image, not a label over one',
+    displaySet => MODALITIES.includes(displaySet.Modality) && displaySet.imageIds?.length > 0
+  );
   hangingProtocolService.addProtocol(mammographyProtocol.id, mammographyProtocol);
+  // OHIF's default may put a label where its image belongs
+  const image = {
+    ...hangingProtocolService.getProtocolById('default'),
+    id: 'monailabel.image',
+    name: 'Image',
+    protocolMatchingRules: [
+      { attribute: 'hasVolumes', constraint: { equals: { value: false } }, weight: 1 },
+    ],
+    displaySetSelectors: {
+      defaultDisplaySetId: {
+        seriesMatchingRules: [
+          { attribute: 'isImage', constraint: { equals: { value: true } }, required: true },
+          { attribute: 'isDisplaySetFromUrl', constraint: { equals: true }, weight: 10 },
+        ],
+      },
+    },
+  };
+  hangingProtocolService.addProtocol(image.id, image);
   const volume = {
     ...hangingProtocolService.getProtocolById('mpr'),
     id: 'monailabel.volume',
@@ -123,7 +146,7 @@ async function modeFactory({ modeConfiguration, loadModules }) {
       hangingProtocolService.setActiveProtocolIds([
         mammographyProtocol.id,
         'monailabel.volume',
-        'default',
+        'monailabel.image',
       ]);
       teachPanel(segmentationService);
       unlimited = limitToOpenStudies(managers.extensionManager);
