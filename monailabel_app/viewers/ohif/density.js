@@ -159,7 +159,7 @@ async function drawTissue(model, asked, answer, label) {
     if (!data && files[view]) {
       data = (await readNrrd(await (await ask('GET', files[view])).arrayBuffer())).data;
     }
-    if (data) {
+    if (data && viewportsOf(displaySet).length) {
       drawLabel(await ensureLabelmap(displaySet, model, labels), data);
     }
   }

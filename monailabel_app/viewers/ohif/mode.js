@@ -77,7 +77,7 @@ function addProtocols(hangingProtocolService) {
   hangingProtocolService.addCustomAttribute(
     'isImage',
     'Whether it is an image, not a label over one',
-    displaySet => MODALITIES.includes(displaySet.Modality) && displaySet.imageIds?.length > 0
+    displaySet => MODALITIES.includes(displaySet.Modality)
   );
   hangingProtocolService.addProtocol(mammographyProtocol.id, mammographyProtocol);
   // OHIF's default may put a label where its image belongs
