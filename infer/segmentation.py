@@ -24,7 +24,8 @@ class SegmentationInfer(LiveInfer):
     """Answers with a label image of the input's size and geometry, and figures beside it.
 
     Request parameters: ``device``, ``flips`` (test-time mirroring), ``result`` ("instances"
-    numbers every object, "mask" holds the class value), ``result_extension``, ``result_dtype``.
+    numbers every object, "mask" holds the class value; as OHIF asks, with ``restore_label_idx``
+    false, that is the default), ``result_extension``, ``result_dtype``.
     """
 
     def __init__(
@@ -53,7 +54,9 @@ class SegmentationInfer(LiveInfer):
         """
         start = time.perf_counter()
         path = Path(str(request["image"]))
-        wanted = first(request.get("result", self._config["result"]))
+        # OHIF asks so for values as the labels have them; numbers of objects would be none of them
+        results = [MASK] if request.get("restore_label_idx") is False else self._config["result"]
+        wanted = first(request.get("result", results))
         choose("result", wanted, dict.fromkeys(self._config["result"]))
         kind = request.get("result_extension")
         result_extension(kind, path, self.task.network.spatial_dims)  # refused before reading

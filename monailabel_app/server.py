@@ -5,6 +5,7 @@
 * Wrong names and inputs come back as an opaque 500. Here they are 4xx with the reason.
 * Ids, tags and parameters reach file paths unchecked. Here they are checked first.
 * Uploaded weights overwrite the live file in place, unread. Here they are read, then published.
+* OHIF is served without its files in folders. Here with them, and with this app's mode and panel.
 
 The mended routes are put before upstream's; `install` is called once the app is loaded.
 """
@@ -30,6 +31,7 @@ from monailabel.endpoints import (
     info,
     logs,
     model,
+    ohif,
     scoring,
     session,
     train,
@@ -50,6 +52,7 @@ from monailabel_app.archive.store import ArchiveDatastore
 from monailabel_app.archive.web import ArchiveError
 from monailabel_app.guards import Guard, make_guards
 from monailabel_app.login import mend_openid, require_users
+from monailabel_app.viewers import ohif as viewer
 
 if TYPE_CHECKING:
     from monailabel_app.app import App
@@ -64,6 +67,7 @@ _MODULES = (
     info,
     logs,
     model,
+    ohif,
     scoring,
     session,
     train,
@@ -229,4 +233,5 @@ def _replacements(app: App) -> dict[str, Guard]:
         "model.api_update_model": update_model,
         "model.api_delete_model": delete_model,
         "train.api_stop": stop_training,
+        "ohif.api_get_ohif": lambda arguments: viewer.serve(arguments["path"]),
     }

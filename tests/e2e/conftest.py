@@ -1,10 +1,14 @@
-"""A fresh Orthanc for each session; without Orthanc these tests are skipped with the reason."""
+"""A fresh Orthanc for each session; without Orthanc these tests are skipped with the reason.
+
+With E2E_REQUIRED=1 they fail instead."""
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -21,10 +25,16 @@ from monailabel_app.archive.orthanc import Orthanc, missing  # noqa: E402
 
 
 @pytest.fixture(scope="session")
-def new_orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
+def absent() -> Callable[[str], NoReturn]:
+    """What to do about a program that is missing: skip, or fail where all are required."""
+    return pytest.fail if os.environ.get("E2E_REQUIRED") == "1" else pytest.skip
+
+
+@pytest.fixture(scope="session")
+def new_orthanc(absent, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
     """A function that starts an empty archive of its own, stopped at the end of the session."""
     if lacking := missing():
-        pytest.skip(f"needs an archive: {lacking}")
+        absent(f"needs an archive: {lacking}")
     running: list[Orthanc] = []
 
     def start(**arguments) -> Orthanc:

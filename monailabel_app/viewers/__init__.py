@@ -1,0 +1,1 @@
+"""What the viewers get from this server beside MONAI Label's own."""

@@ -1,0 +1,160 @@
+// Label maps over whatever is shown: volumes, single frames and cine.
+//
+// OHIF keeps a label map as one image for each image of a display set; in viewports that reformat
+// it shows them as a volume too, which holds the same values. Its MONAI Label panel writes into
+// that volume only, and into one label map for the whole study.
+
+const OVERLAY_COLOURS = [
+  [86, 180, 233, 255],
+  [230, 159, 0, 255],
+  [0, 158, 115, 255],
+  [204, 121, 167, 255],
+  [240, 228, 66, 255],
+  [213, 94, 0, 255],
+];
+
+const labelmapModels = new Map(); // model by segmentation, of those made here
+
+const segmentationState = () => window.cornerstoneTools.segmentation.state;
+
+/** The images of a label map, each with the image that it lies over. */
+function labelImages(segmentationId) {
+  const data = segmentationState().getSegmentation(segmentationId)?.representationData.Labelmap;
+  return (data?.imageIds ?? []).map(imageId => window.cornerstone.cache.getImage(imageId));
+}
+
+/** The display set that a label map lies over. */
+function displaySetOf(segmentationId) {
+  const over = labelImages(segmentationId)[0]?.referencedImageId;
+  return window.services.displaySetService
+    .getActiveDisplaySets()
+    .find(displaySet => displaySet.imageIds?.includes(over));
+}
+
+/** Make a label map over a display set with a model's labels as segments, or return the one made. */
+async function ensureLabelmap(displaySet, model, labels) {
+  const { segmentationService } = window.services;
+  const segmentationId = `${model}:${displaySet.displaySetInstanceUID}`;
+  const known = segmentationState().getSegmentation(segmentationId);
+  if (!known) {
+    const segments = {};
+    Object.entries(labels).forEach(([label, value], index) => {
+      segments[value] = {
+        segmentIndex: value,
+        label,
+        active: index === 0,
+        locked: false,
+        color: OVERLAY_COLOURS[index % OVERLAY_COLOURS.length],
+      };
+    });
+    await segmentationService.createLabelmapForDisplaySet(displaySet, {
+      segmentationId,
+      segments,
+      label: model,
+    });
+    labelmapModels.set(segmentationId, model);
+  }
+  for (const viewportId of viewportsOf(displaySet)) {
+    const shown = segmentationService.getSegmentationRepresentations(viewportId, {
+      segmentationId,
+    });
+    if (!shown.length) {
+      await segmentationService.addSegmentationRepresentation(viewportId, { segmentationId });
+    }
+    Object.values(labels).forEach((value, index) =>
+      segmentationService.setSegmentColor(
+        viewportId,
+        segmentationId,
+        value,
+        OVERLAY_COLOURS[index % OVERLAY_COLOURS.length]
+      )
+    );
+    segmentationService.setActiveSegmentation(viewportId, segmentationId);
+  }
+  return segmentationId;
+}
+
+/** Draw values, in the server's order of slices. */
+function drawLabel(segmentationId, data) {
+  const images = labelImages(segmentationId);
+  const { order } = spatialOrder(images.map(image => image.referencedImageId));
+  const length = images[0].voxelManager.getScalarData().length;
+  if (data.length !== length * images.length) {
+    throw new Error(
+      `The label has ${data.length} pixels, the images ${length * images.length}; ` +
+        'it is of another image, so nothing was drawn'
+    );
+  }
+  order.forEach((index, place) =>
+    images[index].voxelManager
+      .getScalarData()
+      .set(data.subarray(place * length, (place + 1) * length))
+  );
+  const { triggerSegmentationEvents } = window.cornerstoneTools.segmentation;
+  triggerSegmentationEvents.triggerSegmentationDataModified(segmentationId);
+}
+
+/** The values of a label map in the server's order of slices, and their grid. */
+function takeLabel(segmentationId) {
+  const images = labelImages(segmentationId);
+  const { order, grid } = spatialOrder(images.map(image => image.referencedImageId));
+  const length = images[0].voxelManager.getScalarData().length;
+  const data = new Uint8Array(length * images.length);
+  order.forEach((index, place) =>
+    data.set(images[index].voxelManager.getScalarData(), place * length)
+  );
+  const { columns, rows } = images[0];
+  const sizes = images.length > 1 ? [columns, rows, images.length] : [columns, rows];
+  return { data, sizes, grid };
+}
+
+/** The label map that the reader works on in the active viewport. */
+function activeLabelmap() {
+  const { segmentationService, viewportGridService } = window.services;
+  const { activeViewportId } = viewportGridService.getState();
+  return segmentationService.getActiveSegmentation(activeViewportId)?.segmentationId;
+}
+
+/** Let OHIF's own MONAI Label panel draw on images that are no volume, and on any display set. */
+function teachPanel(segmentationService) {
+  let answered = ''; // series of the answer that arrives
+  if (!segmentationService.monailabelTaught) {
+    const open = XMLHttpRequest.prototype.open;
+    XMLHttpRequest.prototype.open = function (method, url, ...more) {
+      const { pathname, searchParams } = new URL(url, window.location.href);
+      if (/\/infer\//.test(pathname)) {
+        this.addEventListener('load', () => (answered = searchParams.get('image')));
+      }
+      return open.call(this, method, url, ...more);
+    };
+    const native = segmentationService.getLabelmapVolume.bind(segmentationService);
+    segmentationService.getLabelmapVolume = segmentationId => {
+      const own = displaySetOf(segmentationId);
+      const asked = [activeDisplaySet(), ...window.services.displaySetService.getActiveDisplaySets()]
+        .filter(Boolean)
+        .find(displaySet => !answered || displaySet.SeriesInstanceUID === answered);
+      if (segmentationId !== '1' || !asked || asked === own) {
+        const drawn = { getCompleteScalarDataArray: () => takeLabel(segmentationId).data };
+        drawn.setCompleteScalarDataArray = data => drawLabel(segmentationId, data);
+        return native(segmentationId) ?? (own ? { voxelManager: drawn } : null);
+      }
+      const labels = Object.fromEntries(
+        Object.values(segmentationState().getSegmentation('1').segments).map(segment => [
+          segment.label,
+          segment.segmentIndex,
+        ])
+      );
+      const made = ensureLabelmap(asked, 'MONAI Label', labels);
+      const size = asked.imageIds.length * asked.instances[0].Rows * asked.instances[0].Columns;
+      const voxelManager = {
+        getCompleteScalarDataArray: () => {
+          const id = `MONAI Label:${asked.displaySetInstanceUID}`;
+          return labelImages(id).length ? takeLabel(id).data : new Uint8Array(size);
+        },
+        setCompleteScalarDataArray: data => made.then(id => drawLabel(id, data)),
+      };
+      return { voxelManager };
+    };
+    segmentationService.monailabelTaught = true;
+  }
+}

@@ -1,0 +1,70 @@
+// The MONAI Label server that served this page, whatever its host and port.
+
+const SERVER = `${window.location.origin}/`;
+
+// where OHIF's own MONAI Label panel looks for the server's address
+document.cookie = `MONAILABEL_SERVER_URL=${escape(SERVER)}`;
+
+/** Send a request; a refusal becomes an error with the server's reason. */
+async function ask(method, path, { query = {}, form, json } = {}) {
+  const url = new URL(path, SERVER);
+  Object.entries(query).forEach(([name, value]) => url.searchParams.set(name, value));
+  const options = { method };
+  if (form) {
+    options.body = new FormData();
+    Object.entries(form).forEach(([name, value]) =>
+      value instanceof File
+        ? options.body.append(name, value, value.name)
+        : options.body.append(name, value)
+    );
+  } else if (json) {
+    options.body = JSON.stringify(json);
+    options.headers = { 'Content-Type': 'application/json' };
+  }
+  let response;
+  try {
+    response = await fetch(url, options);
+  } catch {
+    throw new Error('The server does not answer; is it running?');
+  }
+  if (!response.ok) {
+    const detail = await response.json().then(found => found.detail, () => response.statusText);
+    throw new Error(typeof detail === 'string' ? detail : JSON.stringify(detail));
+  }
+  return response;
+}
+
+async function askJson(...request) {
+  return (await ask(...request)).json();
+}
+
+/**
+ * Run a model on an image.
+ *
+ * @returns {{answer: object, label: {data: Uint8Array, sizes: number[], header: object}}}
+ */
+async function infer(model, image, more = {}) {
+  const params = {
+    result_extension: '.nrrd',
+    result_dtype: 'uint8',
+    restore_label_idx: false, // values as the model's labels have them, not numbered objects
+    ...more,
+  };
+  const form = await (
+    await ask('POST', `infer/${encodeURIComponent(model)}`, {
+      query: { image, output: 'all' },
+      form: { params: JSON.stringify(params) },
+    })
+  ).formData();
+  const told = form.get('params');
+  const answer = JSON.parse(typeof told === 'string' ? told : await told.text());
+  return { answer, label: await readNrrd(await form.get('image').arrayBuffer()) };
+}
+
+/** Save a label file for an image; it is final, so it is trained on. */
+function saveLabel(image, file, params) {
+  return askJson('PUT', 'datastore/label', {
+    query: { image },
+    form: { params: JSON.stringify({ client: 'OHIF', ...params }), label: file },
+  });
+}

@@ -1,0 +1,192 @@
+"""The OHIF that the server serves, in Chromium, on a real archive: open, run, correct, submit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from archive import objects, store_all
+from archive_server import ArchiveServer, expected_answer
+from server_support import MODEL, ROOT
+from test_density import _weights_that_answer_c as weights_that_answer_c
+from viewer import CHROMIUM, FLAGS, Viewer
+
+from lib.datasets.dicom_phantoms import DemoStudy, demo_studies
+
+DENSITY = "density_birads"
+PICTURES = Path(os.environ.get("E2E_PICTURES", ROOT / ".cache" / "e2e"))
+VIEWS = ["R-CC", "L-CC", "R-MLO", "L-MLO"]
+
+
+@pytest.fixture(scope="module")
+def chromium(absent) -> Iterator:
+    """A headless Chromium, and one profile for all tests, so that OHIF is loaded once."""
+    if CHROMIUM is None:
+        absent("needs a browser: on Debian and Ubuntu run `sudo apt-get install chromium`")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=FLAGS, headless=True, timeout=150_000
+        )
+        yield browser.new_context(viewport={"width": 1280, "height": 800})
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def archive(new_orthanc):
+    return new_orthanc()
+
+
+@pytest.fixture(scope="module")
+def studies(archive) -> dict[str, DemoStudy]:
+    made = demo_studies(seed=3, scale=0.06)
+    store_all(archive, made)
+    return {study.kind: study for study in made}
+
+
+@pytest.fixture(scope="module")
+def server(
+    archive, studies, chromium, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ArchiveServer]:
+    server = ArchiveServer(tmp_path_factory.mktemp("ohif_server"), archive, DENSITY)
+    weights_that_answer_c(server.model_dir / f"{DENSITY}.pt")
+    yield server.start()
+    server.stop()
+
+
+@pytest.fixture
+def viewer(request, server: ArchiveServer, chromium) -> Iterator[Viewer]:
+    failed = request.session.testsfailed
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    page = chromium.new_page()
+    shown = Viewer(page, server.url, PICTURES)
+    yield shown
+    if request.session.testsfailed > failed:
+        shown.picture(f"failed_{request.node.name}")
+        print("\n".join(shown.log[-40:]))
+    page.close()
+    assert not shown.faults, shown.faults
+
+
+def _answer(server: ArchiveServer, study: DemoStudy, folder: Path) -> np.ndarray:
+    """What the model answers on the pixels as they were drawn, never in an archive."""
+    if study.kind == "volume":
+        file = folder / "image.nrrd"
+        sitk.WriteImage(sitk.GetImageFromArray(study.pixels[study.series[0]]), str(file))
+    else:
+        file = folder / "image.dcm"
+        study.datasets[0].save_as(file, write_like_original=False)
+    return (expected_answer(server, file) > 0).astype(np.uint8)
+
+
+def _places(study: DemoStudy) -> list[tuple[str, int]]:
+    """Instance and frame of each slice, in the order in which the phantom was drawn."""
+    ordered = sorted(study.datasets, key=lambda data: int(data.InstanceNumber))
+    return [
+        (str(data.SOPInstanceUID), frame)
+        for data in ordered
+        for frame in range(1, int(data.get("NumberOfFrames", 1)) + 1)
+    ]
+
+
+@pytest.mark.parametrize("kind", ["volume", "volume_us", "frame", "cine"])
+def test_an_answer_is_drawn_corrected_and_submitted_to_the_voxel(
+    viewer, server, archive, studies, kind, tmp_path
+):
+    study = studies[kind]
+    expected = np.atleast_3d(_answer(server, study, tmp_path).T).T
+    places = _places(study)
+    assert len(expected) == len(places) and 0 < expected.mean() < 1
+    viewer.open(study.study)
+    viewer.choose(MODEL)
+    assert f"{MODEL} answered" in viewer.press("Run")
+    drawn = viewer.drawn()
+    assert np.array_equal(np.stack([drawn[place] for place in places]), expected)
+    viewer.picture(f"{kind}_answer")
+
+    viewer.paint(len(places) // 2)
+    corrected = viewer.drawn()
+    corrected = np.stack([corrected[place] for place in places])
+    assert (corrected != expected).any()
+    assert viewer.press("Submit") == "The label is saved"
+    label = server.client().download_label(study.series[0], "final")
+    label = np.atleast_3d(np.squeeze(sitk.GetArrayFromImage(sitk.ReadImage(label))).T).T
+    assert np.array_equal(label, corrected)
+    (seg,) = [seg for seg in objects(archive, "SEG") if seg.StudyInstanceUID == study.study]
+    assert [segment.SegmentLabel for segment in seg.SegmentSequence] == ["nuclei"]
+
+
+def test_four_views_hang_as_readers_hang_them_and_their_density_is_told_and_corrected(
+    viewer, server, studies
+):
+    study = studies["mammograms"]
+    viewer.open(study.study)
+    assert viewer.hung() == VIEWS
+    assert f"{DENSITY} answered" in viewer.press("Run")
+    panel = viewer.page.locator(".ml-answer").inner_text()
+    assert "from 4 of 4 views" in panel and "Model version" in panel
+    assert all(view in panel for view in VIEWS) and "71.1 %" in panel
+    drawn = viewer.drawn()
+    asked = next(data for data in study.datasets if data.SeriesInstanceUID == study.series[0])
+    file, figures = server.client().infer(DENSITY, study.series[0], {"result_extension": ".nrrd"})
+    dense = np.squeeze(sitk.GetArrayFromImage(sitk.ReadImage(file)))
+    assert figures["view"] == "R-CC" and set(np.unique(dense)) == {0, 3}
+    assert np.array_equal(drawn[str(asked.SOPInstanceUID), 1], dense)
+    viewer.picture("mammograms_answer")
+    assert "Class B is saved" in viewer.press("B")
+    labels = [item["labels"].get("final", {}) for item in server.images().values()]
+    assert [label["info"]["density"] for label in labels if "density" in label.get("info", {})] == [
+        "B"
+    ]
+
+
+def test_the_list_is_filtered_and_opens_the_mode_with_the_one_study_beside_it(viewer, studies):
+    study = studies["cine"]
+    patient = str(study.datasets[0].PatientID)
+    viewer.open_list(f"?mrn={patient}")
+    viewer.page.get_by_text(patient).first.click()
+    assert set(viewer.page.get_by_text("PHANTOM-").all_inner_texts()) == {patient}
+    viewer.page.get_by_role("button", name="MONAI Label").click()
+    viewer.wait_until_open()
+    assert study.study in viewer.page.url
+    assert viewer.page.locator("[data-cy='studyBrowser-panel']").get_by_text("US").count() >= 1
+    listed = viewer.page.evaluate(
+        "() => window.extensionManager.getActiveDataSource()[0].query.studies.search({})"
+        ".then(found => found.map(study => study.studyInstanceUid))"
+    )
+    assert listed == [study.study]
+
+
+def test_the_next_image_is_one_without_a_label(viewer, server, studies):
+    viewer.open(studies["frame"].study)
+    unlabelled = {id for id, item in server.images().items() if "final" not in item["labels"]}
+    with viewer.page.expect_navigation(wait_until="commit"):
+        viewer.page.get_by_role("button", name="Next image").click()
+    viewer.wait_until_open()
+    opened = viewer.page.evaluate(
+        "() => new URLSearchParams(location.search).get('initialSeriesInstanceUID')"
+    )
+    assert opened in unlabelled
+
+
+def test_ohifs_own_panel_is_preset_to_this_server_and_draws_on_a_single_frame(
+    viewer, server, studies, tmp_path
+):
+    study = studies["frame"]
+    viewer.open(study.study)
+    viewer.page.locator("[data-cy='monailabel-btn']").click()
+    address = viewer.page.locator("#monailabelServerURL")
+    assert address.input_value() == f"{server.url}/"
+    viewer.page.locator(".settingsTable .actionButton").click()
+    viewer.page.get_by_title("Run Segmentation").click()
+    viewer.page.wait_for_function(
+        "() => window.services.segmentationService.getLabelmapVolume('1')"
+        "?.voxelManager.getCompleteScalarDataArray().some(value => value)"
+    )
+    (drawn,) = viewer.drawn().values()
+    assert np.array_equal(drawn > 0, _answer(server, study, tmp_path) > 0)

@@ -1,0 +1,46 @@
+"""OHIF as it is served: its own files, those in folders too, and this app's scripts after them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from monailabel.endpoints import ohif as upstream
+
+from lib.errors import NotFoundError
+from monailabel_app.viewers import ohif
+
+
+def test_files_in_folders_are_served_and_upstream_still_does_not():
+    assert Path(ohif.serve("assets/favicon.ico").path).name == "favicon.ico"
+    assert Path(upstream.get_ohif("assets/favicon.ico").path).name == "index.html"
+
+
+@pytest.mark.parametrize("path", ["", "monai-label", "viewer", "../../../config.py", "assets"])
+def test_pages_of_ohif_and_paths_that_lead_out_get_the_start_page(path):
+    response = ohif.serve(path)
+    assert Path(response.path).name == "index.html"
+    assert response.headers["cache-control"] == "no-cache"
+
+
+def test_a_file_that_is_not_there_is_said_to_be_missing():
+    with pytest.raises(NotFoundError, match=r"OHIF has no file 'gone\.js'"):
+        ohif.serve("gone.js")
+
+
+def test_every_script_is_appended_once_to_the_configuration_of_the_wheel():
+    text = ohif.serve("app-config.js").body.decode()
+    assert text.startswith((ohif.root() / "app-config.js").read_text())
+    scripts = Path(ohif.__file__).with_name("ohif").glob("*.js")
+    assert {script.stem for script in scripts} == set(ohif.SCRIPTS)
+    assert text.count("window.config.modes.push") == 1
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs node to parse JavaScript")
+def test_the_configuration_is_javascript(tmp_path):
+    file = tmp_path / "app-config.js"
+    file.write_text(ohif.config())
+    checked = subprocess.run(["node", "--check", file], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr
