@@ -18,6 +18,7 @@ from monailabel.tasks.activelearning.first import First
 from monailabel.tasks.activelearning.random import Random
 
 from infer import ClassificationInfer, ResultShelf, SegmentationInfer
+from lib.devices import keep_freed_memory
 from lib.errors import InputError, UnpublishedError, choose, unknown
 from lib.exams import Exam, exam_of, find_exam, group_exams
 from lib.model_store import ModelStore
@@ -41,6 +42,7 @@ class App(MONAILabelApp):
     """Segmentation of pictures and volumes, density of mammograms, training on new labels."""
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
+        keep_freed_memory()  # before the server's threads have heaps of their own
         try:
             self.config = AppConfig.from_conf({k: v for k, v in conf.items() if k != "server_mode"})
             self.users = Users.read(self.config.users) if self.config.users else None
