@@ -55,6 +55,7 @@ def test_what_was_not_used_for_longest_goes_first_and_what_was_used_just_now_sta
         os.utime(path, (time.time() - age,) * 2)
     folders.get("images", "used", _fill())
     folders.get("images", "last", _fill(1000))
+    folders.shrink()
     assert [key for key in ("old", "new", "used", "last") if folders.has("images", key)] == [
         "used",
         "last",
