@@ -16,6 +16,7 @@ from test_density import _weights_that_answer_c as weights_that_answer_c
 from viewer import CHROMIUM, FLAGS, Viewer
 
 from lib.datasets.dicom_phantoms import DemoStudy, demo_studies
+from lib.dicom_report import read_density_report
 
 DENSITY = "density_birads"
 PICTURES = Path(os.environ.get("E2E_PICTURES", ROOT / ".cache" / "e2e"))
@@ -122,7 +123,7 @@ def test_an_answer_is_drawn_corrected_and_submitted_to_the_voxel(
 
 
 def test_four_views_hang_as_readers_hang_them_and_their_density_is_told_and_corrected(
-    viewer, server, studies
+    viewer, server, archive, studies
 ):
     study = studies["mammograms"]
     viewer.open(study.study)
@@ -139,10 +140,11 @@ def test_four_views_hang_as_readers_hang_them_and_their_density_is_told_and_corr
     assert np.array_equal(drawn[str(asked.SOPInstanceUID), 1], dense)
     viewer.picture("mammograms_answer")
     assert "Class B is saved" in viewer.press("B")
-    labels = [item["labels"].get("final", {}) for item in server.images().values()]
-    assert [label["info"]["density"] for label in labels if "density" in label.get("info", {})] == [
-        "B"
-    ]
+    (report,) = objects(archive, "SR")
+    assert read_density_report(report).density == "B"
+    for series in study.series:  # the class of one view is that of its exam
+        query = {"label": series, "tag": "final"}
+        assert server.get("/datastore/label", params=query).json()["density"] == "B"
 
 
 def test_the_list_is_filtered_and_opens_the_mode_with_the_one_study_beside_it(viewer, studies):

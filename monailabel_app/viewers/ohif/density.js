@@ -8,9 +8,7 @@ function densityAnswer(answer, classes, correct) {
   const parts = [
     make('div', { class: 'ml-class' }, [
       make('span', { class: 'ml-letter' }, [answer.class]),
-      make('span', {}, [
-        `exam ${answer.exam}`,
-        make('br'),
+      make('span', { title: `exam ${answer.exam}` }, [
         `from ${answer.views_used.length} of 4 views`,
       ]),
     ]),

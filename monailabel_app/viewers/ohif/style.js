@@ -11,7 +11,7 @@ const PANEL_STYLE = `
   padding: 6px 4px; font-weight: 600; border: 1px solid transparent; }
 .monailabel button:hover { background: #1a5fd9; }
 .monailabel button:disabled { opacity: 0.4; }
-.monailabel .ml-saved { background: #00704f; border-color: #3ddba8; }
+.monailabel .ml-saved, .monailabel .ml-saved:hover { background: #00704f; border-color: #3ddba8; }
 .monailabel .ml-status { min-height: 18px; margin-bottom: 10px; overflow-wrap: anywhere; }
 .monailabel .ml-status[data-kind='busy'] { color: #8fb3d1; }
 .monailabel .ml-status[data-kind='done'] { color: #5cd6a9; }
