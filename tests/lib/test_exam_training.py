@@ -39,7 +39,7 @@ def test_the_checkpoint_keeps_temperature_views_and_input(exam_task, exam_weight
 
 
 def test_weights_of_another_classifier_are_refused(exam_weights):
-    with pytest.raises(InputError, match="the networks differ in .*architecture.*; use weights"):
+    with pytest.raises(InputError, match="the networks differ in channels, .*views; use weights"):
         ExamPredictor.from_checkpoint(TASKS["density_a_vs_d"], load_checkpoint(exam_weights))
 
 

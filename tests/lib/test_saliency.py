@@ -107,7 +107,7 @@ def test_both_kinds_of_networks_are_explained_the_same_each_time(
     exam_task, exam, architecture, method
 ):
     torch.manual_seed(3)
-    network = replace(exam_task.network, architecture=architecture)
+    network = replace(exam_task.network, architecture=architecture, pooling="image")
     task = replace(exam_task, network=network)
     predictor = ExamPredictor(task, build_network(network), "cpu", "fp32")
     answer = predictor(exam, tissue=False)
