@@ -4,6 +4,8 @@ const MODALITIES = ['CT', 'MR', 'US', 'MG'];
 const EXTENSION = 'monailabel';
 const STACK_TOOLS = ['default', 'mpr'];
 
+const isSeg = name => name.includes('extension-cornerstone-dicom-seg');
+
 const viewport = (id, side) => ({
   viewportOptions: {
     viewportId: `monailabel-${id}`,
@@ -159,6 +161,8 @@ async function modeFactory({ modeConfiguration, loadModules }) {
       valid: modalities.split(/[\\/]/).some(modality => MODALITIES.includes(modality)),
       description: `MONAI Label opens ${MODALITIES.join(', ')}`,
     }),
+    // OHIF's viewport for DICOM SEG ends the page over images without geometry (ultrasound)
+    sopClassHandlers: base.sopClassHandlers.filter(handler => !isSeg(handler)),
     hangingProtocol: undefined, // the best of those that `onModeEnter` names
     routes: base.routes.map(route => ({
       ...route,
@@ -170,7 +174,8 @@ async function modeFactory({ modeConfiguration, loadModules }) {
           ...layout.props.rightPanels,
           '@ohif/extension-monai-label.panelModule.monailabel',
         ];
-        return { ...layout, props: { ...layout.props, rightPanels: panels } };
+        const viewports = layout.props.viewports.filter(({ namespace }) => !isSeg(namespace));
+        return { ...layout, props: { ...layout.props, viewports, rightPanels: panels } };
       },
     })),
     // without this app's own, which the configuration has registered: OHIF would look for its file
