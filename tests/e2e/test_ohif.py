@@ -15,7 +15,7 @@ from server_support import MODEL, ROOT
 from test_density import _weights_that_answer_c as weights_that_answer_c
 from viewer import CHROMIUM, FLAGS, Viewer
 
-from lib.datasets.dicom_phantoms import DemoStudy, demo_studies
+from lib.datasets.dicom_phantoms import DemoStudy, demo_studies, frame_study
 from lib.dicom_report import read_density_report
 
 DENSITY = "density_birads"
@@ -46,8 +46,9 @@ def archive(new_orthanc):
 @pytest.fixture(scope="module")
 def studies(archive) -> dict[str, DemoStudy]:
     made = demo_studies(seed=3, scale=0.06)
-    store_all(archive, made)
-    return {study.kind: study for study in made}
+    more = frame_study(77, (48, 64))
+    store_all(archive, [*made, more])
+    return {**{study.kind: study for study in made}, "second frame": more}
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +186,7 @@ def test_ohifs_own_panel_is_preset_to_this_server_and_draws_on_a_single_frame(
     address = viewer.page.locator("#monailabelServerURL")
     assert address.input_value() == f"{server.url}/"
     viewer.page.locator(".settingsTable .actionButton").click()
-    viewer.page.get_by_title("Run Segmentation").click()
+    viewer.page.get_by_title("Run Segmentation", exact=True).click()
     viewer.page.wait_for_function(
         "() => window.services.segmentationService.getLabelmapVolume('1')"
         "?.voxelManager.getCompleteScalarDataArray().some(value => value)"
