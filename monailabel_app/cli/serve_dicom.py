@@ -91,7 +91,7 @@ def _store(orthanc: Orthanc, password: str, studies: Sequence[DemoStudy]) -> Non
 
 def _say_what_to_open(port: int, studies: Sequence[DemoStudy]) -> None:
     address = f"http://127.0.0.1:{port}"
-    viewer = f"{address}/ohif/viewer?StudyInstanceUIDs="
+    viewer = f"{address}/ohif/monai-label?StudyInstanceUIDs="
     lines = [f"  {study.kind:<12}{viewer}{study.study}" for study in studies]
     click.echo(
         f"""

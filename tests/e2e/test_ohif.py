@@ -139,6 +139,12 @@ def test_four_views_hang_as_readers_hang_them_and_their_density_is_told_and_corr
     dense = np.squeeze(sitk.GetArrayFromImage(sitk.ReadImage(file)))
     assert figures["view"] == "R-CC" and set(np.unique(dense)) == {0, 3}
     assert np.array_equal(drawn[str(asked.SOPInstanceUID), 1], dense)
+    masks = [drawn[str(data.SOPInstanceUID), 1] for data in study.datasets]
+    assert all(set(np.unique(mask)) == {0, 3} for mask in masks), "of each view"
+    viewer.page.get_by_label("Saliency of a view").select_option(label="L-MLO, gradcam")
+    viewer.page.wait_for_function(
+        "() => document.querySelector('.ml-saliency')?.naturalWidth > 100"
+    )
     viewer.picture("mammograms_answer")
     assert "Class B is saved" in viewer.press("B")
     (report,) = objects(archive, "SR")
