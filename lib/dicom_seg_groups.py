@@ -10,9 +10,10 @@ from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
 from lib.dicom_derived import Coded, code_item, item, reference
-from lib.dicom_geometry import numbers
+from lib.dicom_geometry import numbers, pixel_spacing
 from lib.dicom_pixels import tag_value
 from lib.dicom_sources import SourceFrame, Sources, orientation_of
+from lib.ultrasound_region import tissue_regions
 
 # what OHIF takes for an image that tells no orientation; without one it refuses a segmentation
 NO_ORIENTATION = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
@@ -39,8 +40,8 @@ def set_frames(
     order = _order_in_space(sources) if placed else list(range(len(sources.frames)))
     rank = {index: place for place, index in enumerate(order, start=1)}
     shared, frame_of_reference = Dataset(), planes[0].frame_of_reference if placed else ""
-    if placed:
-        shared.PixelMeasuresSequence = [_measures(sources)]
+    if measures := _measures(sources) if placed else _spacing(sources.datasets[0]):
+        shared.PixelMeasuresSequence = [measures]  # OHIF opens no segmentation without
     if frame_of_reference:
         seg.FrameOfReferenceUID = frame_of_reference
         seg.PositionReferenceIndicator = (
@@ -97,6 +98,20 @@ def _measures(sources: Sources) -> Dataset:
     if step > 0 and np.allclose(steps, step, rtol=0.02):
         found.SpacingBetweenSlices = _decimal(step)
     return found
+
+
+def _spacing(image: Dataset) -> Dataset | None:
+    """Return the spacing and thickness of an image without a place; None where it tells neither."""
+    sides = pixel_spacing(image)
+    if sides is None:
+        regions = tissue_regions(image, int(image.Rows), int(image.Columns))
+        sides = next((region.spacing for region in regions if region.spacing), None)
+    if sides is None:
+        return None
+    thick = next(iter(numbers(image, "SliceThickness", 1)), 0.0)
+    return item(
+        PixelSpacing=[_decimal(side) for side in sides], SliceThickness=_decimal(thick or 1.0)
+    )
 
 
 def _dimensions(organization: str, placed: bool) -> list[Dataset]:

@@ -199,3 +199,23 @@ def test_ohifs_own_panel_is_preset_to_this_server_and_draws_on_a_single_frame(
     )
     (drawn,) = viewer.drawn().values()
     assert np.array_equal(drawn > 0, _answer(server, study, tmp_path) > 0)
+
+
+@pytest.mark.parametrize("kind", ["volume", "frame", "mammograms"])
+def test_a_stored_label_opens_in_ohifs_own_viewer_over_its_image(
+    viewer, server, archive, studies, kind
+):
+    """Of loops and 3D ultrasound OHIF's reader of segmentations draws nothing."""
+    study, client = studies[kind], server.client()
+    image = study.series[0]
+    if not [seg for seg in objects(archive, "SEG") if seg.StudyInstanceUID == study.study]:
+        file, _ = client.infer(MODEL, image, {"result_extension": ".nrrd", "result": "mask"})
+        client.save_label(image, file, tag="final")
+    file = client.download_label(image, "final")
+    truth = np.atleast_3d(np.squeeze(sitk.GetArrayFromImage(sitk.ReadImage(file))).T).T
+    viewer.open_stored(study.study)
+    drawn = viewer.drawn()
+    places = [place for place in _places(study) if place in drawn]
+    assert len(places) == len(truth)
+    assert np.array_equal(np.stack([drawn[place] for place in places]), truth)
+    viewer.picture(f"{kind}_stored")

@@ -43,6 +43,9 @@ _DRAWN = """() => {
     }
     return found;
 }"""
+_PAINTED = """() => window.cornerstoneTools?.segmentation.state.getSegmentations().some(
+    ({ representationData }) => representationData.Labelmap?.imageIds?.some(id => window.cornerstone
+        .cache.getImage(id)?.voxelManager.getScalarData().some(value => value)))"""
 _PAINT = """([place, side]) => {
     const { cornerstone, cornerstoneTools } = window;
     const [segmentation] = cornerstoneTools.segmentation.state.getSegmentations();
@@ -92,6 +95,15 @@ class Viewer:
         address = f"{self.server}/ohif/monai-label?StudyInstanceUIDs={study}"
         self.page.goto(address, wait_until="commit", timeout=PATIENCE_MS)
         self.wait_until_open()
+
+    def open_stored(self, study: str) -> None:
+        """Open a study in OHIF's own viewer, and the first segmentation stored with it."""
+        address = f"{self.server}/ohif/viewer?StudyInstanceUIDs={study}"
+        self.page.goto(address, wait_until="commit", timeout=PATIENCE_MS)
+        stored = self.page.locator("[data-cy='study-browser-thumbnail-no-image']")
+        stored.filter(has_text="SEG").first.dblclick()
+        self.page.get_by_text("Yes", exact=True).click()
+        self.page.wait_for_function(_PAINTED)
 
     def wait_until_open(self) -> None:
         self.page.wait_for_function(_ENDED)
