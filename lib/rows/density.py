@@ -3,9 +3,9 @@
 After slides on density with deep networks (a VGG19-type network for A against D, a residual one of
 41 convolutions in 12 blocks for the other two), each with one network per view. `SLIDES` is their
 recipe, of the rows named so. The others are trained with our own and have one network for each
-projection: left breasts are mirrored to right, so that both sides teach it. On mini-MIAS the
-residual network told fatty from dense better than the VGG19-type one, and averaging its maps over
-the breast, not the image, better still; so A against D has it too, beside the VGG19-type rows.
+projection: left breasts are mirrored to right, so that both sides teach it. On mini-MIAS
+residual networks whose maps are averaged over the breast, with wider magnification, told fatty from
+dense better than VGG19-type ones; so A against D has them too, beside the VGG19-type rows.
 """
 
 from __future__ import annotations

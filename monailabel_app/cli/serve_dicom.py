@@ -45,7 +45,7 @@ def serve_dicom(
 ) -> None:
     """Start an Orthanc in FOLDER with COUNT demo studies of each kind, and the server on it.
 
-    Both listen to this machine alone; Ctrl-C stops both. FOLDER keeps images and labels; Orthanc
+    Both answer this machine alone; Ctrl-C stops both. FOLDER keeps images and labels; Orthanc
     has a password that is made anew each time and that the server alone knows.
     """
     import secrets
