@@ -112,8 +112,8 @@ class ClickSession:
             self._levels = self.predictor.encode(torch.from_numpy(whole[np.newaxis]))
         maps = click_maps(clicks, wanted, self.predictor.task.click_rules)
         answer = self.predictor.decode(self._levels, torch.from_numpy(maps[np.newaxis]))
-        inside = (0, slice(None), *(slice(0, size) for size in shape))
-        return np.array(answer.cpu().numpy()[inside])
+        inside = tuple(slice(0, size) for size in shape)
+        return np.array(answer[0].cpu().numpy()[(slice(None), *inside)])
 
     def _by_frame(self, clicks: Clicks) -> np.ndarray:
         """Return the answer of slices: those with clicks anew."""
