@@ -104,6 +104,14 @@ def split_at(objects: np.ndarray, height: np.ndarray, points: np.ndarray) -> np.
     return objects
 
 
+def with_gaps(objects: np.ndarray) -> np.ndarray:
+    """Return `objects` `(*spatial)` without the pixels that touch an object of a higher number.
+
+    What is left of each object is connected to no other, corners included.
+    """
+    return np.where(ndimage.maximum_filter(objects, size=3) > objects, 0, objects)
+
+
 def grow_back(objects: np.ndarray, gap: int) -> np.ndarray:
     """Undo the erosion of `gap` pixels between neighbours of `lib.targets.foreground`.
 

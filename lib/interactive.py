@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -151,13 +152,16 @@ class ClickedImage:
             ],
             self.grid.shape,
         )
+        start = time.perf_counter()
         maps = self.grid.undo(self.session.probabilities(inner))
+        done = time.perf_counter()
         answer = self.predictor.finished(self.image, maps, instances)
-        if answer.instances is None or len(clicks.positive) < 2:
-            return answer
-        answered = dict(zip(self.predictor.task.target.answered, maps, strict=True))
-        height = answered.get("distance", maps[0])
-        return replace(answer, instances=split_at(answer.instances, height, clicks.positive))
+        objects = answer.instances
+        if objects is not None and len(clicks.positive) > 1:
+            answered = dict(zip(self.predictor.task.target.answered, maps, strict=True))
+            objects = split_at(objects, answered.get("distance", maps[0]), clicks.positive)
+        seconds = {"pre": 0.0, "infer": done - start, "post": time.perf_counter() - done}
+        return replace(answer, instances=objects, seconds=seconds)
 
 
 def corrected(predictor: ClickPredictor, batch: Batch) -> Batch:

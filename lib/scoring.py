@@ -24,7 +24,7 @@ from lib.exam_rules import combine, softmax
 from lib.inference import Predictor
 from lib.interactive import ClickPredictor, corrected
 from lib.losses import Loss, get_loss
-from lib.metrics import PIXEL_COUNTS, image_scores, pixel_counts, pixel_scores
+from lib.metrics import PIXEL_COUNTS, dice, image_scores, pixel_counts, pixel_scores
 from lib.network_runner import NetworkRunner
 from lib.specs import PRESENCE, OutputSpec, TaskSpec
 
@@ -141,8 +141,7 @@ def _score_clicks(predictor: ClickPredictor, cases: PreparedCases) -> Figures:
         for place in range(rules.validated + 1):
             maps = session.probabilities(clicks)
             mask, _ = _mask(maps, answered, predictor.task.output)
-            counts = {n: np.array([c]) for n, c in pixel_counts(mask, target[0]).items()}
-            table[index, place] = float(image_scores(counts)["dice_kaggle"])
+            table[index, place] = dice(mask, target[0])
             click = next_click(np.concatenate((mask[np.newaxis], maps[1:])), target, answered)
             if click:
                 clicks = clicks.with_one(*click)
