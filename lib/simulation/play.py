@@ -28,6 +28,7 @@ from lib.informativeness import PASSES
 from lib.network_runner import NetworkRunner
 from lib.predictors import predictor_class
 from lib.simulation.protocol import Protocol, Samples, print_of, random_of
+from lib.tasks import TaskSpec
 from lib.training import fit
 
 RESULT, CHOICE = "result.json", "choice.json"
@@ -64,7 +65,7 @@ class Player:
         self.protocol, self.samples, self.say = protocol, samples, say
         self._known: dict[Path, Case] = {}
         self._test_print = print_of(samples.test)
-        self._measured: dict[str, dict[str, Informativeness]] = {}
+        self._measured: dict[tuple[str, bool], dict[str, Informativeness]] = {}
 
     def play(self, seed: int) -> dict[str, Any]:
         """Play all strategies of a seed, and train once on all labels."""
@@ -81,17 +82,26 @@ class Player:
                 ids = self.extend(cells[-1], strategy, count, seed, number, name)
                 cells.append(self.train(name, ids, seed, cells[-1]))
             curves[strategy] = [self._told(cell) for cell in cells]
-            self._measured = {start.folder.name: self._measured.get(start.folder.name, {})}
-        whole = self.train(f"seed{seed}-all-{len(pool)}", pool, seed)
+            first_model = (start.folder.name, True)  # is asked again by the next strategy
+            self._measured = {k: v for k, v in self._measured.items() if k == first_model}
+        whole = self.train(f"seed{seed}-all-{len(pool)}", pool, seed, task=protocol.whole)
         return {"seed": seed, "curves": curves, "all": self._told(whole)}
 
-    def train(self, name: str, ids: Sequence[str], seed: int, before: Cell | None = None) -> Cell:
+    def train(
+        self,
+        name: str,
+        ids: Sequence[str],
+        seed: int,
+        before: Cell | None = None,
+        task: TaskSpec | None = None,
+    ) -> Cell:
         """Train on some samples of the pool, or return what was trained so before."""
         protocol, folder = self.protocol, self.protocol.out / name
         items = self.samples.items(ids)
         origin = before if protocol.continued else None
+        task = task or protocol.task
         identity = {
-            "task": json.loads(json.dumps(protocol.task.as_trained())),
+            "task": json.loads(json.dumps(task.as_trained())),
             "seed": seed,
             "training": print_of(items),
             "test": self._test_print,
@@ -116,7 +126,7 @@ class Player:
             keep="last",  # so that nothing is chosen on the test part
             known=self._known,
         )
-        fitted = fit(protocol.task, [*items, *self.samples.test], options)
+        fitted = fit(task, [*items, *self.samples.test], options)
         seconds = round(time.perf_counter() - start, 1)
         result = {
             "identity": identity,
@@ -146,7 +156,7 @@ class Player:
         labelled, free = set(cell.ids), [id for id in self.samples.pool if id not in cell.ids]
         known = dict.fromkeys(self.samples.pool, NOTHING)
         if STRATEGIES[strategy].measures:
-            known = self.measured(cell, seed)
+            known = self.measured(cell, seed, STRATEGIES[strategy].copies)
         added = choose_next(
             strategy,
             {id: known[id] for id in free},
@@ -161,10 +171,15 @@ class Player:
         self.say(f"{name}: {len(added)} labels chosen, {seconds:.0f} s")
         return ids
 
-    def measured(self, cell: Cell, seed: int) -> dict[str, Informativeness]:
-        """Measure all samples with the weights of a cell; of labelled ones, the label's share."""
-        if found := self._measured.get(cell.folder.name):
-            return found
+    def measured(self, cell: Cell, seed: int, copies: bool) -> dict[str, Informativeness]:
+        """Measure all samples with the weights of a cell; of labelled ones, the label's share.
+
+        Args:
+            copies: whether mirrored or turned copies are needed; what has them serves both.
+        """
+        for known in ((cell.folder.name, True), (cell.folder.name, copies)):
+            if known in self._measured:
+                return self._measured[known]
         protocol = self.protocol
         kind = predictor_class(protocol.task)
         predictor = kind.from_checkpoint(
@@ -176,20 +191,20 @@ class Player:
         passes = PASSES if any(STRATEGIES[name].dropout for name in protocol.strategies) else 0
         found = {}
         for id in self.samples.pool:
-            found[id] = self._measure(predictor, id, seed, passes)
+            found[id] = self._measure(predictor, id, seed, passes, copies)
             if id in cell.ids:
                 found[id] = replace(found[id], foreground=self.foreground(id))
-        self._measured[cell.folder.name] = found
+        self._measured[cell.folder.name, copies] = found
         return found
 
     def _measure(
-        self, predictor: NetworkRunner, id: str, seed: int, passes: int
+        self, predictor: NetworkRunner, id: str, seed: int, passes: int, copies: bool
     ) -> Informativeness:
         items = self.samples.pool[id]
         if self.protocol.task.kind == "classification":
-            return measure(predictor, exams_of(items)[0], seed, passes)
+            return measure(predictor, exams_of(items)[0], seed, passes, copies)
         image = self._case(items)[0].astype(np.float32)
-        return measure_prepared(predictor, image, seed, passes)  # type: ignore[arg-type]
+        return measure_prepared(predictor, image, seed, passes, copies)  # type: ignore[arg-type]
 
     def foreground(self, id: str) -> float:
         """Return the share of a labelled sample that its label marks; 1 of exams."""

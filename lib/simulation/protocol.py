@@ -32,8 +32,8 @@ class Protocol:
         counts: samples that are labelled in each round, growing.
         test_share: of the samples, never chosen from, by a hash of their group.
         target: share of the score with all labels that is to be reached.
-        continued: whether each round starts from the weights of the round before; else each is
-            trained from random weights.
+        continued: whether each round starts from the weights of the round before, as a server's
+            retraining does; else each is trained from random weights.
         jobs: seeds at the same time, each in its own process.
     """
 
@@ -72,6 +72,13 @@ class Protocol:
     def metric(self) -> str:
         """The figure that is compared; of segmentation the mean over images of their Dice."""
         return choose("kind", self.task.kind, METRICS)
+
+    @property
+    def whole(self) -> TaskSpec:
+        """The task as it is trained on all labels: for as many steps as the last round's model."""
+        if not self.continued:
+            return self.task
+        return fixed_steps(self.task, steps=self.task.training.steps * len(self.counts))
 
     def described(self) -> dict[str, Any]:
         """Return what decides the outcome beside the data, for the record."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -98,7 +99,8 @@ def simulate_active_learning(
 
     From --start random labels, each strategy adds labels of its choice in --rounds rounds; after
     each, TASK is trained anew for --steps and scored on a test part that is never chosen from. A
-    training on all labels is what the target is a share of. Every training is kept in OUT: an
+    training on all labels, for the steps of all rounds if --continued, is what the target is a
+    share of. Every training is kept in OUT: an
     interrupted simulation goes on where it was, and seeds may be added.
     """
     spec = _as_simulated(get_task(task), longest_side, channels)
@@ -111,8 +113,12 @@ def simulate_active_learning(
     from lib.simulation.page import write_page
     from lib.simulation.protocol import Protocol, fixed_steps
 
-    changes = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
-    changes["patch_size"] = read_patch_size(patch_size) if patch_size else None
+    changes: dict[str, Any] = {
+        "steps": steps,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "patch_size": read_patch_size(patch_size) if patch_size else None,
+    }
     spec = fixed_steps(spec, **{name: value for name, value in changes.items() if value})
     protocol = Protocol(
         spec,
