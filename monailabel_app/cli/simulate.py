@@ -14,7 +14,7 @@ from lib.tasks import TaskSpec, get_task
 from monailabel_app.cli import options
 
 
-def _numbers(text: str, option: str, least: int) -> tuple[int, ...]:
+def _seeds(text: str) -> tuple[int, ...]:
     """Read "0,1,2" or "0-4"."""
     found: list[int] = []
     try:
@@ -23,8 +23,8 @@ def _numbers(text: str, option: str, least: int) -> tuple[int, ...]:
             found += range(int(first), int(last or first) + 1)
     except ValueError:
         found = []
-    if not found or min(found) < least:
-        raise InputError(f"{option} '{text}': expected numbers from {least}, as in 0,1,2 or 0-4")
+    if not found:
+        raise InputError(f"--seeds '{text}': expected numbers from 0, as in 0,1,2 or 0-4")
     return tuple(dict.fromkeys(found))
 
 
@@ -125,7 +125,7 @@ def simulate_active_learning(
         out or Path("runs") / f"active_learning_{spec.name}",
         tuple(dict.fromkeys(strategies.split(","))),
         _counts(start, add, rounds),
-        _numbers(seeds, "--seeds", 0),
+        _seeds(seeds),
         test_share,
         target,
         continued,
@@ -149,7 +149,12 @@ def _as_simulated(task: TaskSpec, longest_side: int | None, channels: str | None
     if longest_side:
         task = replace(task, input=replace(task.input, longest_side=longest_side))
     if channels:
-        widths = _numbers(channels, "--channels", 1)
+        levels = len(task.encoder_decoder.channels)
+        widths = tuple(int(word) if word.isdecimal() else 0 for word in channels.split(","))
+        if len(widths) != levels or min(widths) < 1:
+            raise InputError(
+                f"--channels '{channels}': expected numbers from 1, one for each of {levels} levels"
+            )
         task = replace(task, network=replace(task.encoder_decoder, channels=widths))
     return task
 
