@@ -37,6 +37,7 @@ def text(report: Mapping[str, Any], picture: str, json_name: str) -> str:
     recipe, spec = protocol["task"]["training"], protocol["task"]
     whole = report["all_labels"]
     sides = spec["input"]["longest_side"]
+    steps = recipe["steps"] * (len(protocol["counts"]) if protocol["continued"] else 1)
     start = "the weights of the round before" if protocol["continued"] else "random weights"
     lines = [
         f"# Active learning simulated: {spec['name']} on {data['name']}",
@@ -51,7 +52,7 @@ def text(report: Mapping[str, Any], picture: str, json_name: str) -> str:
         f"step are scored. Score: {NAMES[protocol['metric']]}. Seeds "
         f"{', '.join(map(str, protocol['seeds']))} decide the first labels, the initial weights "
         f"and the order of training; the strategies of a seed share the first model.",
-        f"With all labels the score is {sum(whole) / len(whole):.4f} ({min(whole):.4f} to "
+        f"With all labels, in {steps} steps, the score is {sum(whole) / len(whole):.4f} ({min(whole):.4f} to "
         f"{max(whole):.4f} over the seeds).",
         _table(report),
         "Labels needed are interpolated between rounds, in each seed against its own score with "
