@@ -52,8 +52,8 @@ def text(report: Mapping[str, Any], picture: str, json_name: str) -> str:
         f"step are scored. Score: {NAMES[protocol['metric']]}. Seeds "
         f"{', '.join(map(str, protocol['seeds']))} decide the first labels, the initial weights "
         f"and the order of training; the strategies of a seed share the first model.",
-        f"With all labels, in {steps} steps, the score is {sum(whole) / len(whole):.4f} ({min(whole):.4f} to "
-        f"{max(whole):.4f} over the seeds).",
+        f"With all labels, in {steps} steps, the score is {sum(whole) / len(whole):.4f} "
+        f"({min(whole):.4f} to {max(whole):.4f} over the seeds).",
         _table(report),
         "Labels needed are interpolated between rounds, in each seed against its own score with "
         "all labels; where the rounds do not reach it, between the last round and all labels. "
