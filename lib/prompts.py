@@ -10,33 +10,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from lib.clicks import Clicks
 from lib.errors import InputError
 
 POSITIVE, NEGATIVE = "foreground", "background"
 MAX_POINTS = 10_000
 _EXAMPLE = {2: "[[x, y, 0], ...]", 3: "[[x, y, z], ...]"}
-
-
-@dataclass(frozen=True)
-class Clicks:
-    """Points that belong to the structure, and points that do not.
-
-    Attributes:
-        positive: `(points, dims)`, int64, indices into the image's array: row, column or slice,
-            row, column.
-        negative: the same, of what is not the structure.
-    """
-
-    positive: np.ndarray
-    negative: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.positive) + len(self.negative)
 
 
 def read_points(
