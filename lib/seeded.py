@@ -27,6 +27,7 @@ LARGEST = 2**20  # pixels flooded at once; larger parts are flooded on a coarser
 OUTLINE = 2  # distance from its outline within which a present answer is open, pixels
 REACH = 16  # distance from a new mark within which a present answer is open, pixels
 WINDOWS = (6, 9, 13, 19, 28, 42, 63, 95, 142)  # half sides tried around a click, pixels
+CORE = 0.25  # share of the half side around a click that counts as structure
 LARGEST_WINDOW = 2**18  # as `LARGEST`, of each window
 _STRUCTURE, _BACKGROUND = 1, 2
 
@@ -125,7 +126,7 @@ def _corrected(
 ) -> np.ndarray:
     """Flood the surroundings of what is marked, and of what is present."""
     part = _surroundings(positive | negative | present)
-    inside = _marks(part, image.shape, positive, negative)
+    inside = _marks(part, image.shape, positive[part], negative[part])
     if present.any():
         _keep_present(inside, present[part], positive[part], negative[part])
     answer = np.zeros(image.shape, bool)
@@ -136,7 +137,7 @@ def _corrected(
 def _marks(
     part: Part, shape: Sequence[int], positive: np.ndarray, negative: np.ndarray
 ) -> np.ndarray:
-    """Return the marks in a part of the image, whose edge is background.
+    """Return the marks in a part of an image, given those in it; the edge is background.
 
     Where the part ends with the image the structure may go on, unless it ends so on all sides and
     nothing else is background.
@@ -148,12 +149,12 @@ def _marks(
         for end, cut in ((0, side.start > 0), (-1, side.stop < size))
         if cut
     ]
-    if not edges and not negative[part].any():
+    if not edges and not negative.any():
         edges = [(axis, end) for axis in range(marks.ndim) for end in (0, -1)]
     for axis, end in edges:
         marks[(slice(None),) * axis + (end,)] = _BACKGROUND
-    marks[negative[part]] = _BACKGROUND
-    marks[positive[part]] = _STRUCTURE
+    marks[negative] = _BACKGROUND
+    marks[positive] = _STRUCTURE
     return marks
 
 
@@ -180,20 +181,34 @@ def _keep_present(
 def _around(
     image: Image, place: Sequence[int], positive: np.ndarray, negative: np.ndarray
 ) -> tuple[Part, np.ndarray]:
-    """Return what stands out best around a click, after the part of the image that it lies in."""
-    steps = _steps(image)
+    """Return what stands out best around a click, after the part of the image that it lies in.
+
+    The larger the window, the more around the click counts as structure: one pixel of a speckled
+    or textured structure has a wall of its own.
+    """
     best: tuple[float, Part, np.ndarray] | None = None
     for window in WINDOWS:
+        reaches = [max(1, round(window * step)) for step in _steps(image)]
         part = tuple(
-            slice(max(at - round(window * step) - 1, 0), min(at + round(window * step) + 2, side))
-            for at, step, side in zip(place, steps, image.shape, strict=True)
+            slice(max(at - reach - 1, 0), min(at + reach + 2, side))
+            for at, reach, side in zip(place, reaches, image.shape, strict=True)
         )
-        marks = _marks(part, image.shape, positive, negative)
-        found = _flood(image, part, marks, LARGEST_WINDOW)
-        objects, _ = ndimage.label(found)
-        found = (
-            objects == objects[tuple(at - side.start for at, side in zip(place, part, strict=True))]
+        centre = tuple(at - side.start for at, side in zip(place, part, strict=True))
+        away = np.sqrt(
+            sum(
+                ((places - at) / reach) ** 2
+                for places, at, reach in zip(
+                    np.ogrid[tuple(slice(side.stop - side.start) for side in part)],
+                    centre,
+                    reaches,
+                    strict=True,
+                )
+            )
         )
+        core = (away <= CORE) | positive[part]
+        marks = _marks(part, image.shape, core & ~negative[part], negative[part])
+        objects, _ = ndimage.label(_flood(image, part, marks, LARGEST_WINDOW))
+        found = objects == objects[centre]
         contrast = _contrast(_channels(image, part), found)
         if best is None or contrast > best[0]:
             best = contrast, part, found
