@@ -9,29 +9,30 @@ docs/decisions/0011-clicks-and-scribbles.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 from scipy import ndimage
 from skimage.segmentation import watershed
 
+from lib.clicks import Clicks
 from lib.errors import InputError
 from lib.grids import resample
 from lib.images import Image
-from lib.prompts import Clicks
 
 SCALES = (1.0, 1.5, 2.5)  # standard deviations of the gradients, pixels of the finest axis
 MARGIN = 16  # least distance from a mark to the edge of what is looked at, pixels
 LARGEST = 2**20  # pixels flooded at once; larger parts are flooded on a coarser grid
 OUTLINE = 2  # distance from its outline within which a present answer is open, pixels
 REACH = 16  # distance from a new mark within which a present answer is open, pixels
-WINDOWS = (6, 9, 13, 19, 28, 42, 63, 95, 142)  # half sides tried around a click, pixels
-CORE = 0.25  # share of the half side around a click that counts as structure
+WINDOWS = (6, 9, 13, 19, 28, 42, 63, 95, 142, 213, 320)  # half sides tried around a mark, pixels
+CORE = 0.25  # share of the half side around a mark that counts as structure
 LARGEST_WINDOW = 2**18  # as `LARGEST`, of each window
 _STRUCTURE, _BACKGROUND = 1, 2
 
 Part = tuple[slice, ...]
+Segment = Callable[[Image, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 def segment_scribbles(
@@ -43,8 +44,9 @@ def segment_scribbles(
 ) -> np.ndarray:
     """Return the structure that scribbles mark, or a present answer as they correct it.
 
-    Where nothing is marked as background, the structure ends within a margin around the scribbles.
-    A loop over time is answered frame by frame: frames without scribbles keep what is present.
+    Without anything marked as background or present, it is found as around a click, see
+    `segment_clicks`. A loop over time is answered frame by frame: frames without scribbles keep
+    what is present.
 
     Args:
         positive: boolean `(*image.shape)`, what surely is the structure. Wins over `negative`.
@@ -56,7 +58,7 @@ def segment_scribbles(
         Boolean `(*image.shape)`.
 
     Raises:
-        InputError: nothing is marked as the structure.
+        InputError: nothing is marked as the structure, or nothing stands out around what is.
     """
     present = np.zeros_like(positive) if present is None else present
     if box is not None:
@@ -69,22 +71,15 @@ def segment_scribbles(
             "nothing is marked as the structure; expected a foreground scribble; draw one inside "
             "the structure (background scribbles alone can only cut from a segmentation)"
         )
-    negative = negative & ~positive
-    if not image.over_time:
-        return _corrected(image, positive, negative, present)
-    answer = present.copy()
-    for frame in np.flatnonzero((positive | negative).any(axis=(1, 2))):
-        if positive[frame].any() or present[frame].any():
-            still = _frame(image, frame)
-            answer[frame] = _corrected(still, positive[frame], negative[frame], present[frame])
-    return answer
+    return _by_frame(_corrected, image, positive, negative & ~positive, present)
 
 
 def segment_clicks(image: Image, clicks: Clicks, box: Part | None = None) -> np.ndarray:
     """Return the structures around the positive clicks; negative clicks lie outside.
 
-    Around each positive click several windows are flooded from their edges, and of the answers the
-    one is taken whose two sides differ most along its outline. A box tells the size instead.
+    Around each positive click windows of several sizes are flooded from their edges, and of the
+    answers the one is taken whose two sides differ most along its outline. A box tells the size
+    instead.
 
     Returns:
         Boolean `(*image.shape)`.
@@ -92,9 +87,9 @@ def segment_clicks(image: Image, clicks: Clicks, box: Part | None = None) -> np.
     Raises:
         InputError: no positive click, or one around which nothing stands out.
     """
-    positive, negative = np.zeros(image.shape, bool), np.zeros(image.shape, bool)
-    positive[tuple(clicks.positive.T)] = True
-    negative[tuple(clicks.negative.T)] = True
+    positive, negative = (
+        _marked(points, image.shape) for points in (clicks.positive, clicks.negative)
+    )
     if box is not None:
         return segment_scribbles(image, positive, negative, None, box)
     if not positive.any():
@@ -102,29 +97,33 @@ def segment_clicks(image: Image, clicks: Clicks, box: Part | None = None) -> np.
             "no positive click; expected one inside the structure; add one (negative clicks only "
             "cut from what positive ones mark)"
         )
-    answer = np.zeros(image.shape, bool)
-    for place in clicks.positive.tolist():
-        if answer[tuple(place)]:
-            continue  # an earlier click's answer has it already
-        if image.over_time:
-            frame, *at = place
-            still, marks = _frame(image, frame), (positive[frame], negative[frame])
-            part, found = _around(still, at, *marks)
-            answer[(frame, *part)] |= found
-        else:
-            part, found = _around(image, place, positive, negative)
-            answer[part] |= found
-    return answer & ~negative
+    return _by_frame(_grown, image, positive, negative & ~positive, np.zeros_like(positive))
 
 
-def _frame(image: Image, frame: int) -> Image:
-    return replace(image, pixels=image.pixels[frame], over_time=False)
+def _by_frame(
+    segment: Segment,
+    image: Image,
+    positive: np.ndarray,
+    negative: np.ndarray,
+    present: np.ndarray,
+) -> np.ndarray:
+    """Segment an image or a volume at once, of a loop each frame that has marks."""
+    if not image.over_time:
+        return segment(image, positive, negative, present)
+    answer = present.copy()
+    for frame in np.flatnonzero((positive | negative).any(axis=(1, 2))):
+        if positive[frame].any() or present[frame].any():
+            still = replace(image, pixels=image.pixels[frame], over_time=False)
+            answer[frame] = segment(still, positive[frame], negative[frame], present[frame])
+    return answer
 
 
 def _corrected(
     image: Image, positive: np.ndarray, negative: np.ndarray, present: np.ndarray
 ) -> np.ndarray:
     """Flood the surroundings of what is marked, and of what is present."""
+    if not negative.any() and not present.any():
+        return _grown(image, positive, negative, present)
     part = _surroundings(positive | negative | present)
     inside = _marks(part, image.shape, positive[part], negative[part])
     if present.any():
@@ -178,37 +177,53 @@ def _keep_present(
     marks[free] = keep[free]
 
 
-def _around(
-    image: Image, place: Sequence[int], positive: np.ndarray, negative: np.ndarray
-) -> tuple[Part, np.ndarray]:
-    """Return what stands out best around a click, after the part of the image that it lies in.
+def _grown(
+    image: Image, positive: np.ndarray, negative: np.ndarray, present: np.ndarray
+) -> np.ndarray:
+    """Return what stands out best around each connected mark."""
+    strokes, _ = ndimage.label(positive, structure=np.ones((3,) * positive.ndim))
+    answer = present.copy()
+    for number, ends in enumerate(ndimage.find_objects(strokes), start=1):
+        stroke = strokes[ends] == number
+        if not answer[ends][stroke].all():  # an earlier mark's answer may have it already
+            part, found = _around(image, ends, stroke, positive, negative)
+            answer[part] |= found
+    return answer & ~negative
 
-    The larger the window, the more around the click counts as structure: one pixel of a speckled
+
+def _around(
+    image: Image, ends: Part, stroke: np.ndarray, positive: np.ndarray, negative: np.ndarray
+) -> tuple[Part, np.ndarray]:
+    """Return what stands out best around a stroke, after the part of the image that it lies in.
+
+    The wider the window, the more around the stroke counts as structure: one pixel of a speckled
     or textured structure has a wall of its own.
+
+    Args:
+        ends: the box of the stroke.
+        stroke: boolean, in this box.
     """
+    steps = _steps(image)
     best: tuple[float, Part, np.ndarray] | None = None
     for window in WINDOWS:
-        reaches = [max(1, round(window * step)) for step in _steps(image)]
         part = tuple(
-            slice(max(at - reach - 1, 0), min(at + reach + 2, side))
-            for at, reach, side in zip(place, reaches, image.shape, strict=True)
-        )
-        centre = tuple(at - side.start for at, side in zip(place, part, strict=True))
-        away = np.sqrt(
-            sum(
-                ((places - at) / reach) ** 2
-                for places, at, reach in zip(
-                    np.ogrid[tuple(slice(side.stop - side.start) for side in part)],
-                    centre,
-                    reaches,
-                    strict=True,
-                )
+            slice(max(side.start - reach - 1, 0), min(side.stop + reach + 1, size))
+            for side, size, reach in zip(
+                ends, image.shape, (max(1, round(window * step)) for step in steps), strict=True
             )
         )
-        core = (away <= CORE) | positive[part]
-        marks = _marks(part, image.shape, core & ~negative[part], negative[part])
+        here = np.zeros([side.stop - side.start for side in part], bool)
+        here[
+            tuple(
+                slice(inner.start - outer.start, inner.stop - outer.start)
+                for inner, outer in zip(ends, part, strict=True)
+            )
+        ] = stroke
+        away = ndimage.distance_transform_edt(~here, sampling=[1 / step for step in steps])
+        core = (away <= CORE * window) & ~negative[part] | positive[part]
+        marks = _marks(part, image.shape, core, negative[part] & ~positive[part])
         objects, _ = ndimage.label(_flood(image, part, marks, LARGEST_WINDOW))
-        found = objects == objects[centre]
+        found = np.isin(objects, np.unique(objects[here]))
         contrast = _contrast(_channels(image, part), found)
         if best is None or contrast > best[0]:
             best = contrast, part, found
@@ -216,9 +231,10 @@ def _around(
             break
     assert best is not None
     if best[0] <= 0:
+        at = ", ".join(str((side.start + side.stop - 1) // 2) for side in reversed(ends))
         raise InputError(
-            f"nothing stands out around the click at ({', '.join(map(str, place[::-1]))}), the "
-            f"image is even there; click inside a structure that has an edge, or scribble"
+            f"nothing stands out around the mark at ({at}), the image is even there; mark a "
+            f"structure that has an edge, or scribble background around it as well"
         )
     return best[1:]
 
@@ -290,6 +306,13 @@ def _steps(image: Image) -> list[float]:
     if not (spacing > 0).all():
         return [1.0] * 3
     return (spacing.min() / spacing).tolist()
+
+
+def _marked(points: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    marks = np.zeros(shape, bool)
+    if len(points):
+        marks[tuple(points.T)] = True
+    return marks
 
 
 def _filled(box: Part, shape: Sequence[int]) -> np.ndarray:
