@@ -71,7 +71,7 @@ class Clicks:
 def click_maps(clicks: Clicks, shape: tuple[int, ...], spec: ClickSpec) -> np.ndarray:
     """Return the network's guidance, float32 `(2, *shape)`: positive, then negative clicks.
 
-    A click is a disc, or ball, of 1 with an edge that falls to 0 within a pixel.
+    A click is a disc, or ball, of 1 whose edge falls to 0 within a pixel, half at the radius.
     """
     maps = np.zeros((2, *shape), dtype=np.float32)
     reach = int(np.ceil(spec.radius + 0.5))

@@ -104,15 +104,19 @@ class ClickSession:
 
     def _whole(self, clicks: Clicks) -> np.ndarray:
         """Return the answer of an input that the network takes at once."""
-        spec, shape = self.predictor.task.encoder_decoder, self.prepared.shape[1:]
-        wanted = tuple(spec.input_size(size) for size in shape)
+        task, shape = self.predictor.task, self.prepared.shape[1:]
+
+        def filled(maps: np.ndarray) -> Tensor:
+            """Return maps mirrored at their borders to sizes that the network takes."""
+            for axis, size in enumerate(shape, start=1):
+                index = mirrored(np.arange(task.encoder_decoder.input_size(size)), size)
+                maps = maps.take(index, axis)
+            return torch.from_numpy(maps[np.newaxis])
+
         if self._levels is None:
-            whole = self.prepared
-            for axis, (size, side) in enumerate(zip(shape, wanted, strict=True), start=1):
-                whole = whole.take(mirrored(np.arange(side), size), axis)
-            self._levels = self.predictor.encode(torch.from_numpy(whole[np.newaxis]))
-        maps = click_maps(clicks, wanted, self.predictor.task.click_rules)
-        answer = self.predictor.decode(self._levels, torch.from_numpy(maps[np.newaxis]))
+            self._levels = self.predictor.encode(filled(self.prepared))
+        guidance = filled(click_maps(clicks, shape, task.click_rules))
+        answer = self.predictor.decode(self._levels, guidance)
         inside = tuple(slice(0, size) for size in shape)
         return np.array(answer[0].cpu().numpy()[(slice(None), *inside)])
 
@@ -194,16 +198,21 @@ def corrected(predictor: ClickPredictor, batch: Batch) -> Batch:
 def _heeded(maps: np.ndarray, clicks: Clicks, task: TaskSpec) -> np.ndarray:
     """Make probabilities `(maps, *spatial)` of one input follow `clicks`, and return them.
 
-    Clicks that the network follows change nothing; where it does not, the click's disc is set. A
+    Where the network follows a click, only its neighbours that say otherwise come to the threshold
+    (the pixel of the image lies between them); where it does not, the click's disc is set. A
     positive click says that there is something.
     """
+    threshold = task.output.threshold
     for points, inside in ((clicks.positive, True), (clicks.negative, False)):
         for point in points:
-            if (maps[0][tuple(point)] >= task.output.threshold) != inside:
-                disc = click_maps(
-                    Clicks().with_one(point, inside), maps.shape[1:], task.click_rules
-                ).max(axis=0)
+            if (maps[0][tuple(point)] >= threshold) != inside:
+                click = Clicks().with_one(point, inside)
+                disc = click_maps(click, maps.shape[1:], task.click_rules).max(axis=0)
                 maps[0][disc >= 0.5] = 1.0 if inside else 0.0
+            near = maps[0][tuple(slice(max(0, place - 1), place + 2) for place in point)]
+            near[...] = (
+                np.maximum(near, threshold) if inside else np.minimum(near, 0.99 * threshold)
+            )
     if PRESENCE in task.target.answered and len(clicks.positive):
         maps[task.target.answered.index(PRESENCE)] = 1.0
     return maps
