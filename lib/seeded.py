@@ -52,7 +52,8 @@ def segment_scribbles(
         positive: boolean `(*image.shape)`, what surely is the structure. Wins over `negative`.
         negative: the same, of what surely is not.
         present: boolean `(*image.shape)`, the answer to correct; away from scribbles it stays.
-        box: in which the structure lies; its middle is marked where nothing else is.
+        box: in which the structure lies, nothing beyond stays; its middle is marked where nothing
+            else is.
 
     Returns:
         Boolean `(*image.shape)`.
@@ -62,7 +63,8 @@ def segment_scribbles(
     """
     present = np.zeros_like(positive) if present is None else present
     if box is not None:
-        negative = negative | ~_filled(box, image.shape)
+        inside, around = _filled(box, image.shape), _filled(_widened(box, image.shape), image.shape)
+        negative, present = negative | (around & ~inside), present & inside
         if not positive.any() and not present.any():
             positive = positive.copy()
             positive[tuple((part.start + part.stop - 1) // 2 for part in box)] = True
@@ -313,6 +315,14 @@ def _marked(points: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     if len(points):
         marks[tuple(points.T)] = True
     return marks
+
+
+def _widened(box: Part, shape: Sequence[int]) -> Part:
+    """Return a box with two more pixels on each side, a wall that no flood crosses."""
+    return tuple(
+        slice(max(side.start - 2, 0), min(side.stop + 2, size))
+        for side, size in zip(box, shape, strict=True)
+    )
 
 
 def _filled(box: Part, shape: Sequence[int]) -> np.ndarray:

@@ -77,6 +77,8 @@ def test_a_box_alone_finds_the_disc_and_nothing_beyond() -> None:
     box = (slice(22, 75), slice(34, 87))
     mask = segment_scribbles(shown(both), NOTHING, NOTHING, box=box)
     assert dice(mask, DISC) > 0.95
+    assert dice(segment_clicks(shown(both), clicks([(48, 60)]), box), DISC) > 0.95
+    assert not segment_scribbles(shown(both), STROKE, NOTHING, both, box)[:, 90:].any()
 
 
 def test_a_structure_cut_by_the_edge_of_the_image_reaches_it() -> None:
