@@ -24,8 +24,8 @@ from lib.images import Image
 SCALES = (1.0, 1.5, 2.5)  # standard deviations of the gradients, pixels of the finest axis
 MARGIN = 16  # least distance from a mark to the edge of what is looked at, pixels
 LARGEST = 2**20  # pixels flooded at once; larger parts are flooded on a coarser grid
-OUTLINE = 2  # distance from its outline within which a present answer is open, pixels
-REACH = 16  # distance from a new mark within which a present answer is open, pixels
+OUTLINE = 2  # distance from its outline within which an answer may change near a mark, pixels
+REACH = 16  # distance from a new mark within which an answer may grow, pixels
 WINDOWS = (6, 9, 13, 19, 28, 42, 63, 95, 142, 213, 320)  # half sides tried around a mark, pixels
 CORE = 0.25  # share of the half side around a mark that counts as structure
 LARGEST_WINDOW = 2**18  # as `LARGEST`, of each window
@@ -162,19 +162,20 @@ def _marks(
 def _keep_present(
     marks: np.ndarray, present: np.ndarray, positive: np.ndarray, negative: np.ndarray
 ) -> None:
-    """Mark what stays of a present answer: all but its outline and what new marks reach.
+    """Mark what stays of a present answer: all that new marks do not reach.
 
-    A background mark inside reaches over the thickness that the answer has there.
+    A mark outside reaches what is not present, and the outline; a background mark inside reaches
+    over the thickness that the answer has there.
     """
     inside, outside = (ndimage.distance_transform_edt(side) for side in (present, ~present))
     keep = np.where(present, _STRUCTURE, _BACKGROUND).astype(np.uint8)
-    keep[(inside + outside) <= OUTLINE] = 0  # one of them is 0
     added, cut = positive & ~present, negative & present
     if added.any():
-        keep[ndimage.distance_transform_edt(~added) <= REACH] = 0
+        near = ndimage.distance_transform_edt(~added) <= REACH
+        keep[near & (inside <= OUTLINE)] = 0
     if cut.any():
         away, nearest = ndimage.distance_transform_edt(~cut, return_indices=True)
-        keep[present & (away <= 2 * inside[tuple(nearest)] + OUTLINE)] = 0
+        keep[(outside <= OUTLINE) & (away <= 2 * inside[tuple(nearest)] + OUTLINE)] = 0
     free = marks == 0
     marks[free] = keep[free]
 

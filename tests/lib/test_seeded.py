@@ -117,9 +117,11 @@ def test_a_whole_false_object_goes_with_one_stroke() -> None:
     assert dice(mask, DISC) > 0.97
 
 
-def test_an_answer_without_new_scribbles_stays_but_for_its_outline() -> None:
-    mask = segment_scribbles(shown(DISC), NOTHING, NOTHING, ball(SHAPE, (48, 61), 20))
-    assert dice(mask, DISC) > 0.97
+def test_an_answer_stays_exactly_as_it_is_away_from_scribbles() -> None:
+    present = ball(SHAPE, (48, 61), 18) | ball(SHAPE, (12, 100), 5)
+    assert (segment_scribbles(shown(DISC), NOTHING, NOTHING, present) == present).all()
+    mask = segment_scribbles(shown(DISC), NOTHING, marked(SHAPE, (12, slice(98, 103))), present)
+    assert (mask == present & ~ball(SHAPE, (12, 100), 5)).all()
 
 
 def test_loops_are_answered_frame_by_frame() -> None:
