@@ -165,11 +165,17 @@ def _keep_present(
     """Mark what stays of a present answer: all that new marks do not reach.
 
     A mark outside reaches what is not present, and the outline; a background mark inside reaches
-    over the thickness that the answer has there.
+    over the thickness that the answer has there. Viewers take what marks cover out of the answer,
+    so a background mark that touches it counts as inside.
     """
-    inside, outside = (ndimage.distance_transform_edt(side) for side in (present, ~present))
+    every = np.ones((3,) * present.ndim, dtype=bool)
+    strokes, _ = ndimage.label(negative, structure=every)
+    met = strokes[ndimage.binary_dilation(present, every) & negative]
+    added, cut = positive & ~present, negative & np.isin(strokes, met)
+    inside, outside = (
+        ndimage.distance_transform_edt(side) for side in (present | cut, ~(present | cut))
+    )
     keep = np.where(present, _STRUCTURE, _BACKGROUND).astype(np.uint8)
-    added, cut = positive & ~present, negative & present
     if added.any():
         near = ndimage.distance_transform_edt(~added) <= REACH
         keep[near & (inside <= OUTLINE)] = 0
