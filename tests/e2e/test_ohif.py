@@ -9,18 +9,34 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from archive import objects, store_all
+from archive import objects, store_all, stow
 from archive_server import ArchiveServer, expected_answer
 from server_support import MODEL, ROOT
 from test_density import _weights_that_answer_c as weights_that_answer_c
 from viewer import CHROMIUM, FLAGS, Viewer
 
-from lib.datasets.dicom_phantoms import DemoStudy, demo_studies, frame_study
+from lib.datasets.dicom_phantoms import (
+    DemoStudy,
+    cine_study,
+    demo_studies,
+    frame_study,
+    ultrasound_volume_study,
+)
+from lib.dicom_derived import Author
 from lib.dicom_report import read_density_report
+from lib.dicom_seg import make_seg
 
 DENSITY = "density_birads"
 PICTURES = Path(os.environ.get("E2E_PICTURES", ROOT / ".cache" / "e2e"))
 VIEWS = ["R-CC", "L-CC", "R-MLO", "L-MLO"]
+SIDES = {"first": 1, "second": 2}
+READER = Author(person="Reader^One")
+
+
+def _without_spacing(study: DemoStudy) -> DemoStudy:
+    for data in study.datasets:
+        del data.SequenceOfUltrasoundRegions
+    return study
 
 
 @pytest.fixture(scope="module")
@@ -201,11 +217,10 @@ def test_ohifs_own_panel_is_preset_to_this_server_and_draws_on_a_single_frame(
     assert np.array_equal(drawn > 0, _answer(server, study, tmp_path) > 0)
 
 
-@pytest.mark.parametrize("kind", ["volume", "frame", "mammograms"])
+@pytest.mark.parametrize("kind", ["volume", "volume_us", "frame", "cine", "mammograms"])
 def test_a_stored_label_opens_in_ohifs_own_viewer_over_its_image(
     viewer, server, archive, studies, kind
 ):
-    """Of loops and 3D ultrasound OHIF's reader of segmentations draws nothing."""
     study, client = studies[kind], server.client()
     image = study.series[0]
     if not [seg for seg in objects(archive, "SEG") if seg.StudyInstanceUID == study.study]:
@@ -219,3 +234,25 @@ def test_a_stored_label_opens_in_ohifs_own_viewer_over_its_image(
     assert len(places) == len(truth)
     assert np.array_equal(np.stack([drawn[place] for place in places]), truth)
     viewer.picture(f"{kind}_stored")
+
+
+@pytest.mark.parametrize(
+    "study",
+    [
+        ultrasound_volume_study(78, (5, 40, 56)),
+        _without_spacing(cine_study(78, 5, (40, 56))),
+        _without_spacing(frame_study(78, (40, 56))),
+    ],
+    ids=lambda study: study.kind,
+)
+def test_segments_on_some_frames_open_in_ohifs_own_viewer_on_these_frames(viewer, archive, study):
+    (image,) = study.series
+    truth = np.zeros_like(np.atleast_3d(study.truth[image].T).T)
+    for place in range(0, len(truth), 3):  # no two alike, none its own mirror image
+        truth[place, 5 : 20 + place, 8:12] = 1
+        truth[place, 21 + place : 30, 10 : 40 - place] = 2
+    label = truth.reshape(study.truth[image].shape)
+    stow(archive, [*study.datasets, make_seg(label, study.datasets, SIDES, READER)])
+    viewer.open_stored(study.study)
+    drawn = viewer.drawn()
+    assert np.array_equal(np.stack([drawn[place] for place in _places(study)]), truth)
