@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,13 +10,14 @@ import pytest
 import SimpleITK as sitk
 from archive import objects, store_all, stow
 from archive_server import ArchiveServer, expected_answer
-from server_support import MODEL, ROOT
+from server_support import MODEL
 from test_density import _weights_that_answer_c as weights_that_answer_c
-from viewer import CHROMIUM, FLAGS, Viewer
+from viewer import Viewer
 
 from lib.datasets.dicom_phantoms import (
     DemoStudy,
     cine_study,
+    ct_study,
     demo_studies,
     frame_study,
     ultrasound_volume_study,
@@ -27,7 +27,6 @@ from lib.dicom_report import read_density_report
 from lib.dicom_seg import make_seg
 
 DENSITY = "density_birads"
-PICTURES = Path(os.environ.get("E2E_PICTURES", ROOT / ".cache" / "e2e"))
 VIEWS = ["R-CC", "L-CC", "R-MLO", "L-MLO"]
 SIDES = {"first": 1, "second": 2}
 READER = Author(person="Reader^One")
@@ -40,18 +39,9 @@ def _without_spacing(study: DemoStudy) -> DemoStudy:
 
 
 @pytest.fixture(scope="module")
-def chromium(absent) -> Iterator:
-    """A headless Chromium, and one profile for all tests, so that OHIF is loaded once."""
-    if CHROMIUM is None:
-        absent("needs a browser: on Debian and Ubuntu run `sudo apt-get install chromium`")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=FLAGS, headless=True, timeout=150_000
-        )
-        yield browser.new_context(viewport={"width": 1280, "height": 800})
-        browser.close()
+def profile(new_profile):
+    """One for all tests, so that OHIF is loaded once."""
+    return new_profile()
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +52,7 @@ def archive(new_orthanc):
 @pytest.fixture(scope="module")
 def studies(archive) -> dict[str, DemoStudy]:
     made = demo_studies(seed=3, scale=0.06)
+    made.append(ct_study(3, (10, 24, 32)))
     more = frame_study(77, (48, 64))
     store_all(archive, [*made, more])
     return {**{study.kind: study for study in made}, "second frame": more}
@@ -69,7 +60,7 @@ def studies(archive) -> dict[str, DemoStudy]:
 
 @pytest.fixture(scope="module")
 def server(
-    archive, studies, chromium, tmp_path_factory: pytest.TempPathFactory
+    archive, studies, profile, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ArchiveServer]:
     server = ArchiveServer(tmp_path_factory.mktemp("ohif_server"), archive, DENSITY)
     weights_that_answer_c(server.model_dir / f"{DENSITY}.pt")
@@ -78,22 +69,13 @@ def server(
 
 
 @pytest.fixture
-def viewer(request, server: ArchiveServer, chromium) -> Iterator[Viewer]:
-    failed = request.session.testsfailed
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    page = chromium.new_page()
-    shown = Viewer(page, server.url, PICTURES)
-    yield shown
-    if request.session.testsfailed > failed:
-        shown.picture(f"failed_{request.node.name}")
-        print("\n".join(shown.log[-40:]))
-    page.close()
-    assert not shown.faults, shown.faults
+def viewer(new_viewer, server: ArchiveServer, profile) -> Viewer:
+    return new_viewer(profile, server.url)
 
 
 def _answer(server: ArchiveServer, study: DemoStudy, folder: Path) -> np.ndarray:
     """What the model answers on the pixels as they were drawn, never in an archive."""
-    if study.kind == "volume":
+    if study.kind in ("volume", "ct"):
         file = folder / "image.nrrd"
         sitk.WriteImage(sitk.GetImageFromArray(study.pixels[study.series[0]]), str(file))
     else:
@@ -112,7 +94,7 @@ def _places(study: DemoStudy) -> list[tuple[str, int]]:
     ]
 
 
-@pytest.mark.parametrize("kind", ["volume", "volume_us", "frame", "cine"])
+@pytest.mark.parametrize("kind", ["volume", "ct", "volume_us", "frame", "cine"])
 def test_an_answer_is_drawn_corrected_and_submitted_to_the_voxel(
     viewer, server, archive, studies, kind, tmp_path
 ):
@@ -190,13 +172,7 @@ def test_the_list_is_filtered_and_opens_the_mode_with_the_one_study_beside_it(vi
 def test_the_next_image_is_one_without_a_label(viewer, server, studies):
     viewer.open(studies["frame"].study)
     unlabelled = {id for id, item in server.images().items() if "final" not in item["labels"]}
-    with viewer.page.expect_navigation(wait_until="commit"):
-        viewer.page.get_by_role("button", name="Next image").click()
-    viewer.wait_until_open()
-    opened = viewer.page.evaluate(
-        "() => new URLSearchParams(location.search).get('initialSeriesInstanceUID')"
-    )
-    assert opened in unlabelled
+    assert viewer.next_image() in unlabelled
 
 
 def test_ohifs_own_panel_is_preset_to_this_server_and_draws_on_a_single_frame(
