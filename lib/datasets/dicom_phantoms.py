@@ -111,6 +111,7 @@ def ct_study(seed: int, size: tuple[int, int, int] = (64, 96, 96)) -> DemoStudy:
         phantom,
         ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)),
         ImageType=["ORIGINAL", "PRIMARY", "AXIAL"],
+        PatientPosition="HFS",
         KVP="120",
         AcquisitionNumber="1",
         RescaleIntercept=str(_AIR),
