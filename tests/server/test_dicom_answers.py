@@ -41,8 +41,14 @@ def test_an_answer_is_a_segmentation_of_the_image_with_its_objects(calm, image, 
     assert {one.algorithm for one in read_segments(seg)} == {"AUTOMATIC"}
 
 
-def test_an_uploaded_image_is_answered_the_same_way(calm, image):
-    reply = calm.post(f"/infer/{MODEL}", params=ASK, files={"file": image.open("rb")})
+@pytest.mark.parametrize("way", ["upload", "session"])
+def test_an_image_that_was_sent_is_answered_the_same_way(calm, image, way):
+    if way == "upload":
+        reply = calm.post(f"/infer/{MODEL}", params=ASK, files={"file": image.open("rb")})
+    else:
+        made = calm.put("/session/", files={"files": image.open("rb")}).json()["session_id"]
+        reply = calm.post(f"/infer/{MODEL}", params={**ASK, "session_id": made})
+        assert calm.delete(f"/session/{made}").ok
     assert reply.ok, reply.text
     seg = pydicom.dcmread(io.BytesIO(reply.content))
     assert seg.ReferencedSeriesSequence[0].SeriesInstanceUID == (
