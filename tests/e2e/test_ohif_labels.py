@@ -38,22 +38,32 @@ def exams() -> list[DemoStudy]:
 
 
 @pytest.fixture(scope="module")
-def tokens() -> dict[str, str]:
-    return {}
+def users() -> Users:
+    users = Users.empty()
+    for name in PEOPLE:
+        users.set(name, "annotator", f"password of {name}")
+    users.set("boss", "admin", "password of boss")
+    return users
+
+
+@pytest.fixture(scope="module")
+def tokens(users) -> dict[str, str]:
+    return {name: users.new_token(name) for name in PEOPLE}
+
+
+@pytest.fixture(scope="module")
+def profiles(new_profile) -> dict[str, Any]:
+    """A browser for each."""
+    return {name: new_profile() for name in PEOPLE}
 
 
 @pytest.fixture(scope="module")
 def server(
-    new_orthanc, frames, exams, tokens, new_profile, tmp_path_factory: pytest.TempPathFactory
+    new_orthanc, frames, exams, users, tokens, profiles, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ArchiveServer]:
     """A server that asks who is there, over an archive without a label."""
     orthanc = new_orthanc()
     store_all(orthanc, [*frames, *exams])
-    users = Users.empty()
-    for name in PEOPLE:
-        users.set(name, "annotator", f"password of {name}")
-        tokens[name] = users.new_token(name)
-    users.set("boss", "admin", "password of boss")
     folder = tmp_path_factory.mktemp("labels_server")
     users.write(folder / "users.json")
     server = ArchiveServer(folder, orthanc, DENSITY, users=str(folder / "users.json"))
@@ -63,14 +73,9 @@ def server(
     server.stop()
 
 
-@pytest.fixture(scope="module")
-def profiles(new_profile) -> dict[str, Any]:
-    return {name: new_profile() for name in PEOPLE}
-
-
 @pytest.fixture
 def people(profiles, tokens, server) -> dict[str, Any]:
-    """A browser for each, which was told the name and the token once, for a page of OHIF."""
+    """The browsers, each told the name and the token once, as a page of OHIF asks for them."""
     for name, profile in profiles.items():
         page = profile.new_page()
         page.goto(f"http://{name}:{tokens[name]}@127.0.0.1:{server.port}/ohif/app-config.js")
@@ -174,6 +179,7 @@ def test_two_people_with_tokens_of_their_own_label_different_images_at_once(
 
 
 def test_a_training_in_a_process_of_its_own_takes_the_labels_of_the_archive(server, frames):
+    """Those of the tests above."""
     known = len(ModelStore(server.model_dir, SHIPPED_MODELS).versions(MODEL))
     reply = server.post(f"/train/{MODEL}", json=QUICK)
     assert reply.ok, reply.text
