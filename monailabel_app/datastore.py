@@ -14,7 +14,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -92,6 +92,13 @@ class StudiesDatastore(LocalDatastore):
     def folder(self) -> Path:
         """Where the images lie."""
         return Path(self._datastore.image_path())
+
+    def files(self, ids: Iterable[str]) -> dict[str, Path]:
+        """Return the files of those images that there are; links are not followed."""
+        objects, folder = self._datastore.objects, self.folder
+        return {
+            id: folder / self._filename(id, objects[id].image.ext) for id in ids if id in objects
+        }
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -269,6 +276,17 @@ class StudiesDatastore(LocalDatastore):
             self._init_from_datastore_file()
             image = self._datastore.objects[image_id].image
             image.info = {**image.info, **info}
+            self._update_datastore_file()
+
+    def update_infos(self, infos: Mapping[str, dict[str, Any]], tag: str | None) -> None:
+        """Merge many at once, by image: into the records of its label of a tag, or its own."""
+        with self._locked():
+            self._init_from_datastore_file()
+            for id in infos.keys() & self._datastore.objects.keys():
+                item = self._datastore.objects[id]
+                record = item.image if tag is None else item.labels.get(tag)
+                if record is not None:
+                    record.info = {**record.info, **infos[id]}
             self._update_datastore_file()
 
     def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:

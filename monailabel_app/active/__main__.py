@@ -1,0 +1,18 @@
+"""`python -m monailabel_app.active NICENESS`: the process that measures, see `worker`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main() -> None:
+    """Step back by so much first: loading the libraries is half of a short run's work."""
+    os.nice(int(sys.argv[1]))
+    from monailabel_app.active.worker import main as work
+
+    work()
+
+
+if __name__ == "__main__":
+    main()
