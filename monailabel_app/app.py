@@ -61,6 +61,8 @@ class App(MONAILabelApp):
             description="Nuclei segmentation with U-Nets and V-Nets, retrained on your labels",
             version=__version__,
         )
+        # upstream would start a process for each method after each next sample and training
+        self._auto_update_scoring = False
 
     # --- what is served --------------------------------------------------------------------------
 
@@ -140,7 +142,6 @@ class App(MONAILabelApp):
         """Finish start-up in the server process: mend the routes, then upstream's own work."""
         from monailabel_app import server
 
-        self._auto_update_scoring = False  # upstream would start a process per sample and training
         super().on_init_complete()
         server.install(self)
         self.active.background.start()

@@ -137,14 +137,16 @@ def test_a_strategy_that_does_not_fit_the_model_or_an_unknown_model_is_named(tmp
 def test_an_exam_is_one_sample(tmp_path):
     write_exams(tmp_path / "studies", seed=3, exams=3, scale=0.02, labelled=0.34)
     site = Site(tmp_path, (DENSITY,))
-    site.write_scores(exam_000=0.1, exam_001=0.8, exam_002=0.4)
+    site.store.published_path(DENSITY).write_bytes(b"weights")
     samples = site.active.samples.all(get_task(DENSITY))
     names = {id.rsplit("_", 1)[0] for id in site.datastore.list_images()}
     assert len(samples) == len(names) == 3 and {len(own) for own in samples.values()} == {4}
     unlabelled = site.active.samples.unlabelled(get_task(DENSITY))
     assert len(unlabelled) == 2
-    given = [site.next("first", who) for who in ("anna", "bert")]
-    assert {one["exam"] for one in given} == set(unlabelled)
+    low, high = unlabelled
+    site.write_scores(**{low: 0.1, high: 0.8})
+    given = [site.next("margin", who) for who in ("anna", "bert")]
+    assert [one["exam"] for one in given] == [high, low]
     assert all(one["id"] in unlabelled[one["exam"]] for one in given)
 
 
