@@ -69,17 +69,28 @@ def review(
         NotFoundError: no such method.
         InputError: one that does not fit the task, or nothing to score.
     """
-    method = choose("scoring method", name, METHODS)
     task = predictor.task
+    method = method_for(name, task)
+    if not items:
+        what = "images with an accepted label" if method.labelled else "images"
+        raise InputError(f"nothing to score: no {what} of '{task.name}'; label some first")
+    return ranked(name, method.kinds[task.kind](predictor, items, on_case or (lambda case: None)))
+
+
+def method_for(name: str, task: TaskSpec) -> Method:
+    """Return a method.
+
+    Raises:
+        NotFoundError: no such method.
+        InputError: it is not for such tasks.
+    """
+    method = choose("scoring method", name, METHODS)
     if task.kind not in method.kinds:
         raise InputError(
             f"'{name}' is not for '{task.name}' ({task.kind}); choose one of "
             f"{', '.join(known for known, one in METHODS.items() if task.kind in one.kinds)}"
         )
-    if not items:
-        what = "images with an accepted label" if method.labelled else "images"
-        raise InputError(f"nothing to score: no {what} of '{task.name}'; label some first")
-    return ranked(name, method.kinds[task.kind](predictor, items, on_case or (lambda case: None)))
+    return method
 
 
 def ranked(name: str, rows: Sequence[Row]) -> list[Row]:
@@ -221,8 +232,3 @@ METHODS: dict[str, Method] = {
         {"segmentation": _each_image(_mask_quality), "classification": _class_quality},
     ),
 }
-
-
-def methods_for(task: TaskSpec) -> list[str]:
-    """Return the names of the methods that fit a task."""
-    return [name for name, method in METHODS.items() if task.kind in method.kinds]

@@ -8,7 +8,6 @@ plain MONAI Label folder.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -148,8 +147,7 @@ class StudiesDatastore(LocalDatastore):
 
     def _update_datastore_file(self, lock: bool = True) -> None:
         with self._locked():
-            content = self._datastore.model_dump(exclude={"base_path"})
-            text = json.dumps(content, indent=2, default=str)
+            text = self._datastore.model_dump_json(exclude={"base_path"}, indent=2, fallback=str)
             self._ignore_event_config = True
             path = write_atomically(
                 self._datastore_config_path, lambda file: file.write(text.encode())
@@ -166,40 +164,43 @@ class StudiesDatastore(LocalDatastore):
         with self._locked():
             self._init_from_datastore_file()
             before = self._datastore.objects
+            images, labels = self._files_of_images(), self._files_of_labels()
             objects = {
-                id: item.model_copy(update={"labels": self._existing_labels(id, item)})
+                id: item.model_copy(update={"labels": _existing(id, item, labels)})
                 for id, item in before.items()
-                if Path(self._datastore.image_path(), self._filename(id, item.image.ext)).exists()
+                if id + item.image.ext in images
             }
-            self._add_new_images(objects)
-            self._add_new_labels(objects)
+            self._add_new_images(objects, images)
+            self._add_new_labels(objects, labels)
             if objects != before or not Path(self._datastore_config_path).exists():
                 self._datastore.objects = objects
                 self._update_datastore_file()
 
-    def _existing_labels(self, id: str, item: ImageLabelModel) -> dict[str, DataModel]:
-        return {
-            tag: label
-            for tag, label in item.labels.items()
-            if Path(self._datastore.label_path(tag), self._filename(id, label.ext)).exists()
-        }
+    def _files_of_images(self) -> set[str]:
+        return set(self._list_files(self._datastore.image_path(), ()))
 
-    def _add_new_images(self, objects: dict[str, ImageLabelModel]) -> None:
+    def _files_of_labels(self) -> dict[str, set[str]]:
+        """Return the names of the label files, by tag."""
+        folders = Path(self._datastore.label_path(None)).iterdir()
+        return {one.name: set(_names(one, is_label_file)) for one in folders if one.is_dir()}
+
+    def _add_new_images(self, objects: dict[str, ImageLabelModel], files: set[str]) -> None:
         """List new image files by the ids that `lib.datasets.studies` gives them."""
         listed = {self._filename(id, item.image.ext): id for id, item in objects.items()}
-        files = self._list_files(self._datastore.image_path(), ())
         for file, id in image_ids(files, listed).items():
             if file not in listed:
                 objects[id] = ImageLabelModel(image=_record(file, file[len(id) :]))
 
-    def _add_new_labels(self, objects: dict[str, ImageLabelModel]) -> None:
+    def _add_new_labels(
+        self, objects: dict[str, ImageLabelModel], files: Mapping[str, set[str]]
+    ) -> None:
         """List new label files of known images."""
-        for folder in Path(self._datastore.label_path(None)).iterdir():
-            for file in _names(folder, is_label_file) if folder.is_dir() else ():
+        for tag, names in files.items():
+            for file in sorted(names):
                 id, ext = self._to_id(file)
                 if id in objects:
-                    objects[id].labels.setdefault(folder.name, _record(file, ext))
-                elif (orphan := f"{folder.name}/{file}") not in self._orphans:
+                    objects[id].labels.setdefault(tag, _record(file, ext))
+                elif (orphan := f"{tag}/{file}") not in self._orphans:
                     self._orphans.add(orphan)
                     logger.warning(f"Label {orphan} is of no image; it stays where it is")
 
@@ -333,6 +334,13 @@ class StudiesDatastore(LocalDatastore):
         if not uri or not Path(uri).is_file():
             raise unknown("image", image_id, self._datastore.objects)
         return Path(uri)
+
+
+def _existing(
+    id: str, item: ImageLabelModel, files: Mapping[str, set[str]]
+) -> dict[str, DataModel]:
+    """Return the labels of an image whose files there are."""
+    return {tag: one for tag, one in item.labels.items() if id + one.ext in files.get(tag, ())}
 
 
 def _record(name: str, ext: str, info: dict[str, Any] | None = None) -> DataModel:

@@ -12,7 +12,7 @@ from lib.checkpoints import load_checkpoint
 from lib.datasets.studies import Item
 from lib.errors import InputError, UnpublishedError, choose
 from lib.predictors import predictor_class
-from lib.review import METHODS, Row, informativeness, ranked, review
+from lib.review import METHODS, Row, informativeness, method_for, ranked, review
 from lib.specs import TaskSpec
 from monailabel_app.active.samples import FINAL
 from monailabel_app.datastore import StudiesDatastore
@@ -76,6 +76,7 @@ class ReviewMethod(ScoringMethod):
 
         Raises:
             NotFoundError: no such model.
+            InputError: the method is not for it.
             UnpublishedError: it has no weights.
         """
         models = self._models()
@@ -84,7 +85,8 @@ class ReviewMethod(ScoringMethod):
                 f"'{self.name}' needs a model with weights and there is none; train one first"
             )
         task = choose("model", model or models[0], self.active.tasks)
-        if task.kind in METHODS[self.name].kinds and task.name not in models:
+        method_for(self.name, task)
+        if task.name not in models:
             raise UnpublishedError(f"'{model}' has no weights yet; train it first")
         return task
 

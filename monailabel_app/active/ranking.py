@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from monailabel_app.active.records import Records
 from monailabel_app.active.samples import Samples
 
 RANKED = 64  # samples; more than people label at a time
+PATIENCE_SECONDS = 0.1
 REST = 5  # a ranking is kept for this many times what it took
 
 
@@ -29,22 +30,28 @@ class _Ranking:
 class Rankings:
     """The rankings of the strategies that are asked for.
 
-    The first request for one works it out; later ones get the last, and have it made anew in the
-    background where scores or labels changed.
+    A request for one gets the last that there is, and has it made anew in the background where
+    scores or labels changed. Only where there is none does it wait, for a moment.
 
     Args:
         records: returns the records of the live weights of a task.
+        patience: seconds of that moment.
     """
 
-    def __init__(self, samples: Samples, records: Callable[[TaskSpec], Records]) -> None:
-        self.samples, self.records = samples, records
+    def __init__(
+        self,
+        samples: Samples,
+        records: Callable[[TaskSpec], Records],
+        patience: float = PATIENCE_SECONDS,
+    ) -> None:
+        self.samples, self.records, self.patience = samples, records, patience
         self._known: dict[tuple[str, str], _Ranking] = {}
+        self._pending: dict[tuple[str, str], Future[None]] = {}
         self._guard = threading.Lock()
-        self._pending: set[tuple[str, str]] = set()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="ranking")
 
     def get(self, task: TaskSpec, strategy: str, unlabelled: int) -> tuple[str, ...]:
-        """Return ids of samples, the best first; of none that was not measured.
+        """Return ids of samples, the best first, of those that were measured; none is as it may be.
 
         Some may have been labelled or given out meanwhile.
 
@@ -54,23 +61,27 @@ class Rankings:
         key = task.name, strategy
         records = self.records(task)
         state = records.version, records.changes, unlabelled
+        known = self._known.get(key)
+        fits = known is not None and known.state[0] == records.version
+        if known is None or not fits or (known.state != state and time.monotonic() > known.until):
+            pending = self._renew(task, strategy, state)
+            if not fits:
+                wait([pending], self.patience)
+                known = self._known.get(key)
+        fits = known is not None and known.state[0] == records.version
+        return known.ids if known is not None and fits else ()
+
+    def _renew(self, task: TaskSpec, strategy: str, state: tuple[str, int, int]) -> Future[None]:
+        """Have a ranking made, once however many ask."""
+        key = task.name, strategy
         with self._guard:
-            known = self._known.get(key)
-            if known is None or known.state[0] != state[0]:
-                known = self._make(task, strategy, state)
-            elif known.state != state and time.monotonic() > known.until:
-                if key not in self._pending:
-                    self._pending.add(key)
-                    self._pool.submit(self._renew, task, strategy, state)
-            return known.ids
+            pending = self._pending.get(key)
+            if pending is None or pending.done():
+                pending = self._pool.submit(self._make, task, strategy, state)
+                self._pending[key] = pending
+            return pending
 
-    def _renew(self, task: TaskSpec, strategy: str, state: tuple[str, int, int]) -> None:
-        try:
-            self._make(task, strategy, state)
-        finally:
-            self._pending.discard((task.name, strategy))
-
-    def _make(self, task: TaskSpec, strategy: str, state: tuple[str, int, int]) -> _Ranking:
+    def _make(self, task: TaskSpec, strategy: str, state: tuple[str, int, int]) -> None:
         start = time.monotonic()
         passes = 1 if STRATEGIES[strategy].dropout else 0
         measured = {
@@ -83,6 +94,4 @@ class Rankings:
         labelled = {id: each for id, each in measured.items() if id not in free}
         ids = choose_next(strategy, pool, labelled, RANKED, np.random.default_rng())
         end = time.monotonic()
-        made = _Ranking(tuple(ids), state, end + REST * (end - start))
-        self._known[task.name, strategy] = made
-        return made
+        self._known[task.name, strategy] = _Ranking(tuple(ids), state, end + REST * (end - start))
