@@ -166,7 +166,7 @@ class StudiesDatastore(LocalDatastore):
             before = self._datastore.objects
             images, labels = self._files_of_images(), self._files_of_labels()
             objects = {
-                id: item.model_copy(update={"labels": _existing(id, item, labels)})
+                id: _with_existing(id, item, labels)
                 for id, item in before.items()
                 if id + item.image.ext in images
             }
@@ -199,7 +199,10 @@ class StudiesDatastore(LocalDatastore):
             for file in sorted(names):
                 id, ext = self._to_id(file)
                 if id in objects:
-                    objects[id].labels.setdefault(tag, _record(file, ext))
+                    known = objects[id]
+                    if tag not in known.labels:
+                        labels = {**known.labels, tag: _record(file, ext)}
+                        objects[id] = known.model_copy(update={"labels": labels})
                 elif (orphan := f"{tag}/{file}") not in self._orphans:
                     self._orphans.add(orphan)
                     logger.warning(f"Label {orphan} is of no image; it stays where it is")
@@ -336,11 +339,12 @@ class StudiesDatastore(LocalDatastore):
         return Path(uri)
 
 
-def _existing(
+def _with_existing(
     id: str, item: ImageLabelModel, files: Mapping[str, set[str]]
-) -> dict[str, DataModel]:
-    """Return the labels of an image whose files there are."""
-    return {tag: one for tag, one in item.labels.items() if id + one.ext in files.get(tag, ())}
+) -> ImageLabelModel:
+    """Return an image with those of its labels whose files there are; itself if all are."""
+    kept = {tag: one for tag, one in item.labels.items() if id + one.ext in files.get(tag, ())}
+    return item if len(kept) == len(item.labels) else item.model_copy(update={"labels": kept})
 
 
 def _record(name: str, ext: str, info: dict[str, Any] | None = None) -> DataModel:

@@ -72,11 +72,12 @@ class Records:
         """Go on with the records of `version`, from the file where it has them; else none."""
         if version == self.version:
             return
-        found = self._read(version)
+        found, whole = self._read(version)
         with self._lock:
             self._records, self.version = found, version
             self.changes += 1
-            self._write()
+            if not whole:
+                self._write()
 
     def add(self, id: str, record: Record) -> None:
         """Keep a record, in memory and on disk."""
@@ -105,21 +106,22 @@ class Records:
         """Return the record of a sample."""
         return self._records.get(id)
 
-    def _read(self, version: str) -> dict[str, Record]:
-        found: dict[str, Record] = {}
+    def _read(self, version: str) -> tuple[dict[str, Record], bool]:
+        """Return what the file has of a version, and whether that is all that is in it."""
         try:
             first, *lines = self.file.read_text(encoding="utf-8").splitlines()
             if json.loads(first)["version"] != version:
-                return {}
+                return {}, False
         except (OSError, ValueError, KeyError, TypeError):
-            return {}
+            return {}, False
+        found: dict[str, Record] = {}
         for line in lines:
             try:
                 plain = json.loads(line)
                 found[plain["id"]] = Record.from_dict(plain)
             except (ValueError, KeyError, TypeError):  # the last line of a server that was killed
                 logger.warning(f"{self.file.name}: a damaged line is left out")
-        return found
+        return found, len(found) == len(lines)
 
     def _write(self) -> None:
         lines = [json.dumps({"version": self.version})]
