@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import logging
 import os
@@ -105,6 +106,7 @@ class Background:
     def start(self) -> None:
         """Begin to measure, for the first task that has weights and for those asked for."""
         if self.enabled:
+            atexit.register(self._end_worker)
             threading.Thread(target=self._run, name="scores", daemon=True).start()
 
     def look(self) -> None:
@@ -232,6 +234,11 @@ class Background:
             assert self._worker.stdin is not None
             pickle.dump(self._setup, self._worker.stdin)
         return self._worker
+
+    def _end_worker(self) -> None:
+        """End the process with the server, whatever it measures."""
+        if (worker := self._worker) is not None:
+            worker.kill()
 
     def _stop_worker(self) -> None:
         if self._worker is not None:

@@ -54,7 +54,8 @@ class Records:
 
     The file's first line names the version; each other is one record, the last of a sample counts.
     Lines are only added, so a killed server loses one at most. Records of another version are
-    dropped: figures of two models cannot be compared.
+    dropped: figures of two models cannot be compared. Any process may read; one alone writes, with
+    `add` and `keep`.
 
     Attributes:
         version: of the weights; "" as long as none was opened.
@@ -66,6 +67,7 @@ class Records:
         self.version = ""
         self.changes = 0
         self._records: dict[str, Record] = {}
+        self._whole = False  # whether the file has these records and nothing else
         self._lock = threading.Lock()
 
     def open(self, version: str) -> None:
@@ -74,10 +76,8 @@ class Records:
             return
         found, whole = self._read(version)
         with self._lock:
-            self._records, self.version = found, version
+            self._records, self.version, self._whole = found, version, whole
             self.changes += 1
-            if not whole:
-                self._write()
 
     def add(self, id: str, record: Record) -> None:
         """Keep a record, in memory and on disk."""
@@ -85,6 +85,9 @@ class Records:
         with self._lock:
             self._records[id] = record
             self.changes += 1
+            if not self._whole:
+                self._write()
+                return
             with open(self.file, "a", encoding="utf-8") as file:
                 file.write(line)
 
@@ -129,3 +132,4 @@ class Records:
         text = "\n".join(lines) + "\n"
         self.file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self.file, lambda file: file.write(text.encode()))
+        self._whole = True

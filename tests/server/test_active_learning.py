@@ -21,6 +21,7 @@ from lib.model_store import ModelStore
 from lib.tasks import get_task
 from monailabel_app.active.background import Background, Quiet
 from monailabel_app.active.records import Record, Records
+from monailabel_app.config import AppConfig
 from monailabel_app.datastore import StudiesDatastore
 from monailabel_app.strategies import ActiveLearning, scores_folder
 
@@ -166,7 +167,9 @@ def test_records_survive_a_restart_and_a_torn_line_and_go_with_their_version(sit
     assert np.array_equal(found["image_07"].measured.features, [0, 1])
     threshold_weights(site.store.published_path(MODEL), threshold=0.4)
     assert site.records.all() == {} and site.records.version != version
-    assert json.loads(file.read_text().splitlines()[0])["version"] == site.records.version
+    site.write_scores(image_01=0.5)
+    first, *lines = file.read_text().splitlines()
+    assert json.loads(first)["version"] == site.records.version and len(lines) == 1
 
 
 def test_a_background_process_measures_what_is_new_or_changed(site, tmp_path):
@@ -213,6 +216,15 @@ def test_a_background_process_measures_what_is_new_or_changed(site, tmp_path):
         assert background.records(task).version == site.store.live_version(MODEL)
     finally:
         background._stop_worker()
+
+
+@pytest.mark.parametrize(
+    ("given", "read"), [("auto", "auto"), ("ON", "on"), ("true", "on"), ("off", "off")]
+)
+def test_scoring_is_on_off_or_auto(given, read):
+    assert AppConfig.from_conf({"scoring": given}).scoring == read
+    with pytest.raises(InputError, match="--conf scoring sometimes: expected .*'sometimes'"):
+        AppConfig.from_conf({"scoring": "sometimes"})
 
 
 def test_the_background_waits_for_requests_but_not_for_ever():
