@@ -32,7 +32,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 LOOK_SECONDS = 20.0  # between looks for new images, labels and weights
 SETTLE_SECONDS = 2.0  # after a change, as more may follow
 QUIET_SECONDS = 0.3  # without a request before the next image
-PATIENCE_SECONDS = 15.0  # one image all the same where the server is never quiet
+PATIENCE_SECONDS = 5.0  # one image all the same where the server is never quiet
 
 
 class Quiet:
