@@ -56,6 +56,7 @@ class Strategy:
             next one of those that may be chosen; it takes account of those it has named.
         kinds: of tasks that it is for.
         measures: whether it looks at what `measure` returns.
+        copies: whether it looks at `disagreement`, which costs the mirrored or turned copies.
         dropout: whether it looks at `entropy`, which costs the passes with dropped features.
         limits_empty: whether empty images are limited.
     """
@@ -64,6 +65,7 @@ class Strategy:
     start: Callable[[Sequence[Informativeness], Sequence[Informativeness], int], Next]
     kinds: tuple[str, ...] = BOTH
     measures: bool = True
+    copies: bool = True
     dropout: bool = False
     limits_empty: bool = True
 
@@ -213,19 +215,22 @@ STRATEGIES: dict[str, Strategy] = {
         "the answer is unsure if features are dropped",
         _greatest(lambda each: each.entropy),
         ("segmentation",),
+        copies=False,
         dropout=True,
     ),
-    "diversity": Strategy("least like what is labelled", _k_centre),
+    "diversity": Strategy("least like what is labelled", _k_centre, copies=False),
     "combined": Strategy("uncertain, and unlike what is labelled", _uncertain_cover),
     "margin": Strategy(
         "the two likeliest classes are near each other",
         _greatest(lambda each: each.margin),
         ("classification",),
+        copies=False,
     ),
     "entropy": Strategy(
         "the classes are unsure if features are dropped",
         _greatest(lambda each: each.entropy),
         ("classification",),
+        copies=False,
         dropout=True,
     ),
 }

@@ -82,7 +82,11 @@ class Informativeness:
 
 
 def measure(
-    predictor: NetworkRunner, case: Image | Exam, seed: int = 0, passes: int = PASSES
+    predictor: NetworkRunner,
+    case: Image | Exam,
+    seed: int = 0,
+    passes: int = PASSES,
+    copies: bool = True,
 ) -> Informativeness:
     """Measure one image with a `Predictor`, or one exam with an `ExamPredictor`.
 
@@ -92,15 +96,21 @@ def measure(
         case: as `lib.images.read_image` or `lib.exams.list_exams` return it.
         seed: of the dropped features.
         passes: with dropped features; 0 for none, which is faster and leaves `entropy` at 0.
+        copies: whether to answer on mirrored or turned copies too; without, which is faster,
+            `disagreement` is 0.
 
     Raises:
         InputError: the image or exam cannot be answered on.
     """
-    return choose("kind", predictor.task.kind, _MEASURES)(predictor, case, seed, passes)
+    return choose("kind", predictor.task.kind, _MEASURES)(predictor, case, seed, passes, copies)
 
 
 def measure_prepared(
-    predictor: Predictor, prepared: np.ndarray, seed: int = 0, passes: int = PASSES
+    predictor: Predictor,
+    prepared: np.ndarray,
+    seed: int = 0,
+    passes: int = PASSES,
+    copies: bool = True,
 ) -> Informativeness:
     """Measure an image as `lib.transforms.prepare_image` left it, `(channels, *spatial)`."""
     network = predictor.network
@@ -109,19 +119,19 @@ def measure_prepared(
     with predictor.watching([network.encoder[-1]], lambda output: maps.append(output.float())):
         whole = _seen(predictor, prepared)
     features = torch.cat([each.flatten(2).mean(2) for each in maps]).mean(0).cpu().numpy()
-    copies = [whole]
-    for axes in predictor.mirrorings(prepared.ndim)[1:]:
+    answers = [whole]
+    for axes in predictor.mirrorings(prepared.ndim)[1:] if copies else ():
         mirrored = np.ascontiguousarray(np.flip(prepared, axes))
-        copies.append(np.flip(_seen(predictor, mirrored), [axis - 1 for axis in axes]))
+        answers.append(np.flip(_seen(predictor, mirrored), [axis - 1 for axis in axes]))
     entropy = 0.0
     if passes:
         drop = _Dropping(seed)
         with predictor.watching([network.encoder[-1], *network.decoder[:1]], drop):
             dropped = [_seen(predictor, prepared) for _ in range(passes)]
         entropy = pixel_entropy(dropped)
-    mean = np.mean(copies, axis=0)
+    mean = np.mean(answers, axis=0)
     return Informativeness(
-        soft_distance(copies),
+        soft_distance(answers),
         entropy,
         outline_margin(mean),
         float((mean >= predictor.task.output.threshold).mean()),
@@ -190,11 +200,16 @@ def _seen(predictor: Predictor, prepared: np.ndarray) -> np.ndarray:
     return maps[0] * maps[answered.index(PRESENCE)] if PRESENCE in answered else maps[0]
 
 
-def _measure_image(predictor: Any, case: Any, seed: int, passes: int) -> Informativeness:
-    return measure_prepared(predictor, prepare_image(case, predictor.task.input), seed, passes)
+def _measure_image(
+    predictor: Any, case: Any, seed: int, passes: int, copies: bool
+) -> Informativeness:
+    prepared = prepare_image(case, predictor.task.input)
+    return measure_prepared(predictor, prepared, seed, passes, copies)
 
 
-def _measure_exam(predictor: Any, case: Any, seed: int, passes: int) -> Informativeness:
+def _measure_exam(
+    predictor: Any, case: Any, seed: int, passes: int, copies: bool
+) -> Informativeness:
     assert isinstance(predictor, ExamPredictor)
     network, task = predictor.network, predictor.task
     assert isinstance(network, MultiViewClassifier)
@@ -210,9 +225,9 @@ def _measure_exam(predictor: Any, case: Any, seed: int, passes: int) -> Informat
     turn = TURN * task.augment.rotate
     turned = [
         ndimage.rotate(inputs, angle, axes=(3, 2), reshape=False, order=1)
-        for angle in ((-turn, turn) if turn else ())
+        for angle in ((-turn, turn) if turn and copies else ())
     ]
-    copies = np.stack([answer.probabilities, *(on(images) for images in turned)])
+    answers = np.stack([answer.probabilities, *(on(images) for images in turned)])
     entropy = 0.0
     if passes:
         drop = _Dropping(seed)
@@ -223,7 +238,7 @@ def _measure_exam(predictor: Any, case: Any, seed: int, passes: int) -> Informat
     second, first = np.sort(answer.probabilities)[-2:]
     features = torch.stack([one.maps.float().flatten(1).mean(1) for one in seen]).mean(0)
     return Informativeness(
-        divergence(copies) if len(copies) > 1 else 0.0,
+        divergence(answers) if len(answers) > 1 else 0.0,
         entropy,
         float(1 - (first - second)),
         1.0,
@@ -231,7 +246,7 @@ def _measure_exam(predictor: Any, case: Any, seed: int, passes: int) -> Informat
     )
 
 
-_MEASURES: dict[str, Callable[[Any, Any, int, int], Informativeness]] = {
+_MEASURES: dict[str, Callable[[Any, Any, int, int, bool], Informativeness]] = {
     "segmentation": _measure_image,
     "classification": _measure_exam,
 }
