@@ -86,9 +86,10 @@ def method_for(name: str, task: TaskSpec) -> Method:
     """
     method = choose("scoring method", name, METHODS)
     if task.kind not in method.kinds:
+        fitting = [known for known, one in METHODS.items() if task.kind in one.kinds]
+        instead = f"choose one of {', '.join(fitting)}, or another task" if fitting else ""
         raise InputError(
-            f"'{name}' is not for '{task.name}' ({task.kind}); choose one of "
-            f"{', '.join(known for known, one in METHODS.items() if task.kind in one.kinds)}"
+            f"'{name}' is not for '{task.name}' ({task.kind}); {instead or 'choose another task'}"
         )
     return method
 

@@ -100,24 +100,23 @@ class ActiveLearning:
         self.samples = Samples(datastore)
         local = not isinstance(datastore, ArchiveDatastore)
         enabled = scoring == "on" or (scoring == "auto" and local)
+        measured = {name: task for name, task in self.tasks.items() if strategies_for(task.kind)}
         self.background = Background(
-            scores_folder(datastore), self.samples, self.tasks, store, device, precision, enabled
+            scores_folder(datastore), self.samples, measured, store, device, precision, enabled
         )
         self.rankings = Rankings(self.samples, self.background.records)
 
     def strategies(self) -> dict[str, ActiveStrategy]:
         """Return the strategies for the kinds of tasks that are served."""
-        kinds = {task.kind for task in self.tasks.values()}
-        names = [name for name in STRATEGIES if any(name in strategies_for(k) for k in kinds)]
+        names = [n for n in STRATEGIES if any(fits(n, task) for task in self.tasks.values())]
         return {name: ActiveStrategy(name, partial(self._models, name)) for name in names}
 
     def _models(self, strategy: str) -> list[str]:
         """Return the models that a strategy can go by, those with weights, in their order."""
-        kinds = STRATEGIES[strategy].kinds
         return [
             name
             for name, task in self.tasks.items()
-            if task.kind in kinds and self.store.live_path(name) is not None
+            if fits(strategy, task) and self.store.live_path(name) is not None
         ]
 
     def task(self, strategy: str, model: str) -> TaskSpec:
@@ -129,15 +128,14 @@ class ActiveLearning:
             NotFoundError: no such model.
             InputError: a strategy that is not for it.
         """
-        kinds = STRATEGIES[strategy].kinds
         if not model:
-            fitting = [name for name, task in self.tasks.items() if task.kind in kinds]
+            fitting = [name for name, task in self.tasks.items() if fits(strategy, task)]
             model = next(iter([*self._models(strategy), *fitting]))
         task = choose("model", model, self.tasks)
-        if task.kind not in kinds:
+        if not fits(strategy, task):
             raise InputError(
                 f"strategy '{strategy}' is not for '{model}' ({task.kind}); choose one of "
-                f"{', '.join(strategies_for(task.kind))}"
+                f"{', '.join(name for name in STRATEGIES if fits(name, task))}, or another model"
             )
         return task
 
@@ -186,6 +184,12 @@ class ActiveLearning:
         """Let others have an image again, and look at its new label."""
         self.leases.drop([image])
         self.background.look()
+
+
+def fits(strategy: str, task: TaskSpec) -> bool:
+    """Tell whether a strategy is for a task: one that looks at no scores is for any."""
+    known = STRATEGIES[strategy]
+    return not known.measures or task.kind in known.kinds
 
 
 def scores_folder(datastore: Datastore) -> Path:

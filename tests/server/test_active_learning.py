@@ -135,6 +135,13 @@ def test_a_strategy_that_does_not_fit_the_model_or_an_unknown_model_is_named(tmp
     assert site.next("margin")["model"] == DENSITY, "the first that it is for"
 
 
+def test_models_that_are_not_measured_can_be_named_where_no_scores_are_looked_at(tmp_path):
+    _write_images(tmp_path / "studies", 2)
+    site = Site(tmp_path, ("nuclei_click",))
+    assert list(site.strategies) == ["random", "first"]
+    assert site.next("first", model="nuclei_click")["id"] == "image_00"
+
+
 def test_an_exam_is_one_sample(tmp_path):
     write_exams(tmp_path / "studies", seed=3, exams=3, scale=0.02, labelled=0.34)
     site = Site(tmp_path, (DENSITY,))
