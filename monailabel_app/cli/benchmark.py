@@ -39,7 +39,7 @@ class Benchmark:
         any_device: whether it takes a device; the others run on the CPU.
         sized: whether it takes the size of what it measures on.
         on_exam: whether it takes a folder with an exam.
-        on_studies: whether it takes a studies folder, and a task to measure on it.
+        on_studies: whether it takes a studies folder, and may take a task to measure on it.
         counted: what the progress bar counts.
     """
 
@@ -108,6 +108,14 @@ def _clicks(wanted: Wanted) -> dict[str, Any]:
     )
 
 
+def _scribbles(wanted: Wanted) -> dict[str, Any]:
+    from benchmarks import scribbles
+
+    if wanted.task or wanted.split != "all":
+        raise InputError("scribbles need no trained model; leave --task and --split away")
+    return scribbles.run(wanted.runs, wanted.on_round, wanted.studies)
+
+
 def _variants(report: dict[str, Any]) -> list[str]:
     from benchmarks.rounds import table
 
@@ -140,6 +148,12 @@ def _answers(report: dict[str, Any]) -> list[str]:
 
 def _clicked(report: dict[str, Any]) -> list[str]:
     from benchmarks.clicks import table
+
+    return table(report)
+
+
+def _scribbled(report: dict[str, Any]) -> list[str]:
+    from benchmarks.scribbles import table
 
     return table(report)
 
@@ -180,6 +194,14 @@ BENCHMARKS = {
         on_studies=True,
         counted="image",
     ),
+    "scribbles": Benchmark(
+        "simulated scribbles and clicks without a trained model: Dice, and seconds of an answer",
+        60,
+        _scribbles,
+        _scribbled,
+        on_studies=True,
+        counted="image",
+    ),
 }
 _NAMES = "; ".join(f"{name}: {entry.title}" for name, entry in BENCHMARKS.items())
 
@@ -203,7 +225,7 @@ _NAMES = "; ".join(f"{name}: {entry.title}" for name, entry in BENCHMARKS.items(
 @click.option(
     "--studies",
     type=options.FOLDER,
-    help="Of clicks: folder of labelled images; by default phantoms of nuclei.",
+    help="Of clicks, scribbles: folder of labelled images; by default phantoms of nuclei.",
 )
 @click.option(
     "--split",
@@ -237,7 +259,8 @@ def benchmark(
         raise InputError(f"benchmark '{name}' makes its own images; only exam takes an --exam")
     if (task or studies) and not entry.on_studies:
         raise InputError(
-            f"benchmark '{name}' makes its own images; only clicks takes --task and --studies"
+            f"benchmark '{name}' makes its own images; only clicks takes --task, it and "
+            f"scribbles take --studies"
         )
     import torch
     from tqdm import tqdm
