@@ -149,7 +149,7 @@ def test_scoring_in_the_background_is_a_task_of_its_own(scoring_server):
     scoring_server.wait_for(
         lambda: scoring_server.get("/scoring/").json()["status"] in ("DONE", "ERROR"),
         "scoring",
-        2 * TRAINING_SECONDS,
+        4 * TRAINING_SECONDS,
     )
     task = scoring_server.get("/scoring/").json()
     assert task["status"] == "DONE", task
