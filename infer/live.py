@@ -10,7 +10,6 @@ from typing import Generic, TypeVar, cast
 from lib.checkpoints import load_checkpoint
 from lib.devices import resolve_device
 from lib.errors import InputError, UnpublishedError
-from lib.files import sha256
 from lib.model_store import ModelStore
 from lib.network_runner import NetworkRunner
 from lib.predictors import predictor_class
@@ -65,7 +64,6 @@ class LivePredictors(Generic[Runner]):
         checkpoint = load_checkpoint(path)
         kind = predictor_class(self.task)
         predictor = kind.from_checkpoint(self.task, checkpoint, device, self.precision)
-        version = next((v.id for v in self.store.versions(self.task.name) if v.live), "")
-        version = version or f"sha256-{sha256(path)[:8]}"
+        version = self.store.live_version(self.task.name)
         logger.info(f"Serving '{self.task.name}' version {version} on {device}")
         return cast(Runner, predictor), version

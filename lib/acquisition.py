@@ -162,7 +162,7 @@ def _k_centre(
     features = (features - features.mean(0)) / np.where(spread > 0, spread, 1)
     own, known = features[: len(images)], features[len(images) :]
     if len(known):
-        nearest = np.min([np.linalg.norm(own - each, axis=1) for each in known], axis=0)
+        nearest = _distances(own, known).min(1)
     else:
         nearest = 1 / (1 + np.linalg.norm(own, axis=1))
 
@@ -177,6 +177,12 @@ def _k_centre(
         return place
 
     return name_next
+
+
+def _distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return the distance of each row of `one` to each of `other`, by one matrix product."""
+    squares = (one**2).sum(1)[:, None] + (other**2).sum(1) - 2 * (one @ other.T)
+    return np.sqrt(np.maximum(squares, 0))
 
 
 def _uncertain_cover(

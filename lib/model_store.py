@@ -74,6 +74,7 @@ class ModelStore:
 
     def __init__(self, folder: str | os.PathLike[str], shipped: str | os.PathLike[str]) -> None:
         self.folder, self.shipped = Path(folder), Path(shipped)
+        self._known: dict[str, tuple[tuple[object, ...], str]] = {}
 
     def live_path(self, task: str) -> Path | None:
         """Return the file that is served for `task`, None where there are no weights."""
@@ -81,6 +82,22 @@ class ModelStore:
             if path.is_file():
                 return path
         return None
+
+    def live_version(self, task: str) -> str:
+        """Return the version that is served for `task`, "" where there are no weights.
+
+        It is found anew only when the file has changed, so that every request may ask.
+        """
+        path = self.live_path(task)
+        if path is None:
+            return ""
+        facts = path.stat()
+        stamp = (str(path), facts.st_mtime_ns, facts.st_size, facts.st_ino)
+        known = self._known.get(task)
+        if known is None or known[0] != stamp:
+            found = next((item.id for item in self.versions(task) if item.live), "")
+            known = self._known[task] = (stamp, found or f"sha256-{sha256(path)[:8]}")
+        return known[1]
 
     def published_path(self, task: str) -> Path:
         """Return where live weights of `task` are published; the file may not exist."""

@@ -6,16 +6,16 @@ import copy
 import logging
 import os
 import sys
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.infer_v2 import InferTask
+from monailabel.interfaces.tasks.scoring import ScoringMethod
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
-from monailabel.tasks.activelearning.first import First
-from monailabel.tasks.activelearning.random import Random
 
 from infer import ClassificationInfer, ClickInfer, ResultShelf, SegmentationInfer
 from infer.scribbles import REGION, SCRIBBLES, RegionInfer, ScribblesInfer
@@ -30,7 +30,8 @@ from monailabel_app.archive.opening import open_archive, opens_here
 from monailabel_app.archive.store import ArchiveDatastore
 from monailabel_app.config import SHIPPED_MODELS, AppConfig
 from monailabel_app.datastore import StudiesDatastore
-from monailabel_app.leases import FreeImages, Leases
+from monailabel_app.scoring_methods import make_methods
+from monailabel_app.strategies import ActiveLearning
 from monailabel_app.users import Users
 
 logger = logging.getLogger(__name__)
@@ -51,7 +52,6 @@ class App(MONAILabelApp):
             logger.error(str(error))
             print(f"Error: {error}", flush=True)
             os._exit(2)  # a server that cannot start: no traceback, and uvicorn would print one
-        self.leases = Leases()
         self.store = ModelStore(self.config.model_dir, SHIPPED_MODELS)
         self.shelf = ResultShelf()
         super().__init__(
@@ -62,6 +62,8 @@ class App(MONAILabelApp):
             description="Nuclei segmentation with U-Nets and V-Nets, retrained on your labels",
             version=__version__,
         )
+        # upstream would start a process for each method after each next sample and training
+        self._auto_update_scoring = False
 
     # --- what is served --------------------------------------------------------------------------
 
@@ -127,9 +129,21 @@ class App(MONAILabelApp):
             logger.warning(f"Not served yet, use the command line: {', '.join(others)}")
         return [task for task in tasks if task.kind in SERVED_KINDS]
 
+    @cached_property
+    def active(self) -> ActiveLearning:
+        """Who labels which image next, and the scores that it goes by."""
+        config, served = self.config, {task.name: task for task in self._served()}
+        return ActiveLearning(
+            self.datastore(), served, self.store, config.device, config.precision, config.scoring
+        )
+
     def init_strategies(self) -> dict[str, Strategy]:
         """Return the ways to choose the next image."""
-        return {"random": Random(), "first": First()}
+        return dict(self.active.strategies())
+
+    def init_scoring_methods(self) -> dict[str, ScoringMethod]:
+        """Return the ways to score images and their labels."""
+        return dict(make_methods(self._trainers, self.active, self.config.precision))
 
     def on_init_complete(self) -> None:
         """Finish start-up in the server process: mend the routes, then upstream's own work."""
@@ -137,6 +151,7 @@ class App(MONAILabelApp):
 
         super().on_init_complete()
         server.install(self)
+        self.active.background.start()
 
     # --- requests --------------------------------------------------------------------------------
 
@@ -195,28 +210,26 @@ class App(MONAILabelApp):
 
     def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
         """Choose the next image to label, not one that somebody else was given just now."""
-        request = dict(request)
-        request["strategy"] = request.get("strategy") or "random"
-        choose("strategy", str(request["strategy"]), self._strategies)
-        who = str(request.get("client_id") or "")
-        unreadable: set[str] = set()
-        while True:
-            free = FreeImages(self.datastore(), self.leases, who, unreadable)
-            chosen = self._strategies[str(request["strategy"])](request, free)
-            if not chosen:
-                return {}
-            if not self.leases.take(free.offered, chosen["id"], who):
-                continue
-            try:
-                return {**chosen, "path": self.datastore().get_image_uri(chosen["id"])}
-            except InputError as error:  # an archive lists what turns out to be no volume
-                logger.warning(f"Image '{chosen['id']}' is passed over: {error}")
-                unreadable.add(chosen["id"])
+        name = str(request.get("strategy") or "random")
+        return self.active.next(choose("strategy", name, self._strategies), request)
+
+    def scoring(
+        self, request: dict[str, Any], datastore: Datastore | None = None
+    ) -> dict[str, Any]:
+        """Score images; in a process of its own it steps back behind the server's requests."""
+        choose("scoring method", str(request.get("method", "")), self._scoring_methods)
+        if self._server_mode:
+            return super().scoring(request, datastore)
+        os.nice(BACKGROUND_NICENESS)
+        try:
+            return super().scoring(request, datastore)
+        except InputError as error:
+            sys.exit(f"Error: {error}")  # one line in the task's details, not a traceback
 
     def on_save_label(self, image_id: str, label_id: str) -> None:
         """Let others have the image again."""
         super().on_save_label(image_id, label_id)
-        self.leases.drop(image_id)
+        self.active.saved(image_id)
 
     def model_file(self, model: str, validate: bool = True) -> str | None:
         """Return the file of the live weights."""

@@ -52,6 +52,13 @@ def parse_size(value: object) -> float:
     return size
 
 
+def _read_scoring(value: str) -> str:
+    """Read on, off or auto."""
+    if value.strip().lower() == "auto":
+        return "auto"
+    return "on" if parse_switch(value) else "off"
+
+
 @dataclass(frozen=True)
 class Option:
     """One option: how it is read and what it does."""
@@ -69,6 +76,7 @@ OPTIONS: dict[str, Option] = {
     "archive_cache_gb": Option(parse_size, "its size in GB, beyond what a training uses"),
     "users": Option(Path, "file of users (`python -m monailabel_app user`); they must log in then"),
     "flips": Option(parse_switch, "average answers over mirrored copies: slower, a little better"),
+    "scoring": Option(_read_scoring, "score images in the background: on, off or auto"),
 }
 
 
@@ -84,6 +92,7 @@ class AppConfig:
     archive_cache: Path = Path.home() / ".cache" / "monailabel" / "archive"
     archive_cache_gb: float = 20.0
     users: Path | None = None
+    scoring: str = "auto"
 
     @classmethod
     def from_conf(cls, conf: Mapping[str, str]) -> AppConfig:

@@ -8,13 +8,12 @@ plain MONAI Label folder.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -93,6 +92,13 @@ class StudiesDatastore(LocalDatastore):
         """Where the images lie."""
         return Path(self._datastore.image_path())
 
+    def files(self, ids: Iterable[str]) -> dict[str, Path]:
+        """Return the files of those images that there are; links are not followed."""
+        objects, folder = self._datastore.objects, self.folder
+        return {
+            id: folder / self._filename(id, objects[id].image.ext) for id in ids if id in objects
+        }
+
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Hold the folder against other threads and processes; may be nested."""
@@ -141,8 +147,7 @@ class StudiesDatastore(LocalDatastore):
 
     def _update_datastore_file(self, lock: bool = True) -> None:
         with self._locked():
-            content = self._datastore.model_dump(exclude={"base_path"})
-            text = json.dumps(content, indent=2, default=str)
+            text = self._datastore.model_dump_json(exclude={"base_path"}, indent=2, fallback=str)
             self._ignore_event_config = True
             path = write_atomically(
                 self._datastore_config_path, lambda file: file.write(text.encode())
@@ -159,40 +164,46 @@ class StudiesDatastore(LocalDatastore):
         with self._locked():
             self._init_from_datastore_file()
             before = self._datastore.objects
+            images, labels = self._files_of_images(), self._files_of_labels()
             objects = {
-                id: item.model_copy(update={"labels": self._existing_labels(id, item)})
+                id: _with_existing(id, item, labels)
                 for id, item in before.items()
-                if Path(self._datastore.image_path(), self._filename(id, item.image.ext)).exists()
+                if id + item.image.ext in images
             }
-            self._add_new_images(objects)
-            self._add_new_labels(objects)
+            self._add_new_images(objects, images)
+            self._add_new_labels(objects, labels)
             if objects != before or not Path(self._datastore_config_path).exists():
                 self._datastore.objects = objects
                 self._update_datastore_file()
 
-    def _existing_labels(self, id: str, item: ImageLabelModel) -> dict[str, DataModel]:
-        return {
-            tag: label
-            for tag, label in item.labels.items()
-            if Path(self._datastore.label_path(tag), self._filename(id, label.ext)).exists()
-        }
+    def _files_of_images(self) -> set[str]:
+        return set(self._list_files(self._datastore.image_path(), ()))
 
-    def _add_new_images(self, objects: dict[str, ImageLabelModel]) -> None:
+    def _files_of_labels(self) -> dict[str, set[str]]:
+        """Return the names of the label files, by tag."""
+        folders = Path(self._datastore.label_path(None)).iterdir()
+        return {one.name: set(_names(one, is_label_file)) for one in folders if one.is_dir()}
+
+    def _add_new_images(self, objects: dict[str, ImageLabelModel], files: set[str]) -> None:
         """List new image files by the ids that `lib.datasets.studies` gives them."""
         listed = {self._filename(id, item.image.ext): id for id, item in objects.items()}
-        files = self._list_files(self._datastore.image_path(), ())
         for file, id in image_ids(files, listed).items():
             if file not in listed:
                 objects[id] = ImageLabelModel(image=_record(file, file[len(id) :]))
 
-    def _add_new_labels(self, objects: dict[str, ImageLabelModel]) -> None:
+    def _add_new_labels(
+        self, objects: dict[str, ImageLabelModel], files: Mapping[str, set[str]]
+    ) -> None:
         """List new label files of known images."""
-        for folder in Path(self._datastore.label_path(None)).iterdir():
-            for file in _names(folder, is_label_file) if folder.is_dir() else ():
+        for tag, names in files.items():
+            for file in sorted(names):
                 id, ext = self._to_id(file)
                 if id in objects:
-                    objects[id].labels.setdefault(folder.name, _record(file, ext))
-                elif (orphan := f"{folder.name}/{file}") not in self._orphans:
+                    known = objects[id]
+                    if tag not in known.labels:
+                        labels = {**known.labels, tag: _record(file, ext)}
+                        objects[id] = known.model_copy(update={"labels": labels})
+                elif (orphan := f"{tag}/{file}") not in self._orphans:
                     self._orphans.add(orphan)
                     logger.warning(f"Label {orphan} is of no image; it stays where it is")
 
@@ -271,6 +282,17 @@ class StudiesDatastore(LocalDatastore):
             image.info = {**image.info, **info}
             self._update_datastore_file()
 
+    def update_infos(self, infos: Mapping[str, dict[str, Any]], tag: str | None) -> None:
+        """Merge many at once, by image: into the records of its label of a tag, or its own."""
+        with self._locked():
+            self._init_from_datastore_file()
+            for id in infos.keys() & self._datastore.objects.keys():
+                item = self._datastore.objects[id]
+                record = item.image if tag is None else item.labels.get(tag)
+                if record is not None:
+                    record.info = {**record.info, **infos[id]}
+            self._update_datastore_file()
+
     def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
         """Merge `info` into the label's record."""
         with self._locked():
@@ -315,6 +337,14 @@ class StudiesDatastore(LocalDatastore):
         if not uri or not Path(uri).is_file():
             raise unknown("image", image_id, self._datastore.objects)
         return Path(uri)
+
+
+def _with_existing(
+    id: str, item: ImageLabelModel, files: Mapping[str, set[str]]
+) -> ImageLabelModel:
+    """Return an image with those of its labels whose files there are; itself if all are."""
+    kept = {tag: one for tag, one in item.labels.items() if id + one.ext in files.get(tag, ())}
+    return item if len(kept) == len(item.labels) else item.model_copy(update={"labels": kept})
 
 
 def _record(name: str, ext: str, info: dict[str, Any] | None = None) -> DataModel:

@@ -5,6 +5,7 @@
 * Wrong names and inputs come back as an opaque 500. Here they are 4xx with the reason.
 * Ids, tags and parameters reach file paths unchecked. Here they are checked first.
 * Uploaded weights overwrite the live file in place, unread. Here they are read, then published.
+* Each next sample rewrites the whole index, and starts a process that scores. Here neither.
 * OHIF is served without its files in folders. Here with them, and with this app's mode and panel.
 
 The mended routes are put before upstream's; `install` is called once the app is loaded.
@@ -47,6 +48,7 @@ from lib.errors import BusyError, InputError, NotFoundError, UnpublishedError
 from lib.files import sha256
 from lib.tasks import get_task
 from lib.training_errors import DivergedError
+from monailabel_app.active.background import Quiet
 from monailabel_app.archive.proxy import proxy_router
 from monailabel_app.archive.store import ArchiveDatastore
 from monailabel_app.archive.web import ArchiveError
@@ -84,11 +86,14 @@ def install(app: App) -> None:
     router = APIRouter()
     guards = make_guards(app)
     replacements = _replacements(app)
+    quiet = app.active.background.quiet
     for module in _MODULES:
         for route in module.router.routes:
             if isinstance(route, APIRoute) and inspect.iscoroutinefunction(route.endpoint):
                 name = f"{module.__name__.rsplit('.', 1)[-1]}.{route.endpoint.__name__}"
-                router.routes.append(_mended(route, guards.get(name), replacements.get(name)))
+                router.routes.append(
+                    _mended(route, guards.get(name), replacements.get(name), quiet)
+                )
 
     def reload() -> dict[str, Any]:
         """Look at the files again; upstream would put a second app beside the one that serves."""
@@ -115,18 +120,21 @@ def install(app: App) -> None:
     web.router.routes.insert(0, web.router.routes.pop())
 
 
-def _mended(route: APIRoute, guard: Guard | None, replacement: Guard | None) -> APIRoute:
+def _mended(
+    route: APIRoute, guard: Guard | None, replacement: Guard | None, quiet: Quiet
+) -> APIRoute:
     """Return `route` with an endpoint that runs in a thread and answers errors with a reason."""
     upstream = route.endpoint
     signature = inspect.signature(upstream)
 
     def endpoint(**arguments: Any) -> Any:
         try:
-            if guard is not None:
-                guard(arguments)
-            if replacement is not None:
-                return replacement(arguments)
-            return _finish(upstream(**arguments))
+            with quiet.request():
+                if guard is not None:
+                    guard(arguments)
+                if replacement is not None:
+                    return replacement(arguments)
+                return _finish(upstream(**arguments))
         except HTTPException:
             raise
         except Exception as error:
@@ -234,8 +242,15 @@ def _replacements(app: App) -> dict[str, Guard]:
             return answer_as_seg(app, arguments)
         return _finish(infer.api_run_inference(**arguments))
 
+    def next_sample(arguments: dict[str, Any]) -> dict[str, Any]:
+        """Answer without upstream's look at all models, and its rewriting of the whole index."""
+        request = {"strategy": arguments["strategy"], **(arguments.get("params") or {})}
+        sample = app.next_sample(request)
+        return {**sample, **app.datastore().get_image_info(sample["id"])} if sample else {}
+
     return {
         "infer.api_run_inference": run_inference,
+        "activelearning.api_sample": next_sample,
         "train.api_run": train_all,
         "model.api_update_model": update_model,
         "model.api_delete_model": delete_model,

@@ -18,6 +18,7 @@ VERBS = {
     "train": "monailabel_app.cli.train",
     "infer": "monailabel_app.cli.infer",
     "evaluate": "monailabel_app.cli.evaluate",
+    "score": "monailabel_app.cli.score",
     "reproduce": "monailabel_app.cli.reproduce",
     "simulate-active-learning": "monailabel_app.cli.simulate",
     "serve": "monailabel_app.cli.serve",

@@ -47,7 +47,8 @@ class Server:
         self.home, self.temporary = folder / "home", folder / "tmp"
         for path in (self.studies, self.model_dir, self.home, self.temporary):
             path.mkdir(parents=True, exist_ok=True)
-        self.conf = {"models": models, "model_dir": str(self.model_dir), **conf}
+        paths = {"models": models, "model_dir": str(self.model_dir)}
+        self.conf = {**paths, "scoring": "off", **conf}
         self.log_file = folder / "server.log"
         self.process: subprocess.Popen[bytes] | None = None
         self.port = 0
@@ -82,7 +83,6 @@ class Server:
             "HOME": str(self.home),
             "TMPDIR": str(self.temporary),
             "MONAI_LABEL_SESSION_PATH": str(self.home / "sessions"),
-            "MONAI_LABEL_AUTO_UPDATE_SCORING": "false",
             **self.environment,
         }
         with open(self.log_file, "ab") as log:

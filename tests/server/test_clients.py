@@ -46,10 +46,12 @@ def test_info_lists_the_model_as_a_segmentation_with_labels_and_description(clie
     assert "nuclei" in model["description"].lower()
     assert model["dimension"] == 2
     assert info["labels"] == ["nuclei"]
-    assert set(info["strategies"]) == {"random", "first"}
+    assert {"random", "first", "uncertainty", "diversity"} < set(info["strategies"])
+    assert {"dice", "uncertainty", "label_quality"} == set(info["scoring"])
     assert info["trainers"][MODEL]["config"]["max_epochs"]
     # Slicer shows a list as a choice and cannot show any but one of words
-    for config in (model["config"], info["trainers"][MODEL]["config"]):
+    choices = info["strategies"]["uncertainty"]["config"]
+    for config in (model["config"], info["trainers"][MODEL]["config"], choices):
         for value in config.values():
             assert not isinstance(value, list) or all(isinstance(item, str) for item in value)
 
@@ -60,7 +62,7 @@ def test_a_model_without_weights_is_offered_as_a_trainer_only(client: Any) -> No
     assert UNTRAINED in info["trainers"]
 
 
-@pytest.mark.parametrize("strategy", ["random", "first"])
+@pytest.mark.parametrize("strategy", ["random", "first", "uncertainty"])
 def test_next_sample_names_an_unlabelled_image_of_the_studies(
     client: Any, server: Server, strategy: str
 ) -> None:

@@ -24,4 +24,5 @@ def test_rows_that_the_server_cannot_answer_are_left_out_and_said(monkeypatch, c
     monkeypatch.setattr(module, "SERVED_KINDS", ("segmentation",))
     names = [task.name for task in _app()._served()]
     assert names == [name for name, task in TASKS.items() if task.kind == "segmentation"]
-    assert "Not served yet, use the command line: density_a_vs_d" in caplog.text
+    assert "Not served yet, use the command line: nuclei_click, " in caplog.text
+    assert "density_a_vs_d" in caplog.text

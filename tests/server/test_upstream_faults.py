@@ -11,7 +11,16 @@ from pathlib import Path
 import pytest
 from monailabel import config
 from monailabel.datastore.local import LocalDatastore
-from monailabel.endpoints import batch_infer, datastore, infer, model, ohif, proxy, train
+from monailabel.endpoints import (
+    activelearning,
+    batch_infer,
+    datastore,
+    infer,
+    model,
+    ohif,
+    proxy,
+    train,
+)
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.exception import MONAILabelException
 from monailabel.interfaces.tasks.batch_infer import BatchInferTask
@@ -165,3 +174,16 @@ def test_the_name_of_who_saves_a_label_is_forgotten() -> None:
     """`guards` writes it into the label's information."""
     source = inspect.getsource(datastore.save_label)
     assert 'save_params["user"]' not in source
+
+
+def test_every_next_sample_and_training_starts_processes_that_score() -> None:
+    """By default, one per scoring method: `App` turns that off."""
+    assert config.settings.model_fields["MONAI_LABEL_AUTO_UPDATE_SCORING"].default is True
+    for method in (MONAILabelApp.next_sample, MONAILabelApp.train):
+        assert "self.async_scoring(None)" in inspect.getsource(method)
+
+
+def test_every_next_sample_looks_at_all_models_and_rewrites_the_index() -> None:
+    """Which takes longer than choosing it: `server._replacements` does neither."""
+    source = inspect.getsource(activelearning.sample)
+    assert "instance.info()" in source and "update_image_info" in source

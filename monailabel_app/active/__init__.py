@@ -1,0 +1,1 @@
+"""Active learning in the server: samples, scores in the background, and rankings."""

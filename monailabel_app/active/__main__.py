@@ -1,0 +1,20 @@
+"""`python -m monailabel_app.active NICENESS`: the process that measures, see `worker`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+
+def main() -> None:
+    """Step back by so much first: loading the libraries is half of a short run's work."""
+    os.nice(int(sys.argv[1]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends this one
+    from monailabel_app.active.worker import main as work
+
+    work()
+
+
+if __name__ == "__main__":
+    main()

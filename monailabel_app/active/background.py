@@ -1,0 +1,252 @@
+"""Scores of all images, measured in the background while nobody waits for the server."""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import logging
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from lib.acquisition import STRATEGIES
+from lib.errors import InputError
+from lib.exams import Exam
+from lib.informativeness import PASSES
+from lib.model_store import ModelStore
+from lib.specs import TaskSpec
+from monailabel_app.active.records import Record, Records
+from monailabel_app.active.samples import Groups, Samples
+from monailabel_app.active.worker import Answer, Job, Setup
+
+logger = logging.getLogger(__name__)
+
+LOWEST_PRIORITY = 19
+REPOSITORY = Path(__file__).resolve().parents[2]
+LOOK_SECONDS = 20.0  # between looks for new images, labels and weights
+SETTLE_SECONDS = 2.0  # after a change, as more may follow
+QUIET_SECONDS = 0.3  # without a request before the next image
+PATIENCE_SECONDS = 5.0  # one image all the same where the server is never quiet
+
+
+class Quiet:
+    """Knows whether requests are under way."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._running = 0
+        self._last = 0.0
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """Count a request as under way."""
+        with self._condition:
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._running -= 1
+                self._last = time.monotonic()
+                self._condition.notify_all()
+
+    def wait(self, patience: float = PATIENCE_SECONDS) -> None:
+        """Wait until there was no request for `QUIET_SECONDS`, at most `patience` seconds."""
+        end = time.monotonic() + patience
+        with self._condition:
+            while (now := time.monotonic()) < end:
+                missing = self._last + QUIET_SECONDS - now
+                if self._running == 0 and missing <= 0:
+                    return
+                # the end of a request wakes; the quiet after it has to be waited for
+                self._condition.wait(min(end - now, missing if not self._running else end - now))
+
+
+class Background:
+    """Measures the samples of tasks that are asked for, with the live weights.
+
+    What is new, changed, or was measured with other weights is measured, unlabelled samples first,
+    in an order that is random but stays the same, so that a part of them stands for all.
+
+    Args:
+        folder: for the records, one file per task.
+        tasks: served ones, by name.
+        enabled: whether to measure at all; records of earlier are used either way.
+        niceness: by how much the process that measures steps back behind the server, 0 to 19.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        samples: Samples,
+        tasks: Mapping[str, TaskSpec],
+        store: ModelStore,
+        device: str,
+        precision: str,
+        enabled: bool,
+        niceness: int = LOWEST_PRIORITY,
+    ) -> None:
+        self._tasks, self.niceness = dict(tasks), niceness
+        self.folder, self.samples, self.store, self.enabled = folder, samples, store, enabled
+        self.quiet = Quiet()
+        self._setup = Setup(store.folder, store.shipped, device, precision)
+        self._records: dict[str, Records] = {}
+        self._wanted: dict[str, tuple[TaskSpec, int]] = {}
+        self._guard = threading.Lock()
+        self._changed = threading.Event()
+        self._worker: subprocess.Popen[bytes] | None = None
+        self._refused: dict[str, str] = {}  # versions that cannot be used, by task
+
+    def start(self) -> None:
+        """Begin to measure, for the first task that has weights and for those asked for."""
+        if self.enabled:
+            atexit.register(self._end_worker)
+            threading.Thread(target=self._run, name="scores", daemon=True).start()
+
+    def look(self) -> None:
+        """Look for changes soon."""
+        self._changed.set()
+
+    def records(self, task: TaskSpec) -> Records:
+        """Return the records of the live weights of a task."""
+        with self._guard:
+            if task.name not in self._records:
+                self._records[task.name] = Records(self.folder / f"{task.name}.jsonl")
+            records = self._records[task.name]
+            records.open(self.store.live_version(task.name))
+        return records
+
+    def want(self, task: TaskSpec, strategy: str) -> None:
+        """Have the samples of `task` measured from now on, with all that a strategy looks at."""
+        passes = PASSES if STRATEGIES[strategy].dropout else 0
+        with self._guard:
+            _, before = self._wanted.get(task.name, (task, -1))
+            self._wanted[task.name] = (task, max(passes, before))
+        if passes > before:
+            self.look()
+
+    # --- the thread ------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            try:
+                finished = self._measure_all()
+            except Exception:  # a store that does not answer, a full disk: again later
+                logger.exception("Scores in the background stopped; trying again soon")
+                finished = True
+            if finished:
+                self._stop_worker()
+                if self._changed.wait(LOOK_SECONDS):
+                    time.sleep(SETTLE_SECONDS)
+                self._changed.clear()
+
+    def _measure_all(self) -> bool:
+        """Measure for a while; tells whether nothing is left."""
+        with self._guard:
+            wanted = dict(self._wanted)
+        for task in self._tasks.values():
+            if self.store.live_version(task.name):
+                wanted.setdefault(task.name, (task, 0))
+                break
+        live = [each for each in wanted.values() if self.store.live_version(each[0].name)]
+        return all([self._measure_task(task, passes) for task, passes in live])
+
+    def _measure_task(self, task: TaskSpec, passes: int) -> bool:
+        """Measure what is missing, for a while; tells whether nothing is left."""
+        until = time.monotonic() + LOOK_SECONDS
+        records = self.records(task)
+        if self._refused.get(task.name) == records.version:
+            return True
+        samples = self.samples.all(task)
+        records.keep(samples.keys())
+        missing = self._missing(task, samples, records, passes)
+        for id, stamp in missing:
+            self.quiet.wait()
+            if time.monotonic() > until or self.store.live_version(task.name) != records.version:
+                return False
+            answer = self._ask(task, samples[id], passes)
+            if not answer.version:
+                logger.error(f"Scores of '{task.name}': {answer.error}")
+                self._refused[task.name] = records.version
+                return True
+            if answer.version == records.version:
+                records.add(id, Record(stamp, passes, answer.measured, answer.error))
+        if missing:
+            logger.info(f"Scores of '{task.name}': all {len(samples)} measured")
+        return True
+
+    def _missing(
+        self, task: TaskSpec, samples: Groups, records: Records, passes: int
+    ) -> list[tuple[str, str]]:
+        """Return what has to be measured, in order, with the stamps of its files."""
+        unlabelled = self.samples.unlabelled(task)
+        missing = []
+        for id, images in samples.items():
+            stamp, record = self.samples.stamp(images), records.get(id)
+            if record is None or record.stamp != stamp or record.passes < passes:
+                missing.append((id not in unlabelled, _shuffling(id), id, stamp))
+        return [(id, stamp) for _, _, id, stamp in sorted(missing)]
+
+    def _ask(self, task: TaskSpec, images: tuple[str, ...], passes: int) -> Answer:
+        version = self.store.live_version(task.name)
+        label: Path | None = None
+        case: Path | Exam | None
+        try:
+            if task.kind == "classification":
+                case = self.samples.exam(images)
+            else:
+                case, label = self.samples.files(images)[images[0]], self.samples.label(images)
+        except (InputError, KeyError) as error:
+            return Answer(version, error=str(error))
+        if case is None:
+            return Answer(version, error="no view of a mammography exam")
+        worker = self._start_worker()
+        assert worker.stdin is not None and worker.stdout is not None
+        try:
+            pickle.dump(Job(task.name, case, label, passes), worker.stdin)
+            worker.stdin.flush()
+            answer: Answer = pickle.load(worker.stdout)
+            return answer
+        except (EOFError, OSError, pickle.UnpicklingError):
+            status = worker.wait()
+            self._worker = None
+            return Answer(version, error=f"measuring it ended the process (status {status})")
+
+    def _start_worker(self) -> subprocess.Popen[bytes]:
+        if self._worker is None:
+            paths = [str(REPOSITORY), os.environ.get("PYTHONPATH", "")]
+            self._worker = subprocess.Popen(
+                [sys.executable, "-m", "monailabel_app.active", str(self.niceness)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={
+                    **os.environ,
+                    "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+                    "OMP_NUM_THREADS": "1",
+                },
+            )
+            assert self._worker.stdin is not None
+            pickle.dump(self._setup, self._worker.stdin)
+        return self._worker
+
+    def _end_worker(self) -> None:
+        """End the process with the server, whatever it measures."""
+        if (worker := self._worker) is not None:
+            worker.kill()
+
+    def _stop_worker(self) -> None:
+        if self._worker is not None:
+            assert self._worker.stdin is not None
+            self._worker.stdin.close()
+            self._worker.wait()
+            self._worker = None
+
+
+def _shuffling(id: str) -> bytes:
+    return hashlib.blake2b(id.encode(), digest_size=8).digest()
