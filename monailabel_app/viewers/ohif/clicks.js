@@ -198,14 +198,14 @@ function isShown(viewport, { imageId, world }) {
   if (viewport.type === 'stack') {
     return viewport.getCurrentImageId() === imageId;
   }
-  const { viewPlaneNormal, focalPoint } = viewport.getCamera();
-  const { imageData } = viewport.getImageData() ?? {};
-  if (!imageData || viewport.type !== 'orthographic') {
+  const volume = viewport.type === 'orthographic' && viewport.getImageData();
+  if (!volume) {
     return false;
   }
+  const { viewPlaneNormal, focalPoint } = viewport.getCamera();
   const { getSpacingInNormalDirection } = window.cornerstone.utilities;
+  const thickness = getSpacingInNormalDirection(volume, viewPlaneNormal);
   const away = world.map((part, axis) => part - focalPoint[axis]);
-  const thickness = getSpacingInNormalDirection(imageData, viewPlaneNormal);
   return Math.abs(dot(away, viewPlaneNormal)) <= thickness / 2;
 }
 
