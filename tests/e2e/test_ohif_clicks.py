@@ -38,6 +38,10 @@ _PLACE_IN_PLANE = """([plane, world]) => {
     const [x, y] = viewport.worldToCanvas(world);
     return [left + x, top + y];
 }"""
+_ACTIVE = """plane => {
+    const { element } = window.cornerstone.getEnabledElements()[plane].viewport;
+    return getComputedStyle(element).pointerEvents === 'auto';
+}"""
 _WINDOW = """() => window.cornerstone.getEnabledElements()[0].viewport.getProperties().voiRange"""
 _MARKS = """() => [...document.querySelectorAll('.ml-mark')].map(mark => {
     const { left, top, width, height } = mark.getBoundingClientRect();
@@ -111,6 +115,14 @@ def _click(viewer: Viewer, place: tuple[int, int]) -> None:
     viewer.page.mouse.click(*viewer.page.evaluate(_PLACE, list(place)))
 
 
+def _drag(viewer: Viewer, place: tuple[int, int]) -> None:
+    x, y = viewer.page.evaluate(_PLACE, list(place))
+    viewer.page.mouse.move(x, y)
+    viewer.page.mouse.down()
+    viewer.page.mouse.move(x + 40, y + 40, steps=4)
+    viewer.page.mouse.up()
+
+
 def _scroll(viewer: Viewer, frame: int) -> None:
     """Turn the mouse wheel until the frame is on the screen."""
     viewer.page.mouse.move(*viewer.page.evaluate(_PLACE, [0, 0]))
@@ -119,9 +131,11 @@ def _scroll(viewer: Viewer, frame: int) -> None:
         viewer.page.wait_for_function(f"at => ({_FRAME})() === at", arg=at)
 
 
-def _told(viewer: Viewer) -> str:
-    """What the panel says, once a click is answered or refused."""
-    return viewer.status()
+def _refused(viewer: Viewer) -> str:
+    """What the panel says of a click that is not taken."""
+    line = viewer.page.locator(".ml-status[data-kind='error']")
+    line.wait_for()
+    return str(line.inner_text())
 
 
 def _counts(viewer: Viewer) -> str:
@@ -166,12 +180,12 @@ def test_clicks_on_a_frame_and_on_a_loop_are_answered_where_they_are_and_submitt
 
     viewer.click("Add")
     _click(viewer, (48, 48))
-    assert f"{CLICKED} answered" in _told(viewer)
+    assert f"{CLICKED} answered" in viewer.status()
     added = _on_screen(viewer, frame)
     assert np.array_equal(added, _answer(server, frame, [off], [])) and added[0, 48, 48] == 1
     viewer.click("Remove")
     _click(viewer, (60, 36))
-    _told(viewer)
+    viewer.status()
     both = _on_screen(viewer, frame)
     assert np.array_equal(both, _answer(server, frame, [off], [on])) and both[0, 36, 60] == 0
     assert "+1, −1" in _counts(viewer)
@@ -187,11 +201,11 @@ def test_clicks_on_a_frame_and_on_a_loop_are_answered_where_they_are_and_submitt
 
     viewer.page.locator("[data-cy='study-browser-thumbnail']").nth(1).dblclick()
     viewer.page.wait_for_function(f"() => ({_SHOWN})()?.includes('{loop.SOPInstanceUID}')")
-    assert "+0, −0" in _counts(viewer), "of the loop"
+    viewer.page.locator(".ml-clicks").get_by_text("+0, −0").wait_for()  # those of the loop
     _scroll(viewer, 2)
     viewer.click("Add")
     _click(viewer, (48 + 2 * SHIFT, 48))
-    _told(viewer)
+    viewer.status()
     drawn = _on_screen(viewer, loop)
     assert np.array_equal(drawn, _answer(server, loop, [[48 + 2 * SHIFT, 48, 2]], []))
     assert drawn[:, 48, 48 + 2 * SHIFT].tolist() == [0, 0, 1, 0]
@@ -234,7 +248,7 @@ def test_clicks_wait_for_the_answer_under_way_and_refused_ones_are_taken_back(
     assert len(asked.points) == len(held) == 1, "the others wait"
     viewer.page.unroute("**/infer/**")
     held[0].continue_()
-    _told(viewer)
+    viewer.status()
     points = [[48, 48, 0], [24, 48, 0], [72, 24, 0]]
     assert asked.points == [[points[:1], []], [points, []]]
     drawn = _on_screen(viewer, frame)
@@ -242,22 +256,19 @@ def test_clicks_wait_for_the_answer_under_way_and_refused_ones_are_taken_back(
 
     refusal = {"status": 400, "json": {"detail": "no such thing"}}
     viewer.page.route("**/infer/**", lambda route: route.fulfill(**refusal))
-    _click(viewer, (72, 72))
-    viewer.page.wait_for_function(
-        "() => document.querySelector('.ml-status').dataset.kind === 'error'"
-    )
+    _drag(viewer, (72, 72))
+    assert _refused(viewer) == "no such thing"
     viewer.page.unroute("**/infer/**")
-    assert viewer.page.locator(".ml-status").inner_text() == "no such thing"
+    _click(viewer, (24, 48))
+    assert "has a click already" in _refused(viewer)
+    _click(viewer, (60, -5))
+    assert "No pixel lies under this click" in _refused(viewer)
     assert "+3, −0" in _counts(viewer)
     assert np.array_equal(_on_screen(viewer, frame), drawn)
     assert viewer.page.evaluate(_WINDOW) == window
 
     viewer.click("Add")  # off again: the mouse is OHIF's
-    x, y = viewer.page.evaluate(_PLACE, [60, 60])
-    viewer.page.mouse.move(x, y)
-    viewer.page.mouse.down()
-    viewer.page.mouse.move(x + 40, y + 40, steps=4)
-    viewer.page.mouse.up()
+    _drag(viewer, (60, 60))
     viewer.page.wait_for_function(f"old => ({_WINDOW})().upper !== old.upper", arg=window)
     assert len(asked.points) == 3
 
@@ -267,7 +278,7 @@ def test_a_click_in_any_plane_of_a_volume_is_answered_in_its_slice(viewer, serve
     viewer.open(str(slices[0].StudyInstanceUID))
     viewer.choose(CLICKED)
     viewer.click("Add")
-    points = []
+    asked, points = Asked(viewer), []
     for plane, place, row in ((0, 5, 24), (1, 2, 25), (2, 6, 23)):
         column = 24 + place * SHIFT  # between discs
         data = ordered[place]
@@ -275,9 +286,13 @@ def test_a_click_in_any_plane_of_a_volume_is_answered_in_its_slice(viewer, serve
         dy, dx = map(float, data.PixelSpacing)
         world = np.array(data.ImagePositionPatient, float) + column * dx * across + row * dy * down
         spot = viewer.page.evaluate(_PLACE_IN_PLANE, [plane, world.tolist()])
+        if plane:  # as OHIF has it, the first click in another viewport makes it the active one
+            viewer.page.mouse.click(*spot)
+            viewer.page.wait_for_function(_ACTIVE, arg=plane)
         viewer.page.mouse.click(*spot)
-        _told(viewer)
+        viewer.status()
         points.append([column, row, place])
+        assert asked.points[-1] == [points, []]
         found = viewer.drawn()
         drawn = np.stack([found[str(one.SOPInstanceUID), 1] for one in ordered])
         assert np.array_equal(drawn, _answer(server, data, points, []))

@@ -72,7 +72,6 @@ function onPress(event) {
 }
 
 async function addClick(viewport, { clientX, clientY }) {
-  window.services.viewportGridService.setActiveViewportId(viewport.id);
   const displaySet = displaySetIn(viewport.id);
   const { left, top } = viewport.canvas.getBoundingClientRect();
   const pixel = pixelAt(viewport, [clientX - left, clientY - top], displaySet);
