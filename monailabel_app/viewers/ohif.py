@@ -17,7 +17,7 @@ from monailabel.utils.others.generic import get_mime_type
 from lib.errors import NotFoundError
 from monailabel_app.viewers.mends import mended
 
-SCRIPTS = ("server", "nrrd", "images", "labelmaps", "style", "density", "panel", "mode")
+SCRIPTS = ("server", "nrrd", "images", "labelmaps", "style", "density", "clicks", "panel", "mode")
 _CONFIG, _PAGE = "app-config.js", "index.html"
 _HERE = Path(__file__).parent / "ohif"
 _STALE = {"Cache-Control": "no-cache"}  # asked for again after each update of the app

@@ -1,14 +1,17 @@
 // What is on the screen: display sets, their images in space, and the views of mammography.
 
-/** The display set of the active viewport, if it has images. */
-function activeDisplaySet() {
+/** The display set of a viewport, if it has images. */
+function displaySetIn(viewportId) {
   const { viewportGridService, displaySetService } = window.services;
-  const { viewports, activeViewportId } = viewportGridService.getState();
-  const shown = viewports.get(activeViewportId)?.displaySetInstanceUIDs ?? [];
-  return shown
+  const shown = viewportGridService.getState().viewports.get(viewportId);
+  return (shown?.displaySetInstanceUIDs ?? [])
     .map(uid => displaySetService.getDisplaySetByUID(uid))
     .find(displaySet => displaySet?.imageIds?.length);
 }
+
+/** The display set of the active viewport, if it has images. */
+const activeDisplaySet = () =>
+  displaySetIn(window.services.viewportGridService.getState().activeViewportId);
 
 /** Ids of the viewports that show a display set. */
 function viewportsOf(displaySet) {

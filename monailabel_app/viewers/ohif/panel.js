@@ -42,13 +42,11 @@ function requireImage() {
 
 const isDensity = model => panelState.info.models[model]?.type === 'classification';
 
-async function runModel() {
-  const displaySet = requireImage();
-  const { model, info } = panelState;
-  const density = isDensity(model);
-  const more = density && info.models[model].config?.saliency ? { saliency: 'gradcam' } : {};
+/** Ask a model about an image, draw its label and show its answer. */
+async function answerWith(model, displaySet, more) {
+  const { info } = panelState;
   const { answer, label } = await infer(model, displaySet.SeriesInstanceUID, more);
-  if (density) {
+  if (isDensity(model)) {
     await drawTissue(model, displaySet, answer, label);
   } else {
     drawLabel(await ensureLabelmap(displaySet, model, info.models[model].labels), label.data);
@@ -57,8 +55,21 @@ async function runModel() {
   return `${model} answered in ${answer.latencies.total.toFixed(1)} s`;
 }
 
+async function runModel() {
+  const displaySet = requireImage();
+  const { model, info } = panelState;
+  if (followsClicks(model)) {
+    return withClicks(clicksOn(displaySet, model), []);
+  }
+  const pictures = isDensity(model) && info.models[model].config?.saliency;
+  return answerWith(model, displaySet, pictures ? { saliency: 'gradcam' } : {});
+}
+
 function showAnswer(model, displaySet, answer) {
-  const box = panelState.root.querySelector('.ml-answer');
+  const box = panelState.root?.querySelector('.ml-answer');
+  if (!box) {
+    return; // another tab was opened meanwhile
+  }
   const { labels } = panelState.info.models[model];
   if (isDensity(model)) {
     const correct = (name, button) =>
@@ -94,6 +105,7 @@ async function drawByHand() {
 
 /** Send the label map of the active viewport, with the values of the model's labels. */
 async function submitLabel() {
+  await clicking.running;
   const segmentationId = activeLabelmap();
   if (!segmentationId || !labelImages(segmentationId).length) {
     throw new Error('There is no label on the active image; run a model or draw one first');
@@ -202,12 +214,16 @@ async function fillPanel(root) {
   panelState.model = info.models[panelState.model] ? panelState.model : firstModel(info);
   panelState.strategy = Object.keys(info.strategies)[0];
   root.querySelector('.ml-controls').replaceChildren(
-    choice('Model', models, panelState.model, value => (panelState.model = value)),
+    choice('Model', models, panelState.model, value => {
+      panelState.model = value;
+      showClicks();
+    }),
     make('div', { class: 'ml-row' }, [
       action('Run', 'Running ...', runModel, 'Ask the model about the active image'),
       action('Draw', 'Preparing ...', drawByHand, 'Begin an empty label over the active image'),
       action('Submit', 'Saving ...', submitLabel, 'Save the label of the active image'),
     ]),
+    clickControls(),
     make('div', { class: 'ml-answer' }),
     make('div', { class: 'ml-line' }),
     choice('Choose the next image by', Object.keys(info.strategies), panelState.strategy, value => {
@@ -217,6 +233,7 @@ async function fillPanel(root) {
       action('Next image', 'Choosing ...', openNext, 'Open an image that has no label yet'),
     ])
   );
+  showClicks();
   if (!models.length) {
     throw new Error('The server has no trained model yet; train one first');
   }
@@ -226,6 +243,7 @@ async function fillPanel(root) {
 /** Called by React with the panel's element, and with null when it goes. */
 function mountPanel(root) {
   panelState.root = root;
+  watchClicks(Boolean(root));
   if (!root) {
     return;
   }

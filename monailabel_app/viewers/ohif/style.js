@@ -35,5 +35,15 @@ const PANEL_STYLE = `
   vertical-align: top; overflow-wrap: anywhere; }
 .monailabel .ml-small { color: #8fb3d1; font-size: 12px; overflow-wrap: anywhere; }
 .monailabel .ml-saliency { width: 100%; margin-top: 6px; }
+.monailabel [aria-pressed='true'], .monailabel [aria-pressed='true']:hover { background: #00704f;
+  border-color: #3ddba8; }
+.monailabel .ml-clicks > * { margin-bottom: 6px; }
+.ml-clicking .cornerstone-viewport-element { cursor: crosshair !important; }
+.ml-marks { position: absolute; inset: 0; overflow: hidden; pointer-events: none; }
+.ml-mark { position: absolute; transform: translate(-50%, -50%); width: 14px; height: 14px;
+  line-height: 12px; border-radius: 7px; border: 1px solid #fff; text-align: center;
+  font-size: 13px; font-weight: 700; color: #fff; opacity: 0.9; }
+.ml-foreground { background: #00875f; }
+.ml-background { background: #c2410c; }
 .monailabel .ml-line { border-top: 1px solid #14305e; }
 `;
