@@ -13,6 +13,7 @@ from torch import Tensor
 from lib.clicks import Clicks, click_maps, next_click
 from lib.data import Batch
 from lib.devices import autocast
+from lib.errors import InputError
 from lib.grids import network_grid
 from lib.images import Image
 from lib.inference import WHOLE_PIXELS, Prediction, Predictor
@@ -146,9 +147,13 @@ class ClickedImage:
 
         Each positive click is in the answer, where objects are numbered in one of its own; no
         negative click is.
+
+        Raises:
+            InputError: a positive click lies outside the part of the image that networks see.
         """
         region = self.grid.region
-        inner = clicks.scaled(
+        seen = self._seen(clicks)
+        inner = seen.scaled(
             [part.start for part in region],
             [
                 size / (part.stop - part.start)
@@ -166,6 +171,27 @@ class ClickedImage:
             objects = split_at(objects, answered.get("distance", maps[0]), clicks.positive)
         seconds = {"pre": 0.0, "infer": done - start, "post": time.perf_counter() - done}
         return replace(answer, instances=objects, seconds=seconds)
+
+    def _seen(self, clicks: Clicks) -> Clicks:
+        """Return the clicks in the part of the image that networks see; there is no answer beside.
+
+        Raises:
+            InputError: a positive one is not.
+        """
+        starts, stops = zip(*((part.start, part.stop) for part in self.grid.region), strict=True)
+
+        def within(points: np.ndarray) -> np.ndarray:
+            return ((points >= starts) & (points < stops)).all(axis=1)
+
+        if len(clicks.positive) and not (inside := within(clicks.positive)).all():
+            point = clicks.positive[~inside][0][::-1].tolist()
+            raise InputError(
+                f"{self.image.path.name}: positive click {tuple(point)} lies outside the ultrasound "
+                f"picture, columns {starts[-1]} to {stops[-1] - 1} and rows {starts[-2]} to "
+                f"{stops[-2] - 1}; click inside it"
+            )
+        negative = clicks.negative
+        return Clicks(clicks.positive, negative[within(negative)] if len(negative) else negative)
 
 
 def corrected(predictor: ClickPredictor, batch: Batch) -> Batch:

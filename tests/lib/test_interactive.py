@@ -16,6 +16,7 @@ from lib.checkpoints import Checkpoint, load_checkpoint, state_on_cpu, transfer_
 from lib.click_evaluation import evaluate_clicks
 from lib.clicks import Clicks
 from lib.datasets.studies import Item
+from lib.errors import InputError
 from lib.images import Geometry, Image
 from lib.inference import Predictor
 from lib.interactive import ClickPredictor
@@ -137,6 +138,16 @@ def test_a_loop_is_answered_anew_only_where_it_was_clicked():
     changed = np.abs(after.probabilities - before).max(axis=(0, 2, 3)) > 1e-6
     assert changed.tolist() == [False, False, True, False, False]
     assert after.mask[2, 30, 30]
+
+
+def test_a_click_beside_the_ultrasound_picture_is_refused_or_needs_no_answer():
+    predictor = _predictor(_small("busi_click"))
+    image = replace(_image(80, 90), region=(slice(10, 70), slice(20, 90)))
+    shown = predictor.look_at(image)
+    with pytest.raises(InputError, match=r"\(5, 30\).*columns 20 to 89 and rows 10 to 69"):
+        shown(Clicks().with_one((30, 5), True))
+    beside = shown(Clicks().with_one((30, 5), False)).probabilities
+    np.testing.assert_array_equal(beside, shown(Clicks()).probabilities)
 
 
 def test_two_clicks_in_one_object_part_it(monkeypatch):
