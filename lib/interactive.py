@@ -186,9 +186,9 @@ class ClickedImage:
         if len(clicks.positive) and not (inside := within(clicks.positive)).all():
             point = clicks.positive[~inside][0][::-1].tolist()
             raise InputError(
-                f"{self.image.path.name}: positive click {tuple(point)} lies outside the ultrasound "
-                f"picture, columns {starts[-1]} to {stops[-1] - 1} and rows {starts[-2]} to "
-                f"{stops[-2] - 1}; click inside it"
+                f"{self.image.path.name}: positive click {tuple(point)} lies outside the picture "
+                f"that is answered, columns {starts[-1]} to {stops[-1] - 1} and rows "
+                f"{starts[-2]} to {stops[-2] - 1}; click inside it"
             )
         negative = clicks.negative
         return Clicks(clicks.positive, negative[within(negative)] if len(negative) else negative)

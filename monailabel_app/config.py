@@ -12,7 +12,7 @@ from lib.tasks import TASKS, get_task
 
 APP_FOLDER = Path(__file__).resolve().parent
 SHIPPED_MODELS = APP_FOLDER / "model"
-DEFAULT_MODELS = ("nuclei", "nuclei_vhllrhe")
+DEFAULT_MODELS = ("nuclei", "nuclei_click", "nuclei_vhllrhe")
 
 
 def _models(value: str) -> tuple[str, ...]:

@@ -139,7 +139,7 @@ ROWS.add(
         key_metric="click_dice",
         clicks=ClickSpec(first=4),
         reference="Ronneberger et al. 2015 (network); Sofiiuk et al. 2022 (training with clicks)",
-        weights_licence="",
+        weights_licence="CC0-1.0",
     )
 )
 
