@@ -33,6 +33,7 @@ class FitOptions:
             the recipe's `val_split`.
         keep: which weights: those that score ``best`` on the validation cases, or of the ``last``
             validation, whose figures were not chosen on these cases.
+        new_ids: ids of cases that `init` was not trained on; see `lib.replay`.
     """
 
     out: Path
@@ -47,6 +48,7 @@ class FitOptions:
     command: str = ""
     validation_ids: frozenset[str] | None = None
     keep: Literal["best", "last"] = "best"
+    new_ids: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

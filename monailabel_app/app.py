@@ -30,6 +30,7 @@ from monailabel_app.archive.store import ArchiveDatastore
 from monailabel_app.config import SHIPPED_MODELS, AppConfig
 from monailabel_app.datastore import StudiesDatastore
 from monailabel_app.leases import FreeImages, Leases
+from monailabel_app.retraining import Retraining
 from monailabel_app.users import Users
 
 logger = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class App(MONAILabelApp):
         self.leases = Leases()
         self.store = ModelStore(self.config.model_dir, SHIPPED_MODELS)
         self.shelf = ResultShelf()
+        self.retraining: Retraining | None = None
         super().__init__(
             app_dir,
             studies,
@@ -130,6 +132,9 @@ class App(MONAILabelApp):
 
         super().on_init_complete()
         server.install(self)
+        if self.config.auto_train:
+            self.retraining = Retraining(self, self.config.auto_train)
+            self.retraining.start()
 
     # --- requests --------------------------------------------------------------------------------
 
@@ -210,6 +215,8 @@ class App(MONAILabelApp):
         """Let others have the image again."""
         super().on_save_label(image_id, label_id)
         self.leases.drop(image_id)
+        if self.retraining is not None:
+            self.retraining.label_saved()
 
     def model_file(self, model: str, validate: bool = True) -> str | None:
         """Return the file of the live weights."""
