@@ -27,6 +27,7 @@ from lib.training_errors import DivergedError
 from monailabel_app import __version__
 from monailabel_app.archive.opening import open_archive, opens_here
 from monailabel_app.archive.store import ArchiveDatastore
+from monailabel_app.batch import ResumableBatch
 from monailabel_app.config import SHIPPED_MODELS, AppConfig
 from monailabel_app.datastore import StudiesDatastore
 from monailabel_app.leases import FreeImages, Leases
@@ -125,6 +126,10 @@ class App(MONAILabelApp):
     def init_strategies(self) -> dict[str, Strategy]:
         """Return the ways to choose the next image."""
         return {"random": Random(), "first": First()}
+
+    def init_batch_infer(self) -> ResumableBatch:
+        """Return what answers on many images."""
+        return ResumableBatch(self.require_model)
 
     def on_init_complete(self) -> None:
         """Finish start-up in the server process: mend the routes, then upstream's own work."""
