@@ -144,6 +144,12 @@ class Server:
         query = {"image": "benchmark", "output": "image"}
         return self._timed("POST", f"/infer/{TASK}", params=query, data={"params": "{}"})[0]
 
+    def click(self, image: str, points: list[list[int]]) -> float:
+        """Return the seconds of a request for the label image that positive clicks make."""
+        query = {"image": image, "output": "image"}
+        form = {"params": json.dumps({"foreground": points, "background": []})}
+        return self._timed("POST", f"/infer/{self.task}", params=query, data=form)[0]
+
     def ask(self, image: str, params: dict[str, Any]) -> tuple[float, dict[str, Any]]:
         """Return the seconds of a request for the JSON of an answer, and the answer."""
         query, form = {"image": image, "output": "json"}, {"params": json.dumps(params)}

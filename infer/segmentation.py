@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
+import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
 from infer.base import LiveInfer, first, write_label
 from infer.live import LivePredictors
 from lib.errors import choose
-from lib.images import read_image
-from lib.inference import Predictor
+from lib.images import Image, read_image
+from lib.inference import Prediction, Predictor
 from lib.masks import result_extension
 from lib.model_store import ModelStore
 from lib.tasks import TaskSpec
@@ -20,13 +23,19 @@ from lib.tasks import TaskSpec
 INSTANCES, MASK = "instances", "mask"
 
 
-class SegmentationInfer(LiveInfer):
+Runner = TypeVar("Runner", bound=Predictor)
+
+
+class SegmentationInfer(LiveInfer, Generic[Runner]):
     """Answers with a label image of the input's size and geometry, and figures beside it.
 
     Request parameters: ``device``, ``flips`` (test-time mirroring), ``result`` ("instances"
     numbers every object, "mask" holds the class value; as OHIF asks, with ``restore_label_idx``
     false, that is the default), ``result_extension``, ``result_dtype``.
     """
+
+    kind = InferType.SEGMENTATION
+    results: Sequence[str] = (INSTANCES, MASK)  # the first by default
 
     def __init__(
         self,
@@ -36,10 +45,10 @@ class SegmentationInfer(LiveInfer):
         precision: str = "auto",
         flips: bool = False,
     ) -> None:
-        results = [INSTANCES, MASK] if task.output.instances else [MASK]
-        self.live: LivePredictors[Predictor] = LivePredictors(task, store, precision)
-        config = {"result": results, "flips": flips}
-        super().__init__(task, store, InferType.SEGMENTATION, device, config)
+        results = self.results if task.output.instances else [MASK]
+        self.live: LivePredictors[Runner] = LivePredictors(task, store, precision)
+        config = {"result": list(results), "flips": flips}
+        super().__init__(task, store, self.kind, device, config)
 
     def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """Segment ``request["image"]``, a file path.
@@ -61,22 +70,13 @@ class SegmentationInfer(LiveInfer):
         kind = request.get("result_extension")
         result_extension(kind, path, self.task.network.spatial_dims)  # refused before reading
         predictor, version = self.live.get(first(request.get("device")) or self.device)
-        image = read_image(path, self.task.input.max_pixels, self.task.image_dims)
+        image, prediction = self._predict(predictor, path, request, wanted == INSTANCES)
         suffix = result_extension(kind, path, image.spatial_dims)
-        read = time.perf_counter() - start
-
-        prediction = predictor(
-            image, instances=wanted == INSTANCES, flips=_switch("flips", request, self._config)
-        )
-        if wanted == INSTANCES and prediction.instances is not None:
-            label = prediction.instances
-        else:
-            label = prediction.mask
+        label = self._label(prediction, wanted)
 
         writing = time.perf_counter()
         file = write_label(label, image.geometry, suffix, request.get("result_dtype"))
         seconds = dict(prediction.seconds)
-        seconds["pre"] += read
         seconds["write"] = time.perf_counter() - writing
         seconds["total"] = time.perf_counter() - start
         summary: dict[str, Any] = {
@@ -90,6 +90,23 @@ class SegmentationInfer(LiveInfer):
         if prediction.instances is not None:
             summary["objects"] = int(prediction.instances.max(initial=0))
         return file, summary
+
+    def _predict(
+        self, predictor: Runner, path: Path, request: dict[str, Any], instances: bool
+    ) -> tuple[Image, Prediction]:
+        """Read and answer the image; the seconds of reading it count as preparation."""
+        start = time.perf_counter()
+        image = read_image(path, self.task.input.max_pixels, self.task.image_dims)
+        read = time.perf_counter() - start
+        answer = predictor(image, instances, _switch("flips", request, self._config))
+        seconds = {**answer.seconds, "pre": answer.seconds["pre"] + read}
+        return image, replace(answer, seconds=seconds)
+
+    def _label(self, prediction: Prediction, wanted: str) -> np.ndarray:
+        """Return the label image that was asked for."""
+        if wanted == INSTANCES and prediction.instances is not None:
+            return prediction.instances
+        return prediction.mask
 
 
 def _switch(name: str, request: dict[str, Any], defaults: dict[str, Any]) -> bool:

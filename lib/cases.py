@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from lib import exam_cases
+from lib.clicks import Clicks, click_maps, first_clicks
 from lib.datasets.studies import Item, list_items, volumes_only
 from lib.errors import InputError, choose
 from lib.grids import network_grid
@@ -99,20 +100,32 @@ def _draw_patch(case: Case, task: TaskSpec, rng: np.random.Generator) -> Case:
     )
 
 
+def _draw_clicked(case: Case, task: TaskSpec, rng: np.random.Generator) -> Case:
+    """Draw a patch, its first clicks as maps, and how many corrections follow in the step."""
+    image, target = _draw_patch(case, task, rng)
+    spec, clicks = task.click_rules, Clicks()
+    if rng.random() >= spec.automatic:
+        clicks = first_clicks(target, spec, rng)
+    corrections = np.int64(min(spec.corrections, rng.geometric(0.5) - 1))
+    return image, target, click_maps(clicks, target.shape[1:], spec), np.array(corrections)
+
+
 def _draw_view(case: Case, task: TaskSpec, rng: np.random.Generator) -> Case:
     image, *rest = case
     return augment_image(image, task.augment, rng), *rest
 
 
+_SEGMENTATION = CaseKind(
+    _list_images,
+    _load_image,
+    _fitting_patch,
+    _draw_patch,
+    lambda cases, rng: rng.permutation(len(cases)),
+    lambda items, task: -(-len(items) // task.training.batch_size),
+)
 CASE_KINDS: dict[str, CaseKind] = {
-    "segmentation": CaseKind(
-        _list_images,
-        _load_image,
-        _fitting_patch,
-        _draw_patch,
-        lambda cases, rng: rng.permutation(len(cases)),
-        lambda items, task: -(-len(items) // task.training.batch_size),
-    ),
+    "segmentation": _SEGMENTATION,
+    "interactive": replace(_SEGMENTATION, draw=_draw_clicked),
     "classification": CaseKind(
         exam_cases.list_views,
         exam_cases.load_view,

@@ -86,16 +86,15 @@ class Predictor(NetworkRunner):
         grid = network_grid(image, self.task.input)
         probabilities = grid.undo(self.probabilities(prepared, flips))
         done = time.perf_counter()
+        answer = self.finished(image, probabilities, instances)
+        seconds = {"pre": ready - start, "infer": done - ready, "post": time.perf_counter() - done}
+        return replace(answer, seconds=seconds)
+
+    def finished(self, image: Image, probabilities: np.ndarray, instances: bool) -> Prediction:
+        """Return what probabilities `(maps, *spatial)` on the grid of `image` amount to."""
         by_frame = image.over_time and self.task.network.spatial_dims == 2
         answer = self._frames if by_frame else self._objects
-        mask, objects, presence = answer(probabilities, instances)
-        return Prediction(
-            probabilities,
-            mask,
-            objects,
-            presence,
-            {"pre": ready - start, "infer": done - ready, "post": time.perf_counter() - done},
-        )
+        return Prediction(probabilities, *answer(probabilities, instances))
 
     def probabilities(self, prepared: np.ndarray, flips: bool | None = None) -> np.ndarray:
         """Return probabilities, float32 `(maps, *spatial)`, for input `(channels, *spatial)`."""

@@ -73,6 +73,45 @@ def separate(mask: np.ndarray, spec: OutputSpec, distance: np.ndarray | None = N
     return grow_back(objects, spec.gap)
 
 
+def split_at(objects: np.ndarray, height: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Split objects that hold several of `points`, so that each point has one of its own.
+
+    Args:
+        objects: `(*spatial)` int32, 0 is background; changed in place.
+        height: greatest inside objects, of the same shape; the watershed of it parts them.
+        points: int `(n, axes)`.
+
+    Returns:
+        `objects`; new ones are numbered on.
+    """
+    numbers = objects[tuple(points.T)]
+    count = int(objects.max(initial=0))
+    boxes = ndimage.find_objects(objects)
+    for number in np.unique(numbers[numbers > 0]):
+        own = np.unique(points[numbers == number], axis=0)
+        if len(own) < 2:
+            continue
+        box = boxes[number - 1]
+        region = objects[box] == number
+        seeds = np.zeros(region.shape, dtype=np.int32)
+        places = own - [part.start for part in box]
+        seeds[tuple(places.T)] = np.arange(1, len(own) + 1)
+        fresh = np.arange(len(own) + 1, dtype=np.int32) + count - 1
+        fresh[1] = number
+        parts = watershed(-height[box], seeds, mask=region)
+        objects[box][region] = fresh[parts[region]]
+        count += len(own) - 1
+    return objects
+
+
+def with_gaps(objects: np.ndarray) -> np.ndarray:
+    """Return `objects` `(*spatial)` without the pixels that touch an object of a higher number.
+
+    What is left of each object is connected to no other, corners included.
+    """
+    return np.where(ndimage.maximum_filter(objects, size=3) > objects, 0, objects)
+
+
 def grow_back(objects: np.ndarray, gap: int) -> np.ndarray:
     """Undo the erosion of `gap` pixels between neighbours of `lib.targets.foreground`.
 

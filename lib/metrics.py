@@ -80,6 +80,12 @@ def image_scores(
     return found
 
 
+def dice(prediction: np.ndarray, truth: np.ndarray) -> float:
+    """Return "dice_kaggle" of one image; both arguments are foreground masks of the same shape."""
+    counts = {name: np.array([n]) for name, n in pixel_counts(prediction, truth).items()}
+    return float(image_scores(counts)["dice_kaggle"])
+
+
 def roc_auc(scores: np.ndarray, positive: np.ndarray) -> float:
     """Return the area under the ROC curve, 0.5 where all cases are of one kind."""
     if positive.all() or not positive.any():

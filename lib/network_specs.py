@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from lib.errors import choose
+from lib.spec_fields import LATER
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class EncoderDecoderSpec:
             2 in V-Net 2016, whose stages keep the maps of the concatenation.
         pooled_channels: how many of `out_channels`, the last, are one value for the whole input:
             read off the average and the largest of the coarsest maps, and repeated at each pixel.
+        guidance_channels: maps beside the image that the decoder sees at each of its levels, such
+            as those of clicks; what the encoder made of the image serves any guidance.
     """
 
     spatial_dims: Literal[2, 3] = 2
@@ -42,6 +45,7 @@ class EncoderDecoderSpec:
     padding: Literal["same", "valid"] = "same"
     decoder_width: int = 1
     pooled_channels: int = 0
+    guidance_channels: int = field(default=0, metadata=LATER)
 
     def __post_init__(self) -> None:
         """Reject specs that describe no network."""
@@ -64,6 +68,11 @@ class EncoderDecoderSpec:
             )
         if self.padding == "valid" and self.topology == "vnet":
             raise ValueError("a vnet stage adds its input to its output, so padding must be same")
+        if self.guidance_channels < 0 or (self.padding == "valid" and self.guidance_channels):
+            raise ValueError(
+                f"guidance_channels must be 0 or more, and 0 where padding is valid, found "
+                f"{self.guidance_channels} with padding {self.padding}"
+            )
         for name, allowed in (
             ("topology", ("unet", "vnet")),
             ("downsampling", ("max_pool", "conv")),

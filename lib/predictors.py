@@ -5,11 +5,13 @@ from __future__ import annotations
 from lib.classification import ExamPredictor
 from lib.errors import choose
 from lib.inference import Predictor
+from lib.interactive import ClickPredictor
 from lib.network_runner import NetworkRunner
 from lib.specs import TaskSpec
 
 PREDICTORS: dict[str, type[NetworkRunner]] = {
     "segmentation": Predictor,
+    "interactive": ClickPredictor,
     "classification": ExamPredictor,
 }
 

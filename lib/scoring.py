@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ignite.distributed as idist
@@ -15,16 +15,18 @@ from lib.calibration import fit_temperature
 from lib.class_losses import class_weights, get_class_loss
 from lib.class_metrics import class_figures
 from lib.classification import ExamPredictor
-from lib.data import PreparedCases
+from lib.clicks import Clicks, next_click
+from lib.data import Batch, PreparedCases
 from lib.datasets.studies import Item
 from lib.errors import choose
 from lib.exam_cases import ViewItem, class_of
 from lib.exam_rules import combine, softmax
 from lib.inference import Predictor
+from lib.interactive import ClickPredictor, corrected
 from lib.losses import Loss, get_loss
-from lib.metrics import PIXEL_COUNTS, image_scores, pixel_counts, pixel_scores
+from lib.metrics import PIXEL_COUNTS, dice, image_scores, pixel_counts, pixel_scores
 from lib.network_runner import NetworkRunner
-from lib.specs import PRESENCE, TaskSpec
+from lib.specs import PRESENCE, OutputSpec, TaskSpec
 
 Figures = dict[str, float]
 VALIDATION_LOSS = "val_loss"
@@ -39,6 +41,7 @@ class Scoring:
         score: figures of whole cases.
         collapsed: what is wrong with figures that look well, for a warning; empty where nothing is.
         answer: what the checkpoint keeps beside the weights, by figures and training items.
+        complete: a batch as the step takes it, by the predictor that answers now.
         partial: whether a step may train a part of the weights only: of several networks in one,
             those of its batch.
     """
@@ -47,6 +50,7 @@ class Scoring:
     score: Callable[[Any, PreparedCases], Figures]
     collapsed: Callable[[TaskSpec, int, Figures], str]
     answer: Callable[[TaskSpec, Figures, Sequence[Item]], dict[str, Any]]
+    complete: Callable[[Any, Batch], Batch] = lambda predictor, batch: batch
     partial: bool = False
 
 
@@ -87,10 +91,7 @@ def _score_masks(predictor: Predictor, cases: PreparedCases) -> Figures:
     for index in _own(cases):
         image, target = cases[index]
         maps = predictor.probabilities(image.astype(np.float32), flips=False)
-        mask, sure = maps[0] >= spec.threshold, maps[0]
-        if PRESENCE in answered:
-            sure = maps[answered.index(PRESENCE)]
-            mask &= sure >= spec.presence_threshold
+        mask, sure = _mask(maps, answered, spec)
         case = pixel_counts(mask, target[0])
         row = [*(case[name] for name in PIXEL_COUNTS), float(sure.max())]
         table[index] = torch.tensor(row, dtype=torch.float64)
@@ -99,6 +100,17 @@ def _score_masks(predictor: Predictor, cases: PreparedCases) -> Figures:
     pooled = pixel_scores({name: column.sum() for name, column in counts.items()})
     figures = {**pooled, **image_scores(counts, presence)}
     return {name: float(value) for name, value in figures.items()}
+
+
+def _mask(
+    maps: np.ndarray, answered: Sequence[str], spec: OutputSpec
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mask that answered maps make, and how sure it is that there is anything."""
+    mask, sure = maps[0] >= spec.threshold, maps[0]
+    if PRESENCE in answered:
+        sure = maps[answered.index(PRESENCE)]
+        mask &= sure >= spec.presence_threshold
+    return mask, sure
 
 
 def _empty_mask(task: TaskSpec, step: int, scores: Figures) -> str:
@@ -110,6 +122,32 @@ def _empty_mask(task: TaskSpec, step: int, scores: Figures) -> str:
         f"collapsed to the empty mask; if it stays so, lower the learning rate (now "
         f"{task.training.learning_rate}) or choose loss bce_dice (now {task.training.loss})"
     )
+
+
+# --- interactive segmentation --------------------------------------------------------------------
+
+
+def _score_clicks(predictor: ClickPredictor, cases: PreparedCases) -> Figures:
+    """Return the figures of answers without clicks, and ``click_dice``.
+
+    That is the Dice of foreground (1 where there is none and none is answered) as the mean over
+    cases and over the answers after none, one, ... and all of the spec's corrections.
+    """
+    rules, answered = predictor.task.click_rules, predictor.task.target.answered
+    table = torch.zeros((len(cases), rules.validated + 1), dtype=torch.float64)
+    for index in _own(cases):
+        image, target = cases[index]
+        session, clicks = predictor.open(image.astype(np.float32)), Clicks()
+        for place in range(rules.validated + 1):
+            maps = session.probabilities(clicks)
+            mask, _ = _mask(maps, answered, predictor.task.output)
+            table[index, place] = dice(mask, target[0])
+            click = next_click(np.concatenate((mask[np.newaxis], maps[1:])), target, answered)
+            if click:
+                clicks = clicks.with_one(*click)
+    by_clicks = over_processes(table).numpy().mean(axis=0)
+    figures = {f"dice_{n}_clicks": float(value) for n, value in enumerate(by_clicks)}
+    return {**_score_masks(predictor, cases), **figures, "click_dice": float(by_clicks.mean())}
 
 
 # --- classification ------------------------------------------------------------------------------
@@ -179,12 +217,14 @@ def _calibrated(task: TaskSpec, scores: Figures, items: Sequence[Item]) -> dict[
     return {"temperature": scores["temperature"], "views": sorted(views)}
 
 
+_SEGMENTATION = Scoring(
+    lambda task, items: get_loss(task.training.loss, task.target.maps),
+    _score_masks,
+    _empty_mask,
+    lambda task, scores, items: {},
+)
 SCORING: dict[str, Scoring] = {
-    "segmentation": Scoring(
-        lambda task, items: get_loss(task.training.loss, task.target.maps),
-        _score_masks,
-        _empty_mask,
-        lambda task, scores, items: {},
-    ),
+    "segmentation": _SEGMENTATION,
+    "interactive": replace(_SEGMENTATION, score=_score_clicks, complete=corrected),
     "classification": Scoring(_class_loss, _score_exams, _one_class, _calibrated, partial=True),
 }

@@ -16,6 +16,7 @@ __all__ = [
     "PRESENCE",
     "STRUCTURE",
     "AugmentSpec",
+    "ClickSpec",
     "InputSpec",
     "Kind",
     "OutputSpec",
@@ -26,10 +27,11 @@ __all__ = [
     "show_patch_size",
 ]
 
-Kind = Literal["segmentation", "classification"]
+Kind = Literal["segmentation", "interactive", "classification"]
 GREYS = ("normalised", "original")
 STRUCTURE = "label_"
 PRESENCE = "presence"
+CLICK_MAPS = 2  # positive and negative
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,26 @@ class OutputSpec:
 
 
 @dataclass(frozen=True)
+class ClickSpec:
+    """How clicks guide a network, and how they are simulated in training (`lib.clicks`).
+
+    Attributes:
+        radius: of the disc, or ball, that a click is drawn as, in pixels of the network's grid.
+        first: most clicks of each sign that a training patch begins with, where it has any.
+        automatic: share of the training patches that begin without clicks.
+        corrections: most clicks that then follow, each where the network's answer is most wrong.
+        validated: corrections of each validation case: the score is the mean over the answers
+            after none, one, ... and all of them.
+    """
+
+    radius: float = 3.0
+    first: int = 2
+    automatic: float = 0.5
+    corrections: int = 3
+    validated: int = 3
+
+
+@dataclass(frozen=True)
 class TaskSpec:
     """One row: what the task is, its network, and how it is trained and served.
 
@@ -181,6 +203,7 @@ class TaskSpec:
         reference: where the network or recipe comes from.
         weights_licence: licence under which shipped weights may be used; empty where none ship.
         exam: of classification, the classes and how an exam is answered; else None.
+        clicks: of interactive segmentation, how clicks guide it; else None.
     """
 
     name: str
@@ -197,6 +220,7 @@ class TaskSpec:
     reference: str = ""
     weights_licence: str = ""
     exam: ExamSpec | None = field(default=None, metadata=LATER)
+    clicks: ClickSpec | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
         """Reject rows whose parts do not fit each other."""
@@ -219,6 +243,12 @@ class TaskSpec:
         """Classes and rules of a classification task."""
         assert self.exam is not None, self.kind
         return self.exam
+
+    @property
+    def click_rules(self) -> ClickSpec:
+        """How clicks guide a task of interactive segmentation."""
+        assert self.clicks is not None, self.kind
+        return self.clicks
 
     @property
     def image_dims(self) -> Literal[3] | None:
@@ -282,7 +312,18 @@ def _check_classification(task: TaskSpec) -> None:
         )
 
 
+def _check_interactive(task: TaskSpec) -> None:
+    _check_segmentation(task)
+    guidance = task.encoder_decoder.guidance_channels
+    if task.clicks is None or guidance != CLICK_MAPS:
+        raise ValueError(
+            f"task '{task.name}': interactive segmentation needs a ClickSpec and a network with "
+            f"{CLICK_MAPS} guidance_channels, found {task.clicks} and {guidance}"
+        )
+
+
 _CHECKS: dict[str, Callable[[TaskSpec], None]] = {
     "segmentation": _check_segmentation,
+    "interactive": _check_interactive,
     "classification": _check_classification,
 }

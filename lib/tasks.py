@@ -12,6 +12,7 @@ from lib.network_specs import ClassifierSpec, EncoderDecoderSpec
 from lib.rows import density, nuclei, ultrasound
 from lib.specs import (
     AugmentSpec,
+    ClickSpec,
     InputSpec,
     Kind,
     OutputSpec,
@@ -24,6 +25,7 @@ __all__ = [
     "TASKS",
     "AugmentSpec",
     "ClassSpec",
+    "ClickSpec",
     "ClassifierSpec",
     "EncoderDecoderSpec",
     "ExamSpec",

@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,7 @@ class _Run:
         averaged = self.take_step.averaged
         answering = averaged or network
         self.predictor = predictor_class(task)(task, answering, self.device, options.precision)
+        self.completed = partial(self.scoring.complete, self.predictor)
         self.key = task.key_metric
         self.best: dict[str, float] = {}
         self.initial: dict[str, float] = {}
@@ -150,7 +152,7 @@ class _Run:
         stopped_early = 0 < recipe.early_stop_patience <= self._waited()
         steps = range(self.first_step, self.first_step if stopped_early else recipe.steps)
         if steps:
-            engine = Engine(lambda engine, batch: self.take_step(batch))
+            engine = Engine(lambda engine, batch: self.take_step(self.completed(batch)))
             engine.logger.disabled = True  # errors are raised; the caller reports them
             self._attach(engine)
             batches = StepBatches(

@@ -17,7 +17,7 @@ from monailabel.interfaces.tasks.train import TrainTask
 from monailabel.tasks.activelearning.first import First
 from monailabel.tasks.activelearning.random import Random
 
-from infer import ClassificationInfer, ResultShelf, SegmentationInfer
+from infer import ClassificationInfer, ClickInfer, ResultShelf, SegmentationInfer
 from lib.devices import keep_freed_memory
 from lib.errors import InputError, UnpublishedError, choose, unknown
 from lib.exams import Exam, exam_of, find_exam, group_exams
@@ -37,7 +37,7 @@ from monailabel_app.users import Users
 logger = logging.getLogger(__name__)
 
 BACKGROUND_NICENESS = 10
-SERVED_KINDS = ("segmentation", "classification")
+SERVED_KINDS = ("segmentation", "interactive", "classification")
 
 
 class App(MONAILabelApp):
@@ -89,7 +89,8 @@ class App(MONAILabelApp):
             return ClassificationInfer(
                 task, self.store, device, precision, self._find_exam, self._open_shelf
             )
-        return SegmentationInfer(task, self.store, device, precision, self.config.flips)
+        kind = {"segmentation": SegmentationInfer, "interactive": ClickInfer}[task.kind]
+        return kind(task, self.store, device, precision, self.config.flips)
 
     def _find_exam(self, image: Path) -> Exam | None:
         """Return the exam of an image: of the studies, else what the file alone makes up."""

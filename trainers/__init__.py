@@ -8,6 +8,7 @@ from trainers.segmentation import SegmentationTrain
 
 TRAINERS: dict[str, type[LiveTrain]] = {
     "segmentation": SegmentationTrain,
+    "interactive": SegmentationTrain,
     "classification": ClassificationTrain,
 }
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from lib.errors import choose
 from lib.network_specs import EncoderDecoderSpec
@@ -29,6 +30,7 @@ ACTIVATIONS: dict[str, Callable[[int], nn.Module]] = {
 _CONV = {2: nn.Conv2d, 3: nn.Conv3d}
 _DECONV = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 _MAX_POOL = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
+_POOL = {2: functional.max_pool2d, 3: functional.max_pool3d}
 _NORMS: dict[str, dict[int, Callable[[int], nn.Module]]] = {
     "none": {2: lambda channels: nn.Identity(), 3: lambda channels: nn.Identity()},
     "batch": {2: nn.BatchNorm2d, 3: nn.BatchNorm3d},
@@ -143,10 +145,31 @@ class EncoderDecoder(nn.Module):
         self.pooled: nn.Module | None = None
         if spec.pooled_channels:
             self.pooled = nn.Linear(2 * channels[-1], spec.pooled_channels)
+        self.guide = nn.ModuleList()  # of each level, coarse to fine
+        if spec.guidance_channels:
+            for width in reversed(channels):
+                hint = conv(spec.guidance_channels, width, kernel_size=3, padding=1, bias=False)
+                self.guide.append(hint)
         self._initialize()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, guidance: Tensor | None = None) -> Tensor:
         """Map `x` of shape `(N, in_channels, *spatial)` to logits `(N, out_channels, *spatial)`.
+
+        Args:
+            guidance: `(N, guidance_channels, *spatial)` in 0..1; none is all zero.
+
+        Raises:
+            ValueError: a spatial size does not pass the down-samplings.
+        """
+        return self.decode(self.encode(x), guidance)
+
+    def encode(self, x: Tensor) -> list[Tensor]:
+        """Return the last maps of each level of the encoder, fine to coarse.
+
+        They depend on the image alone, so they can be kept while its guidance changes.
+
+        Args:
+            x: images `(N, in_channels, *spatial)`.
 
         Raises:
             ValueError: a spatial size does not pass the down-samplings.
@@ -159,24 +182,42 @@ class EncoderDecoder(nn.Module):
                 else f"such as {tuple(self.spec.input_size(size) for size in sizes)}"
             )
             raise ValueError(f"spatial sizes must be {expected}, found {sizes}; pad the input")
-        skips: list[Tensor] = []
-        pooled: Tensor | None = None
+        levels: list[Tensor] = []
         for level, stage in enumerate(self.encoder):
             x = stage(x)
+            levels.append(x)
             if level < len(self.down):
-                skips.append(x)
                 x = self.down[level](x)
+        return levels
+
+    def decode(self, levels: list[Tensor], guidance: Tensor | None = None) -> Tensor:
+        """Return the logits of what `encode` returned; see `forward`."""
+        hints = self._hints(guidance)
+        x = levels[-1] if hints is None else levels[-1] + hints[0]
+        pooled: Tensor | None = None
         if self.pooled is not None:
             pooled = self.pooled(torch.cat((x.flatten(2).mean(2), x.flatten(2).amax(2)), dim=1))
-        for up, stage in zip(self.up, self.decoder, strict=True):
+        for place, (up, stage) in enumerate(zip(self.up, self.decoder, strict=True), start=1):
             x = up(x)
-            x = stage(torch.cat((_middle(skips.pop(), x.shape[2:]), x), dim=1))
+            if hints is not None:
+                x = x + hints[place]
+            x = stage(torch.cat((_middle(levels[-1 - place], x.shape[2:]), x), dim=1))
         logits = self.output(x)
         if pooled is None:
             return logits
         axes = (1,) * self.spec.spatial_dims
         whole = pooled.view(*pooled.shape, *axes).expand(-1, -1, *logits.shape[2:])
         return torch.cat((logits, whole.to(logits.dtype)), dim=1)
+
+    def _hints(self, guidance: Tensor | None) -> list[Tensor] | None:
+        """Return what guidance adds at each level, coarse to fine; None adds nothing."""
+        if guidance is None or not len(self.guide):
+            return None
+        pool = _POOL[self.spec.spatial_dims]  # the largest, so that no click is lost on the way
+        pyramid = [guidance]
+        for _ in self.down:
+            pyramid.append(pool(pyramid[-1], kernel_size=2))
+        return [hint(maps) for hint, maps in zip(self.guide, reversed(pyramid), strict=True)]
 
     def lay_out(self, memory_format: Callable[[int], torch.memory_format]) -> None:
         """Lay out each level's weights and maps (2D) as `memory_format(feature maps)` says."""
@@ -213,3 +254,5 @@ class EncoderDecoder(nn.Module):
                     nn.init.normal_(weight, std=math.sqrt(2.0 / ((1 + slope**2) * fan_in)))
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+        for weight in self.guide.parameters():  # a zero convolution: Zhang 2023, section 3.1
+            nn.init.zeros_(weight)

@@ -97,5 +97,6 @@ def _exams_told(result: Mapping[str, Any]) -> str:
 
 TESTING = {
     "segmentation": Testing(_test_masks, _masks_told),
+    "interactive": Testing(_test_masks, _masks_told),
     "classification": Testing(_test_exams, _exams_told),
 }

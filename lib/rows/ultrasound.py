@@ -7,7 +7,16 @@ from dataclasses import replace
 from lib.network_specs import EncoderDecoderSpec
 from lib.rows import Rows
 from lib.rows.nuclei import THESIS, VHLLRHE
-from lib.specs import AugmentSpec, InputSpec, OutputSpec, TargetSpec, TaskSpec, TrainingSpec
+from lib.specs import (
+    CLICK_MAPS,
+    AugmentSpec,
+    ClickSpec,
+    InputSpec,
+    OutputSpec,
+    TargetSpec,
+    TaskSpec,
+    TrainingSpec,
+)
 
 ROWS = Rows()
 
@@ -39,7 +48,7 @@ _NERVE = ROWS.add(
         weights_licence="",
     )
 )
-ROWS.add(
+_LESION = ROWS.add(
     replace(
         _NERVE,
         name="busi_lesion",
@@ -50,6 +59,19 @@ ROWS.add(
         input=replace(_NERVE.input, longest_side=128),
         output=replace(_NERVE.output, keep="all"),  # lesions may be several
         training=replace(_NERVE.training, patch_size=128),
+    )
+)
+ROWS.add(
+    replace(
+        _LESION,
+        name="busi_click",
+        description="A lesion in breast ultrasound that follows clicks: the network of busi_lesion "
+        "whose decoder sees them",
+        kind="interactive",
+        network=replace(_LESION.encoder_decoder, guidance_channels=CLICK_MAPS),
+        key_metric="click_dice",
+        clicks=ClickSpec(),
+        reference=f"{_LESION.reference}; Sofiiuk et al. 2022 (training with clicks)",
     )
 )
 
@@ -91,6 +113,20 @@ _VOLUME = ROWS.add(
         ),
         key_metric="fg_dice",
         reference="Milletari et al. 2016, V-Net",
+    )
+)
+ROWS.add(
+    replace(
+        _VOLUME,
+        name="ultrasound3d_click",
+        description="A structure in 3D ultrasound volumes that follows clicks: the V-Net whose "
+        "decoder sees them",
+        kind="interactive",
+        network=replace(_VOLUME.encoder_decoder, guidance_channels=CLICK_MAPS),
+        output=OutputSpec(),
+        key_metric="click_dice",
+        clicks=ClickSpec(),
+        reference=f"{_VOLUME.reference}; Sofiiuk et al. 2022 (training with clicks)",
     )
 )
 ROWS.add(

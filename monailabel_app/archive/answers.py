@@ -43,7 +43,7 @@ def task_labels(tasks: Sequence[TaskSpec], image: ArchiveImage) -> dict[str, int
 def _fitting(tasks: Sequence[TaskSpec], image: ArchiveImage) -> list[TaskSpec]:
     """Return the tasks that can be about an image, those of mammograms first where it is one."""
     mammogram = image.series.modality == DENSITY_MODALITY
-    fitting = [task for task in tasks if mammogram or task.kind == "segmentation"]
+    fitting = [task for task in tasks if mammogram or task.kind != "classification"]
     return sorted(fitting, key=lambda task: task.kind != "classification")
 
 
@@ -170,7 +170,7 @@ def _names(
         if names and held <= set(names.values()):
             return names, False
     for task in (*model, *fitting):
-        if task.kind == "segmentation" and task.output.instances and len(task.labels) == 1:
+        if task.output.instances and len(task.labels) == 1:
             return dict(task.labels), True
     return {f"label {value}": value for value in sorted(held) or [1]}, False
 

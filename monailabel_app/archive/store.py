@@ -90,7 +90,7 @@ class ArchiveDatastore(ArchiveReader):
         """Return a studies folder of the accepted labels for a kind of task; see `make_snapshot`.
 
         Args:
-            kind: segmentation or classification.
+            kind: of `lib.tasks`; all but classification take label images.
         """
         wanted = "density" if kind == "classification" else "mask"
         images = self.catalogue.get().images

@@ -25,6 +25,9 @@ class Wanted:
     device: str | None
     size: int | None
     exam: Path | None
+    task: str | None
+    studies: Path | None
+    split: str
     on_round: Callable[[], object]
 
 
@@ -36,6 +39,7 @@ class Benchmark:
         any_device: whether it takes a device; the others run on the CPU.
         sized: whether it takes the size of what it measures on.
         on_exam: whether it takes a folder with an exam.
+        on_studies: whether it takes a studies folder, and a task to measure on it.
         counted: what the progress bar counts.
     """
 
@@ -46,6 +50,7 @@ class Benchmark:
     any_device: bool = False
     sized: bool = False
     on_exam: bool = False
+    on_studies: bool = False
     counted: str = "round"
 
 
@@ -88,6 +93,21 @@ def _exam(wanted: Wanted) -> dict[str, Any]:
     )
 
 
+def _clicks(wanted: Wanted) -> dict[str, Any]:
+    from benchmarks import clicks
+
+    return clicks.run(
+        wanted.runs,
+        wanted.models,
+        SHIPPED_MODELS,
+        APP_FOLDER,
+        wanted.on_round,
+        wanted.task,
+        wanted.studies,
+        wanted.split == "validation",
+    )
+
+
 def _variants(report: dict[str, Any]) -> list[str]:
     from benchmarks.rounds import table
 
@@ -114,6 +134,12 @@ def _requests(report: dict[str, Any]) -> list[str]:
 
 def _answers(report: dict[str, Any]) -> list[str]:
     from benchmarks.exam import table
+
+    return table(report)
+
+
+def _clicked(report: dict[str, Any]) -> list[str]:
+    from benchmarks.clicks import table
 
     return table(report)
 
@@ -146,6 +172,14 @@ BENCHMARKS = {
         _answers,
         on_exam=True,
     ),
+    "clicks": Benchmark(
+        "simulated users: clicks that an answer needs, and seconds of a click through the server",
+        12,
+        _clicks,
+        _clicked,
+        on_studies=True,
+        counted="image",
+    ),
 }
 _NAMES = "; ".join(f"{name}: {entry.title}" for name, entry in BENCHMARKS.items())
 
@@ -165,6 +199,19 @@ _NAMES = "; ".join(f"{name}: {entry.title}" for name, entry in BENCHMARKS.items(
 @click.option(
     "--exam", type=options.FOLDER, help="Of exam: folder with the views; by default a phantom."
 )
+@click.option("--task", help="Of clicks: the task; by default nuclei_click.")
+@click.option(
+    "--studies",
+    type=options.FOLDER,
+    help="Of clicks: folder of labelled images; by default phantoms of nuclei.",
+)
+@click.option(
+    "--split",
+    type=click.Choice(["all", "validation"]),
+    default="all",
+    show_default=True,
+    help="Of --studies: all images, or those that training holds out.",
+)
 @options.models
 @options.json_file
 def benchmark(
@@ -174,6 +221,9 @@ def benchmark(
     device: str | None,
     size: int | None,
     exam: Path | None,
+    task: str | None,
+    studies: Path | None,
+    split: str,
     models: Path,
     json_file: Path | None,
 ) -> None:
@@ -185,6 +235,10 @@ def benchmark(
         raise InputError(f"benchmark '{name}' has one size; only volume takes a --size")
     if exam and not entry.on_exam:
         raise InputError(f"benchmark '{name}' makes its own images; only exam takes an --exam")
+    if (task or studies) and not entry.on_studies:
+        raise InputError(
+            f"benchmark '{name}' makes its own images; only clicks takes --task and --studies"
+        )
     import torch
     from tqdm import tqdm
 
@@ -196,7 +250,9 @@ def benchmark(
     facts = machine_facts()
     total = runs if entry.counted == "round" else None
     with tqdm(desc=name, total=total, unit=entry.counted, disable=not sys.stderr.isatty()) as bar:
-        report = entry.run(Wanted(runs, models, device, size, exam, partial(bar.update, 1)))
+        on_round = partial(bar.update, 1)
+        wanted = Wanted(runs, models, device, size, exam, task, studies, split, on_round)
+        report = entry.run(wanted)
     report = {
         "benchmark": name,
         **report,

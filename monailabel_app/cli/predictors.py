@@ -9,6 +9,7 @@ from lib.classification import ExamPredictor
 from lib.errors import InputError, UnpublishedError
 from lib.inference import Predictor
 from lib.model_store import ModelStore
+from lib.predictors import predictor_class
 from lib.tasks import TaskSpec
 from monailabel_app.config import SHIPPED_MODELS
 
@@ -22,7 +23,9 @@ def load_predictor(
         UnpublishedError: there are no weights.
     """
     checkpoint, path = _load(task, weights, models)
-    return Predictor.from_checkpoint(task, checkpoint, device, precision, flips), path
+    kind = predictor_class(task)
+    assert issubclass(kind, Predictor), task.kind
+    return kind.from_checkpoint(task, checkpoint, device, precision, flips), path
 
 
 def load_exam_predictor(

@@ -1,0 +1,144 @@
+"""Clicks: how many an answer needs, and how long each takes through a real server.
+
+The users are simulated, see `lib.click_evaluation`. The times are those of POST /infer on images
+in the store, asked for by id, with the reply as a label image: the first click on an image that was
+not asked for before, then further ones.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from benchmarks.server import Server, spread
+from benchmarks.subjects import SEED
+from lib.cases import case_kind
+from lib.checkpoints import load_checkpoint
+from lib.click_evaluation import MOST_ON_OBJECT, evaluate_clicks
+from lib.datasets.phantoms import nuclei_phantom, write_nuclei_studies
+from lib.datasets.studies import split_items
+from lib.errors import InputError, UnpublishedError
+from lib.files import fingerprint, sha256
+from lib.interactive import ClickPredictor
+from lib.model_store import ModelStore
+from lib.tasks import get_task
+
+TASK = "nuclei_click"
+SIDE = 512
+FURTHER = 4  # clicks after the first
+PHANTOMS = 8
+LIMITS_S = (0.7, 0.3)  # of the first click, and of further ones
+
+
+def run(
+    runs: int,
+    models: Path,
+    shipped: Path,
+    app: Path,
+    on_round: Callable[[], object] | None = None,
+    name: str | None = None,
+    studies: Path | None = None,
+    held_out: bool = False,
+) -> dict[str, Any]:
+    """Measure, and return settings and figures.
+
+    Args:
+        runs: images that are clicked on through the server.
+        name: of the task; None is `TASK`.
+        studies: folder of labelled images; None makes phantoms of nuclei.
+        held_out: only those that training holds out.
+    """
+    task = get_task(name or TASK)
+    if task.kind != "interactive":
+        raise InputError(f"'{task.name}' takes no clicks; choose a task such as {TASK}")
+    live = ModelStore(models, shipped).live_path(task.name)
+    if live is None:
+        raise UnpublishedError(f"'{task.name}' has no weights yet; train it first")
+    predictor = ClickPredictor.from_checkpoint(task, load_checkpoint(live))
+    with tempfile.TemporaryDirectory() as folder:
+        where = Path(folder)
+        if studies is None:
+            write_nuclei_studies(where / "labelled", PHANTOMS, PHANTOMS, seed=SEED)
+        items = case_kind(task).list(studies or where / "labelled", task, True)
+        if held_out:
+            items = split_items(items, task.training.val_split)[1]
+        figures = evaluate_clicks(predictor, items, SEED, on_item=on_round)
+        times = _times(runs, live, app, where, task.name)
+    what = f"{len(items)} {'held-out ' if held_out else ''}images of "
+    return {
+        "what": f"simulated clicks with {task.name}: {what}"
+        f"{studies.name if studies else 'phantoms'}, and {runs} phantoms of {SIDE}x{SIDE} through "
+        "the server",
+        "task": task.name,
+        "weights_sha256": sha256(live),
+        "data": fingerprint([p for item in items for p in (item.image, item.label) if p]),
+        "clicks": figures,
+        "request": times,
+        "limits_s": dict(zip(("first", "further"), LIMITS_S, strict=True)),
+    }
+
+
+def _times(runs: int, live: Path, app: Path, folder: Path, task: str) -> dict[str, Any]:
+    """Return the seconds of clicks through a server."""
+    studies, models = folder / "studies", folder / "models"
+    for made in (studies, models):
+        made.mkdir()
+    shutil.copyfile(live, models / f"{task}.pt")
+    points = []
+    for number in range(runs + 1):
+        pixels, label = nuclei_phantom(SEED + number, rows=SIDE, columns=SIDE, nuclei=120)
+        Image.fromarray(pixels).save(studies / f"image{number}.png")
+        places = [(label == value).nonzero() for value in range(1, FURTHER + 2)]
+        points.append([[int(x.mean()), int(y.mean()), 0] for y, x in places])
+    server = Server(app, studies, models, folder, task)
+    try:
+        server.start()
+        server.click("image0", points[0][:1])  # loads the weights
+        first, further = [], []
+        for number in range(1, runs + 1):
+            image = f"image{number}"
+            first.append(server.click(image, points[number][:1]))
+            for count in range(2, FURTHER + 2):
+                further.append(server.click(image, points[number][:count]))
+    finally:
+        server.stop()
+    return {"first": spread(first), "further": spread(further)}
+
+
+def table(report: dict[str, Any]) -> list[str]:
+    """Return lines of the figures."""
+    clicks, request = report["clicks"], report["request"]
+    curve = clicks["mean_dice"]
+    lines = [
+        "mean Dice after 0, 1, 2, 3, 5, 10, 20 clicks  "
+        + "  ".join(f"{curve[n]:.3f}" for n in (0, 1, 2, 3, 5, 10, 20) if n < len(curve)),
+        f"largest fall of the mean with a further click  {clicks['largest_fall']:.4f}",
+        _line(f"clicks to Dice {clicks['target_dice']}", clicks["clicks_to_90"]),
+    ]
+    lines += [
+        _line(f"clicks on a {kind} object, of {MOST_ON_OBJECT}", clicks[kind])
+        for kind in ("missed", "merged")
+        if kind in clicks
+    ]
+    for kind, title in (("first", "first click on an image"), ("further", "further click")):
+        row = request[kind]
+        lines.append(
+            f"{title}: median {row['median_s']:.3f} s, p95 {row['p95_s']:.3f} s "
+            f"(wanted below {report['limits_s'][kind]} s)"
+        )
+    return lines
+
+
+def _line(title: str, row: dict[str, Any]) -> str:
+    if not row["count"]:
+        return f"{title}: none"
+    low, high = row["median_interval"]
+    return (
+        f"{title}: median {row['median']:g} ({low:g} to {high:g}), mean {row['mean']:.2f}, "
+        f"reached {row['reached']:.1%} of {row['count']}"
+    )

@@ -1,0 +1,77 @@
+"""Segmentation that follows clicks as a MONAI Label InferTask."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monailabel.interfaces.tasks.infer_v2 import InferType
+
+from infer.segmentation import INSTANCES, MASK, SegmentationInfer
+from lib.images import Image, read_image
+from lib.inference import Prediction
+from lib.instances import with_gaps
+from lib.interactive import ClickedImage, ClickPredictor
+from lib.prompts import read_points
+
+KEPT_IMAGES = 4
+
+
+class ClickInfer(SegmentationInfer[ClickPredictor]):
+    """Answers without clicks, and with them: ``foreground`` and ``background`` of a request.
+
+    Points are indices of the image as the viewers count, see `lib.prompts.read_points`. The images
+    asked for last are kept with what the encoder made of them, so that a further click costs the
+    decoder only. The mask has gaps between touching objects, so that it shows, and as a label
+    means, separate ones. The other parameters are those of `SegmentationInfer`, without ``flips``.
+
+    To viewers this is of type deepgrow: to a model of one structure only that gives 3D Slicer
+    negative clicks.
+    """
+
+    kind = InferType.DEEPGROW
+    results = (MASK, INSTANCES)  # viewers draw the answer as one segment
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._config.pop("flips")
+        self.dimension = self.task.image_dims or 3  # reads both; with 2 viewers ask by slice
+        self._kept: OrderedDict[tuple[object, ...], ClickedImage] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def _predict(
+        self, predictor: ClickPredictor, path: Path, request: dict[str, Any], instances: bool
+    ) -> tuple[Image, Prediction]:
+        start = time.perf_counter()
+        shown = self._open(predictor, path)
+        clicks = read_points(request, shown.image.shape, tuple(self.task.labels))
+        ready = time.perf_counter()
+        answer = shown(clicks, self.task.output.instances)
+        seconds = {**answer.seconds, "pre": ready - start}
+        return shown.image, replace(answer, seconds=seconds)
+
+    def _label(self, prediction: Prediction, wanted: str) -> np.ndarray:
+        if wanted == MASK and prediction.instances is not None:
+            return np.where(with_gaps(prediction.instances) > 0, prediction.mask, 0)
+        return super()._label(prediction, wanted)
+
+    def _open(self, predictor: ClickPredictor, path: Path) -> ClickedImage:
+        """Return the image ready for clicks; one that was asked for lately is still there."""
+        stat = path.stat()
+        key = (str(path), stat.st_mtime_ns, stat.st_size, id(predictor))
+        with self._lock:
+            if key in self._kept and self._kept[key].predictor is predictor:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        image = read_image(path, self.task.input.max_pixels, self.task.image_dims)
+        shown = predictor.look_at(image)
+        with self._lock:
+            self._kept[key] = shown
+            while len(self._kept) > KEPT_IMAGES:
+                self._kept.popitem(last=False)
+        return shown
