@@ -20,7 +20,7 @@ from monailabel.interfaces.tasks.batch_infer import BatchInferTask
 from monailabel.interfaces.tasks.infer_v2 import InferTask
 from tqdm import tqdm
 
-from infer import ClassificationInfer, SegmentationInfer
+from infer import ClassificationInfer, ClickInfer, SegmentationInfer
 from infer.base import LiveInfer
 from lib.errors import InputError
 from lib.exams import exam_of, find_exam, group_exams
@@ -186,7 +186,8 @@ def _infer_task(batch: Batch, store: StudiesDatastore, device: str) -> LiveInfer
             batch.precision,
             lambda path: find_exam(store.folder, path) or exam_of(path, group_exams([path])),
         )
-    return SegmentationInfer(spec, models, device, batch.precision, batch.flips)
+    kind = {"segmentation": SegmentationInfer, "interactive": ClickInfer}[spec.kind]
+    return kind(spec, models, device, batch.precision, batch.flips)
 
 
 def _own_device(device: str, world_size: int, local_rank: int) -> str:

@@ -55,8 +55,8 @@ def batch_infer(
     takes its share of the images and the next GPU.
     """
     spec = get_task(task)
-    if flips and spec.kind == "classification":
-        raise InputError(f"--flips is for segmentation, '{task}' answers on exams; leave it away")
+    if flips and spec.kind != "segmentation":
+        raise InputError(f"--flips is for segmentation, '{task}' does not know it; leave it away")
     if not studies.is_dir():
         raise InputError(f"studies folder '{studies}' does not exist; give a folder of images")
     if tag == ACCEPTED:
