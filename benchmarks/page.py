@@ -83,7 +83,8 @@ JSON is sent. The first request, which reads the weights, is told apart. Process
 the server's process, all threads together. Peak memory is the largest resident set of the server's
 process, Python and libraries included, after the same request on {large[what]}.
 """,
-    "annotators": """`monailabel start_server` and all annotators on one machine, each with the client library of 3D
+    "annotators": """\
+`monailabel start_server` and all annotators on one machine, each with the client library of 3D
 Slicer in a thread of its own: next sample ({strategy}), inference, looking at it for {pause_s[0]:g}
 to {pause_s[1]:g} s, saving. A training, begun again when it ends, runs in its own process. Every
 label is read back afterwards and compared byte by byte.
