@@ -6,6 +6,7 @@ import copy
 import logging
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,8 @@ class App(MONAILabelApp):
         self.store = ModelStore(self.config.model_dir, SHIPPED_MODELS)
         self.shelf = ResultShelf()
         self.retraining: Retraining | None = None
+        # more at once would be no faster, and keep short requests from the processor
+        self._inferring = threading.BoundedSemaphore(os.cpu_count() or 1)
         super().__init__(
             app_dir,
             studies,
@@ -179,7 +182,8 @@ class App(MONAILabelApp):
             raise unknown("image", image, store.list_images())
         request["image"] = uri or image
         request["description"] = task.description
-        file, summary = task(request)
+        with self._inferring:
+            file, summary = task(request)
         label: str | None = file
         tag = str(request.get("label_tag") or "original")
         if file and not uploaded and _is_true(request.get("save_label")):
