@@ -67,6 +67,7 @@ def run(
         items = case_kind(task).list(studies or where / "labelled", task, True)
         if held_out:
             items = split_items(items, task.training.val_split)[1]
+        data = fingerprint([p for item in items for p in (item.image, item.label) if p])
         figures = evaluate_clicks(predictor, items, SEED, on_item=on_round)
         times = _times(runs, live, app, where, task.name)
     what = f"{len(items)} {'held-out ' if held_out else ''}images of "
@@ -76,7 +77,7 @@ def run(
         "the server",
         "task": task.name,
         "weights_sha256": sha256(live),
-        "data": fingerprint([p for item in items for p in (item.image, item.label) if p]),
+        "data": data,
         "clicks": figures,
         "request": times,
         "limits_s": dict(zip(("first", "further"), LIMITS_S, strict=True)),

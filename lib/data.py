@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -38,13 +39,21 @@ class PreparedCases(Dataset[Case]):
     Args:
         items: labelled items.
         cache_bytes: memory budget for all entries together.
+        known: cases prepared before by the same input and target, by image file; what is read
+            here is added, within the budget.
     """
 
-    def __init__(self, items: Sequence[Item], task: TaskSpec, cache_bytes: int = CACHE_BYTES):
+    def __init__(
+        self,
+        items: Sequence[Item],
+        task: TaskSpec,
+        cache_bytes: int = CACHE_BYTES,
+        known: dict[Path, Case] | None = None,
+    ) -> None:
         self.items = list(items)
         self.task = task
         self.largest: tuple[int, ...] = ()
-        self._cache: dict[int, Case] = {}
+        self._cache: dict[Path, Case] = {} if known is None else known
         self._room = cache_bytes
 
     def __len__(self) -> int:
@@ -52,15 +61,17 @@ class PreparedCases(Dataset[Case]):
 
     def __getitem__(self, index: int) -> Case:
         """Return the prepared case; unreadable files raise `InputError` naming the file."""
-        if index in self._cache:
-            return self._cache[index]
-        case = case_kind(self.task).load(self.items[index], self.task)
+        file = self.items[index].image
+        case = self._cache.get(file)
+        known = case is not None
+        if case is None:
+            case = case_kind(self.task).load(self.items[index], self.task)
         sides = case[0].shape[-self.task.network.spatial_dims :]
         self.largest = tuple(np.maximum(sides, self.largest or sides).tolist())
         size = sum(part.nbytes for part in case)
-        if size <= self._room:
+        if not known and size <= self._room:
             self._room -= size
-            self._cache[index] = case
+            self._cache[file] = case
         return case
 
 

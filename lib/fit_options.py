@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from lib.cases import Case
 from lib.checkpoints import Checkpoint
 from lib.data import CACHE_BYTES
 from lib.errors import InputError
@@ -34,6 +35,8 @@ class FitOptions:
         keep: which weights: those that score ``best`` on the validation cases, or of the ``last``
             validation, whose figures were not chosen on these cases.
         new_ids: ids of cases that `init` was not trained on; see `lib.replay`.
+        known: cases that earlier runs in this process prepared by the same input and target, by
+            image file; this run adds its own. None prepares all anew.
     """
 
     out: Path
@@ -49,6 +52,7 @@ class FitOptions:
     validation_ids: frozenset[str] | None = None
     keep: Literal["best", "last"] = "best"
     new_ids: frozenset[str] = frozenset()
+    known: dict[Path, Case] | None = None
 
 
 @dataclass(frozen=True)

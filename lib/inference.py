@@ -110,15 +110,8 @@ class Predictor(NetworkRunner):
     def _answer(self, images: np.ndarray, flips: bool | None) -> np.ndarray:
         """Return probabilities `(N, maps, *spatial)` of images `(N, channels, *spatial)`."""
         batch = torch.from_numpy(images).to(self.device)
-        axes = []
-        if self.flips if flips is None else flips:  # those that training mirrored
-            depth = () if self.task.augment.flip_depth else (batch.ndim - 2,)
-            axes = [axis for axis in range(2, batch.ndim) if axis not in depth]
-        mirrored = [
-            subset
-            for count in range(len(axes) + 1)
-            for subset in itertools.combinations(axes, count)
-        ]
+        wanted = self.flips if flips is None else flips
+        mirrored = self.mirrorings(batch.ndim) if wanted else [()]
         with self._lock, torch.inference_mode():
             total: Tensor | None = None
             for subset in mirrored:
@@ -128,6 +121,21 @@ class Predictor(NetworkRunner):
             assert total is not None
             mean = total.div_(len(mirrored)) if len(mirrored) > 1 else total
         return mean.cpu().numpy()
+
+    def mirrorings(self, ndim: int) -> list[tuple[int, ...]]:
+        """Return the sets of axes that training mirrored, the empty one first.
+
+        Args:
+            ndim: of the array, whose last axes are those of the network.
+        """
+        first = ndim - self.task.network.spatial_dims
+        depth = () if self.task.augment.flip_depth else (ndim - 2,)
+        axes = [axis for axis in range(first, ndim) if axis not in depth]
+        return [
+            subset
+            for count in range(len(axes) + 1)
+            for subset in itertools.combinations(axes, count)
+        ]
 
     def _forward(self, batch: Tensor) -> Tensor:
         """Return probabilities of images `(N, channels, *spatial)`, tiled if large."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -57,6 +57,30 @@ class NetworkRunner:
             more: what the class takes beside these.
         """
         return cls(task, load_network(task, checkpoint), device, precision, *more)
+
+    @contextmanager
+    def watching(
+        self, modules: Iterable[nn.Module], hook: Callable[[Tensor], Tensor | None]
+    ) -> Iterator[None]:
+        """Show `hook` what parts of the network answer in this thread, within the context.
+
+        Args:
+            modules: parts of `network`.
+            hook: called with each answer; what it returns, if anything, takes the answer's place.
+        """
+        own = threading.get_ident()
+
+        def here(module: nn.Module, inputs: object, output: Tensor) -> Tensor | None:
+            return hook(output) if threading.get_ident() == own else None
+
+        with self._lock:
+            handles = [module.register_forward_hook(here) for module in modules]
+        try:
+            yield
+        finally:
+            with self._lock:
+                for handle in handles:
+                    handle.remove()
 
     def _logits(self, *inputs: Tensor) -> Tensor:
         """Return the network's answer, float32; a network in training is put back into it."""

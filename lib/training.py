@@ -88,8 +88,8 @@ class _Run:
         self.device = _process_device(options.device)
         self.dtype = resolve_precision(self.device, options.precision, task.network.spatial_dims)
         self.scoring = scoring(task)
-        self.training = PreparedCases(training, task, options.cache_bytes)
-        self.validation = PreparedCases(validation, task, options.cache_bytes // 4)
+        self.training = PreparedCases(training, task, options.cache_bytes, options.known)
+        self.validation = PreparedCases(validation, task, options.cache_bytes // 4, options.known)
         self.main = idist.get_rank() == 0
         options.out.mkdir(parents=True, exist_ok=True)
 

@@ -19,6 +19,7 @@ from monailabel.tasks.activelearning.first import First
 from monailabel.tasks.activelearning.random import Random
 
 from infer import ClassificationInfer, ClickInfer, ResultShelf, SegmentationInfer
+from infer.scribbles import REGION, SCRIBBLES, RegionInfer, ScribblesInfer
 from lib.devices import keep_freed_memory
 from lib.errors import InputError, UnpublishedError, choose, unknown
 from lib.exams import Exam, exam_of, find_exam, group_exams
@@ -83,8 +84,13 @@ class App(MONAILabelApp):
         return open_archive(url, self.config.archive_cache, self.config.archive_cache_gb, tasks)
 
     def init_infers(self) -> dict[str, InferTask]:
-        """Return an infer task per served row; those without weights report themselves invalid."""
-        return {task.name: self._infer_task(task) for task in self._served()}
+        """Return an infer task per served row, invalid without weights, and those without any."""
+        rows = self._served()
+        # a class of density is a value of its label images, so nothing else is drawn for it
+        labels = [name for task in rows if task.kind != "classification" for name in task.labels]
+        names = list(dict.fromkeys(labels))
+        seeded = {SCRIBBLES: ScribblesInfer(names), REGION: RegionInfer(names)} if names else {}
+        return {**{task.name: self._infer_task(task) for task in rows}, **seeded}
 
     def _infer_task(self, task: TaskSpec) -> InferTask:
         device, precision = self.config.device, self.config.precision

@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from monailabel.config import settings
+from monailabel.interfaces.tasks.infer_v2 import InferType
 
+from infer.scribbles import SeededInfer
 from lib.errors import InputError, NotFoundError, choose
-from lib.images import stem
+from lib.images import extension, stem
+from lib.masks import MASK_EXTENSIONS
 from monailabel_app.archive.store import ArchiveDatastore
 from monailabel_app.datastore import check_id, check_tag
 
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 Guard = Callable[[dict[str, Any]], Any]
 
 _RESERVED_PARAMS = ("image", "model", "label", "session", "file")
+_FOLLOW_CLICKS = (InferType.DEEPGROW, InferType.DEEPEDIT)
 _IMAGE_CHOICES = ("all", "labeled", "unlabeled")
 
 
@@ -50,8 +54,12 @@ def make_guards(app: App) -> dict[str, Guard]:
 
 def _model_guards(app: App) -> dict[str, Guard]:
     def before_infer(arguments: dict[str, Any]) -> None:
-        app.require_model(arguments["model"])
+        task = app.require_model(arguments["model"])
         params = read_object("params", arguments.get("params"))
+        if task.type in _FOLLOW_CLICKS and isinstance(params.get("label"), str):
+            # viewers send the segment's name, which would replace the path of an uploaded label
+            params["label_name"] = params.pop("label")
+            arguments["params"] = json.dumps(params)
         reserved = [name for name in _RESERVED_PARAMS if name in params]
         if reserved:
             raise InputError(
@@ -59,7 +67,10 @@ def _model_guards(app: App) -> dict[str, Guard]:
             )
         if params.get("label_tag"):
             check_tag(str(params["label_tag"]))
-        arguments["label"] = None  # no model here reads one, and upstream would decode it
+        if task.type == InferType.SCRIBBLES:
+            _check_drawing(arguments.get("label"))
+        else:
+            arguments["label"] = None  # no other model reads one, and upstream would decode it
         if arguments.get("file"):
             return
         if arguments.get("session_id"):
@@ -82,7 +93,12 @@ def _model_guards(app: App) -> dict[str, Guard]:
 
     def before_batch(arguments: dict[str, Any]) -> None:
         params = dict(arguments.get("params") or {})
-        app.require_model(params.get("model", arguments["model"]))
+        model = app.require_model(params.get("model", arguments["model"]))
+        if isinstance(model, SeededInfer):
+            raise InputError(
+                f"'{arguments['model']}' answers on what is marked in one image; choose a trained "
+                f"model for many, or ask with POST /infer/{arguments['model']} for each image"
+            )
         check_tag(str(params.get("label_tag") or "original"))
         _check_finite(params)
         images = params.get("images", "all")
@@ -165,6 +181,23 @@ def _session_guards(app: App) -> dict[str, Guard]:
         "session.api_get_session": known_session,
         "session.api_remove_session": known_session,
     }
+
+
+def _check_drawing(label: Any) -> None:
+    """Refuse scribbles in a file that is no label image, and give it a plain name.
+
+    Raises:
+        InputError: a type of file that holds none; upstream would unpack raw bytes itself.
+    """
+    if label is None:
+        return
+    kind = extension(label.filename or "")
+    if kind not in MASK_EXTENSIONS:
+        raise InputError(
+            f"label '{label.filename}' is no label image; expected one of "
+            f"{', '.join(MASK_EXTENSIONS)}"
+        )
+    label.filename = f"label{kind}"
 
 
 def _logged_in(arguments: dict[str, Any]) -> str:

@@ -23,6 +23,10 @@ from monailabel_app.users import Users
 # of public keys alone: with a shared one, whoever knows the public key could sign
 _OPENID_ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384"]
 
+# a browser asks its user once, and answers those to the page's own requests for data by itself, of
+# one realm: they lie outside `/ohif/`, so it does not send what it knows unasked
+_CHALLENGE = 'Basic realm="MONAI Label", charset="UTF-8"'
+
 _FORM = Depends()
 _USER = Depends(auth.get_current_user)
 
@@ -39,7 +43,7 @@ def require_users(web: FastAPI, users: Users) -> APIRouter:
     async def current_user(request: Request) -> auth.User:
         name = _who(request, users)
         if name is None:
-            raise HTTPException(401, "log in first", {"WWW-Authenticate": _challenge(request)})
+            raise HTTPException(401, "log in first", {"WWW-Authenticate": _CHALLENGE})
         return auth.User(username=name, name=name, roles=list(users.roles(name)))
 
     web.dependency_overrides[auth.get_current_user] = current_user
@@ -76,16 +80,10 @@ def _who(request: Request, users: Users) -> str | None:
         name, _, password = base64.b64decode(value, validate=True).decode().partition(":")
     except (binascii.Error, UnicodeDecodeError):
         return None
-    return users.by_password(name, password)
+    return name if users.by_token(password) == name else users.by_password(name, password)
 
 
 def _from_another_site(request: Request) -> bool:
     """Tell whether another site's page asks: browsers send a known password along with it."""
     origin = request.headers.get("origin")
     return origin is not None and urlsplit(origin).netloc != request.headers.get("host", "")
-
-
-def _challenge(request: Request) -> str:
-    """Have a browser ask for the password; other clients log in by themselves."""
-    page = "text/html" in request.headers.get("accept", "")
-    return 'Basic realm="MONAI Label", charset="UTF-8"' if page else "Bearer"

@@ -51,6 +51,7 @@ from lib.training_errors import DivergedError
 from monailabel_app.archive.proxy import proxy_router
 from monailabel_app.archive.store import ArchiveDatastore
 from monailabel_app.archive.web import ArchiveError
+from monailabel_app.dicom_answers import DICOM_SEG, answer_as_seg
 from monailabel_app.guards import Guard, make_guards
 from monailabel_app.login import mend_openid, require_users
 from monailabel_app.viewers import ohif as viewer
@@ -243,7 +244,13 @@ def _replacements(app: App) -> dict[str, Guard]:
             result[name] = {"result": answer, "detail": detail}
         return result
 
+    def run_inference(arguments: dict[str, Any]) -> Any:
+        if arguments["output"] == DICOM_SEG:
+            return answer_as_seg(app, arguments)
+        return _finish(infer.api_run_inference(**arguments))
+
     return {
+        "infer.api_run_inference": run_inference,
         "train.api_run": train_all,
         "model.api_update_model": update_model,
         "model.api_delete_model": delete_model,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import (
+    CTImageStorage,
     EnhancedUSVolumeStorage,
     ExplicitVRLittleEndian,
     MRImageStorage,
@@ -22,6 +23,7 @@ from lib.datasets.ultrasound_phantoms import Phantom, breast_frame, cine, gland_
 from lib.dicom_derived import item
 
 _MS_PER_FRAME = 40
+_AIR = -1024  # Hounsfield units of a stored 0
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class DemoStudy:
     """One study.
 
     Attributes:
-        kind: volume, volume_us, frame, cine or mammograms.
+        kind: volume, ct, volume_us, frame, cine or mammograms.
         datasets: its instances; of a volume of slices not in their order in space.
         truth: labels on the grid of the images, `(rows, columns)` or `(slices, rows, columns)`, by
             SeriesInstanceUID; of mammograms the dense tissue.
@@ -78,39 +80,87 @@ def demo_studies(seed: int = 0, count: int = 1, scale: float = 0.125) -> list[De
 def volume_study(seed: int, size: tuple[int, int, int] = (64, 96, 96)) -> DemoStudy:
     """Return a gland as MR slices, each an instance with its place, oblique, in mixed order."""
     phantom = gland_volume(seed, size)
-    across, down = np.array((0.96, 0.28, 0.0)), np.array((0.0, 0.0, -1.0))
-    normal = np.cross(across, down)
+    return _slices(
+        MRImageStorage,
+        ("volume", "MR", seed),
+        phantom.image,
+        phantom,
+        ((0.96, 0.28, 0.0), (0.0, 0.0, -1.0)),
+        ImageType=["DERIVED", "SECONDARY", "OTHER"],
+        ScanningSequence="RM",
+        SequenceVariant="NONE",
+        ScanOptions="",
+        MRAcquisitionType="3D",
+        EchoTime="90",
+        EchoTrainLength="1",
+        RepetitionTime="2000",
+        SeriesDescription="Gland phantom, MR slices",
+        WindowCenter="100",
+        WindowWidth="200",
+    )
+
+
+def ct_study(seed: int, size: tuple[int, int, int] = (64, 96, 96)) -> DemoStudy:
+    """Return a gland as axial CT slices in mixed order; `pixels` are in Hounsfield units."""
+    phantom = gland_volume(seed + 700_001, size)
+    stored = phantom.image.astype(np.uint16) * 8
+    study = _slices(
+        CTImageStorage,
+        ("ct", "CT", seed),
+        stored,
+        phantom,
+        ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)),
+        ImageType=["ORIGINAL", "PRIMARY", "AXIAL"],
+        PatientPosition="HFS",
+        KVP="120",
+        AcquisitionNumber="1",
+        RescaleIntercept=str(_AIR),
+        RescaleSlope="1",
+        RescaleType="HU",
+        SeriesDescription="Gland phantom, CT slices",
+        WindowCenter="0",
+        WindowWidth="2048",
+    )
+    return replace(study, pixels={study.series[0]: stored.astype(np.int16) + np.int16(_AIR)})
+
+
+def _slices(
+    kind: str,
+    key: tuple[str, str, int],
+    pixels: np.ndarray,
+    phantom: Phantom,
+    axes: tuple[tuple[float, ...], tuple[float, ...]],
+    **tags: Any,
+) -> DemoStudy:
+    """Return a volume as instances of class `kind`, each with its place, in mixed order.
+
+    Args:
+        key: study kind, modality and seed.
+        axes: unit vectors along a row and along a column.
+    """
+    name, modality, seed = key
+    normal = np.cross(*axes)
     made = []
-    for index, pixels in enumerate(phantom.image):
+    for index, plane in enumerate(pixels):
         place = np.array((-30.0, 20.0, 15.0)) + index * phantom.spacing[0] * normal
         made.append(
             _image(
-                MRImageStorage,
-                "MR",
-                ("volume", seed, 1, index),
-                pixels[None],
+                kind,
+                modality,
+                (name, seed, 1, index),
+                plane[None],
                 InstanceNumber=index + 1,
-                FrameOfReferenceUID=_uid("volume", seed, "frame of reference"),
+                FrameOfReferenceUID=_uid(name, seed, "frame of reference"),
                 PositionReferenceIndicator="",
                 ImagePositionPatient=_decimals(place),
-                ImageOrientationPatient=_decimals((*across, *down)),
+                ImageOrientationPatient=_decimals((*axes[0], *axes[1])),
                 PixelSpacing=_decimals(phantom.spacing[1:]),
                 SliceThickness=f"{phantom.spacing[0]:g}",
-                ImageType=["DERIVED", "SECONDARY", "OTHER"],
-                ScanningSequence="RM",
-                SequenceVariant="NONE",
-                ScanOptions="",
-                MRAcquisitionType="3D",
-                EchoTime="90",
-                EchoTrainLength="1",
-                RepetitionTime="2000",
-                SeriesDescription="Gland phantom, MR slices",
-                WindowCenter="100",
-                WindowWidth="200",
+                **tags,
             )
         )
     order = np.random.default_rng(seed).permutation(len(made))
-    return _study("volume", [made[index] for index in order], phantom)
+    return _study(name, [made[index] for index in order], phantom)
 
 
 def ultrasound_volume_study(seed: int, size: tuple[int, int, int] = (64, 96, 96)) -> DemoStudy:
@@ -213,7 +263,7 @@ def _region(phantom: Phantom) -> Dataset:
 def _image(
     kind: str, modality: str, key: tuple[str, int, int, int], pixels: np.ndarray, **tags: Any
 ) -> Any:
-    """Return 8-bit grey `(frames, rows, columns)` as an instance of class `kind`.
+    """Return grey `(frames, rows, columns)` of 8 or 16 bit as an instance of class `kind`.
 
     Args:
         key: study kind, seed, series and instance; the UIDs follow from them.
@@ -239,17 +289,18 @@ def _image(
     data.InstanceNumber, data.Modality = number + 1, modality
     data.PatientOrientation = ""
     data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
-    data.BitsAllocated, data.BitsStored, data.HighBit = 8, 8, 7
+    data.BitsAllocated = data.BitsStored = 8 * pixels.itemsize
+    data.HighBit = data.BitsStored - 1
     data.PixelRepresentation = 0
     data.LossyImageCompression, data.BurnedInAnnotation = "00", "NO"
-    if kind not in (MRImageStorage, UltrasoundImageStorage):
+    if kind not in (CTImageStorage, MRImageStorage, UltrasoundImageStorage):
         data.NumberOfFrames = len(pixels)
     data.Rows, data.Columns = pixels.shape[1:]
     for tag, value in tags.items():
         setattr(data, tag, value)
-    content = np.ascontiguousarray(pixels, np.uint8).tobytes()
+    content = np.ascontiguousarray(pixels).tobytes()
     data.PixelData = content + b"\0" * (len(content) % 2)
-    data["PixelData"].VR = "OB"
+    data["PixelData"].VR = "OB" if pixels.itemsize == 1 else "OW"
     return data
 
 

@@ -20,6 +20,7 @@ VERBS = {
     "batch-infer": "monailabel_app.cli.batch",
     "evaluate": "monailabel_app.cli.evaluate",
     "reproduce": "monailabel_app.cli.reproduce",
+    "simulate-active-learning": "monailabel_app.cli.simulate",
     "serve": "monailabel_app.cli.serve",
     "serve-dicom": "monailabel_app.cli.serve_dicom",
     "user": "monailabel_app.cli.user",

@@ -41,8 +41,12 @@ class Benchmark:
         any_device: whether it takes a device; the others run on the CPU.
         sized: whether it takes the size of what it measures on.
         on_exam: whether it takes a folder with an exam.
+<<<<<<< HEAD
         on_studies: whether it takes a studies folder, and a task to measure on it.
         of_people: whether it takes how many annotators work, and for how long.
+=======
+        on_studies: whether it takes a studies folder, and may take a task to measure on it.
+>>>>>>> main
         counted: what the progress bar counts.
     """
 
@@ -112,6 +116,7 @@ def _clicks(wanted: Wanted) -> dict[str, Any]:
     )
 
 
+<<<<<<< HEAD
 def _annotators(wanted: Wanted) -> dict[str, Any]:
     from benchmarks import annotators
 
@@ -124,6 +129,14 @@ def _annotators(wanted: Wanted) -> dict[str, Any]:
         wanted.on_round,
         wanted.studies,
     )
+=======
+def _scribbles(wanted: Wanted) -> dict[str, Any]:
+    from benchmarks import scribbles
+
+    if wanted.task or wanted.split != "all":
+        raise InputError("scribbles need no trained model; leave --task and --split away")
+    return scribbles.run(wanted.runs, wanted.on_round, wanted.studies)
+>>>>>>> main
 
 
 def _variants(report: dict[str, Any]) -> list[str]:
@@ -162,8 +175,13 @@ def _clicked(report: dict[str, Any]) -> list[str]:
     return table(report)
 
 
+<<<<<<< HEAD
 def _loop(report: dict[str, Any]) -> list[str]:
     from benchmarks.annotators import table
+=======
+def _scribbled(report: dict[str, Any]) -> list[str]:
+    from benchmarks.scribbles import table
+>>>>>>> main
 
     return table(report)
 
@@ -204,6 +222,7 @@ BENCHMARKS = {
         on_studies=True,
         counted="image",
     ),
+<<<<<<< HEAD
     "annotators": Benchmark(
         "people who label at once with 3D Slicer's client, a training running; 5 minutes",
         1,
@@ -212,6 +231,15 @@ BENCHMARKS = {
         on_studies=True,
         of_people=True,
         counted="label",
+=======
+    "scribbles": Benchmark(
+        "simulated scribbles and clicks without a trained model: Dice, and seconds of an answer",
+        60,
+        _scribbles,
+        _scribbled,
+        on_studies=True,
+        counted="image",
+>>>>>>> main
     ),
 }
 _NAMES = "; ".join(f"{name}: {entry.title}" for name, entry in BENCHMARKS.items())
@@ -236,7 +264,11 @@ _NAMES = "; ".join(f"{name}: {entry.title}" for name, entry in BENCHMARKS.items(
 @click.option(
     "--studies",
     type=options.FOLDER,
+<<<<<<< HEAD
     help="Of clicks: labelled images; of annotators: images; by default phantoms.",
+=======
+    help="Of clicks, scribbles: folder of labelled images; by default phantoms of nuclei.",
+>>>>>>> main
 )
 @click.option(
     "--split",
@@ -278,12 +310,17 @@ def benchmark(
         raise InputError(f"benchmark '{name}' makes its own images; only exam takes an --exam")
     if (task or studies) and not entry.on_studies:
         raise InputError(
+<<<<<<< HEAD
             f"benchmark '{name}' makes its own images; only clicks takes --task and --studies, "
             f"and annotators --studies"
         )
     if (annotators or minutes) and not entry.of_people:
         raise InputError(
             f"benchmark '{name}' is of no people; only annotators takes --annotators and --minutes"
+=======
+            f"benchmark '{name}' makes its own images; only clicks takes --task, it and "
+            f"scribbles take --studies"
+>>>>>>> main
         )
     import torch
     from tqdm import tqdm

@@ -15,6 +15,7 @@ from monailabel.endpoints import ohif
 from monailabel.utils.others.generic import get_mime_type
 
 from lib.errors import NotFoundError
+from monailabel_app.viewers.mends import mended
 
 SCRIPTS = ("server", "nrrd", "images", "labelmaps", "style", "density", "panel", "mode")
 _CONFIG, _PAGE = "app-config.js", "index.html"
@@ -48,5 +49,7 @@ def serve(path: str) -> Response:
         if Path(path).suffix in (".js", ".css", ".wasm", ".png", ".svg", ".json", ".map"):
             raise NotFoundError(f"OHIF has no file '{path}'")
         file = root() / _PAGE
+    if (text := mended(file)) is not None:
+        return Response(text, media_type="text/javascript", headers=_STALE)
     headers = _STALE if file.name == _PAGE else None
     return FileResponse(file, media_type=get_mime_type(str(file)), headers=headers)

@@ -79,3 +79,19 @@ def test_a_volume_is_measured_in_the_size_asked_for_and_written(
 
 def test_a_size_is_refused_where_the_benchmark_has_one_of_its_own(cli):
     cli("benchmark", "inference", "--size", 64).assert_refused("'inference' has one size", "--size")
+
+
+def test_scribbles_are_measured_on_the_studies_asked_for_and_written(
+    cli, studies, monkeypatch, tmp_path
+):
+    from benchmarks import scribbles
+
+    monkeypatch.setattr(scribbles, "SIZES", {"image": (32, 32), "volume": (16, 16, 16)})
+    file = tmp_path / "scribbles.json"
+    ended = cli("benchmark", "scribbles", "--runs", 3, "--studies", studies, "--json", file)
+    assert ended.status == 0, ended.err
+    report = json.loads(file.read_text())
+    assert report["dice"]["images"] == 3
+    assert f"Dice median {report['dice']['full']['median']:.3f}" in ended.out
+    assert report["seconds"]["volume"]["click_s"] >= 0
+    cli("benchmark", "scribbles", "--task", "nuclei").assert_refused("leave --task")

@@ -7,8 +7,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -19,9 +20,13 @@ for folder in (HERE, HERE.parent / "server", HERE.parent / "lib"):
         sys.path.insert(0, str(folder))
 
 from archive import store_all  # noqa: E402
+from server_support import ROOT  # noqa: E402
+from viewer import CHROMIUM, FLAGS, Viewer  # noqa: E402
 
 from lib.datasets.dicom_phantoms import DemoStudy, demo_studies  # noqa: E402
 from monailabel_app.archive.orthanc import Orthanc, missing  # noqa: E402
+
+PICTURES = Path(os.environ.get("E2E_PICTURES", ROOT / ".cache" / "e2e"))
 
 
 @pytest.fixture(scope="session")
@@ -62,3 +67,38 @@ def demo(orthanc: Orthanc) -> dict[str, DemoStudy]:
     studies = demo_studies(seed=1, scale=0.04)
     store_all(orthanc, studies)
     return {study.kind: study for study in studies}
+
+
+@pytest.fixture(scope="module")
+def new_profile(absent) -> Iterator[Callable[..., Any]]:
+    """A function that opens a profile of a headless Chromium, with a person's login or without."""
+    if CHROMIUM is None:
+        absent("needs a browser: on Debian and Ubuntu run `sudo apt-get install chromium`")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=FLAGS, headless=True, timeout=150_000
+        )
+        yield partial(browser.new_context, viewport={"width": 1280, "height": 800})
+        browser.close()
+
+
+@pytest.fixture
+def new_viewer(request: pytest.FixtureRequest) -> Iterator[Callable[[Any, str], Viewer]]:
+    """A function that opens a page in a profile on a server; it fails where the page has faults."""
+    failed = request.session.testsfailed
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    opened: list[Viewer] = []
+
+    def start(profile: Any, server: str) -> Viewer:
+        opened.append(Viewer(profile.new_page(), server, PICTURES))
+        return opened[-1]
+
+    yield start
+    for number, viewer in enumerate(opened):
+        if request.session.testsfailed > failed:
+            viewer.picture(f"failed_{request.node.name}_{number}")
+            print("\n".join(viewer.log[-40:]))
+        viewer.page.close()
+    assert not [viewer.faults for viewer in opened if viewer.faults]

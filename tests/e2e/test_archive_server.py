@@ -15,13 +15,15 @@ import requests
 import SimpleITK as sitk
 from archive import objects, store_all
 from archive_server import ArchiveServer, expected_answer
+from dicom_label_samples import dciodvfy
 from dicomweb_client import DICOMwebClient
 from server_support import MODEL, QUICK, assert_refused
 
 from lib.datasets.dicom_phantoms import DemoStudy, demo_studies, frame_study, mammogram_study
 from lib.dicom_derived import Author
 from lib.dicom_report import read_density_report
-from lib.dicom_seg import make_seg
+from lib.dicom_seg import MAX_OBJECTS, make_seg, read_seg
+from lib.dicom_sources import in_order
 from lib.images import read_image
 from lib.masks import write_mask
 from monailabel_app.archive.orthanc import Orthanc
@@ -119,6 +121,25 @@ def test_the_answer_is_that_on_the_same_pixels_in_a_file(server, studies, kind, 
     expected = expected_answer(server, _file(study, series, tmp_path))
     assert np.array_equal(answer, expected)
     assert figures["objects"] == expected.max() > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_answer_is_given_as_a_segmentation_where_that_is_asked_for(
+    server, studies, kind, tmp_path
+):
+    study = studies[kind]
+    series = study.series[0]
+    reply = server.infer(series, output="dicom_seg")
+    assert reply.ok, reply.text
+    (tmp_path / "seg.dcm").write_bytes(reply.content)
+    assert dciodvfy(tmp_path / "seg.dcm") == []
+    mine = [data for data in study.datasets if data.SeriesInstanceUID == series]
+    expected = expected_answer(server, _file(study, series, tmp_path))
+    if expected.max() > MAX_OBJECTS:
+        expected = expected > 0
+    assert expected.any() and np.array_equal(
+        read_seg(tmp_path / "seg.dcm", in_order(mine)), expected
+    )
 
 
 def _submit(server, study: DemoStudy, series: str, folder: Path, suffix: str) -> np.ndarray:

@@ -2,40 +2,46 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from archive import objects, store_all
+from archive import objects, store_all, stow
 from archive_server import ArchiveServer, expected_answer
-from server_support import MODEL, ROOT
+from server_support import MODEL
 from test_density import _weights_that_answer_c as weights_that_answer_c
-from viewer import CHROMIUM, FLAGS, Viewer
+from viewer import Viewer
 
-from lib.datasets.dicom_phantoms import DemoStudy, demo_studies, frame_study
+from lib.datasets.dicom_phantoms import (
+    DemoStudy,
+    cine_study,
+    ct_study,
+    demo_studies,
+    frame_study,
+    ultrasound_volume_study,
+)
+from lib.dicom_derived import Author
 from lib.dicom_report import read_density_report
+from lib.dicom_seg import make_seg
 
 DENSITY = "density_birads"
-PICTURES = Path(os.environ.get("E2E_PICTURES", ROOT / ".cache" / "e2e"))
 VIEWS = ["R-CC", "L-CC", "R-MLO", "L-MLO"]
+SIDES = {"first": 1, "second": 2}
+READER = Author(person="Reader^One")
+
+
+def _without_spacing(study: DemoStudy) -> DemoStudy:
+    for data in study.datasets:
+        del data.SequenceOfUltrasoundRegions
+    return study
 
 
 @pytest.fixture(scope="module")
-def chromium(absent) -> Iterator:
-    """A headless Chromium, and one profile for all tests, so that OHIF is loaded once."""
-    if CHROMIUM is None:
-        absent("needs a browser: on Debian and Ubuntu run `sudo apt-get install chromium`")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=FLAGS, headless=True, timeout=150_000
-        )
-        yield browser.new_context(viewport={"width": 1280, "height": 800})
-        browser.close()
+def profile(new_profile):
+    """One for all tests, so that OHIF is loaded once."""
+    return new_profile()
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +52,7 @@ def archive(new_orthanc):
 @pytest.fixture(scope="module")
 def studies(archive) -> dict[str, DemoStudy]:
     made = demo_studies(seed=3, scale=0.06)
+    made.append(ct_study(3, (10, 24, 32)))
     more = frame_study(77, (48, 64))
     store_all(archive, [*made, more])
     return {**{study.kind: study for study in made}, "second frame": more}
@@ -53,7 +60,7 @@ def studies(archive) -> dict[str, DemoStudy]:
 
 @pytest.fixture(scope="module")
 def server(
-    archive, studies, chromium, tmp_path_factory: pytest.TempPathFactory
+    archive, studies, profile, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ArchiveServer]:
     server = ArchiveServer(tmp_path_factory.mktemp("ohif_server"), archive, DENSITY)
     weights_that_answer_c(server.model_dir / f"{DENSITY}.pt")
@@ -62,22 +69,13 @@ def server(
 
 
 @pytest.fixture
-def viewer(request, server: ArchiveServer, chromium) -> Iterator[Viewer]:
-    failed = request.session.testsfailed
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    page = chromium.new_page()
-    shown = Viewer(page, server.url, PICTURES)
-    yield shown
-    if request.session.testsfailed > failed:
-        shown.picture(f"failed_{request.node.name}")
-        print("\n".join(shown.log[-40:]))
-    page.close()
-    assert not shown.faults, shown.faults
+def viewer(new_viewer, server: ArchiveServer, profile) -> Viewer:
+    return new_viewer(profile, server.url)
 
 
 def _answer(server: ArchiveServer, study: DemoStudy, folder: Path) -> np.ndarray:
     """What the model answers on the pixels as they were drawn, never in an archive."""
-    if study.kind == "volume":
+    if study.kind in ("volume", "ct"):
         file = folder / "image.nrrd"
         sitk.WriteImage(sitk.GetImageFromArray(study.pixels[study.series[0]]), str(file))
     else:
@@ -96,7 +94,7 @@ def _places(study: DemoStudy) -> list[tuple[str, int]]:
     ]
 
 
-@pytest.mark.parametrize("kind", ["volume", "volume_us", "frame", "cine"])
+@pytest.mark.parametrize("kind", ["volume", "ct", "volume_us", "frame", "cine"])
 def test_an_answer_is_drawn_corrected_and_submitted_to_the_voxel(
     viewer, server, archive, studies, kind, tmp_path
 ):
@@ -174,13 +172,7 @@ def test_the_list_is_filtered_and_opens_the_mode_with_the_one_study_beside_it(vi
 def test_the_next_image_is_one_without_a_label(viewer, server, studies):
     viewer.open(studies["frame"].study)
     unlabelled = {id for id, item in server.images().items() if "final" not in item["labels"]}
-    with viewer.page.expect_navigation(wait_until="commit"):
-        viewer.page.get_by_role("button", name="Next image").click()
-    viewer.wait_until_open()
-    opened = viewer.page.evaluate(
-        "() => new URLSearchParams(location.search).get('initialSeriesInstanceUID')"
-    )
-    assert opened in unlabelled
+    assert viewer.next_image() in unlabelled
 
 
 def test_ohifs_own_panel_is_preset_to_this_server_and_draws_on_a_single_frame(
@@ -201,11 +193,10 @@ def test_ohifs_own_panel_is_preset_to_this_server_and_draws_on_a_single_frame(
     assert np.array_equal(drawn > 0, _answer(server, study, tmp_path) > 0)
 
 
-@pytest.mark.parametrize("kind", ["volume", "frame", "mammograms"])
+@pytest.mark.parametrize("kind", ["volume", "volume_us", "frame", "cine", "mammograms"])
 def test_a_stored_label_opens_in_ohifs_own_viewer_over_its_image(
     viewer, server, archive, studies, kind
 ):
-    """Of loops and 3D ultrasound OHIF's reader of segmentations draws nothing."""
     study, client = studies[kind], server.client()
     image = study.series[0]
     if not [seg for seg in objects(archive, "SEG") if seg.StudyInstanceUID == study.study]:
@@ -219,3 +210,25 @@ def test_a_stored_label_opens_in_ohifs_own_viewer_over_its_image(
     assert len(places) == len(truth)
     assert np.array_equal(np.stack([drawn[place] for place in places]), truth)
     viewer.picture(f"{kind}_stored")
+
+
+@pytest.mark.parametrize(
+    "study",
+    [
+        ultrasound_volume_study(78, (5, 40, 56)),
+        _without_spacing(cine_study(78, 5, (40, 56))),
+        _without_spacing(frame_study(78, (40, 56))),
+    ],
+    ids=lambda study: study.kind,
+)
+def test_segments_on_some_frames_open_in_ohifs_own_viewer_on_these_frames(viewer, archive, study):
+    (image,) = study.series
+    truth = np.zeros_like(np.atleast_3d(study.truth[image].T).T)
+    for place in range(0, len(truth), 3):  # no two alike, none its own mirror image
+        truth[place, 5 : 20 + place, 8:12] = 1
+        truth[place, 21 + place : 30, 10 : 40 - place] = 2
+    label = truth.reshape(study.truth[image].shape)
+    stow(archive, [*study.datasets, make_seg(label, study.datasets, SIDES, READER)])
+    viewer.open_stored(study.study)
+    drawn = viewer.drawn()
+    assert np.array_equal(np.stack([drawn[place] for place in _places(study)]), truth)

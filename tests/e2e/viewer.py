@@ -58,6 +58,7 @@ _PAINT = """([place, side]) => {
         }
     }
 }"""
+_ASKED = "() => new URLSearchParams(location.search).get('initialSeriesInstanceUID')"
 _HUNG = """() => {
     const { displaySetService, viewportGridService } = window.services;
     return [...viewportGridService.getState().viewports.values()].map(viewport => {
@@ -112,10 +113,21 @@ class Viewer:
         if notice.count():
             notice.click()
 
+    def click(self, name: str) -> None:
+        """Press a button of the panel."""
+        self.page.locator(".monailabel").get_by_role("button", name=name, exact=True).click()
+
     def press(self, name: str) -> str:
         """Press a button of the panel, wait until it is done, and return what the panel says."""
-        self.page.locator(".monailabel").get_by_role("button", name=name, exact=True).click()
+        self.click(name)
         return self.status()
+
+    def next_image(self) -> str:
+        """Have the next image opened, and return its id."""
+        with self.page.expect_navigation(wait_until="commit"):
+            self.click("Next image")
+        self.wait_until_open()
+        return str(self.page.evaluate(_ASKED))
 
     def status(self) -> str:
         self.page.wait_for_function(_ENDED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from server_support import (
 
 from lib.checkpoints import Checkpoint, save_checkpoint
 from lib.datasets.mammogram_phantoms import write_exams
+from lib.dicom_seg import read_seg, read_segments
 from lib.networks import build_network
 from lib.tasks import get_task
 
@@ -133,6 +135,16 @@ def test_the_label_image_is_dense_tissue_of_the_class_on_the_views_grid(density_
         pixels = np.squeeze(sitk.GetArrayFromImage(label))
     assert pixels.shape == image.GetSize()[1::-1]
     assert set(np.unique(pixels)) == {0, 3}
+
+
+def test_dense_tissue_is_given_as_a_segmentation_where_that_is_asked_for(density_server):
+    response = _ask(density_server, "exam_000_R-CC", "dicom_seg")
+    assert response.ok, response.text
+    seg = pydicom.dcmread(io.BytesIO(response.content))
+    assert [segment.name for segment in read_segments(seg)] == ["C"]
+    tissue = read_seg(seg, density_server.studies / "exam_000_R-CC.dcm")
+    picture = _ask(density_server, "exam_000_R-CC", "image", '{"result_extension": ".png"}')
+    assert tissue.any() and np.array_equal(tissue, read_png(picture.content))
 
 
 def _fetched(server: Server, path: str, suffix: str):

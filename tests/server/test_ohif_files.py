@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from monailabel.endpoints import ohif as upstream
 
-from lib.errors import NotFoundError
+from lib.errors import InputError, NotFoundError
 from monailabel_app.viewers import ohif
+from monailabel_app.viewers.mends import MENDS, mended
 
 
 def test_files_in_folders_are_served_and_upstream_still_does_not():
@@ -44,3 +45,26 @@ def test_the_configuration_is_javascript(tmp_path):
     file.write_text(ohif.config())
     checked = subprocess.run(["node", "--check", file], capture_output=True, text=True)
     assert checked.returncode == 0, checked.stderr
+
+
+@pytest.mark.parametrize("name", sorted({mend.file for mend in MENDS}))
+def test_a_script_is_served_with_its_mends_and_never_without(name):
+    shipped = (ohif.root() / name).read_text("utf-8")
+    response = ohif.serve(name)
+    text = response.body.decode()
+    for mend in MENDS:
+        if mend.file == name:
+            assert shipped.count(mend.found) == 1 == text.count(mend.put)
+            text = text.replace(mend.put, mend.found)
+    assert text == shipped, "nothing else is changed"
+    assert response.headers["cache-control"] == "no-cache"
+    assert response.media_type == "text/javascript"
+
+
+def test_a_script_that_the_mends_are_not_for_is_refused(tmp_path):
+    other = tmp_path / MENDS[0].file
+    other.write_text("another build")
+    with pytest.raises(InputError, match="stands there 0 times, expected once"):
+        mended(other)
+    (tmp_path / "other.js").write_text("another script")
+    assert mended(tmp_path / "other.js") is None

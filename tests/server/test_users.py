@@ -52,9 +52,9 @@ def test_nobody_gets_in_without_a_token_or_a_password(web):
     assert web.get("/auth/").json()["enabled"] is True
     for headers in ({}, _bearer("x"), _basic("anna", "wrong"), _basic("nobody", "correct horse")):
         assert web.get("/label", headers=headers).status_code == 401
-    page = web.get("/label", headers={"Accept": "text/html"})
-    assert page.headers["www-authenticate"].startswith("Basic ")
-    assert web.get("/label").headers["www-authenticate"] == "Bearer"
+    for accept in ("text/html", "application/dicom+json"):  # a page, and the data that it asks for
+        answer = web.get("/label", headers={"Accept": accept})
+        assert answer.headers["www-authenticate"].startswith('Basic realm="MONAI Label"')
 
 
 def test_a_login_gives_a_token_that_carries_the_users_role(web):
@@ -75,6 +75,12 @@ def test_a_browser_sends_the_password_itself_but_not_for_another_sites_page(web)
     assert web.get("/label", headers=same).json() == "anna"
     other = {**headers, "Origin": "http://evil.example"}
     assert web.get("/label", headers=other).status_code == 401
+
+
+def test_a_browser_takes_a_token_in_place_of_the_password_of_its_owner_alone(web, users):
+    for token in (users.new_token("anna"), users.login("anna")):
+        assert web.get("/label", headers=_basic("anna", token)).json() == "anna"
+        assert web.get("/label", headers=_basic("otto", token)).status_code == 401
 
 
 def test_tokens_that_ended_or_were_signed_otherwise_are_refused(users):

@@ -196,7 +196,8 @@ function firstModel(info) {
 async function fillPanel(root) {
   const info = await askJson('GET', 'info/');
   await untilListed();
-  const models = Object.keys(info.models);
+  // scribbles are drawn in 3D Slicer
+  const models = Object.keys(info.models).filter(name => info.models[name].type !== 'scribbles');
   panelState.info = info;
   panelState.model = info.models[panelState.model] ? panelState.model : firstModel(info);
   panelState.strategy = Object.keys(info.strategies)[0];

@@ -1,0 +1,1 @@
+"""Active learning played through on labelled data: which strategy needs fewer labels."""

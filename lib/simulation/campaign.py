@@ -1,0 +1,77 @@
+"""A whole simulation: all seeds played, one after the other or several at once, and reported."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from lib.checkpoints import utc_now, versions
+from lib.datasets.studies import Item
+from lib.devices import resolve_device
+from lib.files import write_json
+from lib.reproduction.machine import machine_facts
+from lib.reproduction.processes import Work, run_in_processes
+from lib.simulation.play import Player, play_in_process
+from lib.simulation.protocol import Protocol, split_samples
+from lib.simulation.report import summarise, verdicts
+
+REPORT = "report.json"
+
+Say = Callable[[str], object]
+
+
+def simulate(protocol: Protocol, items: Sequence[Item], say: Say = print) -> dict[str, Any]:
+    """Play what is missing of all seeds, and return and write the report to `protocol.out`.
+
+    The report is written after every seed, so that an interruption leaves what there is.
+
+    Args:
+        items: labelled items.
+        say: shows a line of progress.
+
+    Raises:
+        InputError: too few samples, or an unreadable file.
+    """
+    device = resolve_device(protocol.where.device)
+    samples = split_samples(items, protocol)
+    protocol.out.mkdir(parents=True, exist_ok=True)
+    say(
+        f"{protocol.task.name}: {len(samples.pool)} samples may be chosen, "
+        f"{samples.test_samples} are tested on"
+    )
+    if protocol.jobs > 1:
+        threads = max(1, (os.cpu_count() or 1) // protocol.jobs)
+        quiet = replace(protocol, where=replace(protocol.where, progress=False))
+        work = [
+            Work(f"seed {seed}", play_in_process, (quiet, samples, seed, threads))
+            for seed in protocol.seeds
+        ]
+        run_in_processes(work, protocol.jobs, lambda name, status: say(f"{name}: ended, {status}"))
+    player = Player(protocol, samples, say)
+    empty = [id for id in samples.pool if player.foreground(id) == 0]
+    data = {"name": protocol.data_name, **samples.as_dict(len(empty), player.empty_of_test())}
+    played: list[dict[str, Any]] = []
+    report: dict[str, Any] = {}
+    for seed in protocol.seeds:
+        played.append(player.play(seed))
+        table = summarise(played, len(samples.pool), protocol.target)
+        report = {
+            "protocol": {**protocol.described(), "seeds": [one["seed"] for one in played]},
+            "data": {**data, "test_share": protocol.test_share},
+            "strategies": table,
+            "all_labels": [one["all"]["score"] for one in played],
+            "seeds": [_without_ids_of_all(one) for one in played],
+            "machine": machine_facts(device),
+            "versions": versions(),
+            "command": protocol.where.command,
+            "created": utc_now(),
+        }
+        report["verdicts"] = verdicts(report)
+        write_json(protocol.out / REPORT, report)
+    return report
+
+
+def _without_ids_of_all(played: dict[str, Any]) -> dict[str, Any]:
+    return {**played, "all": {k: v for k, v in played["all"].items() if k != "ids"}}

@@ -1,0 +1,247 @@
+"""Play the rounds of active learning: train, score, choose, train again. What is done is kept.
+
+Every training is a cell, a folder with its identity and figures: a simulation that was killed goes
+on where it was, and seeds or strategies may be added later. The cell of the first labels is one
+for all strategies of a seed.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lib.acquisition import STRATEGIES, Informativeness, choose_next, measure, measure_prepared
+from lib.cases import Case
+from lib.checkpoints import load_checkpoint
+from lib.data import PreparedCases
+from lib.exam_cases import exams_of
+from lib.files import write_json
+from lib.fit_options import FitOptions
+from lib.informativeness import PASSES
+from lib.network_runner import NetworkRunner
+from lib.predictors import predictor_class
+from lib.simulation.protocol import Protocol, Samples, print_of, random_of
+from lib.tasks import TaskSpec
+from lib.training import fit
+
+RESULT, CHOICE = "result.json", "choice.json"
+NOTHING = Informativeness(0.0, 0.0, 0.0, 1.0, np.zeros(1, dtype=np.float32))
+
+Say = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training: who was labelled, and how well the model does.
+
+    Attributes:
+        identity: what decides the figures.
+        figures: on the test part, of the last step's weights.
+    """
+
+    folder: Path
+    identity: dict[str, Any]
+    ids: tuple[str, ...]
+    figures: dict[str, float]
+    seconds: float
+
+    @property
+    def weights(self) -> Path:
+        """The weights of the last step."""
+        return self.folder / "best.pt"
+
+
+class Player:
+    """Plays one protocol on one split of the samples."""
+
+    def __init__(self, protocol: Protocol, samples: Samples, say: Say = print) -> None:
+        self.protocol, self.samples, self.say = protocol, samples, say
+        self._known: dict[Path, Case] = {}
+        self._test_print = print_of(samples.test)
+        self._measured: dict[tuple[str, bool], dict[str, Informativeness]] = {}
+
+    def play(self, seed: int) -> dict[str, Any]:
+        """Play all strategies of a seed, and train once on all labels."""
+        protocol, pool = self.protocol, list(self.samples.pool)
+        first = choose_next(
+            "random", dict.fromkeys(pool, NOTHING), {}, protocol.counts[0], random_of(seed, 0, "")
+        )
+        start = self.train(f"seed{seed}-start-{len(first)}", first, seed)
+        curves = {}
+        for strategy in protocol.strategies:
+            cells = [start]
+            for number, count in enumerate(protocol.counts[1:], start=1):
+                name = f"seed{seed}-{strategy}-{count}"
+                ids = self.extend(cells[-1], strategy, count, seed, number, name)
+                cells.append(self.train(name, ids, seed, cells[-1]))
+            curves[strategy] = [self._told(cell) for cell in cells]
+            first_model = (start.folder.name, True)  # is asked again by the next strategy
+            self._measured = {k: v for k, v in self._measured.items() if k == first_model}
+        whole = self.train(f"seed{seed}-all-{len(pool)}", pool, seed, task=protocol.whole)
+        return {"seed": seed, "curves": curves, "all": self._told(whole)}
+
+    def train(
+        self,
+        name: str,
+        ids: Sequence[str],
+        seed: int,
+        before: Cell | None = None,
+        task: TaskSpec | None = None,
+    ) -> Cell:
+        """Train on some samples of the pool, or return what was trained so before."""
+        protocol, folder = self.protocol, self.protocol.out / name
+        items = self.samples.items(ids)
+        origin = before if protocol.continued else None
+        task = task or protocol.task
+        identity = {
+            "task": json.loads(json.dumps(task.as_trained())),
+            "seed": seed,
+            "training": print_of(items),
+            "test": self._test_print,
+            **({"from": origin.identity} if origin else {}),
+        }
+        if stored := _stored(folder / RESULT, identity):
+            return Cell(
+                folder, identity, tuple(stored["ids"]), stored["figures"], stored["seconds"]
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        start = time.perf_counter()
+        options = FitOptions(
+            folder,
+            seed=seed,
+            device=protocol.where.device,
+            precision=protocol.where.precision,
+            init=load_checkpoint(origin.weights) if origin else None,
+            progress=protocol.where.progress,
+            tensorboard=False,
+            command=protocol.where.command,
+            validation_ids=frozenset(item.id for item in self.samples.test),
+            keep="last",  # so that nothing is chosen on the test part
+            known=self._known,
+        )
+        fitted = fit(task, [*items, *self.samples.test], options)
+        seconds = round(time.perf_counter() - start, 1)
+        result = {
+            "identity": identity,
+            "ids": list(ids),
+            "figures": fitted.metrics,
+            "steps": fitted.steps,
+            "loss": fitted.history[-1]["loss"],
+            "seconds": seconds,
+        }
+        write_json(folder / RESULT, result)
+        (folder / "state.pt").unlink(missing_ok=True)
+        self.say(
+            f"{name}: {protocol.metric} {fitted.metrics[protocol.metric]:.4f} on the test part, "
+            f"{seconds:.0f} s"
+        )
+        return Cell(folder, identity, tuple(ids), fitted.metrics, seconds)
+
+    def extend(
+        self, cell: Cell, strategy: str, count: int, seed: int, number: int, name: str
+    ) -> list[str]:
+        """Return the labelled ids of a cell and what the strategy adds, `count` together."""
+        file = self.protocol.out / name / CHOICE
+        identity = {"cell": cell.identity, "strategy": strategy, "count": count, "round": number}
+        if stored := _stored(file, identity):
+            return list(stored["ids"])
+        start = time.perf_counter()
+        labelled, free = set(cell.ids), [id for id in self.samples.pool if id not in cell.ids]
+        known = dict.fromkeys(self.samples.pool, NOTHING)
+        if STRATEGIES[strategy].measures:
+            known = self.measured(cell, seed, STRATEGIES[strategy].copies)
+        added = choose_next(
+            strategy,
+            {id: known[id] for id in free},
+            {id: known[id] for id in sorted(labelled)},
+            count - len(cell.ids),
+            random_of(seed, number, strategy),
+        )
+        file.parent.mkdir(parents=True, exist_ok=True)
+        seconds = round(time.perf_counter() - start, 1)
+        ids = [*cell.ids, *added]
+        write_json(file, {"identity": identity, "ids": ids, "added": added, "seconds": seconds})
+        self.say(f"{name}: {len(added)} labels chosen, {seconds:.0f} s")
+        return ids
+
+    def measured(self, cell: Cell, seed: int, copies: bool) -> dict[str, Informativeness]:
+        """Measure all samples with the weights of a cell; of labelled ones, the label's share.
+
+        Args:
+            copies: whether mirrored or turned copies are needed; what has them serves both.
+        """
+        for known in ((cell.folder.name, True), (cell.folder.name, copies)):
+            if known in self._measured:
+                return self._measured[known]
+        protocol = self.protocol
+        kind = predictor_class(protocol.task)
+        predictor = kind.from_checkpoint(
+            protocol.task,
+            load_checkpoint(cell.weights),
+            protocol.where.device,
+            protocol.where.precision,
+        )
+        passes = PASSES if any(STRATEGIES[name].dropout for name in protocol.strategies) else 0
+        found = {}
+        for id in self.samples.pool:
+            found[id] = self._measure(predictor, id, seed, passes, copies)
+            if id in cell.ids:
+                found[id] = replace(found[id], foreground=self.foreground(id))
+        self._measured[cell.folder.name, copies] = found
+        return found
+
+    def _measure(
+        self, predictor: NetworkRunner, id: str, seed: int, passes: int, copies: bool
+    ) -> Informativeness:
+        items = self.samples.pool[id]
+        if self.protocol.task.kind == "classification":
+            return measure(predictor, exams_of(items)[0], seed, passes, copies)
+        image = self._case(items)[0].astype(np.float32)
+        return measure_prepared(predictor, image, seed, passes, copies)  # type: ignore[arg-type]
+
+    def foreground(self, id: str) -> float:
+        """Return the share of a labelled sample that its label marks; 1 of exams."""
+        if self.protocol.task.kind == "classification":
+            return 1.0
+        return float((self._case(self.samples.pool[id])[1][0] > 0).mean())
+
+    def empty_of_test(self) -> int:
+        """Return how many images of the test part have nothing marked."""
+        if self.protocol.task.kind == "classification":
+            return 0
+        return sum(not self._case([item])[1][0].any() for item in self.samples.test)
+
+    def _case(self, items: Sequence[Any]) -> Case:
+        return PreparedCases(items, self.protocol.task, known=self._known)[0]
+
+    def _told(self, cell: Cell) -> dict[str, Any]:
+        return {
+            "labels": len(cell.ids),
+            "score": cell.figures[self.protocol.metric],
+            "empty": sum(self.foreground(id) == 0 for id in cell.ids),
+            "figures": cell.figures,
+            "ids": list(cell.ids),
+            "seconds": cell.seconds,
+        }
+
+
+def _stored(file: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what a file keeps of the same identity, None where it does not."""
+    try:
+        found: dict[str, Any] = json.loads(file.read_text())
+        return found if found["identity"] == identity else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def play_in_process(protocol: Protocol, samples: Samples, seed: int, threads: int) -> None:
+    """Play a seed for another process, which then finds all cells."""
+    torch.set_num_threads(threads)
+    Player(protocol, samples).play(seed)

@@ -1,0 +1,261 @@
+"""What to label next: ambiguous before clear, far before near, the same each time, few empties."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lib.acquisition import STRATEGIES, Informativeness, choose_next, measure, strategies_for
+from lib.checkpoints import load_checkpoint
+from lib.classification import ExamPredictor
+from lib.datasets.phantoms import nuclei_phantom
+from lib.errors import InputError
+from lib.exam_cases import list_task_exams
+from lib.images import Geometry, Image
+from lib.inference import Predictor
+from lib.informativeness import divergence, outline_margin, pixel_entropy, soft_distance
+from lib.tasks import TASKS
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def _known(features=(0.0, 0.0), disagreement=0.0, foreground=0.2, entropy=0.0, margin=0.0):
+    vector = np.array(features, dtype=np.float32)
+    return Informativeness(disagreement, entropy, margin, foreground, vector)
+
+
+def _choose(strategy, pool, labelled=None, count=3, seed=0):
+    return choose_next(strategy, pool, labelled or {}, count, np.random.default_rng(seed))
+
+
+# --- measuring -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    """Return the shipped model: what it makes of phantoms that it never saw must be sensible."""
+    task = TASKS["nuclei_vhllrhe"]
+    weights = REPOSITORY / "monailabel_app" / "model" / "pretrained_nuclei_vhllrhe.pt"
+    return Predictor.from_checkpoint(task, load_checkpoint(weights), "cpu", "fp32")
+
+
+def _image(pixels: np.ndarray) -> Image:
+    return Image(pixels, Geometry.flat(*pixels.shape), Path("a.png"))
+
+
+def _clear() -> Image:
+    return _image(nuclei_phantom(3, rows=64, columns=64, nuclei=6)[0])
+
+
+def _ambiguous() -> Image:
+    """Return the same nuclei, faint in noise."""
+    pixels = nuclei_phantom(3, rows=64, columns=64, nuclei=6)[0]
+    noise = np.random.default_rng(0).normal(0, 20, pixels.shape)
+    return _image(np.clip(60 + 0.25 * pixels + noise, 0, 255).astype(np.uint8))
+
+
+def test_an_ambiguous_image_scores_higher_than_a_clear_one(predictor):
+    clear, ambiguous = (measure(predictor, image) for image in (_clear(), _ambiguous()))
+    assert ambiguous.disagreement > 2 * clear.disagreement
+    assert ambiguous.entropy > 1.5 * clear.entropy
+    assert ambiguous.margin > 1.5 * clear.margin
+    for found in (clear, ambiguous):
+        figures = (found.disagreement, found.entropy, found.margin, found.foreground)
+        assert all(0 <= value <= 1 for value in figures)
+        assert found.features.dtype == np.float32
+        assert len(found.features) == predictor.task.encoder_decoder.channels[-1]
+
+
+def test_measuring_is_repeatable_and_survives_json(predictor):
+    found = measure(predictor, _clear(), seed=3, passes=2)
+    again = measure(predictor, _clear(), seed=3, passes=2)
+    assert found.as_dict() == again.as_dict()
+    assert measure(predictor, _clear(), seed=4, passes=2).entropy != found.entropy
+    stored = Informativeness.from_dict(json.loads(json.dumps(found.as_dict())))
+    np.testing.assert_allclose(stored.features, found.features, rtol=1e-5)
+    assert stored.entropy == found.entropy
+
+
+def test_without_passes_only_the_entropy_is_missing(predictor):
+    short, whole = (measure(predictor, _clear(), passes=count) for count in (0, 2))
+    assert short.entropy == 0 < whole.entropy
+    assert short.disagreement == whole.disagreement
+
+
+def test_measuring_leaves_the_answers_of_other_threads_alone(predictor):
+    image, answers = _clear(), []
+    before = predictor(image).probabilities
+    done = threading.Event()
+
+    def ask():
+        while not done.is_set():
+            answers.append(predictor(image).probabilities)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        measure(predictor, image, passes=20)
+    finally:
+        done.set()
+        thread.join()
+    assert answers
+    for answer in (*answers, predictor(image).probabilities):
+        np.testing.assert_allclose(answer, before, atol=1e-6)
+    assert not any(module._forward_hooks for module in predictor.network.modules())
+
+
+def test_the_slices_of_a_volume_are_measured_together(predictor):
+    pixels = np.stack([_clear().pixels] * 5)
+    volume = Image(pixels, Geometry.flat(*pixels.shape), Path("a.nrrd"))
+    found, slice = measure(predictor, volume, passes=1), measure(predictor, _clear(), passes=1)
+    assert found.features.shape == slice.features.shape
+    assert found.foreground == pytest.approx(slice.foreground, abs=0.05)
+
+
+def test_copies_that_see_nothing_agree():
+    nothing = np.full((20, 20), 0.04)
+    assert soft_distance([nothing, nothing / 4]) == 0
+    assert pixel_entropy([nothing, nothing / 4]) == 0
+    assert outline_margin(nothing) == 0
+
+
+def test_one_copy_that_sees_what_the_other_does_not_is_disagreement():
+    square = np.zeros((100, 100))
+    square[30:70, 30:70] = 0.9
+    assert soft_distance([square, square]) == 0
+    assert soft_distance([square, 0 * square]) > 0.95
+    speck = np.zeros((100, 100))
+    speck[50, 50] = 0.9
+    assert soft_distance([speck, 0 * speck]) < 0.1, "one pixel is no structure"
+
+
+def test_pixels_that_may_be_anything_have_an_entropy_near_one_bit():
+    assert pixel_entropy([np.full((50, 50), 0.5)] * 2) == pytest.approx(1, abs=0.01)
+    assert pixel_entropy([np.ones((50, 50))] * 2) == pytest.approx(0, abs=0.01)
+
+
+def test_copies_sure_of_different_classes_diverge_most():
+    assert divergence(np.array([[1.0, 0.0], [0.0, 1.0]])) == pytest.approx(1)
+    assert divergence(np.array([[0.5, 0.5], [0.5, 0.5]])) == pytest.approx(0, abs=1e-9)
+
+
+def test_an_exam_is_one_sample(exam_studies, exam_task, exam_weights):
+    predictor = ExamPredictor.from_checkpoint(
+        exam_task, load_checkpoint(exam_weights), "cpu", "fp32"
+    )
+    exam = list_task_exams(exam_studies, exam_task)[0]
+    found, again = (measure(predictor, exam, passes=2) for _ in range(2))
+    assert found.as_dict() == again.as_dict()
+    first, second = np.sort(predictor(exam, tissue=False).probabilities)[::-1][:2]
+    assert found.margin == pytest.approx(1 - (first - second))
+    assert 0 < found.entropy <= 1
+    assert 0 < found.disagreement <= 1
+    assert not found.empty
+    assert not any(module._forward_hooks for module in predictor.network.modules())
+
+
+def test_a_predictor_in_use_keeps_its_random_numbers(predictor):
+    torch.manual_seed(5)
+    state = torch.random.get_rng_state()
+    measure(predictor, _clear(), passes=1)
+    torch.testing.assert_close(torch.random.get_rng_state(), state)
+
+
+# --- choosing ------------------------------------------------------------------------------------
+
+
+def test_the_most_uncertain_come_first():
+    pool = {f"i{n}": _known(disagreement=n / 10, entropy=1 - n / 10, margin=n) for n in range(6)}
+    assert _choose("uncertainty", pool) == ["i5", "i4", "i3"]
+    assert _choose("dropout_entropy", pool) == ["i0", "i1", "i2"]
+    assert _choose("entropy", pool) == ["i0", "i1", "i2"]
+    assert _choose("margin", pool) == ["i5", "i4", "i3"]
+    assert _choose("first", dict(reversed(pool.items()))) == ["i5", "i4", "i3"]
+
+
+def _clusters():
+    rng = np.random.default_rng(0)
+    pool = {f"near{n}": _known(rng.normal(0, 0.1, 2)) for n in range(8)}
+    pool |= {f"mid{n}": _known(rng.normal(0, 0.1, 2) + (5, 0)) for n in range(3)}
+    pool |= {f"far{n}": _known(rng.normal(0, 0.1, 2) + (0, 20)) for n in range(3)}
+    return pool
+
+
+def test_coverage_takes_the_far_cluster_first_and_once():
+    chosen = _choose("diversity", _clusters(), {"known": _known()})
+    assert chosen[0].startswith("far")
+    assert {name[:3] for name in chosen[:2]} == {"far", "mid"}
+
+
+def test_coverage_without_labels_begins_in_the_middle_of_the_images():
+    chosen = _choose("diversity", _clusters())
+    assert [name[:3] for name in chosen] == ["nea", "far", "mid"]
+
+
+def test_the_combination_covers_among_the_uncertain():
+    sure = {name: each for name, each in _clusters().items() if not name.startswith("far")}
+    doubtful = {
+        f"doubt{n}": _known((1 + n % 3, 0), disagreement=0.5 + n / 100) for n in range(12)
+    }  # three places, each four times
+    pool = {**sure, **doubtful, "far": _known((0, 20), disagreement=0.01)}
+    chosen = _choose("combined", pool, {"known": _known()})
+    assert all(name.startswith("doubt") for name in chosen)
+    assert len({tuple(pool[name].features) for name in chosen}) == 3
+    assert _choose("diversity", pool, {"known": _known()})[0] == "far"
+
+
+@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
+def test_equal_random_states_choose_alike(strategy):
+    pool = {name: _known(each.features, 0.5) for name, each in _clusters().items()}
+    backwards = dict(reversed(pool.items()))
+    chosen = _choose(strategy, pool, count=5, seed=1)
+    assert len(set(chosen)) == 5
+    assert chosen == _choose(strategy, pool, count=5, seed=1)
+    if strategy != "first":
+        assert chosen == _choose(strategy, backwards, count=5, seed=1)
+    assert sorted(_choose(strategy, pool, count=99)) == sorted(pool)
+    assert _choose(strategy, {}) == _choose(strategy, pool, count=0) == []
+
+
+def test_random_choices_differ_from_seed_to_seed():
+    pool = _clusters()
+    assert len({tuple(_choose("random", pool, seed=seed)) for seed in range(5)}) > 1
+
+
+@pytest.mark.parametrize("strategy", ["uncertainty", "diversity", "combined"])
+def test_no_more_images_that_look_empty_are_chosen_than_their_share_of_the_labelled(strategy):
+    empty = {f"empty{n}": _known((30 + 5 * n, 0), 0.9, foreground=0) for n in range(10)}
+    pool = {**_clusters(), **empty}
+    labelled = {f"known{n}": _known(foreground=0.3 if n else 0) for n in range(4)}
+    chosen = _choose(strategy, pool, labelled, count=8)
+    assert sum(name.startswith("empty") for name in chosen) == 2
+    rest = _choose(strategy, pool, labelled, count=20)
+    assert len(rest) == 20, "where nothing else is left, empty ones are taken"
+
+
+def test_where_no_label_is_empty_an_image_without_an_answer_may_be_chosen():
+    empty = {f"empty{n}": _known((30, 5 * n), foreground=0) for n in range(3)}
+    chosen = _choose("diversity", {**_clusters(), **empty}, {"known": _known()})
+    assert any(name.startswith("empty") for name in chosen)
+
+
+def test_each_kind_of_task_has_its_strategies():
+    assert {"random", "uncertainty", "diversity", "combined"} <= set(strategies_for("segmentation"))
+    assert {"margin", "entropy"} <= set(strategies_for("classification"))
+    assert "margin" not in strategies_for("segmentation")
+
+
+def test_an_unknown_strategy_is_refused_with_the_nearest_name():
+    with pytest.raises(InputError, match="unknown strategy 'divers': did you mean 'diversity'"):
+        _choose("divers", _clusters())
+
+
+def test_features_of_different_networks_are_refused():
+    pool = {"a": _known(), "b": _known((1, 2, 3))}
+    with pytest.raises(InputError, match=r"lengths \[2, 3\].*measure all images with the same"):
+        _choose("diversity", pool)
