@@ -41,12 +41,8 @@ class Benchmark:
         any_device: whether it takes a device; the others run on the CPU.
         sized: whether it takes the size of what it measures on.
         on_exam: whether it takes a folder with an exam.
-<<<<<<< HEAD
-        on_studies: whether it takes a studies folder, and a task to measure on it.
-        of_people: whether it takes how many annotators work, and for how long.
-=======
         on_studies: whether it takes a studies folder, and may take a task to measure on it.
->>>>>>> main
+        of_people: whether it takes how many annotators work, and for how long.
         counted: what the progress bar counts.
     """
 
@@ -116,7 +112,6 @@ def _clicks(wanted: Wanted) -> dict[str, Any]:
     )
 
 
-<<<<<<< HEAD
 def _annotators(wanted: Wanted) -> dict[str, Any]:
     from benchmarks import annotators
 
@@ -129,14 +124,14 @@ def _annotators(wanted: Wanted) -> dict[str, Any]:
         wanted.on_round,
         wanted.studies,
     )
-=======
+
+
 def _scribbles(wanted: Wanted) -> dict[str, Any]:
     from benchmarks import scribbles
 
     if wanted.task or wanted.split != "all":
         raise InputError("scribbles need no trained model; leave --task and --split away")
     return scribbles.run(wanted.runs, wanted.on_round, wanted.studies)
->>>>>>> main
 
 
 def _variants(report: dict[str, Any]) -> list[str]:
@@ -175,13 +170,14 @@ def _clicked(report: dict[str, Any]) -> list[str]:
     return table(report)
 
 
-<<<<<<< HEAD
 def _loop(report: dict[str, Any]) -> list[str]:
     from benchmarks.annotators import table
-=======
+
+    return table(report)
+
+
 def _scribbled(report: dict[str, Any]) -> list[str]:
     from benchmarks.scribbles import table
->>>>>>> main
 
     return table(report)
 
@@ -222,7 +218,6 @@ BENCHMARKS = {
         on_studies=True,
         counted="image",
     ),
-<<<<<<< HEAD
     "annotators": Benchmark(
         "people who label at once with 3D Slicer's client, a training running; 5 minutes",
         1,
@@ -231,7 +226,7 @@ BENCHMARKS = {
         on_studies=True,
         of_people=True,
         counted="label",
-=======
+    ),
     "scribbles": Benchmark(
         "simulated scribbles and clicks without a trained model: Dice, and seconds of an answer",
         60,
@@ -239,7 +234,6 @@ BENCHMARKS = {
         _scribbled,
         on_studies=True,
         counted="image",
->>>>>>> main
     ),
 }
 _NAMES = "; ".join(f"{name}: {entry.title}" for name, entry in BENCHMARKS.items())
@@ -264,11 +258,7 @@ _NAMES = "; ".join(f"{name}: {entry.title}" for name, entry in BENCHMARKS.items(
 @click.option(
     "--studies",
     type=options.FOLDER,
-<<<<<<< HEAD
-    help="Of clicks: labelled images; of annotators: images; by default phantoms.",
-=======
-    help="Of clicks, scribbles: folder of labelled images; by default phantoms of nuclei.",
->>>>>>> main
+    help="Of clicks, scribbles: labelled images; of annotators: images; default phantoms.",
 )
 @click.option(
     "--split",
@@ -310,17 +300,12 @@ def benchmark(
         raise InputError(f"benchmark '{name}' makes its own images; only exam takes an --exam")
     if (task or studies) and not entry.on_studies:
         raise InputError(
-<<<<<<< HEAD
-            f"benchmark '{name}' makes its own images; only clicks takes --task and --studies, "
-            f"and annotators --studies"
+            f"benchmark '{name}' makes its own images; only clicks takes --task, it, scribbles and "
+            f"annotators take --studies"
         )
     if (annotators or minutes) and not entry.of_people:
         raise InputError(
             f"benchmark '{name}' is of no people; only annotators takes --annotators and --minutes"
-=======
-            f"benchmark '{name}' makes its own images; only clicks takes --task, it and "
-            f"scribbles take --studies"
->>>>>>> main
         )
     import torch
     from tqdm import tqdm
