@@ -115,6 +115,8 @@ def _clicks(wanted: Wanted) -> dict[str, Any]:
 def _annotators(wanted: Wanted) -> dict[str, Any]:
     from benchmarks import annotators
 
+    if wanted.task or wanted.split != "all":
+        raise InputError("annotators take no --task and no --split; leave them away")
     return annotators.run(
         wanted.annotators or annotators.ANNOTATORS,
         60 * (wanted.minutes or annotators.MINUTES),
