@@ -83,6 +83,12 @@ JSON is sent. The first request, which reads the weights, is told apart. Process
 the server's process, all threads together. Peak memory is the largest resident set of the server's
 process, Python and libraries included, after the same request on {large[what]}.
 """,
+    "annotators": """\
+`monailabel start_server` and all annotators on one machine, each with the client library of 3D
+Slicer in a thread of its own: next sample ({strategy}), inference, looking at it for {pause_s[0]:g}
+to {pause_s[1]:g} s, saving. A training, begun again when it ends, runs in its own process. Every
+label is read back afterwards and compared byte by byte.
+""",
 }
 ROUNDS = """\
 Every variant has a process of its own; the processes take turns, one run each per round, after two
@@ -98,6 +104,7 @@ TITLES = {
     "volume": "One volume",
     "server": "Server",
     "exam": "Four-view exam",
+    "annotators": "Many annotators",
 }
 
 
@@ -130,6 +137,8 @@ def _section(name: str, report: Mapping[str, Any], file: str) -> list[str]:
         lines += _requests(report)
     elif name == "exam":
         lines += _exam(report)
+    elif name == "annotators":
+        lines += _annotators(report)
     elif name == "rows":
         lines += _rows(report)
     elif name == "volume":
@@ -262,13 +271,32 @@ def _requests(report: Mapping[str, Any]) -> list[str]:
         f"{report['start_to_first_info_s']:.1f} s. First inference request, weights read: "
         f"{report['first_inference_s']:.2f} s.",
         "",
+    ]
+    return lines + _times(report["figures"])
+
+
+def _times(figures: Mapping[str, Any]) -> list[str]:
+    lines = [
         "| request | median | 95th percentile | maximum | requests |",
         "|---|---:|---:|---:|---:|",
     ]
-    for name, row in report["figures"].items():
+    for name, row in figures.items():
         times = " | ".join(f"{row[key] * 1000:.0f} ms" for key in ("median_s", "p95_s", "max_s"))
         lines.append(f"| {name} | {times} | {row['requests']} |")
     return lines
+
+
+def _annotators(report: Mapping[str, Any]) -> list[str]:
+    goal, training = report["goal"], report["training"]
+    verdict = "met" if goal["met"] else "not met"
+    return [
+        *_times(report["figures"]),
+        "",
+        f"{report['labels']} labels saved: {len(report['lost'])} lost, {len(report['errors'])} "
+        f"errors, {len(report['given_to_two'])} images given to two. The training took "
+        f"{training['steps']} steps. Wanted, none of these and a 95th percentile of the next "
+        f"sample below {goal['next_sample_p95_s'] * 1000:.0f} ms: {verdict}.",
+    ]
 
 
 if __name__ == "__main__":

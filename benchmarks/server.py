@@ -27,7 +27,7 @@ SIDE = 512
 RUNS = 40
 START_SECONDS = 300  # of patience; a quiet machine takes a tenth
 LOAD_SECONDS = 15.0
-TRAINING_START_SECONDS = 90
+TRAINING_START_SECONDS = 300  # the same
 INFO_PAUSE = 0.05
 QUICK = {"max_epochs": 500, "train_batch_size": 4, "patch_size": 128, "val_split": 0.2}
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
+from infer.live import LivePredictors
 from lib.errors import choose
 from lib.images import Geometry
 from lib.masks import write_mask
@@ -20,6 +21,8 @@ _DTYPES = {name: np.dtype(name) for name in ("uint8", "uint16", "uint32", "int16
 
 class LiveInfer(InferTask):
     """Answers with the live weights of one row."""
+
+    live: LivePredictors[Any]
 
     def __init__(
         self,
@@ -41,6 +44,10 @@ class LiveInfer(InferTask):
     def is_valid(self) -> bool:
         """Tell whether there are weights; a task without any is not offered."""
         return self.store.live_path(self.task.name) is not None
+
+    def version(self) -> str:
+        """Return the version of the weights that answer; `UnpublishedError` without any."""
+        return self.live.get(self.device)[1]
 
     def get_path(self, validate: bool = True) -> str | None:
         """Return the file of the live weights; with `validate` off, where they would be."""

@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from lib.cases import Case, case_kind
 from lib.datasets.studies import Item
 from lib.errors import InputError
+from lib.replay import Pass, cases_of_pass
 from lib.tasks import TaskSpec
 
 CACHE_BYTES = 2 * 2**30
@@ -81,16 +82,26 @@ class StepBatches(Dataset[Batch]):
     targets, float32, `(batch_size / world_size, channels, *patch)`; the patch is no larger than the
     largest case that was read before, as what lies beyond would be mirrored. Any number of
     processes sees the same patches, and a resumed run continues with the ones that come next.
+
+    Args:
+        new_ids: ids of cases that are drawn more often; see `lib.replay`.
     """
 
-    def __init__(self, cases: PreparedCases, seed: int, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self,
+        cases: PreparedCases,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        new_ids: frozenset[str] = frozenset(),
+    ) -> None:
         recipe = cases.task.training
         if recipe.batch_size % world_size:
             raise InputError(
                 f"batch_size {recipe.batch_size} cannot be shared by {world_size} processes; "
                 f"choose a multiple of {world_size}"
             )
-        self.cases, self.seed = cases, seed
+        self.cases, self.seed, self.new_ids = cases, seed, new_ids
         self.kind, self.batch_size = case_kind(cases.task), recipe.batch_size
         self.task = self.kind.fitted(cases.task, cases.largest)
         share = recipe.batch_size // world_size
@@ -114,7 +125,13 @@ class StepBatches(Dataset[Batch]):
         return self.kind.draw(case, self.task, rng)
 
     def _shuffled(self, epoch: int) -> np.ndarray:
-        return self.kind.order(self.cases, np.random.default_rng((self.seed, 0, epoch)))
+        rng = np.random.default_rng((self.seed, 0, epoch))
+        items = self.cases.items
+        numbers = cases_of_pass(items, self.new_ids, rng)
+        drawn = Pass(self.cases.task, [items[number] for number in numbers])
+        order = numbers[self.kind.order(drawn, rng)]
+        # passes of different cases may fill different numbers of batches; all have the first's
+        return np.resize(order, len(self._order(0))) if epoch else order
 
 
 def loading_threads() -> int:

@@ -100,6 +100,11 @@ def fingerprint(paths: Iterable[Path]) -> str:
     return digest.hexdigest()[:16]
 
 
+def file_print(path: Path) -> str:
+    """Return 16 hexadecimal digits over the content of `path`."""
+    return _known_sha256(path, _stamp(path))[:16]
+
+
 def _stamp(path: Path) -> tuple[int, int, int]:
     facts = path.stat()
     return facts.st_mtime_ns, facts.st_size, facts.st_ino

@@ -34,6 +34,7 @@ class FitOptions:
             the recipe's `val_split`.
         keep: which weights: those that score ``best`` on the validation cases, or of the ``last``
             validation, whose figures were not chosen on these cases.
+        new_ids: ids of cases that `init` was not trained on; see `lib.replay`.
         known: cases that earlier runs in this process prepared by the same input and target, by
             image file; this run adds its own. None prepares all anew.
     """
@@ -50,6 +51,7 @@ class FitOptions:
     command: str = ""
     validation_ids: frozenset[str] | None = None
     keep: Literal["best", "last"] = "best"
+    new_ids: frozenset[str] = frozenset()
     known: dict[Path, Case] | None = None
 
 

@@ -6,6 +6,7 @@ A folder of models holds::
     <task>.pt                        live weights; while absent, the shipped ones are live
     versions/<task>/<version>.pt     every trained candidate, published or kept aside
     versions/<task>/<version>.json   its figures and what was decided, and why
+    versions/<task>/<version>.labels.json   the labels it was trained on, by id
 
 Publishing replaces one file atomically, so a request sees the old weights or the new.
 """
@@ -15,10 +16,11 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,8 @@ from lib.files import copy_atomically, sha256, write_json
 
 SHIPPED = "shipped"
 SHIPPED_PREFIX = "pretrained_"
+LABELS = ".labels.json"
+STORY = ("data", "training_cases", "validation_cases", "new_cases", "step", "seed")
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,9 @@ class Version:
         published: whether it passed the gate when it was made.
         live: whether it is served now.
         reason: why it was published or kept aside.
+        training: `STORY` of its training: ``data``, the fingerprint of all files it read, how many
+            cases were trained on, held out and new to the weights it started from, steps and seed.
+            Empty where nothing is known of it.
     """
 
     id: str
@@ -47,12 +54,31 @@ class Version:
     live: bool = False
     reason: str = ""
     metrics: dict[str, float] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the version as plain data; the path is left out."""
         values = asdict(self)
         del values["path"]
         return values
+
+
+@dataclass(frozen=True)
+class TrainedOn:
+    """What weights were trained on.
+
+    Attributes:
+        provenance: that of their checkpoint.
+        labels: prints of the labels, by id, as `lib.replay.label_prints` has them; None where
+            nobody knows.
+    """
+
+    provenance: Mapping[str, Any]
+    labels: Mapping[str, str] | None = None
+
+    def story(self) -> dict[str, Any]:
+        """Return what `STORY` names of the provenance."""
+        return {name: self.provenance[name] for name in STORY if name in self.provenance}
 
 
 @dataclass(frozen=True)
@@ -118,7 +144,11 @@ class ModelStore:
         live_hash = sha256(live) if live else ""
         if self.shipped_path(task).is_file():
             path = self.shipped_path(task)
-            found.append(Version(SHIPPED, path, live=path == live, reason="came with the app"))
+            figures, story = _of_file(path, path.stat().st_mtime_ns)
+            why = "came with the app"
+            found.append(
+                Version(SHIPPED, path, "", True, path == live, why, dict(figures), dict(story))
+            )
         for path in sorted(self._versions_folder(task).glob("*.pt")):
             try:
                 note = json.loads(path.with_suffix(".json").read_text())
@@ -135,6 +165,7 @@ class ModelStore:
                     live != self.shipped_path(task) and note["sha256"] == live_hash,
                     note.get("reason", ""),
                     note.get("metrics", {}),
+                    note.get("training", {}),
                 )
             )
         return found
@@ -146,6 +177,7 @@ class ModelStore:
         metrics: dict[str, float],
         key_metric: str,
         live_score: float | None,
+        data: TrainedOn | None = None,
     ) -> Decision:
         """Keep `candidate` as a version, and publish it if it beats the live weights.
 
@@ -153,6 +185,7 @@ class ModelStore:
             metrics: the candidate's figures on the fixed validation cases.
             key_metric: the one that decides; larger is better.
             live_score: the live weights' figure on the same cases; None where there are none.
+            data: what it was trained on.
         """
         score = metrics[key_metric]
         if live_score is None:
@@ -166,20 +199,29 @@ class ModelStore:
                 f"{key_metric} {score:.4f} does not beat the live {live_score:.4f} on the same "
                 f"validation cases; kept aside, the live model stays"
             )
-        version = self.add(task, candidate, metrics, published, reason)
+        version = self.add(task, candidate, metrics, published, reason, data)
         if published:
             self.restore(task, version)
         return Decision(published, reason, version)
 
     def add(
-        self, task: str, file: Path, metrics: dict[str, float], published: bool, reason: str
+        self,
+        task: str,
+        file: Path,
+        metrics: dict[str, float],
+        published: bool,
+        reason: str,
+        data: TrainedOn | None = None,
     ) -> str:
         """Copy `file` among the versions of `task` and return the version's id."""
+        data = data or TrainedOn({})
         folder = self._versions_folder(task)
         folder.mkdir(parents=True, exist_ok=True)
         digest = sha256(file)
         now = datetime.now(timezone.utc)
         version = f"{now:%Y%m%dT%H%M%S%f}-{digest[:8]}"  # sorts by time, also within a second
+        if data.labels is not None:
+            write_json(folder / f"{version}{LABELS}", data.labels)
         write_json(
             folder / f"{version}.json",
             {
@@ -187,11 +229,22 @@ class ModelStore:
                 "published": published,
                 "reason": reason,
                 "metrics": metrics,
+                "training": data.story(),
                 "sha256": digest,
             },
         )
         copy_atomically(file, folder / f"{version}.pt")
         return version
+
+    def live_labels(self, task: str) -> dict[str, str]:
+        """Return prints of the labels that the live weights have seen, none where not known."""
+        live = next((item.id for item in self.versions(task) if item.live), SHIPPED)
+        return _read_object(self._versions_folder(task) / f"{live}{LABELS}")
+
+    def last_labels(self, task: str) -> dict[str, str]:
+        """Return prints of the labels that the last training saw, whatever the gate said of it."""
+        files = sorted(self._versions_folder(task).glob(f"*{LABELS}"))
+        return _read_object(files[-1]) if files else {}
 
     def restore(self, task: str, version: str) -> Path | None:
         """Serve `version` of `task` from now on; "shipped" goes back to the app's own weights.
@@ -236,3 +289,24 @@ class ModelStore:
 
     def _versions_folder(self, task: str) -> Path:
         return self.folder / "versions" / task
+
+
+@lru_cache(maxsize=64)
+def _of_file(file: Path, stamp: int) -> tuple[dict[str, float], dict[str, Any]]:
+    """Return figures and `TrainedOn.story` of a checkpoint; nothing of a file that is none."""
+    from lib.checkpoints import load_checkpoint  # torch, only where a file is read
+
+    try:
+        checkpoint = load_checkpoint(file)
+    except InputError:
+        return {}, {}
+    return checkpoint.metrics, TrainedOn(checkpoint.provenance).story()
+
+
+def _read_object(file: Path) -> dict[str, str]:
+    """Return a JSON object; an absent or damaged file holds none."""
+    try:
+        content = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

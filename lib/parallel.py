@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import ignite.distributed as idist
 import torch
@@ -60,38 +62,71 @@ def fit_in_processes(
         )
     threads = max(1, torch.get_num_threads() // processes)
     options.out.mkdir(parents=True, exist_ok=True)
-    failure = options.out / FAILURE
+    run_in_processes(
+        _worker,
+        (task, list(items), options, threads),
+        processes,
+        backend(options.device),
+        options.out / FAILURE,
+    )
+    return read_result(options.out)
+
+
+def run_in_processes(
+    worker: Callable[..., None],
+    arguments: tuple[Any, ...],
+    processes: int,
+    backend: str,
+    failure: Path,
+    **group: Any,
+) -> None:
+    """Call `worker` with its rank and `arguments` in `processes` processes that form a group.
+
+    Args:
+        failure: where a worker notes its error; see `noting`.
+        group: options of the group, such as ``timeout``.
+
+    Raises:
+        InputError, DivergedError: what a worker noted.
+    """
     failure.unlink(missing_ok=True)
     try:
         idist.spawn(
-            backend(options.device),
-            _worker,
-            (task, list(items), options, threads),
+            backend,
+            worker,
+            arguments,
             nproc_per_node=processes,
             master_addr="127.0.0.1",
-            master_port=_free_port(),
+            master_port=free_port(),
+            **group,
         )
     except ProcessRaisedException:
         if failure.is_file():
             raise _error(json.loads(failure.read_text())) from None
         raise
-    return read_result(options.out)
+
+
+@contextmanager
+def noting(failure: Path) -> Iterator[None]:
+    """Write down an error of the body for the process that waits, which sees a traceback only."""
+    try:
+        yield
+    except (InputError, DivergedError) as error:
+        write_json(failure, {"kind": type(error).__name__, "message": str(error)})
+        raise
 
 
 def _worker(
     local_rank: int, task: TaskSpec, items: Sequence[Item], options: FitOptions, threads: int
 ) -> None:
     torch.set_num_threads(threads)
-    try:
+    with noting(options.out / FAILURE):
         result = fit(task, items, replace(options, progress=options.progress and local_rank == 0))
-    except (InputError, DivergedError) as error:  # another process would see a traceback only
-        write_json(options.out / FAILURE, {"kind": type(error).__name__, "message": str(error)})
-        raise
     if idist.get_rank() == 0:
         write_result(options.out, result)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """Return a port that is free now; Ignite's own choice is fixed, so two runs would collide."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

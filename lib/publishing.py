@@ -9,9 +9,10 @@ from lib.checkpoints import load_checkpoint
 from lib.data import PreparedCases
 from lib.datasets.studies import Item, split_items
 from lib.errors import InputError
-from lib.model_store import Decision, ModelStore
+from lib.model_store import Decision, ModelStore, TrainedOn
 from lib.parallel import fit_in_processes
 from lib.predictors import predictor_class
+from lib.replay import label_prints, new_ids
 from lib.scoring import score_cases
 from lib.tasks import TaskSpec
 from lib.training import FitOptions, FitResult
@@ -35,8 +36,10 @@ def train_and_submit(
 ) -> Outcome:
     """Train `task`, and put the best weights of the run to the gate of `store`.
 
+    A run that starts from the live weights draws the labels that these have not seen more often.
+
     Args:
-        options: of the run; `init` is filled in here.
+        options: of the run; `init` and `new_ids` are filled in here.
         pretrained: start from the live weights where there are any.
         processes: how many share the work (one per GPU, or several on a CPU).
 
@@ -47,6 +50,7 @@ def train_and_submit(
     live = store.live_path(task.name)
     checkpoint = None
     score = None
+    labels = label_prints(items)  # before they are read: one that changes meanwhile stays new
     if live is not None:
         try:
             checkpoint = load_checkpoint(live)
@@ -59,9 +63,14 @@ def train_and_submit(
             if not _is_foreign(task, store):
                 raise
             checkpoint = None
-    options = replace(options, init=checkpoint if pretrained else None)
+    if pretrained and checkpoint:
+        seen = store.live_labels(task.name)
+        options = replace(options, init=checkpoint, new_ids=new_ids(labels, seen))
+    else:
+        options = replace(options, init=None, new_ids=frozenset())
     result = fit_in_processes(task, items, options, processes)
-    decision = store.submit(task.name, result.weights, result.metrics, task.key_metric, score)
+    data = TrainedOn(load_checkpoint(result.weights).provenance, labels)
+    decision = store.submit(task.name, result.weights, result.metrics, task.key_metric, score, data)
     return Outcome(result, decision)
 
 

@@ -131,6 +131,7 @@ class _Run:
             "init": weights_print(options.init) if options.init else False,
             "world_size": idist.get_world_size(),
             **({"keep": "last"} if options.keep == "last" else {}),
+            **({"new": sorted(options.new_ids)} if options.new_ids else {}),
         }
 
     @property
@@ -155,7 +156,11 @@ class _Run:
             engine.logger.disabled = True  # errors are raised; the caller reports them
             self._attach(engine)
             batches = StepBatches(
-                self.training, self.options.seed, idist.get_rank(), idist.get_world_size()
+                self.training,
+                self.options.seed,
+                idist.get_rank(),
+                idist.get_world_size(),
+                self.options.new_ids,
             )
             engine.state.iteration = 0
             loader = prefetch(batches, steps, loading_threads())
@@ -259,6 +264,7 @@ class _Run:
                 "data": self.identity["data"],
                 "training_cases": len(self.training),
                 "validation_cases": len(self.validation),
+                "new_cases": sum(c.id in self.options.new_ids for c in self.training.items),
                 "precision": str(self.dtype).removeprefix("torch."),
                 "device": str(self.device),
                 "from": self.prior,

@@ -6,6 +6,7 @@ import copy
 import logging
 import os
 import sys
+import threading
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,10 @@ from lib.training_errors import DivergedError
 from monailabel_app import __version__
 from monailabel_app.archive.opening import open_archive, opens_here
 from monailabel_app.archive.store import ArchiveDatastore
+from monailabel_app.batch import ResumableBatch
 from monailabel_app.config import SHIPPED_MODELS, AppConfig
 from monailabel_app.datastore import StudiesDatastore
+from monailabel_app.retraining import Retraining
 from monailabel_app.scoring_methods import make_methods
 from monailabel_app.strategies import ActiveLearning
 from monailabel_app.users import Users
@@ -54,6 +57,9 @@ class App(MONAILabelApp):
             os._exit(2)  # a server that cannot start: no traceback, and uvicorn would print one
         self.store = ModelStore(self.config.model_dir, SHIPPED_MODELS)
         self.shelf = ResultShelf()
+        self.retraining: Retraining | None = None
+        # more at once would be no faster, and keep short requests from the processor
+        self._inferring = threading.BoundedSemaphore(os.cpu_count() or 1)
         super().__init__(
             app_dir,
             studies,
@@ -145,6 +151,10 @@ class App(MONAILabelApp):
         """Return the ways to score images and their labels."""
         return dict(make_methods(self._trainers, self.active, self.config.precision))
 
+    def init_batch_infer(self) -> ResumableBatch:
+        """Return what answers on many images."""
+        return ResumableBatch(self.require_model)
+
     def on_init_complete(self) -> None:
         """Finish start-up in the server process: mend the routes, then upstream's own work."""
         from monailabel_app import server
@@ -152,6 +162,9 @@ class App(MONAILabelApp):
         super().on_init_complete()
         server.install(self)
         self.active.background.start()
+        if self.config.auto_train:
+            self.retraining = Retraining(self, self.config.auto_train)
+            self.retraining.start()
 
     # --- requests --------------------------------------------------------------------------------
 
@@ -190,7 +203,8 @@ class App(MONAILabelApp):
             raise unknown("image", image, store.list_images())
         request["image"] = uri or image
         request["description"] = task.description
-        file, summary = task(request)
+        with self._inferring:
+            file, summary = task(request)
         label: str | None = file
         tag = str(request.get("label_tag") or "original")
         if file and not uploaded and _is_true(request.get("save_label")):
@@ -230,6 +244,8 @@ class App(MONAILabelApp):
         """Let others have the image again."""
         super().on_save_label(image_id, label_id)
         self.active.saved(image_id)
+        if self.retraining is not None:
+            self.retraining.label_saved()
 
     def model_file(self, model: str, validate: bool = True) -> str | None:
         """Return the file of the live weights."""

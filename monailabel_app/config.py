@@ -19,8 +19,23 @@ def _models(value: str) -> tuple[str, ...]:
     """Turn "a,b" or "all" into names of tasks."""
     if value.strip() == "all":
         return tuple(TASKS)
-    names = tuple(name.strip() for name in value.split(",") if name.strip())
-    return tuple(get_task(name).name for name in names) or DEFAULT_MODELS
+    return _names(value) or DEFAULT_MODELS
+
+
+def _names(value: str) -> tuple[str, ...]:
+    """Turn "a,b" into names of tasks."""
+    return tuple(get_task(name.strip()).name for name in value.split(",") if name.strip())
+
+
+def parse_count(value: object) -> int:
+    """Read a whole number from 0 on.
+
+    Raises:
+        InputError: something else.
+    """
+    if not str(value).strip().isdecimal():
+        raise InputError(f"expected a whole number from 0 on, found '{value}'")
+    return int(str(value))
 
 
 def parse_switch(value: object) -> bool:
@@ -75,6 +90,9 @@ OPTIONS: dict[str, Option] = {
     "archive_cache": Option(Path, "folder for what is fetched from a DICOMweb archive"),
     "archive_cache_gb": Option(parse_size, "its size in GB, beyond what a training uses"),
     "users": Option(Path, "file of users (`python -m monailabel_app user`); they must log in then"),
+    "auto_train": Option(parse_count, "train after this many new accepted labels; 0 never does"),
+    "auto_train_models": Option(_names, "tasks that are trained so; by default all with weights"),
+    "auto_train_epochs": Option(parse_count, "their length; 0 is that of the Train button"),
     "flips": Option(parse_switch, "average answers over mirrored copies: slower, a little better"),
     "scoring": Option(_read_scoring, "score images in the background: on, off or auto"),
 }
@@ -93,6 +111,9 @@ class AppConfig:
     archive_cache_gb: float = 20.0
     users: Path | None = None
     scoring: str = "auto"
+    auto_train: int = 0
+    auto_train_models: tuple[str, ...] = ()
+    auto_train_epochs: int = 0
 
     @classmethod
     def from_conf(cls, conf: Mapping[str, str]) -> AppConfig:
@@ -110,4 +131,11 @@ class AppConfig:
                 values[key] = choose("option", key, OPTIONS).read(value)
             except InputError as error:
                 raise InputError(f"--conf {key} {value}: {error}") from None
-        return cls(**values)
+        config = cls(**values)
+        for name in config.auto_train_models:
+            if name not in config.models:
+                raise InputError(
+                    f"--conf auto_train_models {','.join(config.auto_train_models)}: '{name}' is "
+                    f"not served; add it to --conf models, now {','.join(config.models)}"
+                )
+        return config

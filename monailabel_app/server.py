@@ -46,6 +46,7 @@ from infer.classification import RESULTS
 from lib.checkpoints import load_checkpoint, load_network
 from lib.errors import BusyError, InputError, NotFoundError, UnpublishedError
 from lib.files import sha256
+from lib.model_store import TrainedOn
 from lib.tasks import get_task
 from lib.training_errors import DivergedError
 from monailabel_app.active.background import Quiet
@@ -107,6 +108,15 @@ def install(app: App) -> None:
         except NotFoundError as error:
             raise HTTPException(404, str(error)) from None
 
+    def restore(model: str, version: str) -> dict[str, Any]:
+        """Serve a version of a model again; `GET /model/info/<model>` lists them."""
+        try:
+            app.model_file(model, validate=False)  # refuses unknown models
+            app.store.restore(model, version)
+        except InputError as error:
+            raise HTTPException(*explain(error)) from None
+        return {"model": model, "version": version}
+
     mend_openid()
     if app.users is not None:
         router.include_router(require_users(web, app.users))
@@ -114,8 +124,12 @@ def install(app: App) -> None:
     if isinstance(store, ArchiveDatastore):
         router.include_router(proxy_router(store))
     user = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))
+    admin = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ADMIN))
     router.add_api_route("/reload", reload, methods=["POST"], include_in_schema=False)
     router.add_api_route(f"{RESULTS}/{{key}}/{{name}}", result, dependencies=[user], tags=["Infer"])
+    router.add_api_route(
+        "/model/restore/{model}", restore, methods=["POST"], dependencies=[admin], tags=["Model"]
+    )
     web.include_router(router)
     web.router.routes.insert(0, web.router.routes.pop())
 
@@ -203,6 +217,7 @@ def _replacements(app: App) -> dict[str, Guard]:
                 checkpoint.metrics,
                 published=True,
                 reason="uploaded by an administrator",
+                data=TrainedOn(checkpoint.provenance),
             )
         path = app.store.restore(name, version)
         assert path is not None

@@ -17,6 +17,7 @@ VERBS = {
     "import": "monailabel_app.cli.data",
     "train": "monailabel_app.cli.train",
     "infer": "monailabel_app.cli.infer",
+    "batch-infer": "monailabel_app.cli.batch",
     "evaluate": "monailabel_app.cli.evaluate",
     "score": "monailabel_app.cli.score",
     "reproduce": "monailabel_app.cli.reproduce",

@@ -28,6 +28,8 @@ class Wanted:
     task: str | None
     studies: Path | None
     split: str
+    annotators: int | None
+    minutes: float | None
     on_round: Callable[[], object]
 
 
@@ -40,6 +42,7 @@ class Benchmark:
         sized: whether it takes the size of what it measures on.
         on_exam: whether it takes a folder with an exam.
         on_studies: whether it takes a studies folder, and may take a task to measure on it.
+        of_people: whether it takes how many annotators work, and for how long.
         counted: what the progress bar counts.
     """
 
@@ -51,6 +54,7 @@ class Benchmark:
     sized: bool = False
     on_exam: bool = False
     on_studies: bool = False
+    of_people: bool = False
     counted: str = "round"
 
 
@@ -108,6 +112,22 @@ def _clicks(wanted: Wanted) -> dict[str, Any]:
     )
 
 
+def _annotators(wanted: Wanted) -> dict[str, Any]:
+    from benchmarks import annotators
+
+    if wanted.task or wanted.split != "all":
+        raise InputError("annotators take no --task and no --split; leave them away")
+    return annotators.run(
+        wanted.annotators or annotators.ANNOTATORS,
+        60 * (wanted.minutes or annotators.MINUTES),
+        wanted.models,
+        SHIPPED_MODELS,
+        APP_FOLDER,
+        wanted.on_round,
+        wanted.studies,
+    )
+
+
 def _scribbles(wanted: Wanted) -> dict[str, Any]:
     from benchmarks import scribbles
 
@@ -148,6 +168,12 @@ def _answers(report: dict[str, Any]) -> list[str]:
 
 def _clicked(report: dict[str, Any]) -> list[str]:
     from benchmarks.clicks import table
+
+    return table(report)
+
+
+def _loop(report: dict[str, Any]) -> list[str]:
+    from benchmarks.annotators import table
 
     return table(report)
 
@@ -194,6 +220,15 @@ BENCHMARKS = {
         on_studies=True,
         counted="image",
     ),
+    "annotators": Benchmark(
+        "people who label at once with 3D Slicer's client, a training running; 5 minutes",
+        1,
+        _annotators,
+        _loop,
+        on_studies=True,
+        of_people=True,
+        counted="label",
+    ),
     "scribbles": Benchmark(
         "simulated scribbles and clicks without a trained model: Dice, and seconds of an answer",
         60,
@@ -225,7 +260,7 @@ _NAMES = "; ".join(f"{name}: {entry.title}" for name, entry in BENCHMARKS.items(
 @click.option(
     "--studies",
     type=options.FOLDER,
-    help="Of clicks, scribbles: folder of labelled images; by default phantoms of nuclei.",
+    help="Of clicks, scribbles: labelled images; of annotators: images; default phantoms.",
 )
 @click.option(
     "--split",
@@ -233,6 +268,12 @@ _NAMES = "; ".join(f"{name}: {entry.title}" for name, entry in BENCHMARKS.items(
     default="all",
     show_default=True,
     help="Of --studies: all images, or those that training holds out.",
+)
+@click.option("--annotators", type=click.IntRange(1), help="Of annotators: how many, 20.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0, min_open=True),
+    help="Of annotators: for how long they label, 5.",
 )
 @options.models
 @options.json_file
@@ -246,6 +287,8 @@ def benchmark(
     task: str | None,
     studies: Path | None,
     split: str,
+    annotators: int | None,
+    minutes: float | None,
     models: Path,
     json_file: Path | None,
 ) -> None:
@@ -259,8 +302,12 @@ def benchmark(
         raise InputError(f"benchmark '{name}' makes its own images; only exam takes an --exam")
     if (task or studies) and not entry.on_studies:
         raise InputError(
-            f"benchmark '{name}' makes its own images; only clicks takes --task, it and "
-            f"scribbles take --studies"
+            f"benchmark '{name}' makes its own images; only clicks takes --task, it, scribbles and "
+            f"annotators take --studies"
+        )
+    if (annotators or minutes) and not entry.of_people:
+        raise InputError(
+            f"benchmark '{name}' is of no people; only annotators takes --annotators and --minutes"
         )
     import torch
     from tqdm import tqdm
@@ -274,7 +321,19 @@ def benchmark(
     total = runs if entry.counted == "round" else None
     with tqdm(desc=name, total=total, unit=entry.counted, disable=not sys.stderr.isatty()) as bar:
         on_round = partial(bar.update, 1)
-        wanted = Wanted(runs, models, device, size, exam, task, studies, split, on_round)
+        wanted = Wanted(
+            runs,
+            models,
+            device,
+            size,
+            exam,
+            task,
+            studies,
+            split,
+            annotators,
+            minutes,
+            on_round,
+        )
         report = entry.run(wanted)
     report = {
         "benchmark": name,

@@ -55,7 +55,14 @@ def models(
             shown = f"{metric} {score:.4f}" if score is not None else ""
             mark = "*" if version.live else " "
             kept = "published" if version.published else "kept aside"
-            click.echo(f"{mark} {name}  {version.id:24}  {kept:10}  {shown}  {version.reason}")
+            trained_on = version.training.get("data", "")
+            cases = version.training.get("training_cases")
+            if cases is not None:
+                trained_on = f"{cases} cases ({trained_on})"
+            click.echo(
+                f"{mark} {name}  {version.id:24}  {kept:10}  {shown}  {trained_on}  "
+                f"{version.reason}"
+            )
     if any(table.values()):
         click.echo("* is served now")
     options.save_json(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from lib.model_store import ModelStore
+from lib.model_store import ModelStore, TrainedOn
 from lib.tasks import TASKS
 
 TASK = "nuclei_vhllrhe"
@@ -46,8 +46,10 @@ def _two_versions(models, tmp_path) -> list[str]:
     ids = []
     for content, score in ((b"one", 0.5), (b"two", 0.75)):
         (tmp_path / "candidate.pt").write_bytes(content)
+        data = TrainedOn({"data": "0123456789abcdef", "training_cases": 7}, {"image": "print"})
         decision = store.submit(
-            TASK, tmp_path / "candidate.pt", {"mean_iou": score}, "mean_iou", ids and 0.5 or None
+            *(TASK, tmp_path / "candidate.pt", {"mean_iou": score}, "mean_iou"),
+            *(ids and 0.5 or None, data),
         )
         ids.append(decision.version)
     return ids
@@ -61,8 +63,10 @@ def test_models_lists_versions_and_marks_the_live_one(cli, models, tmp_path):
     assert lines[first].startswith("  ")
     assert lines[second].startswith("* ")
     assert "mean_iou 0.7500" in lines[second]
+    assert "7 cases (0123456789abcdef)" in lines[second]
     rows = json.loads((tmp_path / "models.json").read_text())[TASK]
     assert {row["id"]: row["live"] for row in rows} == {first: False, second: True}
+    assert rows[1]["training"] == {"data": "0123456789abcdef", "training_cases": 7}
 
 
 def test_models_puts_a_version_back(cli, models, tmp_path):

@@ -32,8 +32,8 @@ ROOT = Path(__file__).resolve().parents[2]
 MODEL = "nuclei_vhllrhe"
 UNTRAINED = "nuclei_vcr"
 # of patience with a busy machine; on a quiet one both take a tenth of it
-START_SECONDS = 150
-TRAINING_SECONDS = 150
+START_SECONDS = 300
+TRAINING_SECONDS = 300
 # small enough that a training step takes a moment
 QUICK = {"train_batch_size": 2, "patch_size": 32, "max_epochs": 1}
 

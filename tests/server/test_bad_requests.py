@@ -192,3 +192,29 @@ def test_batch_inference_labels_the_unlabelled_images_on_a_cpu(calm: Server) -> 
     assert set(response.json()) == {"fluorescence_006", "fluorescence_007"}
     for image in response.json():
         assert "batch" in calm.images()[image]["labels"]
+
+
+def test_a_batch_passes_over_what_it_cannot_read_and_repeats_nothing(calm: Server) -> None:
+    torn = calm.studies / "torn.png"
+    torn.write_bytes(b"\x89PNG but no more")
+    calm.wait_for_image("torn")
+    params = {"label_tag": "again", "images": ["fluorescence_006", "torn"]}
+
+    def answer() -> dict[str, Any]:
+        response = calm.post(f"/batch/infer/{MODEL}", params={"run_sync": True}, json=params)
+        assert response.ok, response.text
+        return response.json()
+
+    try:
+        first = answer()
+        assert set(first) == {"fluorescence_006", "torn"}
+        assert first["fluorescence_006"]["params"]["objects"] > 1
+        assert "torn.png" in first["torn"]["error"]
+        label = calm.images()["fluorescence_006"]["labels"]["again"]["info"]
+        assert (
+            label["params"]["model_version"] == first["fluorescence_006"]["params"]["model_version"]
+        )
+        assert set(answer()) == {"torn"}, "what was answered by this version was done again"
+    finally:
+        torn.unlink()
+        calm.wait_for(lambda: "torn" not in calm.images(), "the end of a removed image")

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -255,3 +256,37 @@ def test_labels_saved_at_once_through_the_server_are_all_there(calm: Server) -> 
     finally:
         for tag in tags:
             calm.delete("/datastore/label", params={"id": image, "tag": tag})
+
+
+def test_own_writes_are_not_looked_for_and_those_of_others_are(
+    studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[None] = []
+    store = StudiesDatastore(str(studies), auto_reload=True)
+    reconcile = store._reconcile_datastore
+
+    def look() -> None:
+        looks.append(None)
+        reconcile()
+
+    monkeypatch.setattr(store, "_reconcile_datastore", look)
+    try:
+        image = sorted(store.list_images())[0]
+        label = tmp_path / "label.png"
+        Image.fromarray(np.ones(Image.open(store.get_image_uri(image)).size[::-1], np.uint8)).save(
+            label
+        )
+        for number in range(3):
+            store.save_label(image, str(label), "final", {"note": Path(f"{number}")})
+        time.sleep(0.5)
+        assert not looks
+        assert store.get_label_info(image, "final")["note"] == Path("2")
+        index = json.loads((studies / "datastore_v2.json").read_text())
+        assert index["objects"][image]["labels"]["final"]["info"]["note"] == "2"
+        os.replace(label, studies / "labels" / "original" / f"{image}.png")
+        deadline = time.monotonic() + 20
+        while not store.get_label_info(image, "original"):
+            assert time.monotonic() < deadline, "a label of somebody else was not noticed"
+            time.sleep(0.05)
+    finally:
+        store._observer.stop()

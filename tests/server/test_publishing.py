@@ -109,34 +109,43 @@ def test_a_better_training_is_served_by_the_next_request_and_none_fails(
         assert own.put(f"/model/{MODEL}", files={"file": file}).ok
     before = served_version(own)
     done = threading.Event()
-    seen: list[str] = []
+    seen: list[tuple[float, str]] = []  # when a request began, and the version that answered
     failed: list[str] = []
 
     def ask() -> None:
-        while not done.is_set():
+        while not done.wait(0.1):  # the training's process needs the processor, too
+            begin = time.perf_counter()
             answer = own.infer("discs_1", output="json")
             if answer.ok:
-                seen.append(answer.json()["model_version"])
+                seen.append((begin, answer.json()["model_version"]))
             else:
                 failed.append(answer.text)
+
+    def live() -> dict[str, Any]:
+        versions = own.get(f"/model/info/{MODEL}").json()["versions"]
+        (found,) = [version for version in versions if version["live"]]
+        return found
 
     threads = [threading.Thread(target=ask) for _ in range(2)]
     for thread in threads:
         thread.start()
     try:
         better = {**QUICK, "max_epochs": 3, "learning_rate": 0.05}
-        reply = own.post(f"/train/{MODEL}", params={"run_sync": True}, json=better).json()
-        assert reply["published"], reply["reason"]
-        assert "beats the live" in reply["reason"]
-        assert served_version(own) == reply["version"] != before
+        assert own.post(f"/train/{MODEL}", json=better).ok
+        own.wait_for(lambda: live()["id"] != before, "a better version", TRAINING_SECONDS)
+        published = time.perf_counter()
+        version = live()
+        assert served_version(own) == version["id"]
+        own.wait_for(lambda: seen[-1][0] > published, "a request after that")
     finally:
         done.set()
         for thread in threads:
             thread.join()
+    assert own.wait_for_training("DONE", "ERROR")["status"] == "DONE"
     assert not failed, failed[0]
-    assert {before} <= set(seen) <= {before, reply["version"]}
-    live = [v["id"] for v in own.get(f"/model/info/{MODEL}").json()["versions"] if v["live"]]
-    assert live == [reply["version"]]
+    assert "beats the live" in version["reason"]
+    assert {answered for _, answered in seen} == {before, version["id"]}
+    assert {answered for begin, answered in seen if begin > published} == {version["id"]}
 
 
 def test_a_killed_training_leaves_the_live_model_and_the_next_one_works(

@@ -1,0 +1,197 @@
+"""Answers on all images of a studies folder, stored as labels; what was answered is not repeated.
+
+An image has its answer if its label is of the model and of the version of the weights that would
+answer now. The server's batch (`ResumableBatch`) and `batch-infer` (`answer_share`) store the same.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
+from monailabel.interfaces.tasks.batch_infer import BatchInferTask
+from monailabel.interfaces.tasks.infer_v2 import InferTask
+from tqdm import tqdm
+
+from infer import ClassificationInfer, ClickInfer, SegmentationInfer
+from infer.base import LiveInfer
+from lib.errors import InputError
+from lib.exams import exam_of, find_exam, group_exams
+from lib.model_store import ModelStore
+from lib.tasks import get_task
+from monailabel_app.config import SHIPPED_MODELS
+from monailabel_app.datastore import StudiesDatastore
+
+logger = logging.getLogger(__name__)
+
+ORIGINAL = str(DefaultLabelTag.ORIGINAL.value)
+
+
+def is_answered(store: Datastore, image: str, tag: str, model: str, version: str) -> bool:
+    """Tell whether the label of an image is the answer of a model's version."""
+    info = store.get_label_info(image, tag)
+    params = info.get("params") or {}
+    return bool(info.get("model") == model and params.get("model_version") == version)
+
+
+class ResumableBatch(BatchInferTask):
+    """MONAI Label's batch, without the images that have their answer.
+
+    Upstream's (0.8.5) ends at the first image that cannot be read; here it is named in the result.
+
+    Args:
+        model: returns the infer task of a name.
+    """
+
+    def __init__(self, model: Callable[[str], InferTask]) -> None:
+        self.model = model
+
+    def get_images(self, request: dict[str, Any], datastore: Datastore) -> list[str]:
+        """Return the ids of the images that are to be answered."""
+        images: list[str] = super().get_images(request, datastore)
+        name = str(request["model"])
+        tag = str(request.get("label_tag") or ORIGINAL)
+        task = self.model(name)
+        if not isinstance(task, LiveInfer):
+            return images
+        version = task.version()
+        return [id for id in images if not is_answered(datastore, id, tag, name, version)]
+
+    def __call__(
+        self,
+        request: dict[str, Any],
+        datastore: Datastore,
+        infer: Callable[[dict[str, Any], Datastore], dict[str, Any]],
+    ) -> dict[str, Any]:
+        """Answer; the result has an entry per image, ``error`` in it where there is no answer."""
+
+        def answer(request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
+            try:
+                return infer(request, datastore)
+            except InputError as error:
+                logger.warning(f"Image '{request['image']}' is passed over: {error}")
+                return {"error": str(error)}
+
+        result: dict[str, Any] = super().__call__(request, datastore, answer)
+        return result
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What to answer, and how.
+
+    Attributes:
+        folder: of the studies.
+        models: folder of live weights and versions.
+        tag: of the labels to write.
+        labelled: whether images with an accepted label are answered too.
+    """
+
+    task: str
+    folder: Path
+    models: Path
+    tag: str = ORIGINAL
+    labelled: bool = False
+    device: str = "auto"
+    precision: str = "auto"
+    flips: bool = False
+
+
+@dataclass
+class Answers:
+    """What became of the images.
+
+    Attributes:
+        version: of the weights.
+        written: the images that were answered now.
+        skipped: how many had their answer already.
+        failed: why others have none, by id.
+    """
+
+    version: str
+    written: list[dict[str, Any]] = field(default_factory=list)
+    skipped: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def add(self, other: Answers) -> None:
+        """Take in those of another process."""
+        self.written = sorted(self.written + other.written, key=lambda row: row["image"])
+        self.skipped += other.skipped
+        self.failed |= other.failed
+
+
+def answer_share(batch: Batch, rank: int = 0, world_size: int = 1, local_rank: int = 0) -> Answers:
+    """Answer on every `world_size`-th image, from the `rank`-th on, in the order of their ids.
+
+    The shares depend on the images alone, so processes that begin or go on at different times never
+    answer on the same one.
+
+    Raises:
+        InputError: no images, or no weights.
+    """
+    store = StudiesDatastore(str(batch.folder))
+    images = sorted(store.list_images())
+    if not images:
+        raise InputError(f"no images in '{batch.folder}'; give a folder with images at its top")
+    task = _infer_task(batch, store, _own_device(batch.device, world_size, local_rank))
+    answers = Answers(task.version())
+    bar = tqdm(
+        images[rank::world_size],
+        desc=batch.task if world_size == 1 else f"{batch.task} {rank + 1}/{world_size}",
+        unit="image",
+        position=local_rank,
+        disable=not sys.stderr.isatty(),
+    )
+    for image in bar:
+        if not batch.labelled and store.get_label_info(image, DefaultLabelTag.FINAL.value):
+            continue
+        if is_answered(store, image, batch.tag, batch.task, answers.version):
+            answers.skipped += 1
+            continue
+        try:
+            answers.written.append(_answer(store, task, image, batch))
+        except InputError as error:
+            answers.failed[image] = str(error)
+            tqdm.write(f"Error: {image}: {error}", file=sys.stderr)
+    return answers
+
+
+def _answer(store: StudiesDatastore, task: LiveInfer, image: str, batch: Batch) -> dict[str, Any]:
+    """Store the answer on one image as its label."""
+    file, summary = task({"model": batch.task, "image": store.get_image_uri(image)})
+    try:
+        store.save_label(image, file, batch.tag, {"model": batch.task, "params": summary})
+    finally:
+        os.unlink(file)
+    seconds = summary["latencies"]["total"]
+    return {"image": image, "label": Path(store.get_label_uri(image, batch.tag)).name} | {
+        "seconds": seconds
+    }
+
+
+def _infer_task(batch: Batch, store: StudiesDatastore, device: str) -> LiveInfer:
+    spec, models = get_task(batch.task), ModelStore(batch.models, SHIPPED_MODELS)
+    if spec.kind == "classification":
+        return ClassificationInfer(
+            spec,
+            models,
+            device,
+            batch.precision,
+            lambda path: find_exam(store.folder, path) or exam_of(path, group_exams([path])),
+        )
+    kind = {"segmentation": SegmentationInfer, "interactive": ClickInfer}[spec.kind]
+    return kind(spec, models, device, batch.precision, batch.flips)
+
+
+def _own_device(device: str, world_size: int, local_rank: int) -> str:
+    """Return the device of this process: of several, each takes the next GPU."""
+    if world_size > 1 and device in ("auto", "cuda") and torch.cuda.is_available():
+        return f"cuda:{local_rank % torch.cuda.device_count()}"
+    return device

@@ -1,0 +1,154 @@
+"""`batch-infer`: answers on all images of a studies folder, in one process or many."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lib.errors import InputError
+from lib.tasks import get_task
+from monailabel_app.cli import options
+
+if TYPE_CHECKING:
+    from monailabel_app.batch import Answers, Batch
+
+ACCEPTED = "final"
+ANSWERS = "answers.pickle"
+PATIENCE = timedelta(days=30)  # of a process that is ready, with the slowest
+
+
+@click.command("batch-infer")
+@click.argument("task")
+@options.studies
+@click.option("--tag", default="original", show_default=True, help="Folder under labels/.")
+@click.option("--all", "labelled", is_flag=True, help="Also images with an accepted label.")
+@options.models
+@options.device
+@options.precision
+@click.option("--flips", is_flag=True, help="Average over mirrored copies.")
+@click.option("--processes", type=click.IntRange(1), default=1, show_default=True)
+@options.json_file
+def batch_infer(
+    task: str,
+    studies: Path,
+    tag: str,
+    labelled: bool,
+    models: Path,
+    device: str,
+    precision: str,
+    flips: bool,
+    processes: int,
+    json_file: Path | None,
+) -> None:
+    """Answer with TASK on the unlabelled images of a studies folder, as labels of a tag.
+
+    Images that have the answer of these weights are left as they are, so a run that was interrupted
+    goes on, and one after a retraining does all again. Images that cannot be answered are named and
+    passed over; the exit status is then 2.
+
+    With --processes, or under torchrun on one or more machines that share the folder, each process
+    takes its share of the images and the next GPU.
+    """
+    spec = get_task(task)
+    if flips and spec.kind != "segmentation":
+        raise InputError(f"--flips is for segmentation, '{task}' does not know it; leave it away")
+    if not studies.is_dir():
+        raise InputError(f"studies folder '{studies}' does not exist; give a folder of images")
+    if tag == ACCEPTED:
+        raise InputError(
+            "--tag final is for labels that somebody accepted; choose another, such as original"
+        )
+    from lib.parallel import launched_by_torchrun
+    from monailabel_app.batch import Batch, answer_share
+    from monailabel_app.datastore import check_tag
+
+    check_tag(tag)
+    batch = Batch(spec.name, studies, models, tag, labelled, device, precision, flips)
+    main = True
+    if launched_by_torchrun():
+        if processes > 1:
+            raise InputError("--processes and torchrun do not go together; use one of them")
+        answers, main = _under_torchrun(batch)
+    elif processes > 1:
+        answers = _in_processes(batch, processes)
+    else:
+        answers = answer_share(batch)
+    if main:
+        click.echo(
+            f"{spec.name} {answers.version}: {len(answers.written)} images answered, "
+            f"{answers.skipped} had their answer, {len(answers.failed)} failed; "
+            f"labels in {studies.name}/labels/{tag}"
+        )
+        report = {"task": spec.name, "command": options.command_line(), "tag": tag}
+        options.save_json(json_file, report | asdict(answers))
+    if answers.failed:
+        sys.exit(2)
+
+
+def _under_torchrun(batch: Batch) -> tuple[Answers, bool]:
+    """Answer on this process's share; return the answers of all, and whether it is the first."""
+    import ignite.distributed as idist
+
+    idist.initialize("gloo", timeout=PATIENCE)
+    try:
+        return _share(batch), idist.get_rank() == 0
+    finally:
+        idist.finalize()
+
+
+def _in_processes(batch: Batch, processes: int) -> Answers:
+    """Start processes of our own, and return the answers of all."""
+    import pickle
+    import tempfile
+
+    import torch
+
+    from lib.parallel import FAILURE, run_in_processes
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        threads = max(1, torch.get_num_threads() // processes)
+        run_in_processes(
+            _worker, (batch, folder, threads), processes, "gloo", folder / FAILURE, timeout=PATIENCE
+        )
+        answers: Answers = pickle.loads((folder / ANSWERS).read_bytes())
+    return answers
+
+
+def _worker(local_rank: int, batch: Batch, folder: Path, threads: int) -> None:
+    import pickle
+
+    import torch
+
+    from lib.parallel import FAILURE, noting
+
+    torch.set_num_threads(threads)
+    with noting(folder / FAILURE):
+        answers = _share(batch)
+    if local_rank == 0:
+        (folder / ANSWERS).write_bytes(pickle.dumps(answers))
+
+
+def _share(batch: Batch) -> Answers:
+    """Answer on the share of this process of a group; return the answers of all."""
+    import ignite.distributed as idist
+    import torch.distributed
+
+    from monailabel_app.batch import answer_share
+
+    world_size = idist.get_world_size()
+    own = answer_share(batch, idist.get_rank(), world_size, idist.get_local_rank())
+    shares: list[Answers] = [own] * world_size
+    torch.distributed.all_gather_object(shares, own)
+    whole, *others = shares
+    for other in others:
+        whole.add(other)
+    return whole
+
+
+COMMANDS = {"batch-infer": batch_infer}

@@ -1,0 +1,50 @@
+"""A crowd of annotators at one server, in short; `benchmark annotators` is the long form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from server_support import ROOT, threshold_weights
+
+from benchmarks import annotators
+from benchmarks.subjects import TASK
+
+PEOPLE = 4
+
+
+@pytest.mark.server
+def test_annotators_at_once_lose_no_label_and_never_get_the_same_image(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    threshold_weights(models / f"{TASK}.pt")
+    report = annotators.run(
+        PEOPLE, 8, models, tmp_path / "nothing", ROOT / "monailabel_app", pause_s=(0.1, 0.5)
+    )
+    assert not report["errors"], report["errors"][0]
+    assert report["lost"] == report["given_to_two"] == []
+    assert report["labels"] >= 2 * PEOPLE
+    assert report["annotators_without_images"] == 0
+    assert report["training"]["begun"] >= 1
+    calls = report["figures"]
+    assert {annotators.NEXT, annotators.INFER, annotators.SAVE} <= set(calls)
+    assert calls[annotators.SAVE]["requests"] == report["labels"]
+    assert calls[annotators.NEXT]["median_s"] < 1
+    lines = annotators.table(report)
+    assert f"{report['labels']} labels saved, 0 of them lost, 0 images given to two" in lines[-1]
+
+
+def test_a_label_that_is_not_what_was_saved_counts_as_lost(tmp_path: Path) -> None:
+    stored = tmp_path / "stored.nrrd"
+    stored.write_bytes(b"other")
+
+    class Client:
+        def datastore(self) -> dict:
+            return {"objects": {name: {"labels": {"final": {}}} for name in ("kept", "changed")}}
+
+        def download_label(self, image: str, tag: str) -> str:
+            return str(stored)
+
+    log = annotators.Log()
+    log.saved = {"kept": b"other", "changed": b"mine", "gone": b"mine"}
+    assert annotators._lost(log, Client()) == ["changed", "gone"]
