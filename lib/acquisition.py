@@ -41,7 +41,8 @@ __all__ = [
 ]
 
 SHORTLIST = 4
-BOTH = ("segmentation", "classification")
+OUTLINES = ("segmentation", "interactive")
+ALL = (*OUTLINES, "classification")
 
 Next = Callable[[np.ndarray], int]  # from who may be chosen, bool (images), to who is
 
@@ -63,7 +64,7 @@ class Strategy:
 
     description: str
     start: Callable[[Sequence[Informativeness], Sequence[Informativeness], int], Next]
-    kinds: tuple[str, ...] = BOTH
+    kinds: tuple[str, ...] = ALL
     measures: bool = True
     copies: bool = True
     dropout: bool = False
@@ -214,7 +215,7 @@ STRATEGIES: dict[str, Strategy] = {
     "dropout_entropy": Strategy(
         "the answer is unsure if features are dropped",
         _greatest(lambda each: each.entropy),
-        ("segmentation",),
+        OUTLINES,
         copies=False,
         dropout=True,
     ),

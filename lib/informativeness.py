@@ -248,5 +248,6 @@ def _measure_exam(
 
 _MEASURES: dict[str, Callable[[Any, Any, int, int, bool], Informativeness]] = {
     "segmentation": _measure_image,
+    "interactive": _measure_image,
     "classification": _measure_exam,
 }

@@ -212,24 +212,29 @@ def _measured_exams(predictor: ExamPredictor, items: Sequence[Item], done: Done)
     )
 
 
+_DICE, _MEASURED, _QUALITY = (_each_image(each) for each in (_dice, _measured, _mask_quality))
 METHODS: dict[str, Method] = {
     "dice": Method(
         "Dice of the model's answer with the accepted label",
         "dice",
         True,
-        {"segmentation": _each_image(_dice)},
+        {"segmentation": _DICE, "interactive": _DICE},
     ),
     "uncertainty": Method(
         "how unsure the model is of an image",
         "disagreement",
         False,
-        {"segmentation": _each_image(_measured), "classification": _measured_exams},
+        {
+            "segmentation": _MEASURED,
+            "interactive": _MEASURED,
+            "classification": _measured_exams,
+        },
         labelled=False,
     ),
     "label_quality": Method(
         "accepted labels that the model doubts, for review",
         "quality",
         True,
-        {"segmentation": _each_image(_mask_quality), "classification": _class_quality},
+        {"segmentation": _QUALITY, "interactive": _QUALITY, "classification": _class_quality},
     ),
 }

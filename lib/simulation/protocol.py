@@ -19,7 +19,11 @@ from lib.reproduction.runs import Where
 from lib.tasks import TaskSpec
 
 BASELINE = "random"
-METRICS = {"segmentation": "dice_kaggle", "classification": "exam_kappa"}
+METRICS = {
+    "segmentation": "dice_kaggle",
+    "interactive": "dice_kaggle",
+    "classification": "exam_kappa",
+}
 
 
 @dataclass(frozen=True)

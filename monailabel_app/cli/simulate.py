@@ -144,7 +144,7 @@ def simulate_active_learning(
 
 def _as_simulated(task: TaskSpec, longest_side: int | None, channels: str | None) -> TaskSpec:
     """Return `task` with smaller images or fewer maps, where these were asked for."""
-    if (longest_side or channels) and task.kind != "segmentation":
+    if (longest_side or channels) and task.kind == "classification":
         raise InputError(f"--longest-side and --channels are of segmentation, '{task.name}' is not")
     if longest_side:
         task = replace(task, input=replace(task.input, longest_side=longest_side))

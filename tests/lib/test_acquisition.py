@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,9 @@ from lib.exam_cases import list_task_exams
 from lib.images import Geometry, Image
 from lib.inference import Predictor
 from lib.informativeness import divergence, outline_margin, pixel_entropy, soft_distance
-from lib.tasks import TASKS
+from lib.interactive import ClickPredictor
+from lib.networks import build_network
+from lib.tasks import TASKS, get_task
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -246,8 +249,29 @@ def test_where_no_label_is_empty_an_image_without_an_answer_may_be_chosen():
 
 def test_each_kind_of_task_has_its_strategies():
     assert {"random", "uncertainty", "diversity", "combined"} <= set(strategies_for("segmentation"))
+    assert strategies_for("interactive") == strategies_for("segmentation")
     assert {"margin", "entropy"} <= set(strategies_for("classification"))
     assert "margin" not in strategies_for("segmentation")
+
+
+def test_a_network_that_follows_clicks_is_measured_as_the_one_without():
+    row = get_task("nuclei_click")
+    small = replace(row.encoder_decoder, channels=(4, 6, 8), convolutions=(1, 1, 1))
+    clicking = replace(row, network=small)
+    plain = replace(
+        clicking, kind="segmentation", clicks=None, network=replace(small, guidance_channels=0)
+    )
+    torch.manual_seed(0)
+    network = build_network(plain.network)
+    twin = build_network(clicking.network)
+    twin.load_state_dict(network.state_dict(), strict=False)  # what clicks add begins at zero
+    pixels = np.random.default_rng(0).integers(0, 255, (48, 48), dtype=np.uint8)
+    image = Image(pixels, Geometry.flat(48, 48), Path("a.png"))
+    one = measure(Predictor(plain, network, "cpu", "fp32"), image)
+    other = measure(ClickPredictor(clicking, twin, "cpu", "fp32"), image)
+    assert other.disagreement == pytest.approx(one.disagreement, abs=1e-5)
+    assert other.entropy == pytest.approx(one.entropy, abs=1e-5)
+    np.testing.assert_allclose(other.features, one.features, atol=1e-5)
 
 
 def test_an_unknown_strategy_is_refused_with_the_nearest_name():

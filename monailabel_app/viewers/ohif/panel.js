@@ -146,8 +146,10 @@ function readerId() {
 
 /** Open the next image that has no label yet. */
 async function openNext() {
-  const sample = await askJson('POST', `activelearning/${panelState.strategy}`, {
-    json: { client_id: readerId() },
+  const { model, info, strategy } = panelState;
+  const asked = model in info.trainers ? { model } : {}; // a tool that needs no training has no scores
+  const sample = await askJson('POST', `activelearning/${strategy}`, {
+    json: { client_id: readerId(), ...asked },
   });
   if (!sample.id) {
     return 'Every image has a label';
