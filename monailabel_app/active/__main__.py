@@ -8,8 +8,8 @@ import sys
 
 
 def main() -> None:
-    """Step back by so much first: loading the libraries is half of a short run's work."""
-    os.nice(int(sys.argv[1]))
+    """Step back first: loading the libraries is half of a short run's work."""
+    os.setpriority(os.PRIO_PROCESS, 0, int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends this one
     from monailabel_app.active.worker import main as work
 

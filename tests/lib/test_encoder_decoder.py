@@ -15,6 +15,9 @@ from lib.tasks import TASKS, EncoderDecoderSpec
 
 PARAMETERS = {
     "nuclei": 3_036_263,
+    "nuclei_click": 3_047_423,
+    "busi_click": 9_050_210,
+    "ultrasound3d_click": 5_693_989,
     "nuclei_vhllrhe": 2_259_665,
     "nuclei_u3clr": 485_673,
     "nuclei_u5hllr": 1_270_185,
@@ -71,7 +74,8 @@ def test_answers_and_gradients_are_finite_and_reach_every_weight(name, light):
     spec = light(TASKS[name]).network
     sides, answered = _sizes(spec)
     network = build_network(spec)
-    output = network(torch.rand(2, 1, *sides))
+    guidance = [torch.rand(2, spec.guidance_channels, *sides)] if spec.guidance_channels else []
+    output = network(torch.rand(2, 1, *sides), *guidance)
     assert output.shape == (2, spec.out_channels, *answered)
     assert torch.isfinite(output).all()
     output.square().mean().backward()
@@ -229,6 +233,9 @@ def _assert_spread(network: nn.Module, spec: EncoderDecoderSpec) -> set[bool]:
     seen = set()
     for module in network.modules():
         if not isinstance(module, CONVOLUTIONS):
+            continue
+        if module.bias is None:  # of clicks: begins at zero
+            assert not module.weight.any()
             continue
         assert not module.bias.any()
         weight, wanted = module.weight.detach(), _wanted_spread(module, spec)

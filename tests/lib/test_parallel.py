@@ -73,7 +73,7 @@ def test_every_case_is_drawn_once_per_pass(task, items):
     seen: list[int] = []
 
     class Watched:
-        task = cases.task
+        task, items = cases.task, cases.items
         largest = cases.largest
 
         def __len__(self):
