@@ -107,7 +107,7 @@ def _draw_clicked(case: Case, task: TaskSpec, rng: np.random.Generator) -> Case:
     if rng.random() >= spec.automatic:
         clicks = first_clicks(target, spec, rng)
     corrections = np.int64(min(spec.corrections, rng.geometric(0.5) - 1))
-    return image, target, click_maps(clicks, target.shape[1:], spec), np.array(corrections)
+    return image, target, click_maps(clicks, target.shape[1:], spec.radius), np.array(corrections)
 
 
 def _draw_view(case: Case, task: TaskSpec, rng: np.random.Generator) -> Case:

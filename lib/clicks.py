@@ -68,13 +68,13 @@ class Clicks:
         )
 
 
-def click_maps(clicks: Clicks, shape: tuple[int, ...], spec: ClickSpec) -> np.ndarray:
+def click_maps(clicks: Clicks, shape: tuple[int, ...], radius: float) -> np.ndarray:
     """Return the network's guidance, float32 `(2, *shape)`: positive, then negative clicks.
 
     A click is a disc, or ball, of 1 whose edge falls to 0 within a pixel, half at the radius.
     """
     maps = np.zeros((2, *shape), dtype=np.float32)
-    reach = int(np.ceil(spec.radius + 0.5))
+    reach = int(np.ceil(radius + 0.5))
     for channel, points in zip(maps, (clicks.positive, clicks.negative), strict=True):
         for point in points:
             box = [
@@ -92,7 +92,7 @@ def click_maps(clicks: Clicks, shape: tuple[int, ...], spec: ClickSpec) -> np.nd
                     ]
                 )
             )
-            disc = np.clip(spec.radius + 0.5 - away, 0, 1)
+            disc = np.clip(radius + 0.5 - away, 0, 1)
             np.maximum(channel[tuple(box)], disc, out=channel[tuple(box)])
     return maps
 

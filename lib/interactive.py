@@ -46,7 +46,7 @@ class ClickPredictor(Predictor):
         Args:
             clicks: on the input's grid.
         """
-        maps = click_maps(clicks or Clicks(), prepared.shape[1:], self.task.click_rules)
+        maps = click_maps(clicks or Clicks(), prepared.shape[1:], self.task.click_rules.radius)
         return super().probabilities(np.concatenate((prepared, maps)), flips)
 
     def encode(self, images: Tensor) -> list[Tensor]:
@@ -116,7 +116,7 @@ class ClickSession:
 
         if self._levels is None:
             self._levels = self.predictor.encode(filled(self.prepared))
-        guidance = filled(click_maps(clicks, shape, task.click_rules))
+        guidance = filled(click_maps(clicks, shape, task.click_rules.radius))
         answer = self.predictor.decode(self._levels, guidance)
         inside = tuple(slice(0, size) for size in shape)
         return np.array(answer[0].cpu().numpy()[(slice(None), *inside)])
@@ -215,7 +215,7 @@ def corrected(predictor: ClickPredictor, batch: Batch) -> Batch:
             click = next_click(answer, targets[place].numpy(), answered)
             if click:
                 drawn = click_maps(
-                    Clicks().with_one(*click), answer.shape[1:], predictor.task.click_rules
+                    Clicks().with_one(*click), answer.shape[1:], predictor.task.click_rules.radius
                 )
                 guidance[place] = torch.maximum(guidance[place], torch.from_numpy(drawn))
     return images, targets, guidance
@@ -225,7 +225,7 @@ def _heeded(maps: np.ndarray, clicks: Clicks, task: TaskSpec) -> np.ndarray:
     """Make probabilities `(maps, *spatial)` of one input follow `clicks`, and return them.
 
     Where the network follows a click, only its neighbours that say otherwise come to the threshold
-    (the pixel of the image lies between them); where it does not, the click's disc is set. A
+    (the pixel of the image lies between them); where it does not, a disc is set. A
     positive click says that there is something.
     """
     threshold = task.output.threshold
@@ -233,7 +233,7 @@ def _heeded(maps: np.ndarray, clicks: Clicks, task: TaskSpec) -> np.ndarray:
         for point in points:
             if (maps[0][tuple(point)] >= threshold) != inside:
                 click = Clicks().with_one(point, inside)
-                disc = click_maps(click, maps.shape[1:], task.click_rules).max(axis=0)
+                disc = click_maps(click, maps.shape[1:], task.click_rules.footprint).max(axis=0)
                 maps[0][disc >= 0.5] = 1.0 if inside else 0.0
             near = maps[0][tuple(slice(max(0, place - 1), place + 2) for place in point)]
             near[...] = (

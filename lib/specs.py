@@ -179,6 +179,7 @@ class ClickSpec:
 
     Attributes:
         radius: of the disc, or ball, that a click is drawn as, in pixels of the network's grid.
+        footprint: radius of the disc that is set around a click which the network does not follow.
         first: most clicks of each sign that a training patch begins with, where it has any.
         automatic: share of the training patches that begin without clicks.
         corrections: most clicks that then follow, each where the network's answer is most wrong.
@@ -187,6 +188,7 @@ class ClickSpec:
     """
 
     radius: float = 3.0
+    footprint: float = field(default=1.0, metadata=LATER)
     first: int = 2
     automatic: float = 0.5
     corrections: int = 3

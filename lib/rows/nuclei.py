@@ -137,7 +137,7 @@ ROWS.add(
             _DEFAULT.training, learning_rate=5e-4, steps=2000, batch_size=4, patch_size=192
         ),
         key_metric="click_dice",
-        clicks=ClickSpec(first=4),
+        clicks=ClickSpec(first=4, footprint=3.0),  # more than min_area
         reference="Ronneberger et al. 2015 (network); Sofiiuk et al. 2022 (training with clicks)",
         weights_licence="CC0-1.0",
     )

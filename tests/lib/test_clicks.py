@@ -20,7 +20,7 @@ def _maps(*masks: np.ndarray) -> np.ndarray:
 
 def test_a_click_is_a_disc_of_its_sign():
     clicks = Clicks().with_one((10, 20), True).with_one((40, 50), False)
-    positive, negative = click_maps(clicks, (64, 64), ClickSpec(radius=3))
+    positive, negative = click_maps(clicks, (64, 64), 3)
     assert positive[10, 20] == positive[10, 22] == 1
     assert positive[10, 23] == 0.5
     assert positive[10, 24] == 0
@@ -31,14 +31,14 @@ def test_a_click_is_a_disc_of_its_sign():
 
 @pytest.mark.parametrize("point", [(0, 0), (63, 0), (0, 63), (63, 63)])
 def test_a_click_in_a_corner_keeps_its_place(point):
-    positive = click_maps(Clicks().with_one(point, True), (64, 64), ClickSpec())[0]
+    positive = click_maps(Clicks().with_one(point, True), (64, 64), 3)[0]
     assert positive[point] == 1
     assert 0 < positive.sum() < 15
 
 
 def test_a_click_in_a_volume_is_a_ball():
     clicks = Clicks().with_one((4, 8, 12), True)
-    positive = click_maps(clicks, (16, 16, 24), ClickSpec(radius=2))[0]
+    positive = click_maps(clicks, (16, 16, 24), 2)[0]
     assert positive[2, 8, 12] == positive[4, 10, 12] == positive[4, 8, 10] == 0.5
     assert positive[1, 8, 12] == 0
 
