@@ -19,7 +19,7 @@ from benchmarks.server import Server, spread
 from benchmarks.subjects import SEED
 from lib.cases import case_kind
 from lib.checkpoints import load_checkpoint
-from lib.click_evaluation import MOST_ON_OBJECT, evaluate_clicks
+from lib.click_evaluation import KINDS, MOST_ON_OBJECT, evaluate_clicks
 from lib.datasets.phantoms import nuclei_phantom, write_nuclei_studies
 from lib.datasets.studies import split_items
 from lib.errors import InputError, UnpublishedError
@@ -32,6 +32,7 @@ TASK = "nuclei_click"
 SIDE = 512
 FURTHER = 4  # clicks after the first
 PHANTOMS = 8
+_WORDS = {"missed": "missed", "merged": "merged with another", "outline": "wrongly outlined"}
 LIMITS_S = (0.7, 0.3)  # of the first click, and of further ones
 
 
@@ -122,8 +123,8 @@ def table(report: dict[str, Any]) -> list[str]:
         _line(f"clicks to Dice {clicks['target_dice']}", clicks["clicks_to_90"]),
     ]
     lines += [
-        _line(f"clicks on a {kind} object, of {MOST_ON_OBJECT}", clicks[kind])
-        for kind in ("missed", "merged")
+        _line(f"clicks on an object: {_WORDS[kind]}, at most {MOST_ON_OBJECT}", clicks[kind])
+        for kind in KINDS
         if kind in clicks
     ]
     for kind, title in (("first", "first click on an image"), ("further", "further click")):

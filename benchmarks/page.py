@@ -95,10 +95,10 @@ label is read back afterwards and compared byte by byte.
 A simulated user clicks at the deepest point of what is missing or too much, until the Dice of the
 foreground is reached (at most {clicks[most_clicks]} times); images without foreground count in the
 mean Dice only. Where a task separates objects, another user clicks on single ones that the answer
-without clicks missed or ran together, each by itself, until it is matched at an intersection over
-union above 0.5. In brackets 95 % bootstrap intervals over images. The times are those of POST
-/infer by id with `output=image`, on images that were not asked for before, then with further
-clicks.
+without clicks did not find, each by itself, until it is matched at an intersection over union above
+0.5 (missed, merged, wrongly outlined: see `lib/click_evaluation.py`). In brackets 95 % bootstrap
+intervals over images. The times are those of POST /infer by id with `output=image`, on images that
+were not asked for before, then with further clicks.
 """,
     "scribbles": """\
 No training: simulated annotators draw lines, short strokes or one click in each structure, or

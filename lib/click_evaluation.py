@@ -3,8 +3,10 @@
 Two users. One corrects the foreground: click after click where the answer is most wrong (see
 `lib.clicks`), until the Dice is reached; the number of clicks is the figure NoC@90 of the
 literature (Xu et al. 2016, section 4). The other corrects objects that the answer without clicks
-missed or ran together with others: on each alone, until it is found, that is matched at an
-intersection over union above 0.5.
+did not find: on each alone, until it is matched at an intersection over union above 0.5. Such an
+object was missed (less than half of it is in any answered one), merged (more than half of another
+one lies in the answered object that it lies in), or its outline is otherwise wrong: cut in two, or
+much too large or small.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ MOST = 20  # clicks on an image
 MOST_ON_OBJECT = 5
 OBJECTS = 25  # that are tried of one image, at most
 FOUND = 0.5
-MERGED = 0.5  # of an object within one answered object: it is run together, else missed
+KINDS = ("missed", "merged", "outline")
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,8 @@ class Rounds:
         dice: of the foreground after none, one, two ... clicks; of an image without any
             foreground 1 or 0.
         present: whether the truth has any foreground.
-        objects: of each object that was not found without clicks: ``missed`` or ``merged``, the
-            clicks until it was found (one more than tried where it was not), and its Dice after
-            the first.
+        objects: of each object that was not found without clicks: one of `KINDS`, the clicks until
+            it was found (one more than tried where it was not), and its Dice after the first.
     """
 
     id: str
@@ -85,13 +86,24 @@ def _objects(shown: ClickedImage, truth: np.ndarray) -> list[dict[str, Any]]:
         best, overlap = _overlap(automatic, own)
         if overlap > FOUND:
             continue
-        within = (automatic[own] == best).mean() if best else 0.0
-        others = truth[(automatic == best) & ~own & (truth > 0)] if best else truth[:0]
-        kind = "merged" if within > MERGED and len(others) else "missed"
+        kind = _kind(automatic, truth, own)
         found.append({"kind": kind, **_on_object(shown, own)})
         if len(found) == OBJECTS:
             break
     return found
+
+
+def _kind(automatic: np.ndarray, truth: np.ndarray, own: np.ndarray) -> str:
+    """Tell what is wrong of an object that was not found."""
+    inside = np.bincount(automatic[own])
+    if inside[0] >= 0.5 * inside.sum():
+        return "missed"
+    inside[0] = 0
+    others, shared = np.unique(truth[(automatic == inside.argmax()) & ~own], return_counts=True)
+    for number, count in zip(others.tolist(), shared.tolist(), strict=True):
+        if number and count > 0.5 * np.count_nonzero(truth == number):
+            return "merged"
+    return "outline"
 
 
 def _on_object(shown: ClickedImage, own: np.ndarray) -> dict[str, Any]:
@@ -140,7 +152,7 @@ def evaluate_clicks(
         ``mean_dice`` after none, one, two ... clicks over all images, and its ``largest_fall``
         from one to the next; ``clicks_to_90`` over the images with foreground: median, mean, their
         bootstrap intervals over images, and the share that reached it; of tasks that separate
-        objects, the same of ``missed`` and ``merged`` ones; one row per image.
+        objects, the same of each of `KINDS`; one row per image.
     """
     rows = []
     for item in items:
@@ -159,7 +171,7 @@ def evaluate_clicks(
         "clicks_to_90": _spread(needed, most, rng),
     }
     if predictor.task.output.instances:
-        for kind in ("missed", "merged"):
+        for kind in KINDS:
             by_image = [[o for o in row.objects if o["kind"] == kind] for row in rows]
             spread = _spread([[o["clicks"] for o in own] for own in by_image], MOST_ON_OBJECT, rng)
             spread["dice_after_first"] = _median([o["dice_first"] for own in by_image for o in own])

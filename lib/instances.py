@@ -9,6 +9,9 @@ from skimage.segmentation import watershed
 
 from lib.specs import OutputSpec
 
+_LEAST_DEPTH = 0.05  # by which parts of a clicked object differ, of an answered distance map
+_LEAST_NECK = 0.5  # the same of its depth, pixels
+
 
 def _touching(array: np.ndarray) -> np.ndarray:
     """Return the structuring element in which diagonals touch."""
@@ -101,6 +104,41 @@ def split_at(objects: np.ndarray, height: np.ndarray, points: np.ndarray) -> np.
         parts = watershed(-height[box], seeds, mask=region)
         objects[box][region] = fresh[parts[region]]
         count += len(own) - 1
+    return objects
+
+
+def part_off(objects: np.ndarray, height: np.ndarray, point: tuple[int, ...]) -> np.ndarray:
+    """Part what is around `point` from the object that it lies in, where that has a neck.
+
+    The object's parts are the watershed of `height`, or, where that shows one part only, of its own
+    depth, both with the least of differences; the part of the point becomes an object.
+
+    Args:
+        objects: `(*spatial)` int32, 0 is background; changed in place.
+        height: `(*spatial)`, 0..1, greatest inside objects.
+
+    Returns:
+        `objects`; the new one has the next number.
+    """
+    number = int(objects[point])
+    if number == 0:
+        return objects
+    box = ndimage.find_objects(objects == number)[0]
+    region = np.pad(objects[box] == number, 1)
+    place = tuple(at - part.start + 1 for at, part in zip(point, box, strict=True))
+    inner = np.pad(np.where(objects[box] == number, height[box], 0), 1).astype(np.float32)
+    depth = ndimage.distance_transform_edt(region).astype(np.float32)
+    for surface, least in ((inner, _LEAST_DEPTH), (depth, _LEAST_NECK)):
+        smooth = np.where(region, ndimage.gaussian_filter(surface, 1.0), 0).astype(np.float32)
+        levelled = reconstruction(smooth - least, smooth)
+        seeds, found = ndimage.label(local_maxima(levelled) & region, structure=_touching(region))
+        if found < 2:
+            continue
+        parts = watershed(-smooth, seeds, mask=region)
+        own = parts == parts[place]
+        part = own[(slice(1, -1),) * own.ndim]
+        objects[box][part] = int(objects.max()) + 1
+        break
     return objects
 
 

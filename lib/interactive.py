@@ -15,12 +15,15 @@ from lib.data import Batch
 from lib.devices import autocast
 from lib.errors import InputError
 from lib.grids import network_grid
-from lib.images import Image
+from lib.images import Geometry, Image
 from lib.inference import WHOLE_PIXELS, Prediction, Predictor
-from lib.instances import split_at
+from lib.instances import part_off, split_at
 from lib.network_runner import evaluating
+from lib.seeded import segment_clicks
 from lib.specs import PRESENCE, TaskSpec
 from lib.transforms import mirrored, prepare_image
+
+REACH = 32  # pixels around a click in which a region may lie that the network does not see
 
 
 class ClickPredictor(Predictor):
@@ -141,6 +144,7 @@ class ClickedImage:
         self.predictor, self.image = predictor, image
         self.grid = network_grid(image, predictor.task.input)
         self.session = predictor.open(prepare_image(image, predictor.task.input))
+        self._regions: dict[tuple[int, ...], np.ndarray] = {}
 
     def __call__(self, clicks: Clicks, instances: bool = True) -> Prediction:
         """Segment the image so that it fits `clicks`, which are in array order of the image.
@@ -161,16 +165,65 @@ class ClickedImage:
             ],
             self.grid.shape,
         )
-        start = time.perf_counter()
+        start, task = time.perf_counter(), self.predictor.task
         maps = self.grid.undo(self.session.probabilities(inner))
         done = time.perf_counter()
         answer = self.predictor.finished(self.image, maps, instances)
         objects = answer.instances
-        if objects is not None and len(clicks.positive) > 1:
+        if objects is not None and len(clicks.positive):
             answered = dict(zip(self.predictor.task.target.answered, maps, strict=True))
-            objects = split_at(objects, answered.get("distance", maps[0]), clicks.positive)
+            height = answered.get("distance", maps[0])
+            objects = self._own_objects(objects, height, clicks)
+            mask = np.where(objects > 0, np.uint8(next(iter(task.labels.values()))), np.uint8(0))
+            answer = replace(answer, mask=mask)
         seconds = {"pre": 0.0, "infer": done - start, "post": time.perf_counter() - done}
         return replace(answer, instances=objects, seconds=seconds)
+
+    def _own_objects(self, objects: np.ndarray, height: np.ndarray, clicks: Clicks) -> np.ndarray:
+        """Return objects of which each positive click has one of its own.
+
+        A click that the network did not follow, so that its disc is all there is, gets the region
+        that stands out around it in the image (`lib.seeded`); one in an object with a neck parts it
+        there; of several in one object each has its part.
+        """
+        disc = np.pi * (self.predictor.task.click_rules.footprint + 1) ** 2
+        for point in map(tuple, clicks.positive.tolist()):
+            number = objects[point]
+            if np.count_nonzero(objects == number) <= disc / self._scale:
+                region = self._region(point)
+                free = region & ((objects == 0) | (objects == number))
+                for other in map(tuple, clicks.negative.tolist()):
+                    free[other] = False
+                objects[free] = number
+        objects = split_at(objects, height, clicks.positive)
+        for point in map(tuple, clicks.positive.tolist()):
+            objects = part_off(objects, height, point)
+        return objects
+
+    @property
+    def _scale(self) -> float:
+        """Pixels of the network's grid per pixel of the image, by area or volume."""
+        full = [part.stop - part.start for part in self.grid.region]
+        return math.prod(self.grid.shape) / math.prod(full)
+
+    def _region(self, point: tuple[int, ...]) -> np.ndarray:
+        """Return what stands out around a point of the image; nothing where nothing does."""
+        if point not in self._regions:
+            found = np.zeros(self.image.shape, dtype=bool)
+            dims = self.predictor.task.network.spatial_dims
+            frame, place = point[:-dims], point[-dims:]  # of a loop its own frame only
+            near = tuple(slice(max(0, at - REACH), at + REACH + 1) for at in place)
+            pixels = self.image.pixels[frame][near]
+            inside = tuple(at - part.start for at, part in zip(place, near, strict=True))
+            window = Image(
+                pixels, Geometry.flat(*pixels.shape[:dims]), self.image.path, self.image.colour
+            )
+            try:
+                found[frame][near] = segment_clicks(window, Clicks().with_one(inside, True))
+            except InputError:  # nothing stands out
+                found[point] = True
+            self._regions[point] = found
+        return self._regions[point]
 
     def _seen(self, clicks: Clicks) -> Clicks:
         """Return the clicks in the part of the image that networks see; there is no answer beside.
