@@ -188,7 +188,9 @@ class ClickedImage:
         """
         disc = np.pi * (self.predictor.task.click_rules.footprint + 1) ** 2
         for point in map(tuple, clicks.positive.tolist()):
-            number = objects[point]
+            number = int(objects[point])
+            if number == 0:  # smaller than the least area, as at the image's border
+                objects[point] = number = int(objects.max()) + 1
             if np.count_nonzero(objects == number) <= disc / self._scale:
                 region = self._region(point)
                 free = region & ((objects == 0) | (objects == number))

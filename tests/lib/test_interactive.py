@@ -130,6 +130,18 @@ def test_even_an_untrained_network_follows_every_click(name, seed):
     assert not any(mask[tuple(point)] for point in clicks.negative)
 
 
+@pytest.mark.parametrize("point", [(0, 0), (63, 63), (0, 30)])
+def test_a_click_at_the_border_is_in_an_object_however_small(point, monkeypatch):
+    predictor = _predictor(_small("nuclei_click"))
+    shown = predictor.look_at(_image(64, 64))
+    monkeypatch.setattr(
+        shown.session, "_whole", lambda clicks: np.zeros((3, 64, 64), dtype=np.float32)
+    )
+    answer = shown(Clicks().with_one(point, True))
+    assert answer.mask[point]
+    assert answer.instances[point]
+
+
 def test_a_loop_is_answered_anew_only_where_it_was_clicked():
     predictor = _predictor(_small("busi_click"))
     shown = predictor.look_at(_image(5, 64, 64, over_time=True))
