@@ -1,37 +1,31 @@
 """Segmentation from a few marked pixels, without training: scribbles, clicks, corrections.
 
-Marker-controlled watersheds (scikit-image) flood the gradient of the image from what is marked as
-structure and as background. Floods over several scales of the gradient vote, which holds in sharp
-microscopy as in speckle. Why not a random walker or a graph cut: see
-docs/decisions/0011-clicks-and-scribbles.md.
+What marks leave open is flooded from them, see `lib.floods`; what counts as marked is decided here:
+around a click, at the edge of what is looked at, and of a present answer. Why not a random walker
+or a graph cut: see docs/decisions/0011-clicks-and-scribbles.md.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 from scipy import ndimage
-from skimage.segmentation import watershed
 
 from lib.clicks import Clicks
 from lib.errors import InputError
-from lib.grids import resample
+from lib.floods import BACKGROUND, STRUCTURE, Part, axis_steps, channels_of, flood
 from lib.images import Image
 
-SCALES = (1.0, 1.5, 2.5)  # standard deviations of the gradients, pixels of the finest axis
 MARGIN = 16  # least distance from a mark to the edge of what is looked at, pixels
-LARGEST = 2**20  # pixels flooded at once; larger parts are flooded on a coarser grid
+LARGEST = 2**20  # pixels flooded at once, see `lib.floods.flood`
 OUTLINE = 2  # distance from its outline within which an answer may change near a mark, pixels
 REACH = 16  # distance from a new mark within which an answer may grow, pixels
 WINDOWS = (6, 9, 13, 19, 28, 42, 63, 95, 142, 213, 320)  # half sides tried around a mark, pixels
 CORE = 0.25  # share of the half side around a mark that counts as structure
 LARGEST_WINDOW = 2**18  # as `LARGEST`, of each window
-_STRUCTURE, _BACKGROUND = 1, 2
 
-Part = tuple[slice, ...]
 Segment = Callable[[Image, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -131,7 +125,7 @@ def _corrected(
     if present.any():
         _keep_present(inside, present[part], positive[part], negative[part])
     answer = np.zeros(image.shape, bool)
-    answer[part] = _flood(image, part, inside, LARGEST)
+    answer[part] = flood(image, part, inside, LARGEST)
     return answer
 
 
@@ -153,9 +147,9 @@ def _marks(
     if not edges and not negative.any():
         edges = [(axis, end) for axis in range(marks.ndim) for end in (0, -1)]
     for axis, end in edges:
-        marks[(slice(None),) * axis + (end,)] = _BACKGROUND
-    marks[negative] = _BACKGROUND
-    marks[positive] = _STRUCTURE
+        marks[(slice(None),) * axis + (end,)] = BACKGROUND
+    marks[negative] = BACKGROUND
+    marks[positive] = STRUCTURE
     return marks
 
 
@@ -175,7 +169,7 @@ def _keep_present(
     inside, outside = (
         ndimage.distance_transform_edt(side) for side in (present | cut, ~(present | cut))
     )
-    keep = np.where(present, _STRUCTURE, _BACKGROUND).astype(np.uint8)
+    keep = np.where(present, STRUCTURE, BACKGROUND).astype(np.uint8)
     if added.any():
         near = ndimage.distance_transform_edt(~added) <= REACH
         keep[near & (inside <= OUTLINE)] = 0
@@ -212,7 +206,7 @@ def _around(
         ends: the box of the stroke.
         stroke: boolean, in this box.
     """
-    steps = _steps(image)
+    steps = axis_steps(image)
     best: tuple[float, Part, np.ndarray] | None = None
     for window in WINDOWS:
         part = tuple(
@@ -231,9 +225,9 @@ def _around(
         away = ndimage.distance_transform_edt(~here, sampling=[1 / step for step in steps])
         core = (away <= CORE * window) & ~negative[part] | positive[part]
         marks = _marks(part, image.shape, core, negative[part] & ~positive[part])
-        objects, _ = ndimage.label(_flood(image, part, marks, LARGEST_WINDOW))
+        objects, _ = ndimage.label(flood(image, part, marks, LARGEST_WINDOW))
         found = np.isin(objects, np.unique(objects[here]))
-        contrast = _contrast(_channels(image, part), found)
+        contrast = _contrast(channels_of(image, part), found)
         if best is None or contrast > best[0]:
             best = contrast, part, found
         if marks.shape == image.shape:
@@ -260,37 +254,6 @@ def _contrast(channels: np.ndarray, found: np.ndarray) -> float:
     return float((apart / (spread + 1e-3 * np.ptp(channels) + 1e-9)).max())
 
 
-def _flood(image: Image, part: Part, marks: np.ndarray, largest: int) -> np.ndarray:
-    """Return where most floods from `marks` over `part` of the image are structure."""
-    channels, steps = _channels(image, part), _steps(image)
-    factor = (marks.size / largest) ** (1 / marks.ndim)
-    grid = marks
-    if factor > 1:
-        shape = tuple(max(1, math.floor(side / factor)) for side in marks.shape)
-        grid = _thinned(marks, shape)
-        channels = resample(channels, shape)
-    votes = np.zeros(grid.shape, np.float32)
-    for scale in SCALES:
-        sigmas = [scale * step for step in steps]
-        slopes = [ndimage.gaussian_gradient_magnitude(channel, sigmas) for channel in channels]
-        flooded = watershed(np.hypot.reduce(slopes), grid.astype(np.int32))
-        votes += flooded == _STRUCTURE
-    if factor > 1:
-        votes = resample(votes[np.newaxis], marks.shape, smooth=False)[0]
-    most = votes > len(SCALES) / 2
-    return np.where(marks == 0, most, marks == _STRUCTURE)
-
-
-def _thinned(marks: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Return marks on a coarser grid, on which none is lost; structure wins over background."""
-    grid = np.zeros(shape, np.uint8)
-    for mark in (_BACKGROUND, _STRUCTURE):
-        places = np.nonzero(marks == mark)
-        to = (at * new // old for at, new, old in zip(places, shape, marks.shape, strict=True))
-        grid[tuple(to)] = mark
-    return grid
-
-
 def _surroundings(marked: np.ndarray) -> Part:
     """Return the box around what is marked, grown by half of its longest side."""
     ends = [(int(at.min()), int(at.max()) + 1) for at in np.nonzero(marked)]
@@ -299,22 +262,6 @@ def _surroundings(marked: np.ndarray) -> Part:
         slice(max(start - margin, 0), min(stop + margin, side))
         for (start, stop), side in zip(ends, marked.shape, strict=True)
     )
-
-
-def _channels(image: Image, part: Part) -> np.ndarray:
-    """Return a part of the image as float32 `(channels, *part)`."""
-    pixels = image.pixels[part].astype(np.float32)
-    return np.moveaxis(pixels, -1, 0) if image.colour else pixels[np.newaxis]
-
-
-def _steps(image: Image) -> list[float]:
-    """Return how many pixels along each axis are as long as one along the finest."""
-    if image.spatial_dims == 2:
-        return [1.0, 1.0]
-    spacing = np.array(image.geometry.spacing[:3][::-1], dtype=float)
-    if not (spacing > 0).all():
-        return [1.0] * 3
-    return (spacing.min() / spacing).tolist()
 
 
 def _marked(points: np.ndarray, shape: Sequence[int]) -> np.ndarray:
