@@ -166,7 +166,7 @@ def test_two_clicks_in_one_object_part_it(monkeypatch):
     predictor = _predictor(_small("nuclei_click"))
     shown = predictor.look_at(_image(64, 64))
     full = np.ones((3, 64, 64), np.float32)
-    monkeypatch.setattr(shown.session, "probabilities", lambda clicks: full)
+    monkeypatch.setattr(shown.session, "_whole", lambda clicks: full.copy())
     one = shown(Clicks().with_one((30, 10), True)).instances
     two = shown(Clicks().with_one((30, 10), True).with_one((30, 50), True)).instances
     assert one.max() == 1
