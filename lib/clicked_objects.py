@@ -8,11 +8,12 @@ from scipy import ndimage
 from lib.clicks import Clicks
 from lib.errors import InputError
 from lib.images import Geometry, Image
-from lib.instances import part_off, split_at
+from lib.instances import part_around, part_off, split_at
 from lib.seeded import segment_clicks
 from lib.specs import TaskSpec
 
 REACH = 32  # pixels around a click in which a region may lie that the network does not see
+CENTRED = 0.6  # share of an object around a click that says: this is what is meant, all of it
 
 Point = tuple[int, ...]
 
@@ -22,7 +23,9 @@ class ClickedObjects:
 
     A click in what was answered and dropped as smaller than the least area keeps it. One that the
     network did not follow gets the region that stands out around it in the image (`lib.seeded`).
-    One in an object with a neck parts it there; of several in one object each has its part.
+    Of several in one object each has its part. A single one in an object that was answered without
+    clicks, too, says that this is not one: the object is parted at its neck, and where that leaves
+    the click far from the middle, around the click.
     """
 
     def __init__(self, image: Image, task: TaskSpec) -> None:
@@ -37,6 +40,7 @@ class ClickedObjects:
         said: np.ndarray,
         height: np.ndarray,
         clicks: Clicks,
+        automatic: np.ndarray,
     ) -> np.ndarray:
         """Return the objects, `(*spatial)` int32; 0 is background.
 
@@ -45,6 +49,7 @@ class ClickedObjects:
             probability: of the foreground, 0..1, of the same shape, following the clicks.
             said: the same as the network said it.
             height: greatest inside objects.
+            automatic: the objects that were answered without clicks.
         """
         threshold = self.task.output.threshold
         points: list[Point] = [tuple(point) for point in clicks.positive.tolist()]
@@ -58,9 +63,12 @@ class ClickedObjects:
                 for other in clicks.negative.tolist():
                     free[tuple(other)] = False
                 objects[free] = number
+        shared = [int(objects[point]) for point in points]
         objects = split_at(objects, height, clicks.positive)
-        for point in points:
+        for point, number in zip(points, shared, strict=True):
             objects = part_off(objects, height, point)
+            if automatic[point] and shared.count(number) == 1:
+                objects = part_around(objects, point, CENTRED)
         return objects
 
     def _mark(self, objects: np.ndarray, number: int, mask: np.ndarray, point: Point) -> None:

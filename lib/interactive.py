@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -179,11 +180,20 @@ class ClickedImage:
                 self.grid.undo(said[np.newaxis])[0],
                 answered.get("distance", maps[0]),
                 clicks,
+                self._without_clicks,
             )
             mask = np.where(objects > 0, np.uint8(next(iter(task.labels.values()))), np.uint8(0))
             answer = replace(answer, mask=mask)
         seconds = {"pre": 0.0, "infer": done - start, "post": time.perf_counter() - done}
         return replace(answer, instances=objects, seconds=seconds)
+
+    @cached_property
+    def _without_clicks(self) -> np.ndarray:
+        """The objects that are answered without clicks."""
+        maps = self.grid.undo(self.session.probabilities(Clicks()))
+        objects = self.predictor.finished(self.image, maps, True).instances
+        assert objects is not None
+        return objects
 
     def _seen(self, clicks: Clicks) -> Clicks:
         """Return the clicks in the part of the image that networks see; there is no answer beside.
