@@ -101,13 +101,14 @@ def _draw_patch(case: Case, task: TaskSpec, rng: np.random.Generator) -> Case:
 
 
 def _draw_clicked(case: Case, task: TaskSpec, rng: np.random.Generator) -> Case:
-    """Draw a patch, its first clicks as maps, and how many corrections follow in the step."""
+    """Draw a patch, its first clicks as maps, and for its corrections their rounds and a seed."""
     image, target = _draw_patch(case, task, rng)
     spec, clicks = task.click_rules, Clicks()
     if rng.random() >= spec.automatic:
         clicks = first_clicks(target, spec, rng)
-    corrections = np.int64(min(spec.corrections, rng.geometric(0.5) - 1))
-    return image, target, click_maps(clicks, target.shape[1:], spec.radius), np.array(corrections)
+    rounds = min(spec.corrections, int(rng.geometric(0.5)) - 1)
+    plan = np.array([rounds, rng.integers(2**31)])
+    return image, target, click_maps(clicks, target.shape[1:], spec.radius), plan
 
 
 def _draw_view(case: Case, task: TaskSpec, rng: np.random.Generator) -> Case:

@@ -17,20 +17,19 @@ from typing import Any
 
 import numpy as np
 
-from lib.clicks import Clicks, next_click
+from lib.clicks import FOUND, Clicks, next_click
 from lib.datasets.studies import Item
 from lib.evaluation import CONFIDENCE, RESAMPLES
 from lib.images import read_image
 from lib.interactive import ClickedImage, ClickPredictor
 from lib.masks import read_label
-from lib.metrics import dice
+from lib.metrics import dice, object_overlaps
 from lib.targets import as_instances
 
 TARGET = 0.9
 MOST = 20  # clicks on an image
 MOST_ON_OBJECT = 5
 OBJECTS = 25  # that are tried of one image, at most
-FOUND = 0.5
 KINDS = ("missed", "merged", "outline")
 
 
@@ -80,16 +79,11 @@ def _objects(shown: ClickedImage, truth: np.ndarray) -> list[dict[str, Any]]:
     """Click on the objects that the answer without clicks did not find, each by itself."""
     automatic = shown(Clicks()).instances
     assert automatic is not None
+    numbers, _, overlaps = object_overlaps(automatic, truth)
     found = []
-    for number in np.unique(truth[truth > 0]).tolist():
+    for number in numbers[overlaps.max(axis=1, initial=0) <= FOUND][:OBJECTS]:
         own = truth == number
-        best, overlap = _overlap(automatic, own)
-        if overlap > FOUND:
-            continue
-        kind = _kind(automatic, truth, own)
-        found.append({"kind": kind, **_on_object(shown, own)})
-        if len(found) == OBJECTS:
-            break
+        found.append({"kind": _kind(automatic, truth, own), **_on_object(shown, own)})
     return found
 
 
@@ -127,16 +121,11 @@ def _on_object(shown: ClickedImage, own: np.ndarray) -> dict[str, Any]:
 
 def _overlap(objects: np.ndarray, own: np.ndarray) -> tuple[int, float]:
     """Return the object with the greatest intersection over union with `own`, and that."""
-    inside = np.bincount(objects[own])
-    inside[0] = 0
-    numbers = np.nonzero(inside)[0]
-    if not len(numbers):
+    _, numbers, overlaps = object_overlaps(objects, own.astype(np.int32))
+    if not overlaps.max(initial=0):
         return 0, 0.0
-    sizes = np.array([np.count_nonzero(objects == number) for number in numbers])
-    shared = inside[numbers]
-    overlaps = shared / (sizes + np.count_nonzero(own) - shared)
-    best = int(overlaps.argmax())
-    return int(numbers[best]), float(overlaps[best])
+    best = int(overlaps[0].argmax())
+    return int(numbers[best]), float(overlaps[0, best])
 
 
 def evaluate_clicks(

@@ -3,7 +3,8 @@
 The simulated user of training, validation and benchmarks clicks where the answer is most wrong: at
 the deepest point of what is missing or of what is too much, whichever is deeper (Xu et al. 2016,
 "Deep interactive object selection", section 3.1; Sofiiuk et al. 2022, "Reviving iterative training
-with mask guidance for interactive segmentation", section 3.3).
+with mask guidance for interactive segmentation", section 3.3). Where objects count one by one, the
+user clicks inside those that no answered object matches.
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import ndimage
 
+from lib.metrics import object_overlaps
 from lib.specs import ClickSpec
 
+FOUND = 0.5  # intersection over union above which an answered object is the one that is meant
+_MIDDLE = 0.5  # depth, of an object's greatest, from which a user clicks on it
 _AWAY = 0.5  # answered distance maps that are further off than this count as wrong
 
 
@@ -149,6 +153,27 @@ def next_click(
     flat = int((lacks if positive else exceeds).argmax())
     point = tuple(int(place) for place in np.unravel_index(flat, inside.shape))
     return _climbed(point, height) if positive and height is not None else point, positive
+
+
+def object_clicks(
+    objects: np.ndarray, truth: np.ndarray, depth: np.ndarray, most: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Return clicks on some of the objects that were not found, one each, near their middles.
+
+    Args:
+        objects: answered, `(*spatial)` integers, 0 is background.
+        truth: the same of the truth.
+        depth: of the truth, 0..1, 1 at the deepest point of each object; see `lib.targets`.
+        most: objects that are clicked on; how many is drawn from 1 to as many.
+
+    Returns:
+        int `(n, axes)`, without rows where each object was found.
+    """
+    numbers, _, overlaps = object_overlaps(objects, truth)
+    lost = numbers[overlaps.max(axis=1, initial=0) <= FOUND]
+    drawn = rng.permutation(lost)[: rng.integers(1, most + 1)]
+    clicks = [_drawn((truth == number) * (depth >= _MIDDLE), 1, rng) for number in drawn]
+    return np.concatenate([np.zeros((0, truth.ndim), dtype=np.int64), *clicks])
 
 
 def _climbed(point: tuple[int, ...], height: np.ndarray) -> tuple[int, ...]:

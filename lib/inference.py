@@ -93,7 +93,7 @@ class Predictor(NetworkRunner):
     def finished(self, image: Image, probabilities: np.ndarray, instances: bool) -> Prediction:
         """Return what probabilities `(maps, *spatial)` on the grid of `image` amount to."""
         by_frame = image.over_time and self.task.network.spatial_dims == 2
-        answer = self._frames if by_frame else self._objects
+        answer = self._frames if by_frame else self.objects
         return Prediction(probabilities, *answer(probabilities, instances))
 
     def probabilities(self, prepared: np.ndarray, flips: bool | None = None) -> np.ndarray:
@@ -175,8 +175,8 @@ class Predictor(NetworkRunner):
     def _frames(
         self, probabilities: np.ndarray, instances: bool
     ) -> tuple[np.ndarray, np.ndarray | None, float | None]:
-        """Return what `_objects` does, of each frame of a loop by itself; numbers go on."""
-        frames = [self._objects(maps, instances) for maps in np.moveaxis(probabilities, 1, 0)]
+        """Return what `objects` does, of each frame of a loop by itself; numbers go on."""
+        frames = [self.objects(maps, instances) for maps in np.moveaxis(probabilities, 1, 0)]
         masks, numbered, sure = zip(*frames, strict=True)
         count = 0
         for objects in numbered:
@@ -189,10 +189,14 @@ class Predictor(NetworkRunner):
             None if sure[0] is None else max(sure),
         )
 
-    def _objects(
-        self, probabilities: np.ndarray, instances: bool
+    def objects(
+        self, probabilities: np.ndarray, instances: bool = True
     ) -> tuple[np.ndarray, np.ndarray | None, float | None]:
-        """Return mask, separated objects where asked for and possible, and presence."""
+        """Return what probabilities `(maps, *spatial)` of one image or frame amount to.
+
+        Returns:
+            Mask, separated objects where asked for and possible, and presence where answered.
+        """
         task, spec = self.task, self.task.output
         answered = dict(zip(task.target.answered, probabilities, strict=True))
         presence = answered.get(PRESENCE)

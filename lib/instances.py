@@ -142,6 +142,38 @@ def part_off(objects: np.ndarray, height: np.ndarray, point: tuple[int, ...]) ->
     return objects
 
 
+def part_around(objects: np.ndarray, point: tuple[int, ...], least: float) -> np.ndarray:
+    """Part what lies symmetrically around `point` from the object that it lies in.
+
+    That is what the object shares with its mirror image through the point, where it hangs together
+    with the point: of a compact part that is clicked in its middle about the part, as what the
+    object has beyond it on one side lies outside on the other.
+
+    Args:
+        objects: `(*spatial)` int32, 0 is background; changed in place.
+        least: share of the object from which it is left whole, as the point is in its middle.
+
+    Returns:
+        `objects`; the new one has the next number.
+    """
+    number = int(objects[point])
+    if number == 0:
+        return objects
+    box = ndimage.find_objects(objects == number)[0]
+    region = objects[box] == number
+    places = np.argwhere(region)
+    middle = np.array(point) - [part.start for part in box]
+    mirrored = 2 * middle - places
+    inside = ((mirrored >= 0) & (mirrored < region.shape)).all(axis=1)
+    shared = np.zeros_like(region)
+    shared[tuple(places[inside].T)] = region[tuple(mirrored[inside].T)]
+    labels, _ = ndimage.label(shared)
+    own = labels == labels[tuple(middle)]
+    if np.count_nonzero(own) < least * len(places):
+        objects[box][own] = int(objects.max()) + 1
+    return objects
+
+
 def with_gaps(objects: np.ndarray) -> np.ndarray:
     """Return `objects` `(*spatial)` without the pixels that touch an object of a higher number.
 

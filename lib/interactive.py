@@ -1,29 +1,26 @@
-"""Segmentation that follows clicks: the forward path, and the corrections of training."""
+"""Segmentation that follows clicks: the forward path."""
 
 from __future__ import annotations
 
 import math
 import time
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lib.clicks import Clicks, click_maps, next_click
-from lib.data import Batch
+from lib.clicked_objects import ClickedObjects
+from lib.clicks import Clicks, click_maps
 from lib.devices import autocast
 from lib.errors import InputError
 from lib.grids import network_grid
-from lib.images import Geometry, Image
+from lib.images import Image
 from lib.inference import WHOLE_PIXELS, Prediction, Predictor
-from lib.instances import part_off, split_at
 from lib.network_runner import evaluating
-from lib.seeded import segment_clicks
 from lib.specs import PRESENCE, TaskSpec
 from lib.transforms import mirrored, prepare_image
-
-REACH = 32  # pixels around a click in which a region may lie that the network does not see
 
 
 class ClickPredictor(Predictor):
@@ -98,6 +95,10 @@ class ClickSession:
 
         A click that the network does not heed has at least its disc.
         """
+        return self.answer(clicks)[0]
+
+    def answer(self, clicks: Clicks) -> tuple[np.ndarray, np.ndarray]:
+        """Return probabilities, and those of the foreground before clicks were enforced."""
         task = self.predictor.task
         shape = self.prepared.shape[1:]
         if len(shape) > task.network.spatial_dims:
@@ -124,17 +125,17 @@ class ClickSession:
         inside = tuple(slice(0, size) for size in shape)
         return np.array(answer[0].cpu().numpy()[(slice(None), *inside)])
 
-    def _by_frame(self, clicks: Clicks) -> np.ndarray:
+    def _by_frame(self, clicks: Clicks) -> tuple[np.ndarray, np.ndarray]:
         """Return the answer of slices: those with clicks anew."""
         if self._without is None:
             self._without = self.predictor.probabilities(self.prepared)
-        answer = self._without.copy()
+        answer, said = self._without.copy(), self._without[0].copy()
         points = [points[:, 0] for points in (clicks.positive, clicks.negative) if len(points)]
         for frame in sorted(set(np.concatenate(points).tolist())) if points else ():
             own = clicks.of_frame(frame)
             maps = self.predictor.probabilities(self.prepared[:, frame], clicks=own)
-            answer[:, frame] = _heeded(maps, own, self.predictor.task)
-        return answer
+            answer[:, frame], said[frame] = _heeded(maps, own, self.predictor.task)
+        return answer, said
 
 
 class ClickedImage:
@@ -144,7 +145,7 @@ class ClickedImage:
         self.predictor, self.image = predictor, image
         self.grid = network_grid(image, predictor.task.input)
         self.session = predictor.open(prepare_image(image, predictor.task.input))
-        self._regions: dict[tuple[int, ...], np.ndarray] = {}
+        self._objects = ClickedObjects(image, predictor.task)
 
     def __call__(self, clicks: Clicks, instances: bool = True) -> Prediction:
         """Segment the image so that it fits `clicks`, which are in array order of the image.
@@ -166,66 +167,33 @@ class ClickedImage:
             self.grid.shape,
         )
         start, task = time.perf_counter(), self.predictor.task
-        maps = self.grid.undo(self.session.probabilities(inner))
+        probabilities, said = self.session.answer(inner)
+        maps = self.grid.undo(probabilities)
         done = time.perf_counter()
         answer = self.predictor.finished(self.image, maps, instances)
         objects = answer.instances
         if objects is not None and len(clicks.positive):
-            answered = dict(zip(self.predictor.task.target.answered, maps, strict=True))
-            height = answered.get("distance", maps[0])
-            objects = self._own_objects(objects, height, clicks)
+            answered = dict(zip(task.target.answered, maps, strict=True))
+            objects = self._objects(
+                objects,
+                maps[0],
+                self.grid.undo(said[np.newaxis])[0],
+                answered.get("distance", maps[0]),
+                clicks,
+                self._without_clicks,
+            )
             mask = np.where(objects > 0, np.uint8(next(iter(task.labels.values()))), np.uint8(0))
             answer = replace(answer, mask=mask)
         seconds = {"pre": 0.0, "infer": done - start, "post": time.perf_counter() - done}
         return replace(answer, instances=objects, seconds=seconds)
 
-    def _own_objects(self, objects: np.ndarray, height: np.ndarray, clicks: Clicks) -> np.ndarray:
-        """Return objects of which each positive click has one of its own.
-
-        A click that the network did not follow, so that its disc is all there is, gets the region
-        that stands out around it in the image (`lib.seeded`); one in an object with a neck parts it
-        there; of several in one object each has its part.
-        """
-        disc = np.pi * (self.predictor.task.click_rules.footprint + 1) ** 2
-        for point in map(tuple, clicks.positive.tolist()):
-            number = int(objects[point])
-            if number == 0:  # smaller than the least area, as at the image's border
-                objects[point] = number = int(objects.max()) + 1
-            if np.count_nonzero(objects == number) <= disc / self._scale:
-                region = self._region(point)
-                free = region & ((objects == 0) | (objects == number))
-                for other in map(tuple, clicks.negative.tolist()):
-                    free[other] = False
-                objects[free] = number
-        objects = split_at(objects, height, clicks.positive)
-        for point in map(tuple, clicks.positive.tolist()):
-            objects = part_off(objects, height, point)
+    @cached_property
+    def _without_clicks(self) -> np.ndarray:
+        """The objects that are answered without clicks."""
+        maps = self.grid.undo(self.session.probabilities(Clicks()))
+        objects = self.predictor.finished(self.image, maps, True).instances
+        assert objects is not None
         return objects
-
-    @property
-    def _scale(self) -> float:
-        """Pixels of the network's grid per pixel of the image, by area or volume."""
-        full = [part.stop - part.start for part in self.grid.region]
-        return math.prod(self.grid.shape) / math.prod(full)
-
-    def _region(self, point: tuple[int, ...]) -> np.ndarray:
-        """Return what stands out around a point of the image; nothing where nothing does."""
-        if point not in self._regions:
-            found = np.zeros(self.image.shape, dtype=bool)
-            dims = self.predictor.task.network.spatial_dims
-            frame, place = point[:-dims], point[-dims:]  # of a loop its own frame only
-            near = tuple(slice(max(0, at - REACH), at + REACH + 1) for at in place)
-            pixels = self.image.pixels[frame][near]
-            inside = tuple(at - part.start for at, part in zip(place, near, strict=True))
-            window = Image(
-                pixels, Geometry.flat(*pixels.shape[:dims]), self.image.path, self.image.colour
-            )
-            try:
-                found[frame][near] = segment_clicks(window, Clicks().with_one(inside, True))
-            except InputError:  # nothing stands out
-                found[point] = True
-            self._regions[point] = found
-        return self._regions[point]
 
     def _seen(self, clicks: Clicks) -> Clicks:
         """Return the clicks in the part of the image that networks see; there is no answer beside.
@@ -249,41 +217,17 @@ class ClickedImage:
         return Clicks(clicks.positive, negative[within(negative)] if len(negative) else negative)
 
 
-def corrected(predictor: ClickPredictor, batch: Batch) -> Batch:
-    """Return a batch whose clicks include corrections of the network's present answers.
-
-    Args:
-        batch: images and targets `(N, channels, *spatial)`, click maps, corrections `(N)`.
-
-    Returns:
-        Images, targets, click maps.
-    """
-    images, targets, guidance, corrections = batch
-    rounds = int(corrections.max())
-    levels = predictor.encode(images) if rounds else []
-    answered = predictor.task.target.answered
-    for done in range(rounds):
-        places = torch.nonzero(corrections > done)[:, 0]
-        own = [level[places.to(level.device)] for level in levels]
-        answers = predictor.decode(own, guidance[places]).cpu().numpy()
-        for place, answer in zip(places.tolist(), answers, strict=True):
-            click = next_click(answer, targets[place].numpy(), answered)
-            if click:
-                drawn = click_maps(
-                    Clicks().with_one(*click), answer.shape[1:], predictor.task.click_rules.radius
-                )
-                guidance[place] = torch.maximum(guidance[place], torch.from_numpy(drawn))
-    return images, targets, guidance
-
-
-def _heeded(maps: np.ndarray, clicks: Clicks, task: TaskSpec) -> np.ndarray:
-    """Make probabilities `(maps, *spatial)` of one input follow `clicks`, and return them.
+def _heeded(maps: np.ndarray, clicks: Clicks, task: TaskSpec) -> tuple[np.ndarray, np.ndarray]:
+    """Make probabilities `(maps, *spatial)` of one input follow `clicks`.
 
     Where the network follows a click, only its neighbours that say otherwise come to the threshold
     (the pixel of the image lies between them); where it does not, a disc is set. A
     positive click says that there is something.
+
+    Returns:
+        The probabilities, which were changed, and the foreground's as they were.
     """
-    threshold = task.output.threshold
+    threshold, said = task.output.threshold, maps[0].copy()
     for points, inside in ((clicks.positive, True), (clicks.negative, False)):
         for point in points:
             if (maps[0][tuple(point)] >= threshold) != inside:
@@ -296,4 +240,4 @@ def _heeded(maps: np.ndarray, clicks: Clicks, task: TaskSpec) -> np.ndarray:
             )
     if PRESENCE in task.target.answered and len(clicks.positive):
         maps[task.target.answered.index(PRESENCE)] = 1.0
-    return maps
+    return maps, said

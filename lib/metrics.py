@@ -99,6 +99,29 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.where(whole > 0, part / np.maximum(whole, 1), 1.0)
 
 
+def object_overlaps(
+    prediction: np.ndarray, truth: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Compare every object with every other.
+
+    Args:
+        prediction: `(*spatial)` integers, 0 is background.
+        truth: the same.
+
+    Returns:
+        The numbers of the objects of `truth`, those of `prediction`, and the intersection over
+        union of each pair, float `(in truth, predicted)`.
+    """
+    predicted, prediction_index = np.unique(prediction, return_inverse=True)
+    expected, truth_index = np.unique(truth, return_inverse=True)
+    shape = (len(expected), len(predicted))
+    flat = truth_index.ravel() * shape[1] + prediction_index.ravel()
+    overlap = np.bincount(flat, minlength=shape[0] * shape[1]).reshape(shape)
+    union = overlap.sum(1, keepdims=True) + overlap.sum(0, keepdims=True) - overlap
+    iou = (overlap / np.maximum(union, 1))[expected != 0][:, predicted != 0]
+    return expected[expected != 0], predicted[predicted != 0], iou
+
+
 def matched_counts(prediction: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
     """Match objects and count them at every IoU of `AP_THRESHOLDS`.
 
@@ -111,13 +134,7 @@ def matched_counts(prediction: np.ndarray, truth: np.ndarray) -> dict[str, np.nd
     Returns:
         "tp", "fp", "fn", each an int array with one entry per threshold.
     """
-    predicted, prediction_index = np.unique(prediction, return_inverse=True)
-    expected, truth_index = np.unique(truth, return_inverse=True)
-    shape = (len(expected), len(predicted))
-    flat = truth_index.ravel() * shape[1] + prediction_index.ravel()
-    overlap = np.bincount(flat, minlength=shape[0] * shape[1]).reshape(shape)
-    union = overlap.sum(1, keepdims=True) + overlap.sum(0, keepdims=True) - overlap
-    iou = (overlap / np.maximum(union, 1))[expected != 0][:, predicted != 0]
+    _, _, iou = object_overlaps(prediction, truth)
     thresholds = np.array(AP_THRESHOLDS)
     if iou.size:
         # strictly above 0.5 for the first, so that no object is matched twice

@@ -16,13 +16,14 @@ from lib.class_losses import class_weights, get_class_loss
 from lib.class_metrics import class_figures
 from lib.classification import ExamPredictor
 from lib.clicks import Clicks, next_click
+from lib.corrections import corrected
 from lib.data import Batch, PreparedCases
 from lib.datasets.studies import Item
 from lib.errors import choose
 from lib.exam_cases import ViewItem, class_of
 from lib.exam_rules import combine, softmax
 from lib.inference import Predictor
-from lib.interactive import ClickPredictor, corrected
+from lib.interactive import ClickPredictor
 from lib.losses import Loss, get_loss
 from lib.metrics import PIXEL_COUNTS, dice, image_scores, pixel_counts, pixel_scores
 from lib.network_runner import NetworkRunner

@@ -182,7 +182,8 @@ class ClickSpec:
         footprint: radius of the disc that is set around a click which the network does not follow.
         first: most clicks of each sign that a training patch begins with, where it has any.
         automatic: share of the training patches that begin without clicks.
-        corrections: most clicks that then follow, each where the network's answer is most wrong.
+        corrections: most rounds of clicks that then follow, where the network's answer is wrong.
+        objects: most objects that are corrected in a round, of tasks that tell them apart.
         validated: corrections of each validation case: the score is the mean over the answers
             after none, one, ... and all of them.
     """
@@ -192,6 +193,7 @@ class ClickSpec:
     first: int = 2
     automatic: float = 0.5
     corrections: int = 3
+    objects: int = field(default=3, metadata=LATER)
     validated: int = 3
 
 

@@ -166,13 +166,29 @@ def test_two_clicks_in_one_object_part_it(monkeypatch):
     predictor = _predictor(_small("nuclei_click"))
     shown = predictor.look_at(_image(64, 64))
     full = np.ones((3, 64, 64), np.float32)
-    monkeypatch.setattr(shown.session, "probabilities", lambda clicks: full)
-    one = shown(Clicks().with_one((30, 10), True)).instances
+    monkeypatch.setattr(shown.session, "_whole", lambda clicks: full.copy())
+    one = shown(Clicks().with_one((30, 30), True)).instances
     two = shown(Clicks().with_one((30, 10), True).with_one((30, 50), True)).instances
     assert one.max() == 1
     assert two.max() == 2
     assert two[30, 10] != two[30, 50]
     assert (two > 0).all()
+
+
+def test_one_click_off_the_middle_of_an_answered_object_parts_what_is_around_it(monkeypatch):
+    predictor = _predictor(_small("nuclei_click"))
+    shown = predictor.look_at(_image(64, 64))
+    rows, columns = np.ogrid[:64, :64]
+    small = (rows - 32) ** 2 + (columns - 15) ** 2 <= 8**2
+    large = (rows - 32) ** 2 + (columns - 38) ** 2 <= 17**2
+    maps = np.stack([np.float32(small | large)] * 3)  # of the same depth everywhere: no neck
+    monkeypatch.setattr(shown.session, "_whole", lambda clicks: maps.copy())
+    assert shown(Clicks()).instances.max() == 1
+    clicked = shown(Clicks().with_one((32, 15), True)).instances
+    own = clicked == clicked[32, 15]
+    assert (own & small).sum() > 0.9 * small.sum()
+    assert own.sum() < 1.3 * small.sum()
+    assert clicked[32, 45] not in (0, clicked[32, 15])
 
 
 def _either_of_two(folder: Path, count: int) -> list[Item]:
