@@ -123,7 +123,7 @@ def part_off(objects: np.ndarray, height: np.ndarray, point: tuple[int, ...]) ->
     number = int(objects[point])
     if number == 0:
         return objects
-    box = ndimage.find_objects(objects == number)[0]
+    box = ndimage.find_objects((objects == number).astype(np.uint8))[0]
     region = np.pad(objects[box] == number, 1)
     place = tuple(at - part.start + 1 for at, part in zip(point, box, strict=True))
     inner = np.pad(np.where(objects[box] == number, height[box], 0), 1).astype(np.float32)
@@ -159,7 +159,7 @@ def part_around(objects: np.ndarray, point: tuple[int, ...], least: float) -> np
     number = int(objects[point])
     if number == 0:
         return objects
-    box = ndimage.find_objects(objects == number)[0]
+    box = ndimage.find_objects((objects == number).astype(np.uint8))[0]
     region = objects[box] == number
     places = np.argwhere(region)
     middle = np.array(point) - [part.start for part in box]

@@ -64,7 +64,7 @@ def test_monochrome2_reads_as_stored(tmp_path, dtype):
 def test_monochrome1_looks_like_the_same_picture_in_monochrome2(
     tmp_path, dtype, stored, compressed
 ):
-    bright = (PIXELS % 2**stored).astype(dtype)
+    bright = (PIXELS.astype(int) % 2**stored).astype(dtype)
     inverted = ~bright if dtype == np.int16 else (2**stored - 1 - bright).astype(dtype)
     one = _dicom(tmp_path / "one.dcm", inverted, "MONOCHROME1", stored)
     two = _dicom(tmp_path / "two.dcm", bright, "MONOCHROME2", stored)
