@@ -7,13 +7,11 @@ it was. Under ``torchrun`` several processes share each batch and take the same 
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,27 +26,25 @@ from torch.nn.parallel import DistributedDataParallel
 from lib.cases import case_kind
 from lib.checkpoints import (
     Checkpoint,
-    load_checkpoint,
     save_checkpoint,
-    save_tensors,
     state_on_cpu,
     transfer_network,
     utc_now,
     versions,
-    weights_print,
 )
 from lib.data import PreparedCases, StepBatches, loading_threads, prefetch
-from lib.datasets.studies import Item, split_items
+from lib.datasets.studies import Item
 from lib.devices import resolve_device, resolve_precision
-from lib.errors import InputError
-from lib.files import fingerprint, write_json
+from lib.files import write_json
 from lib.fit_options import FitOptions, FitResult, check_patch_size
 from lib.networks import build_network, place_network
 from lib.predictors import predictor_class
 from lib.progress import STATS, attach_progress
+from lib.run_state import BEST, read_state, run_identity, write_state
 from lib.scoring import VALIDATION_LOSS, over_processes, score_cases, scoring
 from lib.tasks import TaskSpec
 from lib.training_errors import DivergedError
+from lib.training_plan import plan_run
 from lib.training_step import TrainingStep
 
 __all__ = ["FitOptions", "FitResult", "check_patch_size", "fit", "score_cases"]
@@ -75,15 +71,8 @@ class _Run:
     """State and handlers of one call of `fit`."""
 
     def __init__(self, task: TaskSpec, items: Sequence[Item], options: FitOptions) -> None:
-        training, validation = _split(items, task.training.val_split, options.validation_ids)
-        task = _in_steps(task, training)
+        task, training, validation = plan_run(task, items, options)
         recipe = task.training
-        if recipe.steps < 1 or recipe.batch_size < 1 or recipe.val_interval < 1:
-            raise InputError(
-                f"steps, batch_size and val_interval must be at least 1, found {recipe.steps}, "
-                f"{recipe.batch_size} and {recipe.val_interval}"
-            )
-        check_patch_size(task)
         self.task, self.options, self.recipe = task, options, recipe
         self.device = _process_device(options.device)
         self.dtype = resolve_precision(self.device, options.precision, task.network.spatial_dims)
@@ -123,24 +112,11 @@ class _Run:
         self.warning = ""
         self.first_step = 0
         self.started = time.time()
-        self.identity = {
-            "task": json.loads(json.dumps(task.as_trained())),
-            "seed": options.seed,
-            "data": fingerprint([p for item in items for p in (item.image, item.label) if p]),
-            "validation": sorted(item.id for item in validation),
-            "init": weights_print(options.init) if options.init else False,
-            "world_size": idist.get_world_size(),
-            **({"keep": "last"} if options.keep == "last" else {}),
-            **({"new": sorted(options.new_ids)} if options.new_ids else {}),
-        }
-
-    @property
-    def state_file(self) -> Path:
-        return self.options.out / "state.pt"
+        self.identity = run_identity(task, items, validation, options)
 
     @property
     def best_file(self) -> Path:
-        return self.options.out / "best.pt"
+        return self.options.out / BEST
 
     def fit(self) -> FitResult:
         for cases in (self.training, self.validation):  # every file is read once before the start
@@ -289,20 +265,12 @@ class _Run:
             "history": self.history,
             "losses": [float(loss) for loss in self.losses],
         }
-        save_tensors(self.state_file, state)
-        write_json(self.options.out / "history.json", self.history)
+        write_state(self.options.out, state)
 
     def _resume(self) -> bool:
         """Take up the state of an interrupted run of the same task, data, recipe and seed."""
-        if not self.state_file.is_file():
-            return False
-        try:
-            state = torch.load(self.state_file, map_location="cpu", weights_only=True)
-            if state["best"]:
-                load_checkpoint(self.best_file)
-        except Exception:  # damaged by something else than us: start again
-            return False
-        if state["identity"] != self.identity:
+        state = read_state(self.options.out, self.identity)
+        if state is None:
             return False
         self.network.load_state_dict(state["network"])
         self.take_step.load_state_dict(state)
@@ -341,44 +309,6 @@ class _Run:
             shown[self.key] = f"{self.history[-1][self.key]:.4f}"
             shown["best"] = f"{self.best[self.key]:.4f}"
         return shown
-
-
-def _split(
-    items: Sequence[Item], val_split: float, validation_ids: frozenset[str] | None
-) -> tuple[list[Item], list[Item]]:
-    if validation_ids is None:
-        return split_items(items, val_split)
-    validation = [item for item in items if item.id in validation_ids]
-    training = [item for item in items if item.id not in validation_ids]
-    if not training or not validation or len(validation) != len(validation_ids):
-        raise InputError(
-            f"a given split must leave items to train on and name known ones, at least one, found "
-            f"{len(training)} left and {len(validation)} of {len(validation_ids)} known"
-        )
-    if both := sorted({item.key for item in training} & {item.key for item in validation}):
-        raise InputError(
-            f"{len(both)} patients or groups are on both sides of the split, the first is "
-            f"'{both[0]}'; hold out all of a group's images, or none"
-        )
-    return training, validation
-
-
-def _in_steps(task: TaskSpec, training: Sequence[Item]) -> TaskSpec:
-    """Return the task with passes over the training items, where the recipe counts them, as steps.
-
-    Raises:
-        InputError: a recipe without batches.
-    """
-    recipe = task.training
-    if recipe.epochs < 0 or recipe.batch_size < 1:
-        raise InputError(
-            f"epochs must not be negative and batch_size at least 1, found {recipe.epochs} and "
-            f"{recipe.batch_size}"
-        )
-    batches = case_kind(task).batches(training, task)
-    steps = recipe.epochs * batches or recipe.steps
-    interval = recipe.val_interval or batches
-    return replace(task, training=replace(recipe, epochs=0, steps=steps, val_interval=interval))
 
 
 def _process_device(name: str | None) -> torch.device:
