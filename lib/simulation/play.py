@@ -8,6 +8,7 @@ for all strategies of a seed.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,10 +28,12 @@ from lib.fit_options import FitOptions
 from lib.informativeness import PASSES
 from lib.network_runner import NetworkRunner
 from lib.predictors import predictor_class
+from lib.reproduction.processes import Work, run_in_processes
 from lib.simulation.protocol import Protocol, Samples, print_of, random_of
 from lib.tasks import TaskSpec
 from lib.training import fit
 
+FIRST, WHOLE = "first labels", "all labels"
 RESULT, CHOICE = "result.json", "choice.json"
 NOTHING = Informativeness(0.0, 0.0, 0.0, 1.0, np.zeros(1, dtype=np.float32))
 
@@ -69,23 +72,32 @@ class Player:
 
     def play(self, seed: int) -> dict[str, Any]:
         """Play all strategies of a seed, and train once on all labels."""
-        protocol, pool = self.protocol, list(self.samples.pool)
-        first = choose_next(
-            "random", dict.fromkeys(pool, NOTHING), {}, protocol.counts[0], random_of(seed, 0, "")
-        )
-        start = self.train(f"seed{seed}-start-{len(first)}", first, seed)
-        curves = {}
-        for strategy in protocol.strategies:
-            cells = [start]
-            for number, count in enumerate(protocol.counts[1:], start=1):
-                name = f"seed{seed}-{strategy}-{count}"
-                ids = self.extend(cells[-1], strategy, count, seed, number, name)
-                cells.append(self.train(name, ids, seed, cells[-1]))
-            curves[strategy] = [self._told(cell) for cell in cells]
-            first_model = (start.folder.name, True)  # is asked again by the next strategy
+        curves = {name: self.play_strategy(seed, name) for name in self.protocol.strategies}
+        told = {name: [self._told(cell) for cell in cells] for name, cells in curves.items()}
+        return {"seed": seed, "curves": told, "all": self._told(self.train_whole(seed))}
+
+    def train_first(self, seed: int) -> Cell:
+        """Train on the first labels of a seed, which its strategies share."""
+        pool = dict.fromkeys(self.samples.pool, NOTHING)
+        count = self.protocol.counts[0]
+        first = choose_next("random", pool, {}, count, random_of(seed, 0, ""))
+        return self.train(f"seed{seed}-start-{count}", first, seed)
+
+    def play_strategy(self, seed: int, strategy: str) -> list[Cell]:
+        """Play the rounds of a strategy, from the model of the first labels on."""
+        cells = [self.train_first(seed)]
+        first_model = (cells[0].folder.name, True)  # is asked again by the next strategy
+        for number, count in enumerate(self.protocol.counts[1:], start=1):
+            name = f"seed{seed}-{strategy}-{count}"
+            ids = self.extend(cells[-1], strategy, count, seed, number, name)
+            cells.append(self.train(name, ids, seed, cells[-1]))
             self._measured = {k: v for k, v in self._measured.items() if k == first_model}
-        whole = self.train(f"seed{seed}-all-{len(pool)}", pool, seed, task=protocol.whole)
-        return {"seed": seed, "curves": curves, "all": self._told(whole)}
+        return cells
+
+    def train_whole(self, seed: int) -> Cell:
+        """Train on all labels of the pool."""
+        pool = list(self.samples.pool)
+        return self.train(f"seed{seed}-all-{len(pool)}", pool, seed, task=self.protocol.whole)
 
     def train(
         self,
@@ -241,7 +253,38 @@ def _stored(file: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
 
 
-def play_in_process(protocol: Protocol, samples: Samples, seed: int, threads: int) -> None:
-    """Play a seed for another process, which then finds all cells."""
+def play_in_processes(protocol: Protocol, samples: Samples, say: Say) -> None:
+    """Play `protocol.jobs` parts of all seeds at once; a `Player` then finds all cells.
+
+    A part is a training on the first or on all labels, or a strategy of a seed, which waits for
+    the first. Strategies that measure most come before those that are played faster.
+    """
+    threads = max(1, (os.cpu_count() or 1) // protocol.jobs)
+    quiet = replace(protocol, where=replace(protocol.where, progress=False))
+
+    def costs(name: str) -> tuple[bool, bool, bool]:
+        return STRATEGIES[name].dropout, STRATEGIES[name].copies, STRATEGIES[name].measures
+
+    def part(seed: int, name: str, after: str = "") -> Work:
+        args = (quiet, samples, seed, name, threads)
+        wait = frozenset({f"seed {seed}, {after}"} if after else ())
+        return Work(f"seed {seed}, {name}", _play_part, args, wait)
+
+    strategies = sorted(protocol.strategies, key=costs, reverse=True)
+    work = [
+        *(part(seed, FIRST) for seed in protocol.seeds),
+        *(part(seed, WHOLE) for seed in protocol.seeds),
+        *(part(seed, name, after=FIRST) for name in strategies for seed in protocol.seeds),
+    ]
+    run_in_processes(work, protocol.jobs, lambda name, status: say(f"{name}: ended, {status}"))
+
+
+def _play_part(protocol: Protocol, samples: Samples, seed: int, name: str, threads: int) -> None:
     torch.set_num_threads(threads)
-    Player(protocol, samples).play(seed)
+    player = Player(protocol, samples)
+    if name == FIRST:
+        player.train_first(seed)
+    elif name == WHOLE:
+        player.train_whole(seed)
+    else:
+        player.play_strategy(seed, name)

@@ -115,6 +115,23 @@ def test_a_killed_simulation_goes_on_and_ends_alike(played, many, small, tmp_pat
     assert again["all_labels"] == pytest.approx(report["all_labels"])
 
 
+def test_played_in_several_processes_it_ends_alike(played, many, small, tmp_path):
+    _, report, _ = played
+    said = []
+    protocol = _protocol(small, tmp_path, seeds=(0,), strategies=("random", "combined"), jobs=2)
+    again = simulate(protocol, many, said.append)
+    assert [line for line in said if ": ended, 0" in line] == [
+        line for line in said if "ended" in line
+    ]
+    assert not any("on the test part" in line for line in said), "all was found, nothing trained"
+    for name, curve in again["seeds"][0]["curves"].items():
+        before = report["seeds"][0]["curves"][name]
+        assert [point["ids"] for point in curve] == [point["ids"] for point in before]
+        assert [point["score"] for point in curve] == pytest.approx(
+            [point["score"] for point in before], abs=1e-3
+        )
+
+
 def test_other_labels_or_steps_are_trained_anew(played, many, small, monkeypatch):
     out, _, _ = played
     samples = split_samples(many, _protocol(small, out))
