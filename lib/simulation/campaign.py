@@ -10,7 +10,8 @@ from lib.datasets.studies import Item
 from lib.devices import resolve_device
 from lib.files import write_json
 from lib.reproduction.machine import machine_facts
-from lib.simulation.play import Player, play_in_processes
+from lib.simulation.parts import play_in_processes
+from lib.simulation.play import Player
 from lib.simulation.protocol import Protocol, split_samples
 from lib.simulation.report import summarise, verdicts
 
@@ -38,9 +39,9 @@ def simulate(protocol: Protocol, items: Sequence[Item], say: Say = print) -> dic
         f"{protocol.task.name}: {len(samples.pool)} samples may be chosen, "
         f"{samples.test_samples} are tested on"
     )
-    if protocol.jobs > 1:
-        play_in_processes(protocol, samples, say)
     player = Player(protocol, samples, say)
+    if protocol.jobs > 1:
+        play_in_processes(player)
     empty = [id for id in samples.pool if player.foreground(id) == 0]
     data = {"name": protocol.data_name, **samples.as_dict(len(empty), player.empty_of_test())}
     played: list[dict[str, Any]] = []

@@ -8,7 +8,6 @@ for all strategies of a seed.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from lib.acquisition import STRATEGIES, Informativeness, choose_next, measure, measure_prepared
 from lib.cases import Case
@@ -28,7 +26,6 @@ from lib.fit_options import FitOptions
 from lib.informativeness import PASSES
 from lib.network_runner import NetworkRunner
 from lib.predictors import predictor_class
-from lib.reproduction.processes import Work, run_in_processes
 from lib.simulation.protocol import Protocol, Samples, print_of, random_of
 from lib.tasks import TaskSpec
 from lib.training import fit
@@ -38,6 +35,10 @@ RESULT, CHOICE = "result.json", "choice.json"
 NOTHING = Informativeness(0.0, 0.0, 0.0, 1.0, np.zeros(1, dtype=np.float32))
 
 Say = Callable[[str], object]
+
+
+class _NotFoundError(Exception):
+    """A cell is not on disk."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Player:
         self._known: dict[Path, Case] = {}
         self._test_print = print_of(samples.test)
         self._measured: dict[tuple[str, bool], dict[str, Informativeness]] = {}
+        self._only_found = False  # whether nothing may be trained or chosen
 
     def play(self, seed: int) -> dict[str, Any]:
         """Play all strategies of a seed, and train once on all labels."""
@@ -99,6 +101,26 @@ class Player:
         pool = list(self.samples.pool)
         return self.train(f"seed{seed}-all-{len(pool)}", pool, seed, task=self.protocol.whole)
 
+    def play_part(self, seed: int, name: str) -> None:
+        """Play what one process does: `FIRST`, `WHOLE`, or a strategy."""
+        if name == FIRST:
+            self.train_first(seed)
+        elif name == WHOLE:
+            self.train_whole(seed)
+        else:
+            self.play_strategy(seed, name)
+
+    def has(self, seed: int, name: str) -> bool:
+        """Return whether a part was played already."""
+        self._only_found = True
+        try:
+            self.play_part(seed, name)
+        except _NotFoundError:
+            return False
+        finally:
+            self._only_found = False
+        return True
+
     def train(
         self,
         name: str,
@@ -123,6 +145,8 @@ class Player:
             return Cell(
                 folder, identity, tuple(stored["ids"]), stored["figures"], stored["seconds"]
             )
+        if self._only_found:
+            raise _NotFoundError(name)
         folder.mkdir(parents=True, exist_ok=True)
         start = time.perf_counter()
         options = FitOptions(
@@ -164,6 +188,8 @@ class Player:
         identity = {"cell": cell.identity, "strategy": strategy, "count": count, "round": number}
         if stored := _stored(file, identity):
             return list(stored["ids"])
+        if self._only_found:
+            raise _NotFoundError(name)
         start = time.perf_counter()
         labelled, free = set(cell.ids), [id for id in self.samples.pool if id not in cell.ids]
         known = dict.fromkeys(self.samples.pool, NOTHING)
@@ -251,40 +277,3 @@ def _stored(file: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
         return found if found["identity"] == identity else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def play_in_processes(protocol: Protocol, samples: Samples, say: Say) -> None:
-    """Play `protocol.jobs` parts of all seeds at once; a `Player` then finds all cells.
-
-    A part is a training on the first or on all labels, or a strategy of a seed, which waits for
-    the first. Strategies that measure most come before those that are played faster.
-    """
-    threads = max(1, (os.cpu_count() or 1) // protocol.jobs)
-    quiet = replace(protocol, where=replace(protocol.where, progress=False))
-
-    def costs(name: str) -> tuple[bool, bool, bool]:
-        return STRATEGIES[name].dropout, STRATEGIES[name].copies, STRATEGIES[name].measures
-
-    def part(seed: int, name: str, after: str = "") -> Work:
-        args = (quiet, samples, seed, name, threads)
-        wait = frozenset({f"seed {seed}, {after}"} if after else ())
-        return Work(f"seed {seed}, {name}", _play_part, args, wait)
-
-    strategies = sorted(protocol.strategies, key=costs, reverse=True)
-    work = [
-        *(part(seed, FIRST) for seed in protocol.seeds),
-        *(part(seed, WHOLE) for seed in protocol.seeds),
-        *(part(seed, name, after=FIRST) for name in strategies for seed in protocol.seeds),
-    ]
-    run_in_processes(work, protocol.jobs, lambda name, status: say(f"{name}: ended, {status}"))
-
-
-def _play_part(protocol: Protocol, samples: Samples, seed: int, name: str, threads: int) -> None:
-    torch.set_num_threads(threads)
-    player = Player(protocol, samples)
-    if name == FIRST:
-        player.train_first(seed)
-    elif name == WHOLE:
-        player.train_whole(seed)
-    else:
-        player.play_strategy(seed, name)
