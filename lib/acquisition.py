@@ -3,14 +3,19 @@
 * ``random`` and ``first`` are what the others must beat; they look at nothing.
 * ``uncertainty``, ``dropout_entropy``, ``margin`` and ``entropy`` take the greatest of a figure of
   `Informativeness` (Settles 2009, "Active learning literature survey", sections 3.1 and 3.2).
-* ``diversity`` covers the features: k-centre greedy (Sener and Savarese 2018, "Active learning for
-  convolutional neural networks: a core-set approach", ICLR, section 4.2, algorithm 1): again and
-  again the image whose nearest labelled or chosen one is farthest. Features are standardised over
-  all images, so that no channel rules by its scale.
-* ``combined`` covers with the uncertain (after Yang et al. 2017, "Suggestive annotation", MICCAI,
-  section 2.3, which takes the most uncertain first and of these the representative): of n to
-  choose, the `SHORTLIST` x n images of greatest disagreement stand for election, and k-centre
-  greedy elects n of them.
+* ``diversity`` covers the images: again and again the one that, labelled, brings all others
+  nearest to a labelled one: the greatest gain(i) = sum over images j of max(0, n(j) - d(i, j)),
+  where d is the distance of features and n(j) that of j to its nearest labelled or chosen image
+  (the greedy k-medoids of Kaufman and Rousseeuw 1990, "Finding groups in data", chapter 2, phase
+  BUILD; as submodular coverage Wei et al. 2015, "Submodularity in data subset selection and active
+  learning", ICML). Where labels are few, what is typical of many teaches more than what is far from
+  all, which k-centre takes (Hacohen et al. 2022, "Active learning on a budget", ICML, section 2).
+  Features are standardised over all images, so that no channel rules by its scale.
+* ``combined`` covers what is uncertain: the same with each j weighed by its disagreement u(j),
+  gain(i) = sum of u(j) max(0, n(j) - d(i, j)). It takes images that stand for many doubtful ones,
+  as Yang et al. 2017 ("Suggestive annotation", MICCAI, section 2.3) seek by a list of the most
+  uncertain of which the most representative are taken; without such a list an image that is like
+  no other is not taken for its own doubt alone.
 
 Empty images. Where a structure is often absent, images without it look alike and are cheap to
 tell, but a measure may fall for them. Of those in which the model sees nothing, all strategies but
@@ -40,11 +45,12 @@ __all__ = [
     "strategies_for",
 ]
 
-SHORTLIST = 4
+REPRESENTED = 2000  # images that stand for all, where there are more
 OUTLINES = ("segmentation", "interactive")
 ALL = (*OUTLINES, "classification")
 
 Next = Callable[[np.ndarray], int]  # from who may be chosen, bool (images), to who is
+Start = Callable[[Sequence[Informativeness], Sequence[Informativeness], int], Next]
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ class Strategy:
     """
 
     description: str
-    start: Callable[[Sequence[Informativeness], Sequence[Informativeness], int], Next]
+    start: Start
     kinds: tuple[str, ...] = ALL
     measures: bool = True
     copies: bool = True
@@ -138,9 +144,7 @@ def _in_order(
     return lambda allowed: int(np.flatnonzero(allowed)[0])
 
 
-def _greatest(
-    score: Callable[[Informativeness], float],
-) -> Callable[[Sequence[Informativeness], Sequence[Informativeness], int], Next]:
+def _greatest(score: Callable[[Informativeness], float]) -> Start:
     """Return the strategy that takes the images of greatest score."""
 
     def start(
@@ -152,57 +156,40 @@ def _greatest(
     return start
 
 
-def _k_centre(
-    images: Sequence[Informativeness], labelled: Sequence[Informativeness], count: int
-) -> Next:
-    """Cover: the image farthest from what is labelled or chosen; the most central one at first."""
-    if not images:
-        return lambda allowed: 0
-    features = np.stack([each.features for each in (*images, *labelled)]).astype(np.float64)
-    spread = features.std(0)
-    features = (features - features.mean(0)) / np.where(spread > 0, spread, 1)
-    own, known = features[: len(images)], features[len(images) :]
-    if len(known):
-        nearest = _distances(own, known).min(1)
-    else:
-        nearest = 1 / (1 + np.linalg.norm(own, axis=1))
+def _cover(weight: Callable[[Informativeness], float]) -> Start:
+    """Return the strategy that brings all images, each by its weight, nearest to a labelled one."""
 
-    first = not len(known)
+    def start(
+        images: Sequence[Informativeness], labelled: Sequence[Informativeness], count: int
+    ) -> Next:
+        if not images:
+            return lambda allowed: 0
+        features = np.stack([each.features for each in (*images, *labelled)]).astype(np.float64)
+        spread = features.std(0)
+        features = (features - features.mean(0)) / np.where(spread > 0, spread, 1)
+        own, known = features[: len(images)], features[len(images) :]
+        covered = own[:REPRESENTED]  # the images come in random order
+        weights = np.array([weight(each) for each in images[:REPRESENTED]])
+        apart = _distances(own, covered)
+        nearest = np.full(len(covered), apart.max())
+        if len(known):
+            nearest = _distances(known, covered).min(0)
 
-    def name_next(allowed: np.ndarray) -> int:
-        nonlocal nearest, first
-        place = int(np.where(allowed, nearest, -np.inf).argmax())
-        distance = np.linalg.norm(own - own[place], axis=1)
-        nearest = distance if first else np.minimum(nearest, distance)
-        first = False
-        return place
+        def name_next(allowed: np.ndarray) -> int:
+            gains = np.maximum(nearest - apart, 0) @ weights
+            place = int(np.where(allowed, gains, -np.inf).argmax())
+            np.minimum(nearest, apart[place], out=nearest)
+            return place
 
-    return name_next
+        return name_next
+
+    return start
 
 
 def _distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Return the distance of each row of `one` to each of `other`, by one matrix product."""
     squares = (one**2).sum(1)[:, None] + (other**2).sum(1) - 2 * (one @ other.T)
     return np.sqrt(np.maximum(squares, 0))
-
-
-def _uncertain_cover(
-    images: Sequence[Informativeness], labelled: Sequence[Informativeness], count: int
-) -> Next:
-    """Cover with the images of greatest disagreement."""
-    scores = np.array([each.disagreement for each in images])
-    cover = _k_centre(images, labelled, count)
-    taken = 0
-
-    def name_next(allowed: np.ndarray) -> int:
-        nonlocal taken
-        ranked = np.argsort(np.where(allowed, -scores, np.inf), kind="stable")
-        shortlist = np.zeros(len(scores), dtype=bool)
-        shortlist[ranked[: max(1, SHORTLIST * count - taken)]] = True
-        taken += 1
-        return cover(shortlist & allowed)
-
-    return name_next
 
 
 STRATEGIES: dict[str, Strategy] = {
@@ -219,8 +206,13 @@ STRATEGIES: dict[str, Strategy] = {
         copies=False,
         dropout=True,
     ),
-    "diversity": Strategy("least like what is labelled", _k_centre, copies=False),
-    "combined": Strategy("uncertain, and unlike what is labelled", _uncertain_cover),
+    "diversity": Strategy(
+        "like many images that no labelled one is like", _cover(lambda each: 1.0), copies=False
+    ),
+    "combined": Strategy(
+        "like many uncertain images that no labelled one is like",
+        _cover(lambda each: each.disagreement),
+    ),
     "margin": Strategy(
         "the two likeliest classes are near each other",
         _greatest(lambda each: each.margin),

@@ -32,11 +32,13 @@ from lib.networks.encoder_decoder import EncoderDecoder
 from lib.specs import PRESENCE
 from lib.transforms import prepare_image
 
+EDITION = 2  # of the figures; another one where they cannot be compared with those before
 PASSES = 8  # with dropped features
 DROPPED = 0.5  # share of the feature maps that a pass drops
 SEEN = 0.1  # probability from which a pass sees something in a pixel
 FLOOR = 1e-3  # share of the image that is added to what is seen, so that specks count for little
 OUTLINE = 2  # pixels either way that are near an outline
+FINE = 3  # levels of the network, from the finest on, whose maps are the features of an image
 TURN = 0.5  # of the largest turn in training, for the copies of an exam
 
 
@@ -57,7 +59,11 @@ class Informativeness:
             outlines, 0 where nothing is outlined.
         foreground: share of the image that the model sees a structure in, 0..1; 1 of exams. Of a
             labelled image better that of its label.
-        features: float32 `(channels)`, mean of the coarsest maps, for coverage.
+        features: float32, for coverage. Of segmentation mean and standard deviation of each map of
+            the `FINE` finest levels, which tell the look of an image (Huang and Belongie 2017,
+            "Arbitrary style transfer in real-time with adaptive instance normalization", ICCV,
+            section 5); the coarsest, of a network that saw few labels, tell images little apart.
+            Of classification the mean of the coarsest maps.
     """
 
     disagreement: float
@@ -115,10 +121,9 @@ def measure_prepared(
     """Measure an image as `lib.transforms.prepare_image` left it, `(channels, *spatial)`."""
     network = predictor.network
     assert isinstance(network, EncoderDecoder)
-    maps: list[Tensor] = []
-    with predictor.watching([network.encoder[-1]], lambda output: maps.append(output.float())):
+    style = _Style(len(network.encoder[:FINE]))
+    with predictor.watching(network.encoder[:FINE], style):
         whole = _seen(predictor, prepared)
-    features = torch.cat([each.flatten(2).mean(2) for each in maps]).mean(0).cpu().numpy()
     answers = [whole]
     for axes in predictor.mirrorings(prepared.ndim)[1:] if copies else ():
         mirrored = np.ascontiguousarray(np.flip(prepared, axes))
@@ -135,7 +140,7 @@ def measure_prepared(
         entropy,
         outline_margin(mean),
         float((mean >= predictor.task.output.threshold).mean()),
-        features.astype(np.float32),
+        style.features(),
     )
 
 
@@ -191,6 +196,23 @@ class _Dropping:
         shape = (*output.shape[:2], *(1,) * (output.ndim - 2))
         kept = torch.rand(shape, generator=self._random) >= DROPPED
         return output * (kept / (1 - DROPPED)).to(output)
+
+
+class _Style:
+    """Collects mean and standard deviation of maps, of levels that are called in turn."""
+
+    def __init__(self, levels: int) -> None:
+        self._levels = levels
+        self._parts: list[Tensor] = []
+
+    def __call__(self, output: Tensor) -> None:
+        flat = output.float().flatten(2)
+        self._parts.append(torch.cat([flat.mean(2), flat.std(2, correction=0)], 1))
+
+    def features(self) -> np.ndarray:
+        """Return float32 `(2 * channels of all levels)`, the mean over all that was answered on."""
+        levels = [torch.cat(self._parts[level :: self._levels]) for level in range(self._levels)]
+        return torch.cat([each.mean(0) for each in levels]).cpu().numpy()
 
 
 def _seen(predictor: Predictor, prepared: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
@@ -14,11 +14,17 @@ POLL_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Work:
-    """A call that a process can make: the function and its arguments can be pickled."""
+    """A call that a process can make: the function and its arguments can be pickled.
+
+    Attributes:
+        name: of this call alone.
+        after: names of those that have to end before, in whatever way.
+    """
 
     name: str
     call: Callable[..., Any]
     args: tuple[Any, ...] = ()
+    after: frozenset[str] = frozenset()
 
 
 def run_in_processes(
@@ -27,7 +33,9 @@ def run_in_processes(
     on_end: Callable[[str, int], object],
     on_poll: Callable[[list[str]], object] = lambda names: None,
 ) -> None:
-    """Make the calls, `at_once` at a time; an interruption ends the processes that run.
+    """Make the calls in their order, `at_once` at a time, past those that wait for others.
+
+    An interruption ends the processes that run.
 
     Args:
         on_end: called with the name and the exit status of each, negative if a signal ended it.
@@ -38,8 +46,8 @@ def run_in_processes(
     running: dict[str, SpawnProcess] = {}
     try:
         while waiting or running:
-            while waiting and len(running) < at_once:
-                job = waiting.pop(0)
+            while len(running) < at_once and (job := _next(waiting, running)):
+                waiting.remove(job)
                 process = context.Process(target=job.call, args=job.args, daemon=True)
                 process.start()
                 running[job.name] = process
@@ -56,3 +64,9 @@ def run_in_processes(
             process.terminate()
         for process in running.values():
             process.join()
+
+
+def _next(waiting: Sequence[Work], running: Collection[str]) -> Work | None:
+    """Return the first that waits for none that is still to end."""
+    unfinished = {job.name for job in waiting} | set(running)
+    return next((job for job in waiting if not job.after & unfinished), None)

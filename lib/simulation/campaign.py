@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from lib.checkpoints import utc_now, versions
@@ -12,8 +10,8 @@ from lib.datasets.studies import Item
 from lib.devices import resolve_device
 from lib.files import write_json
 from lib.reproduction.machine import machine_facts
-from lib.reproduction.processes import Work, run_in_processes
-from lib.simulation.play import Player, play_in_process
+from lib.simulation.parts import play_in_processes
+from lib.simulation.play import Player
 from lib.simulation.protocol import Protocol, split_samples
 from lib.simulation.report import summarise, verdicts
 
@@ -41,15 +39,9 @@ def simulate(protocol: Protocol, items: Sequence[Item], say: Say = print) -> dic
         f"{protocol.task.name}: {len(samples.pool)} samples may be chosen, "
         f"{samples.test_samples} are tested on"
     )
-    if protocol.jobs > 1:
-        threads = max(1, (os.cpu_count() or 1) // protocol.jobs)
-        quiet = replace(protocol, where=replace(protocol.where, progress=False))
-        work = [
-            Work(f"seed {seed}", play_in_process, (quiet, samples, seed, threads))
-            for seed in protocol.seeds
-        ]
-        run_in_processes(work, protocol.jobs, lambda name, status: say(f"{name}: ended, {status}"))
     player = Player(protocol, samples, say)
+    if protocol.jobs > 1:
+        play_in_processes(player)
     empty = [id for id in samples.pool if player.foreground(id) == 0]
     data = {"name": protocol.data_name, **samples.as_dict(len(empty), player.empty_of_test())}
     played: list[dict[str, Any]] = []

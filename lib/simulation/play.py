@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from lib.acquisition import STRATEGIES, Informativeness, choose_next, measure, measure_prepared
 from lib.cases import Case
@@ -31,10 +30,15 @@ from lib.simulation.protocol import Protocol, Samples, print_of, random_of
 from lib.tasks import TaskSpec
 from lib.training import fit
 
+FIRST, WHOLE = "first labels", "all labels"
 RESULT, CHOICE = "result.json", "choice.json"
 NOTHING = Informativeness(0.0, 0.0, 0.0, 1.0, np.zeros(1, dtype=np.float32))
 
 Say = Callable[[str], object]
+
+
+class _NotFoundError(Exception):
+    """A cell is not on disk."""
 
 
 @dataclass(frozen=True)
@@ -66,26 +70,56 @@ class Player:
         self._known: dict[Path, Case] = {}
         self._test_print = print_of(samples.test)
         self._measured: dict[tuple[str, bool], dict[str, Informativeness]] = {}
+        self._only_found = False  # whether nothing may be trained or chosen
 
     def play(self, seed: int) -> dict[str, Any]:
         """Play all strategies of a seed, and train once on all labels."""
-        protocol, pool = self.protocol, list(self.samples.pool)
-        first = choose_next(
-            "random", dict.fromkeys(pool, NOTHING), {}, protocol.counts[0], random_of(seed, 0, "")
-        )
-        start = self.train(f"seed{seed}-start-{len(first)}", first, seed)
-        curves = {}
-        for strategy in protocol.strategies:
-            cells = [start]
-            for number, count in enumerate(protocol.counts[1:], start=1):
-                name = f"seed{seed}-{strategy}-{count}"
-                ids = self.extend(cells[-1], strategy, count, seed, number, name)
-                cells.append(self.train(name, ids, seed, cells[-1]))
-            curves[strategy] = [self._told(cell) for cell in cells]
-            first_model = (start.folder.name, True)  # is asked again by the next strategy
+        curves = {name: self.play_strategy(seed, name) for name in self.protocol.strategies}
+        told = {name: [self._told(cell) for cell in cells] for name, cells in curves.items()}
+        return {"seed": seed, "curves": told, "all": self._told(self.train_whole(seed))}
+
+    def train_first(self, seed: int) -> Cell:
+        """Train on the first labels of a seed, which its strategies share."""
+        pool = dict.fromkeys(self.samples.pool, NOTHING)
+        count = self.protocol.counts[0]
+        first = choose_next("random", pool, {}, count, random_of(seed, 0, ""))
+        return self.train(f"seed{seed}-start-{count}", first, seed)
+
+    def play_strategy(self, seed: int, strategy: str) -> list[Cell]:
+        """Play the rounds of a strategy, from the model of the first labels on."""
+        cells = [self.train_first(seed)]
+        first_model = (cells[0].folder.name, True)  # is asked again by the next strategy
+        for number, count in enumerate(self.protocol.counts[1:], start=1):
+            name = f"seed{seed}-{strategy}-{count}"
+            ids = self.extend(cells[-1], strategy, count, seed, number, name)
+            cells.append(self.train(name, ids, seed, cells[-1]))
             self._measured = {k: v for k, v in self._measured.items() if k == first_model}
-        whole = self.train(f"seed{seed}-all-{len(pool)}", pool, seed, task=protocol.whole)
-        return {"seed": seed, "curves": curves, "all": self._told(whole)}
+        return cells
+
+    def train_whole(self, seed: int) -> Cell:
+        """Train on all labels of the pool."""
+        pool = list(self.samples.pool)
+        return self.train(f"seed{seed}-all-{len(pool)}", pool, seed, task=self.protocol.whole)
+
+    def play_part(self, seed: int, name: str) -> None:
+        """Play what one process does: `FIRST`, `WHOLE`, or a strategy."""
+        if name == FIRST:
+            self.train_first(seed)
+        elif name == WHOLE:
+            self.train_whole(seed)
+        else:
+            self.play_strategy(seed, name)
+
+    def has(self, seed: int, name: str) -> bool:
+        """Return whether a part was played already."""
+        self._only_found = True
+        try:
+            self.play_part(seed, name)
+        except _NotFoundError:
+            return False
+        finally:
+            self._only_found = False
+        return True
 
     def train(
         self,
@@ -111,6 +145,8 @@ class Player:
             return Cell(
                 folder, identity, tuple(stored["ids"]), stored["figures"], stored["seconds"]
             )
+        if self._only_found:
+            raise _NotFoundError(name)
         folder.mkdir(parents=True, exist_ok=True)
         start = time.perf_counter()
         options = FitOptions(
@@ -152,6 +188,8 @@ class Player:
         identity = {"cell": cell.identity, "strategy": strategy, "count": count, "round": number}
         if stored := _stored(file, identity):
             return list(stored["ids"])
+        if self._only_found:
+            raise _NotFoundError(name)
         start = time.perf_counter()
         labelled, free = set(cell.ids), [id for id in self.samples.pool if id not in cell.ids]
         known = dict.fromkeys(self.samples.pool, NOTHING)
@@ -239,9 +277,3 @@ def _stored(file: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
         return found if found["identity"] == identity else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def play_in_process(protocol: Protocol, samples: Samples, seed: int, threads: int) -> None:
-    """Play a seed for another process, which then finds all cells."""
-    torch.set_num_threads(threads)
-    Player(protocol, samples).play(seed)

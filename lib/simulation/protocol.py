@@ -38,7 +38,8 @@ class Protocol:
         target: share of the score with all labels that is to be reached.
         continued: whether each round starts from the weights of the round before, as a server's
             retraining does; else each is trained from random weights.
-        jobs: seeds at the same time, each in its own process.
+        jobs: parts at the same time, each in its own process: strategies of a seed, and trainings
+            on its first labels and on all.
     """
 
     task: TaskSpec

@@ -12,6 +12,7 @@ from typing import Any
 
 from lib.acquisition import Informativeness
 from lib.files import write_atomically
+from lib.informativeness import EDITION
 
 logger = logging.getLogger(__name__)
 
@@ -52,10 +53,10 @@ class Record:
 class Records:
     """The records of one task, of one version of its weights.
 
-    The file's first line names the version; each other is one record, the last of a sample counts.
-    Lines are only added, so a killed server loses one at most. Records of another version are
-    dropped: figures of two models cannot be compared. Any process may read; one alone writes, with
-    `add` and `keep`.
+    The file's first line names the version, and the edition of the figures; each other is one
+    record, the last of a sample counts. Lines are only added, so a killed server loses one at most.
+    Records of another version are dropped: figures of two models cannot be compared. Any process
+    may read; one alone writes, with `add` and `keep`.
 
     Attributes:
         version: of the weights; "" as long as none was opened.
@@ -113,7 +114,7 @@ class Records:
         """Return what the file has of a version, and whether that is all that is in it."""
         try:
             first, *lines = self.file.read_text(encoding="utf-8").splitlines()
-            if json.loads(first)["version"] != version:
+            if json.loads(first) != {"version": version, "edition": EDITION}:
                 return {}, False
         except (OSError, ValueError, KeyError, TypeError):
             return {}, False
@@ -127,7 +128,7 @@ class Records:
         return found, len(found) == len(lines)
 
     def _write(self) -> None:
-        lines = [json.dumps({"version": self.version})]
+        lines = [json.dumps({"version": self.version, "edition": EDITION})]
         lines += [json.dumps({"id": id, **one.as_dict()}) for id, one in self._records.items()]
         text = "\n".join(lines) + "\n"
         self.file.parent.mkdir(parents=True, exist_ok=True)

@@ -68,7 +68,9 @@ def _counts(start: int, add: str, rounds: int | None) -> tuple[int, ...]:
 @click.option("--out", type=options.FOLDER, help="Folder; default runs/active_learning_TASK.")
 @options.device
 @options.precision
-@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Seeds at once.")
+@click.option(
+    "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Strategies at once."
+)
 @click.option("--page", type=options.FILE, help="Markdown page; by default in the folder.")
 @options.json_file
 def simulate_active_learning(

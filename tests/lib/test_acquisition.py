@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from lib import acquisition
 from lib.acquisition import STRATEGIES, Informativeness, choose_next, measure, strategies_for
 from lib.checkpoints import load_checkpoint
 from lib.classification import ExamPredictor
@@ -19,7 +20,7 @@ from lib.errors import InputError
 from lib.exam_cases import list_task_exams
 from lib.images import Geometry, Image
 from lib.inference import Predictor
-from lib.informativeness import divergence, outline_margin, pixel_entropy, soft_distance
+from lib.informativeness import FINE, divergence, outline_margin, pixel_entropy, soft_distance
 from lib.interactive import ClickPredictor
 from lib.networks import build_network
 from lib.tasks import TASKS, get_task
@@ -71,7 +72,8 @@ def test_an_ambiguous_image_scores_higher_than_a_clear_one(predictor):
         figures = (found.disagreement, found.entropy, found.margin, found.foreground)
         assert all(0 <= value <= 1 for value in figures)
         assert found.features.dtype == np.float32
-        assert len(found.features) == predictor.task.encoder_decoder.channels[-1]
+        finest = predictor.task.encoder_decoder.channels[:FINE]
+        assert len(found.features) == 2 * sum(finest), "mean and spread of each map"
 
 
 def test_measuring_is_repeatable_and_survives_json(predictor):
@@ -118,6 +120,16 @@ def test_the_slices_of_a_volume_are_measured_together(predictor):
     found, slice = measure(predictor, volume, passes=1), measure(predictor, _clear(), passes=1)
     assert found.features.shape == slice.features.shape
     assert found.foreground == pytest.approx(slice.foreground, abs=0.05)
+    np.testing.assert_allclose(found.features, slice.features, rtol=0.1, atol=0.01)
+
+
+def test_features_tell_the_look_of_an_image_more_than_what_is_where(predictor):
+    same_look = _image(nuclei_phantom(5, rows=64, columns=64, nuclei=6)[0])
+    found, similar, other = (
+        measure(predictor, image, passes=0, copies=False).features
+        for image in (_clear(), same_look, _ambiguous())
+    )
+    assert np.linalg.norm(other - found) > 2 * np.linalg.norm(similar - found)
 
 
 def test_copies_that_see_nothing_agree():
@@ -189,27 +201,48 @@ def _clusters():
     return pool
 
 
-def test_coverage_takes_the_far_cluster_first_and_once():
-    chosen = _choose("diversity", _clusters(), {"known": _known()})
-    assert chosen[0].startswith("far")
-    assert {name[:3] for name in chosen[:2]} == {"far", "mid"}
+def test_coverage_takes_what_stands_for_many_first_and_what_is_like_no_other_last():
+    pool = {**_clusters(), "outlier": _known((9, 12))}
+    chosen = _choose("diversity", pool, count=5)
+    assert [name[:3] for name in chosen[:3]] == ["nea", "far", "mid"]
+    assert "outlier" not in chosen[:3]
 
 
-def test_coverage_without_labels_begins_in_the_middle_of_the_images():
-    chosen = _choose("diversity", _clusters())
-    assert [name[:3] for name in chosen] == ["nea", "far", "mid"]
+def test_what_a_labelled_image_is_like_is_covered_already():
+    labelled = {"known": _known()}  # among the eight near ones
+    assert [name[:3] for name in _choose("diversity", _clusters(), labelled)[:2]] == ["far", "mid"]
+    labelled["other"] = _known((0, 20))
+    assert _choose("diversity", _clusters(), labelled)[0].startswith("mid")
 
 
-def test_the_combination_covers_among_the_uncertain():
-    sure = {name: each for name, each in _clusters().items() if not name.startswith("far")}
-    doubtful = {
-        f"doubt{n}": _known((1 + n % 3, 0), disagreement=0.5 + n / 100) for n in range(12)
-    }  # three places, each four times
-    pool = {**sure, **doubtful, "far": _known((0, 20), disagreement=0.01)}
-    chosen = _choose("combined", pool, {"known": _known()})
-    assert all(name.startswith("doubt") for name in chosen)
-    assert len({tuple(pool[name].features) for name in chosen}) == 3
-    assert _choose("diversity", pool, {"known": _known()})[0] == "far"
+def test_a_few_far_images_do_not_weigh_up_many_that_are_less_far():
+    pool = {f"many{n}": _known((5 + n / 100, 0)) for n in range(20)}
+    pool |= {"far": _known((0, 12)), **{f"near{n}": _known((n / 100, 0)) for n in range(20)}}
+    assert _choose("diversity", pool, {"known": _known()})[0].startswith("many")
+
+
+def test_the_combination_takes_what_stands_for_many_doubtful_images():
+    sure = {f"sure{n}": _known((0, 6 + n / 100), disagreement=0.02) for n in range(12)}
+    doubtful = {f"doubt{n}": _known((6, n / 100), disagreement=0.3) for n in range(4)}
+    pool = {**sure, **doubtful, "odd": _known((-4, -4), disagreement=0.9)}
+    labelled = {"known": _known()}
+    assert _choose("uncertainty", pool, labelled)[0] == "odd"
+    assert _choose("diversity", pool, labelled)[0].startswith("sure")
+    assert [name[:3] for name in _choose("combined", pool, labelled)] == ["dou", "odd", "sur"]
+
+
+def test_where_nothing_is_doubtful_or_all_is_alike_the_choice_is_any():
+    certain = {name: _known(each.features) for name, each in _clusters().items()}
+    alike = {f"i{n}": _known((1, 2), disagreement=0.5) for n in range(6)}
+    for strategy, pool in (("combined", certain), ("diversity", alike), ("combined", alike)):
+        first = {_choose(strategy, pool, {"known": _known()}, seed=seed)[0] for seed in range(8)}
+        assert len(first) > 1
+
+
+def test_of_very_many_images_some_stand_for_all(monkeypatch):
+    monkeypatch.setattr(acquisition, "REPRESENTED", 7)
+    chosen = _choose("diversity", _clusters(), {"known": _known()}, count=14)
+    assert len(set(chosen)) == 14 and not chosen[0].startswith("near")
 
 
 @pytest.mark.parametrize("strategy", sorted(STRATEGIES))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -236,6 +237,17 @@ def test_processes_run_at_once_and_one_that_fails_takes_none_with_it():
     work[2] = replace(work[2], name="run2")
     run_in_processes(work, 2, lambda name, status: ended.update({name: status}))
     assert ended == {"run0": 0, "run3": 3, "run2": 0}
+
+
+def test_a_call_waits_for_those_it_comes_after_and_those_behind_it_do_not():
+    order = []
+    work = [
+        Work("slow", time.sleep, (2,)),
+        Work("needs slow", sys.exit, (0,), frozenset({"slow"})),
+        Work("free", sys.exit, (0,)),
+    ]
+    run_in_processes(work, 2, lambda name, status: order.append(name))
+    assert order == ["free", "slow", "needs slow"]
 
 
 def test_names_of_variants_recipes_and_studies_are_looked_up(ask, items):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from lib.datasets.studies import list_items
 from lib.errors import InputError
 from lib.exam_cases import list_views
 from lib.reproduction.runs import Where
-from lib.simulation import play
+from lib.simulation import parts, play
 from lib.simulation.campaign import simulate
 from lib.simulation.page import write_page
 from lib.simulation.protocol import Protocol, fixed_steps, sample_of, split_samples
@@ -113,6 +114,49 @@ def test_a_killed_simulation_goes_on_and_ends_alike(played, many, small, tmp_pat
     for name, row in report["strategies"].items():
         assert again["strategies"][name]["labels_needed"] == pytest.approx(row["labels_needed"])
     assert again["all_labels"] == pytest.approx(report["all_labels"])
+
+
+def test_played_in_parts_by_several_processes_it_ends_alike(
+    played, many, small, tmp_path, monkeypatch
+):
+    _, report, _ = played
+
+    def run_here(work, at_once, on_end):
+        """Do what processes would, without their start."""
+        for job in pickle.loads(pickle.dumps(work)):
+            job.call(*job.args)
+            on_end(job.name, 0)
+
+    monkeypatch.setattr(parts, "run_in_processes", run_here)
+    monkeypatch.setattr(parts.torch, "set_num_threads", lambda count: None)
+    said = []
+    protocol = _protocol(small, tmp_path, seeds=(0,), strategies=("random",), jobs=2)
+    again = simulate(protocol, many, said.append)
+    assert said[1:] == [
+        f"seed 0, {part}: ended, 0" for part in ("first labels", "all labels", "random")
+    ], "all was found after them, nothing trained"
+    curve, before = (one["seeds"][0]["curves"]["random"] for one in (again, report))
+    assert [point["ids"] for point in curve] == [point["ids"] for point in before]
+    scores = [point["score"] for point in before]
+    assert [point["score"] for point in curve] == pytest.approx(scores, abs=1e-3)
+
+
+def test_only_what_is_missing_is_given_to_processes(played, many, small, monkeypatch):
+    out, _, _ = played
+    given = []
+    monkeypatch.setattr(parts, "run_in_processes", lambda work, *args: given.extend(work))
+    protocol = _protocol(small, out, strategies=(*STRATEGIES, "diversity"), seeds=(0, 1, 2))
+    player = play.Player(protocol, split_samples(many, protocol), lambda line: None)
+    parts.play_in_processes(player)
+    assert [work.name for work in given] == [
+        "seed 2, first labels",
+        "seed 2, all labels",
+        "seed 2, uncertainty",
+        "seed 2, combined",
+        *(f"seed {seed}, diversity" for seed in (0, 1, 2)),
+        "seed 2, random",
+    ]
+    assert given[2].after == {"seed 2, first labels"} and not given[1].after
 
 
 def test_other_labels_or_steps_are_trained_anew(played, many, small, monkeypatch):
