@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
-from lib.clicks import FOUND, Clicks, next_click
+from lib.clicks import FOUND, Clicks, inner_click, next_click
 from lib.datasets.studies import Item
 from lib.evaluation import CONFIDENCE, RESAMPLES
 from lib.images import read_image
@@ -42,7 +43,8 @@ class Rounds:
             foreground 1 or 0.
         present: whether the truth has any foreground.
         objects: of each object that was not found without clicks: one of `KINDS`, the clicks until
-            it was found (one more than tried where it was not), and its Dice after the first.
+            it was found (one more than tried where it was not), its Dice after the first, and
+            whether a single click off its middle (`lib.clicks.inner_click`) finds it.
     """
 
     id: str
@@ -83,7 +85,15 @@ def _objects(shown: ClickedImage, truth: np.ndarray) -> list[dict[str, Any]]:
     found = []
     for number in numbers[overlaps.max(axis=1, initial=0) <= FOUND][:OBJECTS]:
         own = truth == number
-        found.append({"kind": _kind(automatic, truth, own), **_on_object(shown, own)})
+        depth = ndimage.distance_transform_edt(np.pad(own, 1))[(slice(1, -1),) * own.ndim]
+        off = Clicks().with_one(inner_click(depth, np.random.default_rng(int(number))), True)
+        found.append(
+            {
+                "kind": _kind(automatic, truth, own),
+                **_on_object(shown, own),
+                "found_off_middle": _overlap(shown(off).instances, own)[1] > FOUND,
+            }
+        )
     return found
 
 
@@ -119,8 +129,9 @@ def _on_object(shown: ClickedImage, own: np.ndarray) -> dict[str, Any]:
     return {"clicks": MOST_ON_OBJECT + 1, "dice_first": round(first, 4)}
 
 
-def _overlap(objects: np.ndarray, own: np.ndarray) -> tuple[int, float]:
+def _overlap(objects: np.ndarray | None, own: np.ndarray) -> tuple[int, float]:
     """Return the object with the greatest intersection over union with `own`, and that."""
+    assert objects is not None
     _, numbers, overlaps = object_overlaps(objects, own.astype(np.int32))
     if not overlaps.max(initial=0):
         return 0, 0.0
@@ -164,6 +175,8 @@ def evaluate_clicks(
             by_image = [[o for o in row.objects if o["kind"] == kind] for row in rows]
             spread = _spread([[o["clicks"] for o in own] for own in by_image], MOST_ON_OBJECT, rng)
             spread["dice_after_first"] = _median([o["dice_first"] for own in by_image for o in own])
+            off = [o["found_off_middle"] for own in by_image for o in own]
+            spread["found_off_middle"] = round(float(np.mean(off)), 4) if off else None
             report[kind] = spread
     report["rows"] = [
         {"id": row.id, "dice": [round(v, 4) for v in row.dice], "objects": row.objects}

@@ -13,6 +13,7 @@ from lib.seeded import segment_clicks
 from lib.specs import TaskSpec
 
 REACH = 32  # pixels around a click in which a region may lie that the network does not see
+SAME = 0.8  # intersection over union from which an object is the one without clicks
 CENTRED = 0.6  # share of an object around a click that says: this is what is meant, all of it
 
 Point = tuple[int, ...]
@@ -23,9 +24,9 @@ class ClickedObjects:
 
     A click in what was answered and dropped as smaller than the least area keeps it. One that the
     network did not follow gets the region that stands out around it in the image (`lib.seeded`).
-    Of several in one object each has its part. A single one in an object that was answered without
-    clicks, too, says that this is not one: the object is parted at its neck, and where that leaves
-    the click far from the middle, around the click.
+    Of several in one object each has its part; one in an object with a neck parts it there. Where
+    a click leaves the object as it was without any, the user sees more than one in it: what lies
+    around the click is parted from the rest, unless that is most of it.
     """
 
     def __init__(self, image: Image, task: TaskSpec) -> None:
@@ -63,11 +64,12 @@ class ClickedObjects:
                 for other in clicks.negative.tolist():
                     free[tuple(other)] = False
                 objects[free] = number
-        shared = [int(objects[point]) for point in points]
         objects = split_at(objects, height, clicks.positive)
-        for point, number in zip(points, shared, strict=True):
+        before = [int(automatic[point]) for point in points]
+        for point, number in zip(points, before, strict=True):
             objects = part_off(objects, height, point)
-            if automatic[point] and shared.count(number) == 1:
+            alone = number > 0 and before.count(number) == 1
+            if alone and _overlap(objects, automatic, point) >= SAME:
                 objects = part_around(objects, point, CENTRED)
         return objects
 
@@ -99,3 +101,9 @@ class ClickedObjects:
                 found[point] = True
             self._regions[point] = found
         return self._regions[point]
+
+
+def _overlap(objects: np.ndarray, others: np.ndarray, point: Point) -> float:
+    """Return the intersection over union of the objects of two images at a point."""
+    one, other = objects == objects[point], others == others[point]
+    return float(np.count_nonzero(one & other) / np.count_nonzero(one | other))

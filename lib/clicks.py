@@ -19,7 +19,7 @@ from lib.metrics import object_overlaps
 from lib.specs import ClickSpec
 
 FOUND = 0.5  # intersection over union above which an answered object is the one that is meant
-_MIDDLE = 0.5  # depth, of an object's greatest, from which a user clicks on it
+_INNER = 0.5  # depth, of an object's greatest, from which a user clicks on it
 _AWAY = 0.5  # answered distance maps that are further off than this count as wrong
 
 
@@ -158,7 +158,7 @@ def next_click(
 def object_clicks(
     objects: np.ndarray, truth: np.ndarray, depth: np.ndarray, most: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Return clicks on some of the objects that were not found, one each, near their middles.
+    """Return clicks on some of the objects that were not found, one each, see `inner_click`.
 
     Args:
         objects: answered, `(*spatial)` integers, 0 is background.
@@ -172,8 +172,18 @@ def object_clicks(
     numbers, _, overlaps = object_overlaps(objects, truth)
     lost = numbers[overlaps.max(axis=1, initial=0) <= FOUND]
     drawn = rng.permutation(lost)[: rng.integers(1, most + 1)]
-    clicks = [_drawn((truth == number) * (depth >= _MIDDLE), 1, rng) for number in drawn]
-    return np.concatenate([np.zeros((0, truth.ndim), dtype=np.int64), *clicks])
+    clicks = [inner_click(np.where(truth == number, depth, 0), rng) for number in drawn]
+    return np.array(clicks, dtype=np.int64).reshape(-1, truth.ndim)
+
+
+def inner_click(depth: np.ndarray, rng: np.random.Generator) -> tuple[int, ...]:
+    """Return a place in an object that is at least half as deep as its deepest.
+
+    Args:
+        depth: of the object, `(*spatial)`; 0 outside.
+    """
+    point = _drawn((depth >= _INNER * depth.max()).astype(float), 1, rng)[0]
+    return tuple(point.tolist())
 
 
 def _climbed(point: tuple[int, ...], height: np.ndarray) -> tuple[int, ...]:

@@ -134,10 +134,15 @@ ROWS.add(
         kind="interactive",
         network=replace(_DEFAULT.encoder_decoder, guidance_channels=CLICK_MAPS),
         training=replace(
-            _DEFAULT.training, learning_rate=5e-4, steps=2000, batch_size=4, patch_size=192
+            _DEFAULT.training, learning_rate=1e-3, steps=1400, batch_size=4, patch_size=192
         ),
         key_metric="click_dice",
-        clicks=ClickSpec(first=4, footprint=3.0),  # more than min_area
+        clicks=ClickSpec(
+            footprint=3.0,  # more than min_area
+            automatic=0.35,
+            corrections=4,
+            objects=6,
+        ),
         reference="Ronneberger et al. 2015 (network); Sofiiuk et al. 2022 (training with clicks)",
         weights_licence="CC0-1.0",
     )
