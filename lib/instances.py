@@ -120,13 +120,11 @@ def part_off(objects: np.ndarray, height: np.ndarray, point: tuple[int, ...]) ->
     Returns:
         `objects`; the new one has the next number.
     """
-    number = int(objects[point])
-    if number == 0:
+    if objects[point] == 0:
         return objects
-    box = ndimage.find_objects((objects == number).astype(np.uint8))[0]
-    region = np.pad(objects[box] == number, 1)
-    place = tuple(at - part.start + 1 for at, part in zip(point, box, strict=True))
-    inner = np.pad(np.where(objects[box] == number, height[box], 0), 1).astype(np.float32)
+    box, own, place = _object_at(objects, point)
+    place, region = tuple(at + 1 for at in place), np.pad(own, 1)
+    inner = np.pad(np.where(own, height[box], 0), 1).astype(np.float32)
     depth = ndimage.distance_transform_edt(region).astype(np.float32)
     for surface, least in ((inner, _LEAST_DEPTH), (depth, _LEAST_NECK)):
         smooth = np.where(region, ndimage.gaussian_filter(surface, 1.0), 0).astype(np.float32)
@@ -156,22 +154,28 @@ def part_around(objects: np.ndarray, point: tuple[int, ...], least: float) -> np
     Returns:
         `objects`; the new one has the next number.
     """
-    number = int(objects[point])
-    if number == 0:
+    if objects[point] == 0:
         return objects
-    box = ndimage.find_objects((objects == number).astype(np.uint8))[0]
-    region = objects[box] == number
+    box, region, place = _object_at(objects, point)
     places = np.argwhere(region)
-    middle = np.array(point) - [part.start for part in box]
-    mirrored = 2 * middle - places
+    mirrored = 2 * np.array(place) - places
     inside = ((mirrored >= 0) & (mirrored < region.shape)).all(axis=1)
     shared = np.zeros_like(region)
     shared[tuple(places[inside].T)] = region[tuple(mirrored[inside].T)]
     labels, _ = ndimage.label(shared)
-    own = labels == labels[tuple(middle)]
+    own = labels == labels[place]
     if np.count_nonzero(own) < least * len(places):
         objects[box][own] = int(objects.max()) + 1
     return objects
+
+
+def _object_at(
+    objects: np.ndarray, point: tuple[int, ...]
+) -> tuple[tuple[slice, ...], np.ndarray, tuple[int, ...]]:
+    """Return the box of the object at a point, its mask there, and the point's place in the box."""
+    (box,) = ndimage.find_objects((objects == objects[point]).astype(np.uint8))
+    place = tuple(at - part.start for at, part in zip(point, box, strict=True))
+    return box, objects[box] == objects[point], place
 
 
 def with_gaps(objects: np.ndarray) -> np.ndarray:
