@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy import ndimage
 
@@ -41,7 +43,7 @@ class ClickedObjects:
         said: np.ndarray,
         height: np.ndarray,
         clicks: Clicks,
-        automatic: np.ndarray,
+        automatic: Callable[[], np.ndarray],
     ) -> np.ndarray:
         """Return the objects, `(*spatial)` int32; 0 is background.
 
@@ -50,7 +52,7 @@ class ClickedObjects:
             probability: of the foreground, 0..1, of the same shape, following the clicks.
             said: the same as the network said it.
             height: greatest inside objects.
-            automatic: the objects that were answered without clicks.
+            automatic: returns the objects that are answered without clicks; asked only if needed.
         """
         threshold = self.task.output.threshold
         points: list[Point] = [tuple(point) for point in clicks.positive.tolist()]
@@ -65,12 +67,11 @@ class ClickedObjects:
                     free[tuple(other)] = False
                 objects[free] = number
         objects = split_at(objects, height, clicks.positive)
-        before = [int(automatic[point]) for point in points]
-        for point, number in zip(points, before, strict=True):
+        for point in points:
             objects = part_off(objects, height, point)
-            alone = number > 0 and before.count(number) == 1
-            if alone and _overlap(objects, automatic, point) >= SAME:
-                objects = part_around(objects, point, CENTRED)
+            parted = part_around(objects.copy(), point, CENTRED)
+            if (parted != objects).any() and _unchanged(objects, automatic(), point, points):
+                objects = parted
         return objects
 
     def _mark(self, objects: np.ndarray, number: int, mask: np.ndarray, point: Point) -> None:
@@ -103,7 +104,12 @@ class ClickedObjects:
         return self._regions[point]
 
 
-def _overlap(objects: np.ndarray, others: np.ndarray, point: Point) -> float:
-    """Return the intersection over union of the objects of two images at a point."""
-    one, other = objects == objects[point], others == others[point]
-    return float(np.count_nonzero(one & other) / np.count_nonzero(one | other))
+def _unchanged(
+    objects: np.ndarray, automatic: np.ndarray, point: Point, points: list[Point]
+) -> bool:
+    """Tell whether the object of a click is one that was answered without, with no other click."""
+    number = automatic[point]
+    if number == 0 or sum(automatic[other] == number for other in points) > 1:
+        return False
+    one, other = objects == objects[point], automatic == number
+    return bool(np.count_nonzero(one & other) >= SAME * np.count_nonzero(one | other))

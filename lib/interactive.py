@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import replace
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -146,6 +145,7 @@ class ClickedImage:
         self.grid = network_grid(image, predictor.task.input)
         self.session = predictor.open(prepare_image(image, predictor.task.input))
         self._objects = ClickedObjects(image, predictor.task)
+        self._automatic: np.ndarray | None = None
 
     def __call__(self, clicks: Clicks, instances: bool = True) -> Prediction:
         """Segment the image so that it fits `clicks`, which are in array order of the image.
@@ -187,12 +187,14 @@ class ClickedImage:
         seconds = {"pre": 0.0, "infer": done - start, "post": time.perf_counter() - done}
         return replace(answer, instances=objects, seconds=seconds)
 
-    @cached_property
     def _without_clicks(self) -> np.ndarray:
-        """The objects that are answered without clicks."""
+        """Return the objects that are answered without clicks."""
+        if self._automatic is not None:
+            return self._automatic
         maps = self.grid.undo(self.session.probabilities(Clicks()))
         objects = self.predictor.finished(self.image, maps, True).instances
         assert objects is not None
+        self._automatic = objects
         return objects
 
     def _seen(self, clicks: Clicks) -> Clicks:
