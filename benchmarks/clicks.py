@@ -140,7 +140,8 @@ def _line(title: str, row: dict[str, Any]) -> str:
     if not row["count"]:
         return f"{title}: none"
     low, high = row["median_interval"]
+    off = row.get("found_off_middle")
     return (
         f"{title}: median {row['median']:g} ({low:g} to {high:g}), mean {row['mean']:.2f}, "
         f"reached {row['reached']:.1%} of {row['count']}"
-    )
+    ) + ("" if off is None else f", by one click off the middle {off:.1%}")
