@@ -38,7 +38,9 @@ def text(report: Mapping[str, Any], picture: str, json_name: str) -> str:
     whole = report["all_labels"]
     sides = spec["input"]["longest_side"]
     steps = recipe["steps"] * (len(protocol["counts"]) if protocol["continued"] else 1)
-    start = "the weights of the round before" if protocol["continued"] else "random weights"
+    first = f"the weights {name}" if (name := protocol.get("init_from")) else "random weights"
+    start = f"the weights of the round before (the first from {first})"
+    start = start if protocol["continued"] else first
     lines = [
         f"# Active learning simulated: {spec['name']} on {data['name']}",
         f"`{report['command']}`, [JSON]({json_name}), {report['created']}.",

@@ -18,7 +18,7 @@ import numpy as np
 
 from lib.acquisition import STRATEGIES, Informativeness, choose_next, measure, measure_prepared
 from lib.cases import Case
-from lib.checkpoints import load_checkpoint
+from lib.checkpoints import load_checkpoint, weights_print
 from lib.data import PreparedCases
 from lib.exam_cases import exams_of
 from lib.files import write_json
@@ -70,6 +70,7 @@ class Player:
         self._known: dict[Path, Case] = {}
         self._test_print = print_of(samples.test)
         self._measured: dict[tuple[str, bool], dict[str, Informativeness]] = {}
+        self._init = load_checkpoint(protocol.init_from) if protocol.init_from else None
         self._only_found = False  # whether nothing may be trained or chosen
 
     def play(self, seed: int) -> dict[str, Any]:
@@ -140,6 +141,7 @@ class Player:
             "training": print_of(items),
             "test": self._test_print,
             **({"from": origin.identity} if origin else {}),
+            **({"init": weights_print(self._init)} if self._init and not origin else {}),
         }
         if stored := _stored(folder / RESULT, identity):
             return Cell(
@@ -154,7 +156,7 @@ class Player:
             seed=seed,
             device=protocol.where.device,
             precision=protocol.where.precision,
-            init=load_checkpoint(origin.weights) if origin else None,
+            init=load_checkpoint(origin.weights) if origin else self._init,
             progress=protocol.where.progress,
             tensorboard=False,
             command=protocol.where.command,

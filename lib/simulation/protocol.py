@@ -38,6 +38,7 @@ class Protocol:
         target: share of the score with all labels that is to be reached.
         continued: whether each round starts from the weights of the round before, as a server's
             retraining does; else each is trained from random weights.
+        init_from: weights that each training without a round before begins with; None for random.
         jobs: parts at the same time, each in its own process: strategies of a seed, and trainings
             on its first labels and on all.
     """
@@ -53,6 +54,7 @@ class Protocol:
     jobs: int = 1
     where: Where = field(default_factory=Where)
     data_name: str = ""
+    init_from: Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be played or would not be fair."""
@@ -95,6 +97,7 @@ class Protocol:
             "metric": self.metric,
             "target": self.target,
             "continued": self.continued,
+            "init_from": self.init_from.name if self.init_from else "",
         }
 
 

@@ -60,6 +60,7 @@ def _counts(start: int, add: str, rounds: int | None) -> tuple[int, ...]:
 @click.option("--test-share", type=click.FloatRange(0.01, 0.9), default=0.18, show_default=True)
 @click.option("--target", type=click.FloatRange(0.01, 1.0), default=0.95, show_default=True)
 @click.option("--continued", is_flag=True, help="Train each round from the weights before it.")
+@click.option("--init-from", type=options.FILE, help="Weights to start from; default random.")
 @click.option("--batch-size", type=click.IntRange(1))
 @click.option("--patch-size", help="Sides of a patch in pixels.")
 @click.option("--learning-rate", type=float)
@@ -85,6 +86,7 @@ def simulate_active_learning(
     test_share: float,
     target: float,
     continued: bool,
+    init_from: Path | None,
     batch_size: int | None,
     patch_size: str | None,
     learning_rate: float | None,
@@ -134,6 +136,7 @@ def simulate_active_learning(
         jobs,
         Where(device, precision, progress=False, command=options.command_line()),
         studies.resolve().name,
+        init_from,
     )
     report = simulate(protocol, case_kind(spec).list(studies, spec, True), click.echo)
     options.save_json(json_file, report)

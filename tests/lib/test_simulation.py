@@ -269,3 +269,23 @@ def test_a_strategy_that_loses_once_is_not():
     seeds = [_seed(n, [0.4, 0.5, 0.6], [0.4, 0.7, 0.79]) for n in range(4)]
     seeds.append(_seed(4, [0.4, 0.79, 0.79], [0.4, 0.5, 0.5]))
     assert "does not beat random" in verdicts(_report(seeds))[0]
+
+
+def test_a_simulation_may_start_from_weights_as_a_server_does(many, small, tmp_path):
+    out = tmp_path / "first"
+    protocol = _protocol(small, out, strategies=("random",), seeds=(0,), continued=True)
+    simulate(protocol, many)
+    weights = out / "seed0-start-2" / "best.pt"
+    later = replace(protocol, out=tmp_path / "later", init_from=weights)
+    report = simulate(later, many)
+    assert report["protocol"]["init_from"] == "best.pt"
+    cells = {
+        name: json.loads((later.out / name / "result.json").read_text())["identity"]
+        for name in ("seed0-start-2", "seed0-random-4", "seed0-all-10")
+        if (later.out / name).is_dir()
+    }
+    assert "init" in cells["seed0-start-2"]
+    assert "init" not in cells["seed0-random-4"], "it goes on from the round before"
+    page = write_page(report, tmp_path / "page.md", "a.json").read_text()
+    assert "(the first from the weights best.pt)" in page
+    assert simulate(later, many)["seeds"] == report["seeds"], "what was played is found again"
