@@ -96,8 +96,8 @@ A simulated user clicks at the deepest point of what is missing or too much, unt
 foreground is reached (at most {clicks[most_clicks]} times); images without foreground count in the
 mean Dice only. Where a task separates objects, another user clicks on single ones that the answer
 without clicks did not find, each by itself, until it is matched at an intersection over union above
-0.5 (missed, merged, wrongly outlined: see `lib/click_evaluation.py`); by one click off the middle are
-those that a single click anywhere in their inner half finds. In brackets 95 % bootstrap
+0.5 (missed, merged, wrongly outlined: see `lib/click_evaluation.py`); by one click off the middle
+are those that a single click anywhere in their inner half finds. In brackets 95 % bootstrap
 intervals over images. The times are those of POST /infer by id with `output=image`, on images that
 were not asked for before, then with further clicks.
 """,
