@@ -10,22 +10,17 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lib.acquisition import STRATEGIES, Informativeness, choose_next, measure, measure_prepared
-from lib.cases import Case
+from lib.acquisition import STRATEGIES, Informativeness, choose_next
 from lib.checkpoints import load_checkpoint, weights_print
-from lib.data import PreparedCases
-from lib.exam_cases import exams_of
 from lib.files import write_json
 from lib.fit_options import FitOptions
-from lib.informativeness import PASSES
-from lib.network_runner import NetworkRunner
-from lib.predictors import predictor_class
+from lib.simulation.measuring import Measurer
 from lib.simulation.protocol import Protocol, Samples, print_of, random_of
 from lib.tasks import TaskSpec
 from lib.training import fit
@@ -67,9 +62,8 @@ class Player:
 
     def __init__(self, protocol: Protocol, samples: Samples, say: Say = print) -> None:
         self.protocol, self.samples, self.say = protocol, samples, say
-        self._known: dict[Path, Case] = {}
+        self.measurer = Measurer(protocol, samples)
         self._test_print = print_of(samples.test)
-        self._measured: dict[tuple[str, bool], dict[str, Informativeness]] = {}
         self._init = load_checkpoint(protocol.init_from) if protocol.init_from else None
         self._only_found = False  # whether nothing may be trained or chosen
 
@@ -89,12 +83,11 @@ class Player:
     def play_strategy(self, seed: int, strategy: str) -> list[Cell]:
         """Play the rounds of a strategy, from the model of the first labels on."""
         cells = [self.train_first(seed)]
-        first_model = (cells[0].folder.name, True)  # is asked again by the next strategy
         for number, count in enumerate(self.protocol.counts[1:], start=1):
             name = f"seed{seed}-{strategy}-{count}"
             ids = self.extend(cells[-1], strategy, count, seed, number, name)
             cells.append(self.train(name, ids, seed, cells[-1]))
-            self._measured = {k: v for k, v in self._measured.items() if k == first_model}
+            self.measurer.keep_only(cells[0].weights)  # the next strategy asks for it again
         return cells
 
     def train_whole(self, seed: int) -> Cell:
@@ -162,7 +155,7 @@ class Player:
             command=protocol.where.command,
             validation_ids=frozenset(item.id for item in self.samples.test),
             keep="last",  # so that nothing is chosen on the test part
-            known=self._known,
+            known=self.measurer.prepared,
         )
         fitted = fit(task, [*items, *self.samples.test], options)
         seconds = round(time.perf_counter() - start, 1)
@@ -196,7 +189,8 @@ class Player:
         labelled, free = set(cell.ids), [id for id in self.samples.pool if id not in cell.ids]
         known = dict.fromkeys(self.samples.pool, NOTHING)
         if STRATEGIES[strategy].measures:
-            known = self.measured(cell, seed, STRATEGIES[strategy].copies)
+            copies = STRATEGIES[strategy].copies
+            known = self.measurer.measured(cell.weights, cell.ids, seed, copies)
         added = choose_next(
             strategy,
             {id: known[id] for id in free},
@@ -211,61 +205,11 @@ class Player:
         self.say(f"{name}: {len(added)} labels chosen, {seconds:.0f} s")
         return ids
 
-    def measured(self, cell: Cell, seed: int, copies: bool) -> dict[str, Informativeness]:
-        """Measure all samples with the weights of a cell; of labelled ones, the label's share.
-
-        Args:
-            copies: whether mirrored or turned copies are needed; what has them serves both.
-        """
-        for known in ((cell.folder.name, True), (cell.folder.name, copies)):
-            if known in self._measured:
-                return self._measured[known]
-        protocol = self.protocol
-        kind = predictor_class(protocol.task)
-        predictor = kind.from_checkpoint(
-            protocol.task,
-            load_checkpoint(cell.weights),
-            protocol.where.device,
-            protocol.where.precision,
-        )
-        passes = PASSES if any(STRATEGIES[name].dropout for name in protocol.strategies) else 0
-        found = {}
-        for id in self.samples.pool:
-            found[id] = self._measure(predictor, id, seed, passes, copies)
-            if id in cell.ids:
-                found[id] = replace(found[id], foreground=self.foreground(id))
-        self._measured[cell.folder.name, copies] = found
-        return found
-
-    def _measure(
-        self, predictor: NetworkRunner, id: str, seed: int, passes: int, copies: bool
-    ) -> Informativeness:
-        items = self.samples.pool[id]
-        if self.protocol.task.kind == "classification":
-            return measure(predictor, exams_of(items)[0], seed, passes, copies)
-        image = self._case(items)[0].astype(np.float32)
-        return measure_prepared(predictor, image, seed, passes, copies)  # type: ignore[arg-type]
-
-    def foreground(self, id: str) -> float:
-        """Return the share of a labelled sample that its label marks; 1 of exams."""
-        if self.protocol.task.kind == "classification":
-            return 1.0
-        return float((self._case(self.samples.pool[id])[1][0] > 0).mean())
-
-    def empty_of_test(self) -> int:
-        """Return how many images of the test part have nothing marked."""
-        if self.protocol.task.kind == "classification":
-            return 0
-        return sum(not self._case([item])[1][0].any() for item in self.samples.test)
-
-    def _case(self, items: Sequence[Any]) -> Case:
-        return PreparedCases(items, self.protocol.task, known=self._known)[0]
-
     def _told(self, cell: Cell) -> dict[str, Any]:
         return {
             "labels": len(cell.ids),
             "score": cell.figures[self.protocol.metric],
-            "empty": sum(self.foreground(id) == 0 for id in cell.ids),
+            "empty": sum(self.measurer.foreground(id) == 0 for id in cell.ids),
             "figures": cell.figures,
             "ids": list(cell.ids),
             "seconds": cell.seconds,
