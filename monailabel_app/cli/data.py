@@ -17,6 +17,7 @@ MAMMOGRAMS = ("inbreast", "mini_mias", "density")
 # how many of each kind of phantom, by what was asked for
 ULTRASOUND: dict[str, Callable[[int], dict[str, int]]] = {
     "ultrasound": lambda count: {"nerves": (count + 1) // 2, "breasts": count // 2},
+    "breast": lambda count: {"nerves": 0, "breasts": count, "volumes": 0, "loops": 0},
     "volumes": lambda count: {"nerves": 0, "breasts": 0, "volumes": count, "loops": 0},
     "loops": lambda count: {"nerves": 0, "breasts": 0, "volumes": 0, "loops": count},
 }
@@ -26,7 +27,7 @@ ULTRASOUND: dict[str, Callable[[int], dict[str, int]]] = {
 @click.argument("folder", type=options.FOLDER)
 @click.option(
     "--kind",
-    type=click.Choice(["nuclei", "ultrasound", "volumes", "loops", "nerve", "mammograms"]),
+    type=click.Choice(["nuclei", *ULTRASOUND, "nerve", "mammograms"]),
     default="nuclei",
     show_default=True,
     help="nerve: in the layout of Kaggle ultrasound-nerve-segmentation, for `import nerve`.",
@@ -37,10 +38,10 @@ ULTRASOUND: dict[str, Callable[[int], dict[str, int]]] = {
 def demo_data(folder: Path, kind: str, count: int, labelled: int, seed: int) -> None:
     """Make a studies FOLDER of synthetic images; what is there already is kept.
 
-    nuclei: microscopy. ultrasound: COUNT nerve and breast frames, volumes and a loop. volumes: 3D
-    ultrasound of a gland. loops: ultrasound of a nerve over time. nerve: COUNT frames of several
-    subjects, all with masks, in the published layout. mammograms: COUNT exams of four views as
-    DICOM, of density A to D.
+    nuclei: microscopy. ultrasound: COUNT nerve and breast frames, volumes and a loop. breast: COUNT
+    breast frames alone. volumes: 3D ultrasound of a gland. loops: ultrasound of a nerve over time.
+    nerve: COUNT frames of several subjects, all with masks, in the published layout. mammograms:
+    COUNT exams of four views as DICOM, of density A to D.
     """
     if kind == "mammograms":
         from lib.datasets.mammogram_phantoms import write_exams

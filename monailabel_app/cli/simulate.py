@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,8 @@ import click
 
 from lib.errors import InputError
 from lib.specs import read_patch_size
-from lib.tasks import TaskSpec, get_task
-from monailabel_app.cli import options
+from lib.tasks import get_task
+from monailabel_app.cli import options, sizes
 
 
 def _seeds(text: str) -> tuple[int, ...]:
@@ -64,8 +63,8 @@ def _counts(start: int, add: str, rounds: int | None) -> tuple[int, ...]:
 @click.option("--batch-size", type=click.IntRange(1))
 @click.option("--patch-size", help="Sides of a patch in pixels.")
 @click.option("--learning-rate", type=float)
-@click.option("--longest-side", type=click.IntRange(16), help="Resample images: cheaper, coarser.")
-@click.option("--channels", help="Maps of each level, as in 8,16,32: a narrower network.")
+@sizes.longest_side
+@sizes.channels
 @click.option("--out", type=options.FOLDER, help="Folder; default runs/active_learning_TASK.")
 @options.device
 @options.precision
@@ -107,7 +106,7 @@ def simulate_active_learning(
     share of. Every training is kept in OUT: an
     interrupted simulation goes on where it was, and seeds may be added.
     """
-    spec = _as_simulated(get_task(task), longest_side, channels)
+    spec = sizes.resized(get_task(task), longest_side, channels)
     if page is not None and not page.parent.is_dir():
         raise InputError(f"folder '{page.parent}' for --page does not exist; make it first")
 
@@ -145,23 +144,6 @@ def simulate_active_learning(
     for line in report["verdicts"]:
         click.echo(line.replace("**", ""))
     click.echo(f"page: {page}")
-
-
-def _as_simulated(task: TaskSpec, longest_side: int | None, channels: str | None) -> TaskSpec:
-    """Return `task` with smaller images or fewer maps, where these were asked for."""
-    if (longest_side or channels) and task.kind == "classification":
-        raise InputError(f"--longest-side and --channels are of segmentation, '{task.name}' is not")
-    if longest_side:
-        task = replace(task, input=replace(task.input, longest_side=longest_side))
-    if channels:
-        levels = len(task.encoder_decoder.channels)
-        widths = tuple(int(word) if word.isdecimal() else 0 for word in channels.split(","))
-        if len(widths) != levels or min(widths) < 1:
-            raise InputError(
-                f"--channels '{channels}': expected numbers from 1, one for each of {levels} levels"
-            )
-        task = replace(task, network=replace(task.encoder_decoder, channels=widths))
-    return task
 
 
 COMMANDS = {"simulate-active-learning": simulate_active_learning}

@@ -11,7 +11,7 @@ import click
 from lib.errors import InputError
 from lib.specs import read_patch_size
 from lib.tasks import TaskSpec, get_task
-from monailabel_app.cli import options
+from monailabel_app.cli import options, sizes
 from monailabel_app.config import SHIPPED_MODELS
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ EXAM_LOSSES = ("cross_entropy", "squared_emd", "cross_entropy_emd")
 @click.option("--input-size", help="Exams: pixels that the breast is brought to, 350 or 350x256.")
 @click.option("--batch-size", type=click.IntRange(1), help="Patches per step, over all processes.")
 @click.option("--patch-size", help="Sides of a patch in pixels: 256, or 32x64x64.")
+@sizes.longest_side
+@sizes.channels
 @click.option("--val-split", type=float, help="Share of images held out for validation.")
 @click.option("--val-interval", type=click.IntRange(1), help="Steps between validations.")
 @click.option("--early-stop-patience", type=click.IntRange(0), help="Validations; 0 is never.")
@@ -73,6 +75,8 @@ def train(
     device: str,
     precision: str,
     input_size: str | None,
+    longest_side: int | None,
+    channels: str | None,
     keep: Literal["best", "last"],
     folds: int | None,
     fold: int | None,
@@ -87,7 +91,9 @@ def train(
     The best weights on the held-out images are written to OUT/best.pt. With --folds K, K models
     are trained, each image is held out by one of them, and OUT has a folder for each.
     """
-    spec = get_task(task)
+    spec = sizes.resized(get_task(task), longest_side, channels)
+    if publish and spec != get_task(task):
+        raise InputError("--publish is of a task as it is, not with --longest-side or --channels")
     if steps and epochs:
         raise InputError("give --steps or --epochs, not both")
     if fold is not None and (folds is None or fold >= folds):

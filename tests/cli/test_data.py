@@ -15,8 +15,10 @@ def _save(path, pixels):
     PillowImage.fromarray(pixels).save(path)
 
 
-@pytest.mark.parametrize(("kind", "stem"), [("volumes", "gland"), ("loops", "cine")])
-def test_demo_data_makes_volumes_and_loops_alone(kind, stem, cli, tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "stem"), [("volumes", "gland"), ("loops", "cine"), ("breast", "breast")]
+)
+def test_demo_data_makes_one_kind_of_ultrasound_alone(kind, stem, cli, tmp_path):
     ended = cli("demo-data", tmp_path, "--kind", kind, "--count", 2, "--labelled", 1)
     assert ended.status == 0
     assert [item.id for item in list_items(tmp_path)] == [f"{stem}_000", f"{stem}_001"]

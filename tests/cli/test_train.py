@@ -55,6 +55,17 @@ def test_train_writes_weights_figures_and_their_story(train, tmp_path, models):
     assert not (models / f"{TASK}.pt").exists(), "publishing is asked for"
 
 
+def test_a_narrower_network_may_be_trained_but_not_served(train, tmp_path):
+    words = ("--longest-side", 32, "--channels", "4,4,4,4,4")
+    assert train("--steps", 1, *words).status == 0
+    spec = load_checkpoint(tmp_path / "run" / "best.pt").spec
+    assert list(spec["network"]["channels"]) == [4, 4, 4, 4, 4]
+    assert spec["input"]["longest_side"] == 32
+    refused = train("--steps", 1, *words, "--publish", out="other")
+    refused.assert_refused("--publish is of a task as it is, not with --longest-side")
+    train("--channels", "8", out="third").assert_refused("one for each of 5 levels")
+
+
 def test_an_interrupted_training_goes_on_and_ends_the_same(train, tmp_path, monkeypatch):
     from lib.data import StepBatches
 
