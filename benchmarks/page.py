@@ -75,7 +75,9 @@ libraries, network and volume.
 `monailabel start_server` in a process of its own on 127.0.0.1, in temporary folders. A request
 is POST /infer with `output=image`: the PNG in the store is read, segmented, separated into nuclei,
 written and sent. For the rows under load, a training run in its own process and one client that
-asks for inferences without pause, while /info/ is asked every 50 ms.
+asks for inferences without pause, while /info/ is asked every 50 ms. For the rows of requests
+apart, one client that waits between them, without and with new images that are scored for active
+learning meanwhile: scoring waits for requests, and works in the pauses.
 """,
     "exam": """\
 `monailabel start_server` in a process of its own on 127.0.0.1. A request is POST /infer by the id
@@ -280,7 +282,8 @@ def _requests(report: Mapping[str, Any]) -> list[str]:
     lines = [
         f"Start of the process to the first answer of /info/: "
         f"{report['start_to_first_info_s']:.1f} s. First inference request, weights read: "
-        f"{report['first_inference_s']:.2f} s.",
+        f"{report['first_inference_s']:.2f} s. Images scored beside the requests: "
+        f"{report['images_scored_meanwhile']}.",
         "",
     ]
     return lines + _times(report["figures"])

@@ -1,4 +1,7 @@
-"""A real `monailabel start_server`: its start, an inference request, and /info/ under load."""
+"""A real `monailabel start_server`: its start, an inference request, and /info/ under load.
+
+Load is a training, or the scoring of images for active learning.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +32,9 @@ START_SECONDS = 300  # of patience; a quiet machine takes a tenth
 LOAD_SECONDS = 15.0
 TRAINING_START_SECONDS = 300  # the same
 INFO_PAUSE = 0.05
+THOUGHT_SECONDS = 0.6  # between requests of one person; scoring goes on after 0.3
+SCORED = 64  # images that come in, more than are scored meanwhile
+SCORES_START_SECONDS = 60  # the look for new images is every 20
 QUICK = {"max_epochs": 500, "train_batch_size": 4, "patch_size": 128, "val_split": 0.2}
 
 
@@ -55,6 +61,8 @@ def run(
                 if on_round:
                     on_round()
             idle = [server.info() for _ in range(runs)]
+            apart = _apart(server, runs)
+            scored, beside = _while_scored(server, studies, runs)
             loaded, inferring = _under_load(server)
         finally:
             server.stop()
@@ -66,9 +74,12 @@ def run(
         "unit": "ms",
         "start_to_first_info_s": round(start, 2),
         "first_inference_s": round(first, 3),
+        "images_scored_meanwhile": scored,
         "figures": {
             "inference request": spread(alone),
             "inference request, while a training runs": spread(inferring),
+            f"inference request, {THOUGHT_SECONDS:g} s apart": spread(apart),
+            "the same, while images are scored": spread(beside),
             "/info/": spread(idle),
             "/info/, while inferences and a training run": spread(loaded),
         },
@@ -204,6 +215,41 @@ class Server:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+def _apart(server: Server, runs: int) -> list[float]:
+    """Return the seconds of requests for masks with pauses, as of one person who looks at them."""
+    seconds = []
+    for _ in range(runs):
+        time.sleep(THOUGHT_SECONDS)
+        seconds.append(server.infer())
+    return seconds
+
+
+def _while_scored(server: Server, studies: Path, runs: int) -> tuple[int, list[float]]:
+    """Return how many images were scored during `_apart`, and its seconds."""
+    records = studies / ".scores" / f"{TASK}.jsonl"
+
+    def count() -> int:
+        return len(records.read_text().splitlines()) if records.exists() else 0
+
+    before = count()
+    for index in range(SCORED):
+        pixels, _ = nuclei_phantom(SEED + 1 + index, rows=SIDE, columns=SIDE, nuclei=120)
+        Image.fromarray(pixels).save(studies / f"unscored_{index:03}.png")
+    deadline = time.monotonic() + SCORES_START_SECONDS
+    while (start := count()) == before:
+        if time.monotonic() > deadline:
+            raise InputError(f"benchmark: no image was scored in {SCORES_START_SECONDS} s")
+        time.sleep(0.5)
+    seconds = _apart(server, runs)
+    scored = count() - start
+    if not 0 < scored < SCORED - 1:
+        raise InputError(
+            f"benchmark: {scored} of {SCORED} images were scored meanwhile, expected some but not "
+            f"all; give fewer --runs"
+        )
+    return scored, seconds
 
 
 def _under_load(server: Server) -> tuple[list[float], list[float]]:
