@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from benchmarks.server import Server, spread
@@ -21,7 +22,9 @@ from lib.cases import case_kind
 from lib.checkpoints import load_checkpoint
 from lib.click_evaluation import KINDS, MOST_ON_OBJECT, evaluate_clicks
 from lib.datasets.phantoms import nuclei_phantom, write_nuclei_studies
+from lib.datasets.stacks import save_volume
 from lib.datasets.studies import split_items
+from lib.datasets.ultrasound_phantoms import gland_volume
 from lib.errors import InputError, UnpublishedError
 from lib.files import fingerprint, sha256
 from lib.interactive import ClickPredictor
@@ -30,6 +33,7 @@ from lib.tasks import get_task
 
 TASK = "nuclei_click"
 SIDE = 512
+VOLUME = (64, 96, 96)
 FURTHER = 4  # clicks after the first
 PHANTOMS = 8
 _WORDS = {"missed": "missed", "merged": "merged with another", "outline": "wrongly outlined"}
@@ -74,7 +78,8 @@ def run(
     what = f"{len(items)} {'held-out ' if held_out else ''}images of "
     return {
         "what": f"simulated clicks with {task.name}: {what}"
-        f"{studies.name if studies else 'phantoms'}, and {runs} phantoms of {SIDE}x{SIDE} through "
+        f"{studies.name if studies else 'phantoms'}, and {runs} phantoms of "
+        f"{'x'.join(map(str, VOLUME if task.image_dims == 3 else (SIDE, SIDE)))} through "
         "the server",
         "task": task.name,
         "weights_sha256": sha256(live),
@@ -91,12 +96,8 @@ def _times(runs: int, live: Path, app: Path, folder: Path, task: str) -> dict[st
     for made in (studies, models):
         made.mkdir()
     shutil.copyfile(live, models / f"{task}.pt")
-    points = []
-    for number in range(runs + 1):
-        pixels, label = nuclei_phantom(SEED + number, rows=SIDE, columns=SIDE, nuclei=120)
-        Image.fromarray(pixels).save(studies / f"image{number}.png")
-        places = [(label == value).nonzero() for value in range(1, FURTHER + 2)]
-        points.append([[int(x.mean()), int(y.mean()), 0] for y, x in places])
+    write = _write_volume if get_task(task).image_dims == 3 else _write_image
+    points = [write(studies, number) for number in range(runs + 1)]
     server = Server(app, studies, models, folder, task)
     try:
         server.start()
@@ -110,6 +111,23 @@ def _times(runs: int, live: Path, app: Path, folder: Path, task: str) -> dict[st
     finally:
         server.stop()
     return {"first": spread(first), "further": spread(further)}
+
+
+def _write_image(studies: Path, number: int) -> list[list[int]]:
+    """Write a phantom of nuclei; returns the columns, rows and slices of clicks on some."""
+    pixels, label = nuclei_phantom(SEED + number, rows=SIDE, columns=SIDE, nuclei=120)
+    Image.fromarray(pixels).save(studies / f"image{number}.png")
+    places = [(label == value).nonzero() for value in range(1, FURTHER + 2)]
+    return [[int(x.mean()), int(y.mean()), 0] for y, x in places]
+
+
+def _write_volume(studies: Path, number: int) -> list[list[int]]:
+    """Write a phantom of a gland; returns the columns, rows and slices of clicks in it."""
+    phantom = gland_volume(SEED + number, VOLUME)
+    save_volume(studies / f"image{number}.nrrd", phantom.image, phantom.spacing)
+    inside = np.argwhere(phantom.label > 0)
+    drawn = np.random.default_rng(SEED + number).choice(inside, FURTHER + 1, replace=False)
+    return [[int(place) for place in voxel[::-1]] for voxel in drawn]
 
 
 def table(report: dict[str, Any]) -> list[str]:
