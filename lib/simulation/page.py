@@ -60,7 +60,8 @@ def text(report: Mapping[str, Any], picture: str, json_name: str) -> str:
         "Labels needed are interpolated between rounds, in each seed against its own score with "
         "all labels; where the rounds do not reach it, between the last round and all labels. "
         "Intervals are 95 % bootstrap over seeds; p is of the exact paired permutation test over "
-        "seeds, one-sided, and by Holm over the strategies in brackets.",
+        "seeds, one-sided, and by Holm over the strategies in brackets."
+        + "".join(_in_rounds(report)),
         picture,
         "## In words",
         "\n".join(f"- {line}" for line in report["verdicts"]),
@@ -68,6 +69,23 @@ def text(report: Mapping[str, Any], picture: str, json_name: str) -> str:
         _scores(report),
     ]
     return "\n\n".join(lines) + "\n"
+
+
+def _in_rounds(report: Mapping[str, Any]) -> list[str]:
+    """Return sentences on medians, and on what is saved if nothing beyond the rounds counts."""
+    table, most = report["strategies"], report["protocol"]["counts"][-1]
+    base, told = table[BASELINE], []
+    for name, row in table.items():
+        gain = row.get("labels_saved_in_rounds")
+        if gain is not None:
+            low, high = gain["interval"]
+            told.append(
+                f" {name}: median {row['labels_needed_median']:.1f} labels, random "
+                f"{base['labels_needed_median']:.1f}; saved, if a score that is not reached in the "
+                f"rounds counts as reached with {most}: {gain['mean']:.1f} ({low:.1f} to "
+                f"{high:.1f}), p {gain['p']:.3f} ({gain['p_holm']:.3f})."
+            )
+    return told
 
 
 def _table(report: Mapping[str, Any]) -> str:

@@ -197,6 +197,7 @@ def test_the_page_tells_protocol_table_and_verdicts(played, tmp_path):
     assert "| random |" in content and "| combined |" in content
     assert "`the command`, [JSON](figures.json)" in content
     assert "does not beat random" in content, "two seeds cannot show that"
+    assert "combined: median " in content and "counts as reached with 4: " in content
     assert (tmp_path / "page.png").stat().st_size > 5000
 
 
@@ -263,6 +264,17 @@ def test_a_strategy_that_wins_in_every_seed_is_said_to_need_fewer_labels():
     assert row["in_rounds"] == 5 and report["strategies"]["random"]["in_rounds"] == 0
     assert row["labels_needed_mean"] < 16
     assert "**diversity** needs fewer labels than random" in verdicts(report)[0]
+
+
+def test_what_lies_beyond_the_rounds_counts_no_more_than_the_last_round():
+    seeds = [_seed(n, [0.4, 0.5, 0.6], [0.4, 0.7, 0.79]) for n in range(5)]
+    report = _report(seeds)
+    row, base = report["strategies"]["diversity"], report["strategies"]["random"]
+    assert base["labels_needed_median"] > 16
+    saved = 16 - row["labels_needed_median"]
+    assert row["labels_saved_in_rounds"]["mean"] == pytest.approx(saved)
+    assert row["labels_saved"]["mean"] > saved
+    assert row["labels_saved_in_rounds"]["p"] == pytest.approx(1 / 32)
 
 
 def test_a_strategy_that_loses_once_is_not():
