@@ -233,10 +233,14 @@ def _while_scored(server: Server, studies: Path, runs: int) -> tuple[int, list[f
     def count() -> int:
         return len(records.read_text().splitlines()) if records.exists() else 0
 
-    before = count()
+    coming = studies.with_name("coming")  # to come in all at once
+    coming.mkdir()
     for index in range(SCORED):
         pixels, _ = nuclei_phantom(SEED + 1 + index, rows=SIDE, columns=SIDE, nuclei=120)
-        Image.fromarray(pixels).save(studies / f"unscored_{index:03}.png")
+        Image.fromarray(pixels).save(coming / f"unscored_{index:03}.png")
+    before = count()
+    for file in coming.iterdir():
+        file.rename(studies / file.name)
     deadline = time.monotonic() + SCORES_START_SECONDS
     while (start := count()) == before:
         if time.monotonic() > deadline:
@@ -244,7 +248,7 @@ def _while_scored(server: Server, studies: Path, runs: int) -> tuple[int, list[f
         time.sleep(0.5)
     seconds = _apart(server, runs)
     scored = count() - start
-    if not 0 < scored < SCORED - 1:
+    if scored == 0 or count() == before + SCORED:
         raise InputError(
             f"benchmark: {scored} of {SCORED} images were scored meanwhile, expected some but not "
             f"all; give fewer --runs"
