@@ -77,7 +77,8 @@ is POST /infer with `output=image`: the PNG in the store is read, segmented, sep
 written and sent. For the rows under load, a training run in its own process and one client that
 asks for inferences without pause, while /info/ is asked every 50 ms. For the rows of requests
 apart, one client that waits between them, without and with new images that are scored for active
-learning meanwhile: scoring waits for requests, and works in the pauses.
+learning meanwhile: scoring waits for requests, and works in the pauses. All else is measured when
+the images that are there from the start have their scores.
 """,
     "exam": """\
 `monailabel start_server` in a process of its own on 127.0.0.1. A request is POST /infer by the id

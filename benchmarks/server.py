@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import requests
 from PIL import Image
 
@@ -34,7 +35,7 @@ TRAINING_START_SECONDS = 300  # the same
 INFO_PAUSE = 0.05
 THOUGHT_SECONDS = 0.6  # between requests of one person; scoring goes on after 0.3
 SCORED = 64  # images that come in, more than are scored meanwhile
-SCORES_START_SECONDS = 60  # the look for new images is every 20
+SCORES_SECONDS = 90  # of patience; the look for new images is every 20
 QUICK = {"max_epochs": 500, "train_batch_size": 4, "patch_size": 128, "val_split": 0.2}
 
 
@@ -55,6 +56,7 @@ def run(
         try:
             start = server.start()
             first = server.infer()
+            _wait_for_scores(studies, len(list(studies.glob("*.png"))))
             alone = []
             for _ in range(runs):
                 alone.append(server.infer())
@@ -228,32 +230,41 @@ def _apart(server: Server, runs: int) -> list[float]:
 
 def _while_scored(server: Server, studies: Path, runs: int) -> tuple[int, list[float]]:
     """Return how many images were scored during `_apart`, and its seconds."""
-    records = studies / ".scores" / f"{TASK}.jsonl"
-
-    def count() -> int:
-        return len(records.read_text().splitlines()) if records.exists() else 0
-
     coming = studies.with_name("coming")  # to come in all at once
     coming.mkdir()
+    pixels, _ = nuclei_phantom(SEED + 1, rows=SIDE, columns=SIDE, nuclei=120)
     for index in range(SCORED):
-        pixels, _ = nuclei_phantom(SEED + 1 + index, rows=SIDE, columns=SIDE, nuclei=120)
-        Image.fromarray(pixels).save(coming / f"unscored_{index:03}.png")
-    before = count()
+        moved = np.roll(pixels, index * SIDE // SCORED, axis=1)  # another file, made at once
+        Image.fromarray(moved).save(coming / f"unscored_{index:03}.png")
+    before = _count_scores(studies)
     for file in coming.iterdir():
         file.rename(studies / file.name)
-    deadline = time.monotonic() + SCORES_START_SECONDS
-    while (start := count()) == before:
-        if time.monotonic() > deadline:
-            raise InputError(f"benchmark: no image was scored in {SCORES_START_SECONDS} s")
-        time.sleep(0.5)
+    start = _wait_for_scores(studies, before + 1)
     seconds = _apart(server, runs)
-    scored = count() - start
-    if scored == 0 or count() == before + SCORED:
+    end = _count_scores(studies)
+    scored = end - start
+    if scored == 0 or end == before + SCORED:
         raise InputError(
             f"benchmark: {scored} of {SCORED} images were scored meanwhile, expected some but not "
             f"all; give fewer --runs"
         )
     return scored, seconds
+
+
+def _count_scores(studies: Path) -> int:
+    """Return how many images have scores; the first line of the records names the version."""
+    records = studies / ".scores" / f"{TASK}.jsonl"
+    return len(records.read_text().splitlines()) - 1 if records.exists() else 0
+
+
+def _wait_for_scores(studies: Path, images: int) -> int:
+    """Wait until so many images have scores, and return how many have."""
+    deadline = time.monotonic() + SCORES_SECONDS
+    while (found := _count_scores(studies)) < images:
+        if time.monotonic() > deadline:
+            raise InputError(f"benchmark: {found} of {images} images scored in {SCORES_SECONDS} s")
+        time.sleep(0.5)
+    return found
 
 
 def _under_load(server: Server) -> tuple[list[float], list[float]]:

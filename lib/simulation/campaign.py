@@ -42,11 +42,9 @@ def simulate(protocol: Protocol, items: Sequence[Item], say: Say = print) -> dic
     player = Player(protocol, samples, say)
     if protocol.jobs > 1:
         play_in_processes(player)
-    empty = [id for id in samples.pool if player.measurer.foreground(id) == 0]
-    data = {
-        "name": protocol.data_name,
-        **samples.as_dict(len(empty), player.measurer.empty_of_test()),
-    }
+    labels = player.measurer
+    empty = sum(labels.foreground(id) == 0 for id in samples.pool)
+    data = {"name": protocol.data_name, **samples.as_dict(empty, labels.empty_of_test())}
     played: list[dict[str, Any]] = []
     report: dict[str, Any] = {}
     for seed in protocol.seeds:

@@ -9,6 +9,7 @@ from typing import Any
 from lib.files import write_atomically
 from lib.reproduction.cells import table
 from lib.simulation.protocol import BASELINE
+from lib.simulation.report import EXACT
 
 NAMES = {
     "dice_kaggle": "mean over images of the Dice of the foreground (1 for an empty answer where "
@@ -59,7 +60,7 @@ def text(report: Mapping[str, Any], picture: str, json_name: str) -> str:
         _table(report),
         "Labels needed are interpolated between rounds, in each seed against its own score with "
         "all labels; where the rounds do not reach it, between the last round and all labels. "
-        "Intervals are 95 % bootstrap over seeds; p is of the exact paired permutation test over "
+        f"Intervals are 95 % bootstrap over seeds; p is of the {_test(len(whole))} over "
         "seeds, one-sided, and by Holm over the strategies in brackets."
         + "".join(_in_rounds(report)),
         picture,
@@ -69,6 +70,12 @@ def text(report: Mapping[str, Any], picture: str, json_name: str) -> str:
         _scores(report),
     ]
     return "\n\n".join(lines) + "\n"
+
+
+def _test(seeds: int) -> str:
+    if 2**seeds <= EXACT:
+        return "exact paired permutation test"
+    return f"paired permutation test ({EXACT:,} sign changes drawn)"
 
 
 def _in_rounds(report: Mapping[str, Any]) -> list[str]:
