@@ -16,9 +16,9 @@ sys.path.insert(0, str(ROOT))
 
 from skimage.segmentation import mark_boundaries  # noqa: E402
 
-from lib.datasets.phantoms import nuclei_phantom  # noqa: E402
-from lib.images import Geometry, Image  # noqa: E402
-from lib.tasks import get_task  # noqa: E402
+from lib.image import Geometry, Image  # noqa: E402
+from lib.phantoms.nuclei import nuclei_phantom  # noqa: E402
+from lib.tasks.registry import get_task  # noqa: E402
 from monailabel_app.cli.predictors import load_predictor  # noqa: E402
 from monailabel_app.config import SHIPPED_MODELS  # noqa: E402
 

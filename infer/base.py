@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
-from infer.live import LivePredictors
+from infer.predictor_cache import LivePredictors
 from lib.errors import choose
-from lib.images import Geometry
-from lib.masks import write_mask
-from lib.model_store import ModelStore
-from lib.tasks import TaskSpec
+from lib.image import Geometry
+from lib.io.masks import write_mask
+from lib.tasks.spec import TaskSpec
+from lib.weights.store import ModelStore
 
 _DTYPES = {name: np.dtype(name) for name in ("uint8", "uint16", "uint32", "int16", "int32")}
 

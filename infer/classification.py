@@ -11,17 +11,17 @@ from typing import Any
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
 from infer.base import LiveInfer, first, write_label
-from infer.live import LivePredictors
-from infer.shelf import ResultShelf
-from lib.classification import ExamPredictor
+from infer.predictor_cache import LivePredictors
+from infer.result_files import ResultShelf
+from lib.classification.answer import ExamAnswer
+from lib.classification.files import SALIENCY, tissue_label, write_exam_files
+from lib.classification.predictor import ExamPredictor
+from lib.classification.saliency import view_geometry
 from lib.errors import InputError, choose
-from lib.exam_answers import ExamAnswer
-from lib.exam_files import SALIENCY, tissue_label, write_exam_files
-from lib.exams import Exam, exam_of, group_exams, same_file
-from lib.masks import result_extension
-from lib.model_store import ModelStore
-from lib.saliency import view_geometry
-from lib.tasks import TaskSpec
+from lib.io.masks import result_extension
+from lib.mammography.exams import Exam, exam_of, group_exams, same_file
+from lib.tasks.spec import TaskSpec
+from lib.weights.store import ModelStore
 
 Find = Callable[[Path], Exam | None]
 RESULTS = "/results"  # path of the route that hands out the files of an answer
@@ -60,10 +60,10 @@ class ClassificationInfer(LiveInfer):
 
         Returns:
             The label file, which the caller deletes, and the answer as
-            `lib.exam_answers.ExamAnswer.as_dict` has it, with ``view`` (the one asked for),
-            ``notes`` on the exam's files, ``label_names`` (the answered class and its value),
-            ``latencies`` in seconds and ``model_version``; and, as `lib.exam_files` names them but
-            as paths on the server, ``dense_tissue`` and ``saliency`` of each view.
+            `lib.classification.answer.ExamAnswer.as_dict` has it, with ``view`` (the one asked
+            for), ``notes`` on the exam's files, ``label_names`` (the answered class and its value),
+            ``latencies`` in seconds and ``model_version``; and, as `lib.classification.files` names
+            them but as paths on the server, ``dense_tissue`` and ``saliency`` of each view.
 
         Raises:
             InputError: no view of an exam, one that cannot be answered, or a wrong parameter.

@@ -13,11 +13,12 @@ import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
 from infer.segmentation import INSTANCES, MASK, SegmentationInfer
-from lib.images import Image, read_image
-from lib.inference import Prediction
-from lib.instances import with_gaps
-from lib.interactive import ClickedImage, ClickPredictor
-from lib.prompts import read_points
+from lib.image import Image
+from lib.interactive.predictor import ClickedImage, ClickPredictor
+from lib.interactive.prompts import read_points
+from lib.io.read import read_image
+from lib.segmentation.instances import with_gaps
+from lib.segmentation.predictor import Prediction
 
 KEPT_IMAGES = 4
 
@@ -25,10 +26,11 @@ KEPT_IMAGES = 4
 class ClickInfer(SegmentationInfer[ClickPredictor]):
     """Answers without clicks, and with them: ``foreground`` and ``background`` of a request.
 
-    Points are indices of the image as the viewers count, see `lib.prompts.read_points`. The images
-    asked for last are kept with what the encoder made of them, so that a further click costs the
-    decoder only. The mask has gaps between touching objects, so that it shows, and as a label
-    means, separate ones. The other parameters are those of `SegmentationInfer`, without ``flips``.
+    Points are indices of the image as the viewers count, see `lib.interactive.prompts.read_points`.
+    The images asked for last are kept with what the encoder made of them, so that a further click
+    costs the decoder only. The mask has gaps between touching objects, so that it shows, and as a
+    label means, separate ones. The other parameters are those of `SegmentationInfer`, without
+    ``flips``.
 
     To viewers this is of type deepgrow: to a model of one structure only that gives 3D Slicer
     negative clicks.

@@ -13,10 +13,11 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 from infer.base import first, write_label
 from lib.errors import InputError
-from lib.images import MAX_PIXELS, MAX_VOXELS, Image, image_size, read_image
-from lib.masks import read_label, result_extension
-from lib.prompts import read_box, read_points
-from lib.seeded import segment_clicks, segment_scribbles
+from lib.image import MAX_PIXELS, MAX_VOXELS, Image
+from lib.interactive.prompts import read_box, read_points
+from lib.interactive.scribbles import segment_clicks, segment_scribbles
+from lib.io.masks import read_label, result_extension
+from lib.io.read import image_size, read_image
 
 SCRIBBLES, REGION = "scribbles", "region_click"  # the names that viewers show
 POSITIVE, NEGATIVE = "foreground_scribbles", "background_scribbles"
@@ -102,7 +103,7 @@ class ScribblesInfer(SeededInfer):
         )
 
     def segment(self, image: Image, request: Mapping[str, Any]) -> np.ndarray:
-        """Return what the scribbles mark, see `lib.seeded.segment_scribbles`."""
+        """Return what the scribbles mark, see `lib.interactive.scribbles.segment_scribbles`."""
         box = read_box(request, image.shape)
         drawn = np.zeros(image.shape, np.int32)
         if request.get("label"):
@@ -127,7 +128,7 @@ class RegionInfer(SeededInfer):
         )
 
     def segment(self, image: Image, request: Mapping[str, Any]) -> np.ndarray:
-        """Return what the clicks mark, see `lib.seeded.segment_clicks`."""
+        """Return what the clicks mark, see `lib.interactive.scribbles.segment_clicks`."""
         box = read_box(request, image.shape)
         return segment_clicks(image, read_points(request, image.shape, tuple(self.labels)), box)
 

@@ -12,13 +12,14 @@ import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
 from infer.base import LiveInfer, first, write_label
-from infer.live import LivePredictors
+from infer.predictor_cache import LivePredictors
 from lib.errors import choose
-from lib.images import Image, read_image
-from lib.inference import Prediction, Predictor
-from lib.masks import result_extension
-from lib.model_store import ModelStore
-from lib.tasks import TaskSpec
+from lib.image import Image
+from lib.io.masks import result_extension
+from lib.io.read import read_image
+from lib.segmentation.predictor import Prediction, Predictor
+from lib.tasks.spec import TaskSpec
+from lib.weights.store import ModelStore
 
 INSTANCES, MASK = "instances", "mask"
 

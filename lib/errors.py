@@ -48,3 +48,7 @@ def choose(kind: str, name: str, table: Mapping[str, Value]) -> Value:
         return table[name]
     except (KeyError, TypeError):  # a request may hold anything, also what cannot be a key
         raise unknown(kind, name, table) from None
+
+
+class DivergedError(RuntimeError):
+    """The loss became NaN or infinite."""

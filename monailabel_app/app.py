@@ -21,21 +21,21 @@ from monailabel.interfaces.tasks.train import TrainTask
 from infer import ClassificationInfer, ClickInfer, ResultShelf, SegmentationInfer
 from infer.scribbles import REGION, SCRIBBLES, RegionInfer, ScribblesInfer
 from lib.devices import keep_freed_memory
-from lib.errors import InputError, UnpublishedError, choose, unknown
-from lib.exams import Exam, exam_of, find_exam, group_exams
-from lib.model_store import ModelStore
-from lib.tasks import TaskSpec, get_task
-from lib.training_errors import DivergedError
+from lib.errors import DivergedError, InputError, UnpublishedError, choose, unknown
+from lib.mammography.exams import Exam, exam_of, find_exam, group_exams
+from lib.tasks.registry import get_task
+from lib.tasks.spec import TaskSpec
+from lib.weights.store import ModelStore
 from monailabel_app import __version__
-from monailabel_app.archive.opening import open_archive, opens_here
-from monailabel_app.archive.store import ArchiveDatastore
+from monailabel_app.active.scoring_methods import make_methods
+from monailabel_app.active.strategies import ActiveLearning
+from monailabel_app.archive.datastore import ArchiveDatastore
+from monailabel_app.archive.open import open_archive, opens_here
 from monailabel_app.batch import ResumableBatch
 from monailabel_app.config import SHIPPED_MODELS, AppConfig
-from monailabel_app.datastore import StudiesDatastore
 from monailabel_app.retraining import Retraining
-from monailabel_app.scoring_methods import make_methods
-from monailabel_app.strategies import ActiveLearning
-from monailabel_app.users import Users
+from monailabel_app.studies.datastore import StudiesDatastore
+from monailabel_app.web.users import Users
 
 logger = logging.getLogger(__name__)
 
@@ -157,10 +157,10 @@ class App(MONAILabelApp):
 
     def on_init_complete(self) -> None:
         """Finish start-up in the server process: mend the routes, then upstream's own work."""
-        from monailabel_app import server
+        from monailabel_app.web import routes
 
         super().on_init_complete()
-        server.install(self)
+        routes.install(self)
         self.active.background.start()
         if self.config.auto_train:
             self.retraining = Retraining(self, self.config.auto_train)

@@ -23,11 +23,11 @@ from tqdm import tqdm
 from infer import ClassificationInfer, ClickInfer, SegmentationInfer
 from infer.base import LiveInfer
 from lib.errors import InputError
-from lib.exams import exam_of, find_exam, group_exams
-from lib.model_store import ModelStore
-from lib.tasks import get_task
+from lib.mammography.exams import exam_of, find_exam, group_exams
+from lib.tasks.registry import get_task
+from lib.weights.store import ModelStore
 from monailabel_app.config import SHIPPED_MODELS
-from monailabel_app.datastore import StudiesDatastore
+from monailabel_app.studies.datastore import StudiesDatastore
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.errors import InputError, choose, unknown
-from lib.tasks import TASKS, get_task
+from lib.tasks.registry import TASKS, get_task
 
 APP_FOLDER = Path(__file__).resolve().parent
 SHIPPED_MODELS = APP_FOLDER / "model"

@@ -1,7 +1,7 @@
 """Training by itself: once enough labels were accepted, the ordinary training is begun.
 
 What is new is told by the labels themselves: each version of weights keeps prints of those that it
-was trained on (`lib.model_store`), so a restart forgets nothing, and a corrected label is new. The
+was trained on, so a restart forgets nothing, and a corrected label is new. The
 folder is looked at in a thread of its own; a request that saves a label only counts.
 """
 
@@ -15,7 +15,7 @@ from monailabel.utils.async_tasks.task import AsyncTask
 from monailabel.utils.async_tasks.utils import tasks as begun_tasks
 
 from lib.errors import BusyError, InputError
-from lib.replay import count_labels, label_prints, new_ids
+from lib.training.replay import count_labels, label_prints, new_ids
 from trainers import LiveTrain
 
 if TYPE_CHECKING:

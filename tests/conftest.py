@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from lib.datasets.phantoms import nuclei_phantom
-from lib.datasets.studies import Item, list_items
-from lib.rows.density import VIEWS
-from lib.tasks import TASKS, TaskSpec
+from lib.data.studies import Item, list_items
+from lib.phantoms.nuclei import nuclei_phantom
+from lib.tasks.density import VIEWS
+from lib.tasks.registry import TASKS
+from lib.tasks.spec import TaskSpec
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SIDE = 64
@@ -67,7 +68,8 @@ def task() -> TaskSpec:
 @pytest.fixture(scope="session")
 def weights(studies: Path, items: list[Item], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of the whole `nuclei_vhllrhe`, trained for a few steps on `studies`."""
-    from lib.training import FitOptions, fit
+    from lib.training.loop import fit
+    from lib.training.options import FitOptions
 
     row = TASKS["nuclei_vhllrhe"]
     recipe = replace(row.training, steps=40, batch_size=4, patch_size=48, val_interval=40)
@@ -149,7 +151,7 @@ def volume_task() -> TaskSpec:
 @pytest.fixture(scope="session")
 def exam_studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve labelled exams of four small views as DICOM; read only."""
-    from lib.datasets.mammogram_phantoms import write_exams
+    from lib.phantoms.mammograms.exams import write_exams
 
     folder = tmp_path_factory.mktemp("data") / "exams"
     write_exams(folder, seed=1, exams=12, scale=0.04)
@@ -173,8 +175,9 @@ def exam_weights(
     exam_studies: Path, exam_task: TaskSpec, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """A checkpoint of `exam_task`, trained for two passes over `exam_studies`."""
-    from lib.exam_cases import list_views
-    from lib.training import FitOptions, fit
+    from lib.classification.cases import list_views
+    from lib.training.loop import fit
+    from lib.training.options import FitOptions
 
     options = FitOptions(
         tmp_path_factory.mktemp("exam_weights"),

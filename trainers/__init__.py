@@ -1,7 +1,7 @@
-"""MONAI Label TrainTasks: a thin skin over `lib.training`."""
+"""MONAI Label TrainTasks: a thin skin over `lib.training.loop`."""
 
 from lib.errors import choose
-from lib.specs import TaskSpec
+from lib.tasks.spec import TaskSpec
 from trainers.base import LiveTrain
 from trainers.classification import ClassificationTrain
 from trainers.segmentation import SegmentationTrain

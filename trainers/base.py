@@ -18,16 +18,16 @@ from filelock import FileLock, Timeout
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.train import TrainTask
 
-from lib.cases import case_kind
-from lib.datasets.studies import Item, split_items
+from lib.data.studies import Item, split_items
 from lib.devices import resolve_device
 from lib.errors import BusyError, InputError, choose, unknown
 from lib.files import write_json
-from lib.model_store import ModelStore
-from lib.progress import STATS
-from lib.publishing import train_and_submit
-from lib.specs import TaskSpec
-from lib.training import FitOptions, check_patch_size
+from lib.kinds import case_kind
+from lib.tasks.spec import TaskSpec
+from lib.training.options import FitOptions, check_patch_size
+from lib.training.progress import STATS
+from lib.training.publish import train_and_submit
+from lib.weights.store import ModelStore
 
 logger = logging.getLogger(__name__)
 

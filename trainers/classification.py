@@ -10,10 +10,10 @@ from typing import Any
 from monailabel.datastore.local import LocalDatastore
 from monailabel.interfaces.datastore import Datastore
 
-from lib.cases import case_kind
-from lib.datasets.studies import Item
+from lib.data.studies import Item
 from lib.errors import InputError
-from lib.specs import TaskSpec
+from lib.kinds import case_kind
+from lib.tasks.spec import TaskSpec
 from trainers.base import LiveTrain, Parameter, TrainingFolders
 
 
@@ -21,7 +21,7 @@ class ClassificationTrain(LiveTrain):
     """Trains on exams whose density is told by the label of any view, or of the exam.
 
     A parameter of its own is ``input_size``, pixels. Of several labels of an exam the newest counts
-    (see `lib.exams`), and a patient is never on both sides of the split.
+    (see `lib.mammography.exams`), and a patient is never on both sides of the split.
     """
 
     def own_parameters(self) -> dict[str, Parameter]:

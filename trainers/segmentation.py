@@ -9,10 +9,11 @@ from typing import Any
 
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 
-from lib.cases import case_kind
-from lib.datasets.studies import Item, group_of, volumes_only
-from lib.images import extension
-from lib.specs import TaskSpec, read_patch_size, show_patch_size
+from lib.data.studies import Item, group_of, volumes_only
+from lib.image import extension
+from lib.kinds import case_kind
+from lib.tasks.spec import TaskSpec
+from lib.tasks.training_spec import read_patch_size, show_patch_size
 from trainers.base import LiveTrain, Parameter, TrainingFolders
 
 

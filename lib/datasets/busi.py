@@ -16,13 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
+from lib.data.groups import Grouped, write_groups, write_table
+from lib.data.studies import FINAL_LABELS, list_items
 from lib.datasets.duplicates import Pair, groups_of, read_signature, similar_pairs
-from lib.datasets.groups import Grouped, write_groups, write_table
-from lib.datasets.studies import FINAL_LABELS, list_items
 from lib.errors import InputError
 from lib.files import copy_atomically
-from lib.images import Geometry, extension, read_image
-from lib.masks import read_label, write_mask
+from lib.image import Geometry, extension
+from lib.io.masks import read_label, write_mask
+from lib.io.read import read_image
 
 CLASSES = ("benign", "malignant", "normal")
 DUPLICATES = "duplicates.csv"

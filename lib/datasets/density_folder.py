@@ -11,12 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from lib.datasets.mammography_studies import MammographyReport, SourceView, write_studies
+from lib.datasets.mammograms import MammographyReport, SourceView, write_studies
 from lib.datasets.tables import pick, read_table
-from lib.density_labels import density_class
 from lib.errors import InputError
-from lib.exams import group_exams, image_id, is_image
-from lib.mammography_views import View, view_of_name
+from lib.mammography.density_labels import density_class
+from lib.mammography.exams import group_exams, image_id, is_image
+from lib.mammography.views import View, view_of_name
 
 DENSITY = ("density", "breast_density", "breast density", "birads_density", "acr", "density_birads")
 FILE = ("file", "filename", "file name", "file_name", "image", "image_id", "path", "id")

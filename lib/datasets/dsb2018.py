@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.datasets.studies import FINAL_LABELS, list_items
+from lib.data.studies import FINAL_LABELS, list_items
 from lib.errors import InputError
 from lib.files import copy_atomically
-from lib.images import Geometry, extension, read_image, stem
-from lib.masks import read_label, write_mask
+from lib.image import Geometry, extension, stem
+from lib.io.masks import read_label, write_mask
+from lib.io.read import read_image
 
 
 @dataclass(frozen=True)

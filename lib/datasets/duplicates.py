@@ -99,6 +99,6 @@ def groups_of(count: int, pairs: Iterable[Pair]) -> list[int]:
 def read_signature(path: Path) -> np.ndarray:
     """Return the signature of an image file."""
     from lib.datasets.stacks import grey
-    from lib.images import read_image
+    from lib.io.read import read_image
 
     return signature(grey(read_image(path).pixels))

@@ -11,12 +11,12 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
-from lib.datasets.mammography_studies import MammographyReport, SourceView, write_studies
+from lib.datasets.mammograms import MammographyReport, SourceView, write_studies
 from lib.datasets.tables import read_table
-from lib.density_labels import BIRADS
 from lib.errors import InputError
-from lib.exams import image_id, is_image
-from lib.mammography_views import view_of_name
+from lib.mammography.density_labels import BIRADS
+from lib.mammography.exams import image_id, is_image
+from lib.mammography.views import view_of_name
 
 TABLE = "INbreast.csv"
 

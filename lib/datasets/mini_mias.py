@@ -14,12 +14,12 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from lib.datasets.mammography_studies import MammographyReport, SourceView, write_studies
+from lib.datasets.mammograms import MammographyReport, SourceView, write_studies
 from lib.datasets.tables import read_table
-from lib.density_labels import MIAS
 from lib.errors import InputError
-from lib.exams import is_image
-from lib.mammography_views import View
+from lib.mammography.density_labels import MIAS
+from lib.mammography.exams import is_image
+from lib.mammography.views import View
 
 PAIR = (View("R", "MLO"), View("L", "MLO"))
 _FILM = re.compile(r"mdb(\d{3})", re.IGNORECASE)

@@ -17,14 +17,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as PillowImage
 
+from lib.data.groups import Grouped, write_groups, write_table
+from lib.data.studies import FINAL_LABELS
 from lib.datasets.duplicates import SAME_FRAME, read_signature, similar_pairs
-from lib.datasets.groups import Grouped, write_groups, write_table
-from lib.datasets.studies import FINAL_LABELS
-from lib.datasets.ultrasound_phantoms import cine
 from lib.errors import InputError
 from lib.files import copy_atomically, write_atomically
-from lib.images import Geometry, extension, read_image
-from lib.masks import read_label, write_mask
+from lib.image import Geometry, extension
+from lib.io.masks import read_label, write_mask
+from lib.io.read import read_image
+from lib.phantoms.ultrasound.studies import cine
 
 CONTRADICTIONS = "contradictions.csv"
 _NAME = re.compile(r"(\d+)_(\d+)\.tiff?", re.IGNORECASE)

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from lib.datasets.studies import FINAL_LABELS, list_items
+from lib.data.studies import FINAL_LABELS, list_items
 from lib.errors import InputError
-from lib.images import IMAGE_EXTENSIONS, Geometry, extension, read_image, stem
-from lib.masks import read_label
-
-# luminance of red, green and blue: ITU-R BT.601
-LUMINANCE = np.array((0.299, 0.587, 0.114), np.float32)
+from lib.image import IMAGE_EXTENSIONS, LUMINANCE, extension
+from lib.io.masks import read_label
+from lib.io.read import read_image
+from lib.io.volumes import save_volume
 
 
 def natural_key(path: str | Path) -> tuple[tuple[int, int, str], ...]:
@@ -84,24 +81,6 @@ def grey(pixels: np.ndarray) -> np.ndarray:
         return pixels[..., 0]
     luminance = pixels[..., :3] @ LUMINANCE
     return (np.rint(luminance) if pixels.dtype.kind in "iu" else luminance).astype(pixels.dtype)
-
-
-def save_volume(path: Path, pixels: np.ndarray, spacing: Sequence[float]) -> Path:
-    """Write a volume `(slices, rows, columns)` whole or not at all.
-
-    Args:
-        spacing: in array order, mm.
-    """
-    from lib.volumes import write_volume
-
-    geometry = replace(Geometry.flat(*pixels.shape), spacing=tuple(map(float, spacing[::-1])))
-    partial = path.with_name(f".{stem(path)}.partial{extension(path)}")  # ITK writes by extension
-    try:
-        write_volume(partial, pixels, geometry)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
 
 
 def import_stack(

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from lib.devices import keep_freed_memory, memory_format
-from lib.network_specs import ClassifierSpec, EncoderDecoderSpec
 from lib.networks.classifiers import MultiViewClassifier
 from lib.networks.encoder_decoder import EncoderDecoder
+from lib.tasks.network_spec import ClassifierSpec, EncoderDecoderSpec
 
 NETWORKS: Mapping[type, Callable[[Any], nn.Module]] = {
     EncoderDecoderSpec: EncoderDecoder,

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lib.errors import choose
-from lib.network_specs import ClassifierSpec
 from lib.networks.encoder_decoder import ACTIVATIONS, LEAKY_SLOPE
+from lib.tasks.network_spec import ClassifierSpec
 
 EXPANSION = 4  # maps that a bottleneck answers with, in multiples of its inner maps
 GRID = 5  # rows and columns of the last maps of a VGG, whatever the input's size

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lib.errors import choose
-from lib.network_specs import EncoderDecoderSpec
+from lib.tasks.network_spec import EncoderDecoderSpec
 
 LEAKY_SLOPE = 0.01
 

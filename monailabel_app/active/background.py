@@ -15,12 +15,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from lib.acquisition import STRATEGIES
+from lib.active_learning.strategies import STRATEGIES
 from lib.errors import InputError
-from lib.exams import Exam
-from lib.informativeness import PASSES
-from lib.model_store import ModelStore
-from lib.specs import TaskSpec
+from lib.mammography.exams import Exam
+from lib.tasks.spec import TaskSpec
+from lib.uncertainty.informativeness import PASSES
+from lib.weights.store import ModelStore
 from monailabel_app.active.records import Record, Records
 from monailabel_app.active.samples import Groups, Samples
 from monailabel_app.active.worker import Answer, Job, Setup

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lib.acquisition import STRATEGIES, choose_next
-from lib.specs import TaskSpec
+from lib.active_learning.strategies import STRATEGIES, choose_next
+from lib.tasks.spec import TaskSpec
 from monailabel_app.active.records import Records
 from monailabel_app.active.samples import Samples
 

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lib.acquisition import Informativeness
 from lib.files import write_atomically
-from lib.informativeness import EDITION
+from lib.uncertainty.informativeness import EDITION, Informativeness
 
 logger = logging.getLogger(__name__)
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from monailabel.interfaces.datastore import Datastore
 
-from lib.datasets.studies import group_of
-from lib.exams import Exam, group_exams
-from lib.specs import TaskSpec
+from lib.data.studies import group_of
+from lib.mammography.exams import Exam, group_exams
+from lib.tasks.spec import TaskSpec
+from monailabel_app.archive.datastore import ArchiveDatastore
 from monailabel_app.archive.labels import DENSITY_MODALITY
-from monailabel_app.archive.store import ArchiveDatastore
-from monailabel_app.datastore import StudiesDatastore
+from monailabel_app.studies.datastore import StudiesDatastore
 
 FINAL = "final"
 

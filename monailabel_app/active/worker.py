@@ -16,16 +16,16 @@ from typing import Any, BinaryIO
 
 import torch
 
-from lib.acquisition import Informativeness, measure
-from lib.checkpoints import load_checkpoint
 from lib.errors import InputError
-from lib.exams import Exam
-from lib.images import read_image
-from lib.masks import read_label
-from lib.model_store import ModelStore
-from lib.network_runner import NetworkRunner
-from lib.predictors import predictor_class
-from lib.tasks import get_task
+from lib.io.masks import read_label
+from lib.io.read import read_image
+from lib.kinds import measure, predictor_class
+from lib.mammography.exams import Exam
+from lib.tasks.registry import get_task
+from lib.uncertainty.informativeness import Informativeness
+from lib.weights.checkpoint import load_checkpoint
+from lib.weights.runner import NetworkRunner
+from lib.weights.store import ModelStore
 
 logger = logging.getLogger(__name__)
 

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from monailabel_app.archive.dicomweb import Archive, Series
 from monailabel_app.archive.images import MODALITIES, ArchiveImage, images_of
 from monailabel_app.archive.labels import (
     DENSITY_MODALITY,
@@ -16,7 +17,6 @@ from monailabel_app.archive.labels import (
     ArchivedLabel,
     LabelFiles,
 )
-from monailabel_app.archive.web import Archive, Series
 
 logger = logging.getLogger(__name__)
 

@@ -14,12 +14,12 @@ from typing import Any
 
 import pydicom
 
-from lib.dicom_pixels import tag_value
-from lib.dicom_series import order_slices, read_series
+from lib.dicom.pixels import tag_value
+from lib.dicom.series import order_slices, read_series
 from lib.errors import InputError
-from lib.volumes import write_volume
-from monailabel_app.archive.folders import Folders
-from monailabel_app.archive.web import Archive, Series
+from lib.io.volumes import write_volume
+from monailabel_app.archive.cache import Folders
+from monailabel_app.archive.dicomweb import Archive, Series
 
 MODALITIES = ("CT", "MR", "US", "MG")
 _ALWAYS_VOLUMES = ("CT", "MR")

@@ -12,18 +12,19 @@ from typing import Any, Literal
 
 import pydicom
 
-from lib.density_labels import write_density
-from lib.dicom_derived import written_at
-from lib.dicom_pixels import tag_value
-from lib.dicom_report import DensityReport, read_density_report
-from lib.dicom_seg import read_seg, read_segments
+from lib.dicom.objects import written_at
+from lib.dicom.pixels import tag_value
+from lib.dicom.seg.read import read_seg, read_segments
 from lib.errors import InputError
-from lib.images import MAX_VOXELS, read_image
-from lib.masks import write_mask
-from monailabel_app.archive.folders import Folders
+from lib.image import MAX_VOXELS
+from lib.io.masks import write_mask
+from lib.io.read import read_image
+from lib.mammography.density_labels import write_density
+from lib.mammography.report.read import DensityReport, read_density_report
+from monailabel_app.archive.cache import Folders
+from monailabel_app.archive.dicomweb import Archive, Series
 from monailabel_app.archive.images import ArchiveImage, ImageFiles
-from monailabel_app.archive.marks import info_of, tag_of
-from monailabel_app.archive.web import Archive, Series
+from monailabel_app.archive.private_tags import info_of, tag_of
 
 logger = logging.getLogger(__name__)
 

@@ -18,11 +18,11 @@ from monailabel.endpoints.user.auth import RBAC, User
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 
-from monailabel_app.archive.opening import archive_login
-from monailabel_app.archive.web import new_session
+from monailabel_app.archive.dicomweb import new_session
+from monailabel_app.archive.open import archive_login
 
 if TYPE_CHECKING:
-    from monailabel_app.archive.store import ArchiveDatastore
+    from monailabel_app.archive.datastore import ArchiveDatastore
 
 _PATH = re.compile(r"(?:[A-Za-z0-9_,=-][A-Za-z0-9._,=-]*/?)+")
 _STOW = re.compile(r"studies(?:/[0-9.]+)?/?")

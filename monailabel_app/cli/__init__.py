@@ -59,7 +59,7 @@ def cli() -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line; wrong input ends with one line on standard error and status 2."""
-    from lib.training_errors import DivergedError
+    from lib.errors import DivergedError
 
     try:
         cli.main(args=args, prog_name="python -m monailabel_app", standalone_mode=False)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lib.errors import InputError
-from lib.tasks import get_task
+from lib.tasks.registry import get_task
 from monailabel_app.cli import options
 
 if TYPE_CHECKING:
@@ -63,9 +63,9 @@ def batch_infer(
         raise InputError(
             "--tag final is for labels that somebody accepted; choose another, such as original"
         )
-    from lib.parallel import launched_by_torchrun
+    from lib.training.parallel import launched_by_torchrun
     from monailabel_app.batch import Batch, answer_share
-    from monailabel_app.datastore import check_tag
+    from monailabel_app.studies.datastore import check_tag
 
     check_tag(tag)
     batch = Batch(spec.name, studies, models, tag, labelled, device, precision, flips)
@@ -108,7 +108,7 @@ def _in_processes(batch: Batch, processes: int) -> Answers:
 
     import torch
 
-    from lib.parallel import FAILURE, run_in_processes
+    from lib.training.parallel import FAILURE, run_in_processes
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -125,7 +125,7 @@ def _worker(local_rank: int, batch: Batch, folder: Path, threads: int) -> None:
 
     import torch
 
-    from lib.parallel import FAILURE, noting
+    from lib.training.parallel import FAILURE, noting
 
     torch.set_num_threads(threads)
     with noting(folder / FAILURE):

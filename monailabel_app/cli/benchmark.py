@@ -86,8 +86,8 @@ def benchmark(
     import torch
     from tqdm import tqdm
 
-    from benchmarks.machine import all_versions, bf16_words, machine_facts
-    from benchmarks.subjects import SEED
+    from benchmarks.harness.machine import all_versions, bf16_words, machine_facts
+    from benchmarks.speed.fixtures import SEED
 
     runs = runs or entry.runs
     torch.set_num_threads(threads or torch.get_num_threads())

@@ -55,38 +55,38 @@ class Benchmark:
 
 
 def _training_step(wanted: Wanted) -> dict[str, Any]:
-    from benchmarks import training_step
+    from benchmarks.speed import training_step
 
     return training_step.run(wanted.runs, wanted.on_round)
 
 
 def _rows(wanted: Wanted) -> dict[str, Any]:
-    from benchmarks import rows
+    from benchmarks.speed import rows
 
     return rows.run(wanted.runs, wanted.device, wanted.on_round)
 
 
 def _inference(wanted: Wanted) -> dict[str, Any]:
-    from benchmarks import inference
+    from benchmarks.speed import inference
 
     return inference.run(wanted.runs, wanted.models, SHIPPED_MODELS, wanted.on_round)
 
 
 def _volume(wanted: Wanted) -> dict[str, Any]:
-    from benchmarks import volume
+    from benchmarks.speed import volume
 
     side = wanted.size or volume.SIDE
     return volume.run(wanted.runs, wanted.models, SHIPPED_MODELS, wanted.on_round, side)
 
 
 def _server(wanted: Wanted) -> dict[str, Any]:
-    from benchmarks import server
+    from benchmarks.speed import server
 
     return server.run(wanted.runs, wanted.models, SHIPPED_MODELS, APP_FOLDER, wanted.on_round)
 
 
 def _exam(wanted: Wanted) -> dict[str, Any]:
-    from benchmarks import exam
+    from benchmarks.speed import exam
 
     return exam.run(
         wanted.runs, wanted.models, SHIPPED_MODELS, APP_FOLDER, wanted.on_round, wanted.exam
@@ -94,7 +94,7 @@ def _exam(wanted: Wanted) -> dict[str, Any]:
 
 
 def _clicks(wanted: Wanted) -> dict[str, Any]:
-    from benchmarks import clicks
+    from benchmarks.speed import clicks
 
     return clicks.run(
         wanted.runs,
@@ -109,7 +109,7 @@ def _clicks(wanted: Wanted) -> dict[str, Any]:
 
 
 def _annotators(wanted: Wanted) -> dict[str, Any]:
-    from benchmarks import annotators
+    from benchmarks.speed import annotators
 
     if wanted.task or wanted.split != "all":
         raise InputError("annotators take no --task and no --split; leave them away")
@@ -125,7 +125,7 @@ def _annotators(wanted: Wanted) -> dict[str, Any]:
 
 
 def _scribbles(wanted: Wanted) -> dict[str, Any]:
-    from benchmarks import scribbles
+    from benchmarks.speed import scribbles
 
     if wanted.task or wanted.split != "all":
         raise InputError("scribbles need no trained model; leave --task and --split away")
@@ -133,7 +133,7 @@ def _scribbles(wanted: Wanted) -> dict[str, Any]:
 
 
 def _variants(report: dict[str, Any]) -> list[str]:
-    from benchmarks.rounds import table
+    from benchmarks.speed.rounds import table
 
     return table(report["figures"], report["unit"])
 
@@ -142,7 +142,7 @@ def _own(module: str) -> Callable[[dict[str, Any]], list[str]]:
     """Return the `table` of a module of `benchmarks`, which is imported when it is called."""
 
     def table(report: dict[str, Any]) -> list[str]:
-        lines: list[str] = import_module(f"benchmarks.{module}").table(report)
+        lines: list[str] = import_module(f"benchmarks.speed.{module}").table(report)
         return lines
 
     return table

@@ -44,7 +44,7 @@ def demo_data(folder: Path, kind: str, count: int, labelled: int, seed: int) -> 
     COUNT exams of four views as DICOM, of density A to D.
     """
     if kind == "mammograms":
-        from lib.datasets.mammogram_phantoms import write_exams
+        from lib.phantoms.mammograms.exams import write_exams
 
         share = min(labelled / count, 1.0)
         views = write_exams(folder, seed, count, labelled=share)
@@ -62,13 +62,13 @@ def demo_data(folder: Path, kind: str, count: int, labelled: int, seed: int) -> 
         click.echo(f"{made} images of {subjects} subjects in {folder}, for `import nerve`")
         return
     if kind in ULTRASOUND:
-        from lib.datasets.ultrasound_phantoms import write_ultrasound_studies
+        from lib.phantoms.ultrasound.studies import write_ultrasound_studies
 
         share = min(labelled / count, 1.0)
         images = write_ultrasound_studies(folder, seed, labelled=share, **ULTRASOUND[kind](count))
         click.echo(f"{len(images)} images in {folder}, {share:.0%} of each kind made with labels")
         return
-    from lib.datasets.phantoms import write_nuclei_studies
+    from lib.phantoms.nuclei import write_nuclei_studies
 
     images = write_nuclei_studies(folder, count, labelled, seed)
     click.echo(f"{len(images)} images in {folder}, {min(labelled, count)} of them made with labels")

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lib.errors import InputError
-from lib.tasks import get_task
+from lib.tasks.registry import get_task
 from monailabel_app.cli import options
 
 if TYPE_CHECKING:
-    from lib.evaluation import Report
-    from lib.inference import Predictor
+    from lib.segmentation.evaluation import Report
+    from lib.segmentation.predictor import Predictor
 
 SHOWN = {
     "mean_iou": "two-class mean IoU",
@@ -97,7 +97,7 @@ def evaluate(
         show_report(found)
         options.save_json(json_file, found.as_dict())
         if plots:
-            from lib.class_plots import draw_all
+            from lib.classification.plots import draw_all
 
             for file in draw_all(plots, found.as_dict(), f"{spec.name}_"):
                 click.echo(f"{file} written")
@@ -133,9 +133,9 @@ def _evaluate_images(
     """Return the figures of the labelled images of a studies folder, or of those held out."""
     from tqdm import tqdm
 
-    from lib.cases import case_kind
-    from lib.datasets.studies import split_items
-    from lib.evaluation import evaluate as score
+    from lib.data.studies import split_items
+    from lib.kinds import case_kind
+    from lib.segmentation.evaluation import evaluate as score
 
     items = case_kind(predictor.task).list(studies, predictor.task, True)
     if held_out is not None:

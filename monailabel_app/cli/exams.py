@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lib.errors import InputError
-from lib.tasks import TaskSpec
+from lib.tasks.spec import TaskSpec
 from monailabel_app.cli import options
 
 if TYPE_CHECKING:
-    from lib.class_evaluation import ExamReport
-    from lib.classification import ExamPredictor
-    from lib.exam_answers import ViewAnswer
+    from lib.classification.answer import ViewAnswer
+    from lib.classification.evaluation import ExamReport
+    from lib.classification.predictor import ExamPredictor
 
 SHOWN = {
     "accuracy": "accuracy",
@@ -43,9 +43,9 @@ def evaluate_exams(
     """
     from tqdm import tqdm
 
-    from lib.class_evaluation import report_on, score_exams
-    from lib.datasets.studies import split_items
-    from lib.exam_cases import list_task_exams, views_of
+    from lib.classification.cases import list_task_exams, views_of
+    from lib.classification.evaluation import report_on, score_exams
+    from lib.data.studies import split_items
 
     exams = list_task_exams(studies, task, labelled=True)
     if held_out is not None:
@@ -99,16 +99,16 @@ def infer_exams(
     """Answer on the exams that `files` make up, into JSON and label images of the dense tissue.
 
     Args:
-        saliency: methods of `lib.saliency` to explain each view by.
+        saliency: methods of `lib.classification.saliency` to explain each view by.
 
     Exits with 2 where an exam, or a file, could not be answered.
     """
     from tqdm import tqdm
 
-    from lib.datasets.mammography_studies import safe
-    from lib.exam_files import write_exam_files
-    from lib.exams import group_exams
+    from lib.classification.files import write_exam_files
+    from lib.datasets.mammograms import safe
     from lib.files import write_json
+    from lib.mammography.exams import group_exams
 
     if missing := [file for file in files if not file.is_file()]:
         raise InputError(f"{missing[0].name}: no such file")

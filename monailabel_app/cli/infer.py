@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
+from lib.classification.files import SALIENCY
 from lib.errors import InputError
-from lib.exam_files import SALIENCY
-from lib.tasks import get_task
+from lib.tasks.registry import get_task
 from monailabel_app.cli import options
 
 RESULTS = ("instances", "mask", "probabilities")
@@ -71,8 +71,9 @@ def infer(
         )
     from tqdm import tqdm
 
-    from lib.images import read_image, stem
-    from lib.masks import write_mask, write_probabilities
+    from lib.image import stem
+    from lib.io.masks import write_mask, write_probabilities
+    from lib.io.read import read_image
     from monailabel_app.cli.predictors import load_predictor
 
     predictor, path = load_predictor(spec, weights, models, device, precision, flips)
@@ -124,7 +125,7 @@ def infer(
 
 def _suffix(wanted: str, suffix: str | None, file: Path, spatial_dims: int) -> str:
     """Return the extension of the result for `file`."""
-    from lib.masks import result_extension
+    from lib.io.masks import result_extension
 
     chosen = suffix or (".nrrd" if wanted == "probabilities" else None)
     return result_extension(chosen, file, spatial_dims)

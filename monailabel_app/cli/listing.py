@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from lib.model_store import ModelStore
-from lib.tasks import TASKS
+from lib.tasks.registry import TASKS
+from lib.weights.store import ModelStore
 from monailabel_app.cli import options
 from monailabel_app.config import SHIPPED_MODELS
 

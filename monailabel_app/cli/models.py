@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from lib.errors import InputError
-from lib.model_store import ModelStore
-from lib.tasks import TASKS, TaskSpec, get_task
+from lib.tasks.registry import TASKS, get_task
+from lib.tasks.spec import TaskSpec
+from lib.weights.store import ModelStore
 from monailabel_app.cli import options
 from monailabel_app.config import SHIPPED_MODELS
 
@@ -72,7 +73,7 @@ def models(
 
 def _export(task: TaskSpec, weights: Path | None, file: Path) -> None:
     """Write a compact copy of `weights`."""
-    from lib.checkpoints import compact, load_checkpoint, load_network, save_checkpoint
+    from lib.weights.checkpoint import compact, load_checkpoint, load_network, save_checkpoint
 
     if weights is None:
         raise InputError(f"'{task.name}' has no weights yet; train it first or give --weights")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lib.checkpoints import Checkpoint, load_checkpoint
-from lib.classification import ExamPredictor
+from lib.classification.predictor import ExamPredictor
 from lib.errors import InputError, UnpublishedError
-from lib.inference import Predictor
-from lib.model_store import ModelStore
-from lib.predictors import predictor_class
-from lib.tasks import TaskSpec
+from lib.kinds import predictor_class
+from lib.segmentation.predictor import Predictor
+from lib.tasks.spec import TaskSpec
+from lib.weights.checkpoint import Checkpoint, load_checkpoint
+from lib.weights.store import ModelStore
 from monailabel_app.config import SHIPPED_MODELS
 
 

@@ -116,7 +116,7 @@ def reproduce(
     repeated. OUT/report.json holds all figures, the page shows them. A run that fails is reported
     and does not stop the others; the exit status is then 2.
     """
-    from lib.reproduction.catalogue import get_study
+    from benchmarks.reproduction.published.catalogue import get_study
 
     table = get_study(study)
     out = out or Path("runs") / table.name
@@ -134,10 +134,11 @@ def reproduce(
     else:
         if studies is None:
             raise InputError("Missing option '--studies': the folder of images and labels")
-        from lib.reproduction.campaign import Campaign, reproduce
-        from lib.reproduction.prior import NUCLEI
-        from lib.reproduction.runs import Where
-        from lib.reproduction.sources import study_items
+        from benchmarks.harness.where import Where
+        from benchmarks.reproduction.campaign import reproduce
+        from benchmarks.reproduction.initial_weights import NUCLEI
+        from benchmarks.reproduction.plan import Campaign
+        from benchmarks.reproduction.sources import study_items
 
         where = Where(device, precision, progress=True, command=options.command_line())
         campaign = Campaign(
@@ -167,7 +168,7 @@ def reproduce(
 
 def _write_page(report: dict[str, Any], out: Path, page: Path | None, json_file: Path) -> None:
     """Write the page and say what could not be drawn."""
-    from lib.reproduction.page import write_page
+    from benchmarks.reproduction.pages.page import write_page
 
     page = page or json_file.with_suffix(".md")
     for line in write_page(report, out, page, json_file):
@@ -177,7 +178,7 @@ def _write_page(report: dict[str, Any], out: Path, page: Path | None, json_file:
 
 def _stored(file: Path) -> dict[str, Any]:
     """Read a report that an earlier command wrote."""
-    from lib.reproduction.report import FORMAT
+    from benchmarks.reproduction.report import FORMAT
 
     try:
         report: dict[str, Any] = json.loads(file.read_text())

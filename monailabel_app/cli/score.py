@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from lib.tasks import get_task
+from lib.tasks.registry import get_task
 from monailabel_app.cli import options
 
 
@@ -46,10 +46,10 @@ def score(
     spec = get_task(task)
     from tqdm import tqdm
 
-    from lib.cases import case_kind
+    from lib.active_learning.review import METHODS, review
     from lib.errors import choose
     from lib.files import sha256
-    from lib.review import METHODS, review
+    from lib.kinds import case_kind
     from monailabel_app.cli.predictors import load_exam_predictor, load_predictor
 
     chosen = choose("scoring method", method, METHODS)

@@ -134,7 +134,7 @@ def _wait(server: subprocess.Popen[bytes], url: str) -> None:
 
 
 def _say_what_to_try(host: str, port: int, studies: Path) -> None:
-    from lib.datasets.studies import list_items
+    from lib.data.studies import list_items
 
     address = f"http://{host}:{port}"
     try:

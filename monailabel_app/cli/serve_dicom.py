@@ -11,7 +11,7 @@ import click
 from monailabel_app.cli import options
 
 if TYPE_CHECKING:
-    from lib.datasets.dicom_phantoms import DemoStudy
+    from lib.phantoms.dicom_studies import DemoStudy
     from monailabel_app.archive.orthanc import Orthanc
 
 TASKS = "busi_lesion,nerve_cine,ultrasound3d_structures,density_birads"
@@ -56,7 +56,7 @@ def serve_dicom(
     password = secrets.token_urlsafe(24)
     orthanc = Orthanc(folder, archive_port, dicom_port, {_USER: password}).start()
     try:
-        from lib.datasets.dicom_phantoms import demo_studies
+        from lib.phantoms.dicom_studies import demo_studies
 
         click.echo(f"Orthanc is ready at {orthanc.url}; storing demo studies ...")
         studies = demo_studies(seed, count)
@@ -81,7 +81,7 @@ def serve_dicom(
 
 
 def _store(orthanc: Orthanc, password: str, studies: Sequence[DemoStudy]) -> None:
-    from monailabel_app.archive.web import Archive
+    from monailabel_app.archive.dicomweb import Archive
 
     archive = Archive(orthanc.url, _USER, password)
     for study in studies:

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from lib.errors import InputError
-from lib.specs import read_patch_size
-from lib.tasks import get_task
+from lib.tasks.registry import get_task
+from lib.tasks.training_spec import read_patch_size
 from monailabel_app.cli import options, sizes
 
 
@@ -110,11 +110,11 @@ def simulate_active_learning(
     if page is not None and not page.parent.is_dir():
         raise InputError(f"folder '{page.parent}' for --page does not exist; make it first")
 
-    from lib.cases import case_kind
-    from lib.reproduction.runs import Where
-    from lib.simulation.campaign import simulate
-    from lib.simulation.page import write_page
-    from lib.simulation.protocol import Protocol, fixed_steps
+    from benchmarks.active_learning.campaign import simulate
+    from benchmarks.active_learning.page import write_page
+    from benchmarks.active_learning.protocol import Protocol, fixed_steps
+    from benchmarks.harness.where import Where
+    from lib.kinds import case_kind
 
     changes: dict[str, Any] = {
         "steps": steps,

@@ -7,7 +7,7 @@ from dataclasses import replace
 import click
 
 from lib.errors import InputError
-from lib.tasks import TaskSpec
+from lib.tasks.spec import TaskSpec
 
 longest_side = click.option(
     "--longest-side", type=click.IntRange(16), help="Resample images: cheaper, coarser."

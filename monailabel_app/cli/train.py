@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from lib.errors import InputError
-from lib.specs import read_patch_size
-from lib.tasks import TaskSpec, get_task
+from lib.tasks.registry import get_task
+from lib.tasks.spec import TaskSpec
+from lib.tasks.training_spec import read_patch_size
 from monailabel_app.cli import options, sizes
 from monailabel_app.config import SHIPPED_MODELS
 
 if TYPE_CHECKING:
-    from lib.class_evaluation import ScoredExam
-    from lib.datasets.studies import Item
-    from lib.training import FitOptions
+    from lib.classification.evaluation import ScoredExam
+    from lib.data.studies import Item
+    from lib.training.options import FitOptions
 
 LOSSES = ("bce", "dice", "bce_dice", "border_weighted_bce")
 EXAM_LOSSES = ("cross_entropy", "squared_emd", "cross_entropy_emd")
@@ -103,12 +104,13 @@ def train(
 
     import ignite.distributed as idist
 
-    from lib.cases import case_kind
-    from lib.checkpoints import load_checkpoint
-    from lib.model_store import ModelStore
-    from lib.parallel import backend, fit_in_processes, launched_by_torchrun
-    from lib.publishing import train_and_submit
-    from lib.training import FitOptions, fit
+    from lib.kinds import case_kind
+    from lib.training.loop import fit
+    from lib.training.options import FitOptions
+    from lib.training.parallel import backend, fit_in_processes, launched_by_torchrun
+    from lib.training.publish import train_and_submit
+    from lib.weights.checkpoint import load_checkpoint
+    from lib.weights.store import ModelStore
 
     if input_size:
         if spec.kind != "classification":
@@ -206,8 +208,9 @@ def _cross_validate(
     Of tasks on exams, all held-out exams are pooled too, each answered by the fold that held it
     out.
     """
-    from lib.cross_validation import k_folds, mean_and_sd
-    from lib.parallel import fit_in_processes
+    from lib.data.folds import k_folds
+    from lib.statistics import mean_and_sd
+    from lib.training.parallel import fit_in_processes
 
     rows: list[dict[str, Any]] = []
     answered: list[ScoredExam] = []
@@ -244,7 +247,7 @@ def _cross_validate(
         click.echo(f"{name:10} {value['mean']:.4f}{spread}")
     pooled: dict[str, Any] = {}
     if answered:
-        from lib.class_evaluation import report_on
+        from lib.classification.evaluation import report_on
         from monailabel_app.cli.exams import show_report
 
         report = report_on(answered, spec.exam_rules, run.seed)
@@ -270,10 +273,10 @@ def _answer_held_out(
     spec: TaskSpec, held_out: list[Item], run: FitOptions, weights: Path
 ) -> list[ScoredExam]:
     """Return the answers of a fold's weights on the exams that it held out."""
-    from lib.checkpoints import load_checkpoint
-    from lib.class_evaluation import score_exams
-    from lib.classification import ExamPredictor
-    from lib.exam_cases import exams_of
+    from lib.classification.cases import exams_of
+    from lib.classification.evaluation import score_exams
+    from lib.classification.predictor import ExamPredictor
+    from lib.weights.checkpoint import load_checkpoint
 
     predictor = ExamPredictor.from_checkpoint(
         spec, load_checkpoint(weights), run.device, run.precision

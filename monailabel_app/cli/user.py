@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from monailabel_app.cli import options
-from monailabel_app.users import ROLES, Users
+from monailabel_app.web.users import ROLES, Users
 
 
 @click.command()

@@ -15,7 +15,7 @@ from monailabel.endpoints import ohif
 from monailabel.utils.others.generic import get_mime_type
 
 from lib.errors import NotFoundError
-from monailabel_app.viewers.mends import mended
+from monailabel_app.viewers.ohif_patches import mended
 
 SCRIPTS = ("server", "nrrd", "images", "labelmaps", "style", "density", "clicks", "panel", "mode")
 _CONFIG, _PAGE = "app-config.js", "index.html"

@@ -6,7 +6,7 @@ import pytest
 
 from monailabel_app.archive import orthanc
 from monailabel_app.cli import main
-from monailabel_app.users import Users
+from monailabel_app.web.users import Users
 
 
 def test_user_adds_changes_and_removes_with_a_token_that_works(tmp_path, capsys):

@@ -103,7 +103,7 @@ def test_unlabelled_images_are_answered_once_and_bad_ones_named(cli, folder, liv
 
 
 def test_other_weights_answer_again(cli, folder, live):
-    from lib.model_store import ModelStore
+    from lib.weights.store import ModelStore
 
     assert "11 images answered" in cli(*words(folder, live)).out
     store = ModelStore(live, live / "nothing")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import rows, volume
+from benchmarks.speed import rows, volume
 
 FIGURES = {
     "parameters": 1_000_000,
@@ -84,7 +84,7 @@ def test_a_size_is_refused_where_the_benchmark_has_one_of_its_own(cli):
 def test_scribbles_are_measured_on_the_studies_asked_for_and_written(
     cli, studies, monkeypatch, tmp_path
 ):
-    from benchmarks import scribbles
+    from benchmarks.speed import scribbles
 
     monkeypatch.setattr(scribbles, "SIZES", {"image": (32, 32), "volume": (16, 16, 16)})
     file = tmp_path / "scribbles.json"

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from lib.datasets.studies import list_items
-from lib.masks import read_label
+from lib.data.studies import list_items
+from lib.io.masks import read_label
 
 
 def _save(path, pixels):

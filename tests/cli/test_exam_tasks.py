@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from lib.checkpoints import load_checkpoint
-from lib.exams import list_exams
-from lib.images import read_image
-from lib.mammography import read_mammogram
-from lib.tasks import TASKS
+from lib.io.read import read_image
+from lib.mammography.exams import list_exams
+from lib.mammography.mammogram import read_mammogram
+from lib.tasks.registry import TASKS
+from lib.weights.checkpoint import load_checkpoint
 
 TASK = "tiny_density"
 CPU = ("--device", "cpu", "--precision", "fp32")
@@ -33,8 +33,8 @@ def weights(exam_weights, tmp_path):
 
 
 def test_the_losses_that_help_names_are_those_there_are():
-    from lib.class_losses import CLASS_LOSSES
-    from lib.losses import LOSSES
+    from lib.classification.losses import CLASS_LOSSES
+    from lib.segmentation.losses import LOSSES
     from monailabel_app.cli import train
 
     assert (list(train.LOSSES), list(train.EXAM_LOSSES)) == (list(LOSSES), list(CLASS_LOSSES))
@@ -189,7 +189,7 @@ def test_mini_mias_is_imported_and_is_data_for_the_tasks(cli, tmp_path):
     ended = cli("import", "mini_mias", source, tmp_path / "studies")
     assert ended.status == 0, ended.err
     assert "4 images of 2 exams of 2 patients: 1 D, 1 F" in ended.out
-    from lib.exam_cases import list_views
+    from lib.classification.cases import list_views
 
     views = list_views(tmp_path / "studies", TASKS["density_a_vs_d"], labelled=True)
     assert [item.view.name for item in views] == ["R-MLO", "L-MLO"] * 2

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from lib.datasets.studies import list_items
-from lib.datasets.ultrasound_phantoms import nerve_frame
-from lib.images import read_image
+from lib.data.studies import list_items
+from lib.io.read import read_image
+from lib.phantoms.ultrasound.studies import nerve_frame
 
 
 def _save(path, pixels):

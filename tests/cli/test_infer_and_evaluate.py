@@ -11,8 +11,8 @@ import SimpleITK as sitk
 from PIL import Image as PillowImage
 
 from lib.files import sha256
-from lib.images import read_image
-from lib.masks import read_label
+from lib.io.masks import read_label
+from lib.io.read import read_image
 
 TASK = "nuclei_vhllrhe"
 FIGURES = {
@@ -173,7 +173,7 @@ def test_the_same_evaluation_gives_the_same_figures(evaluate):
 
 
 def test_only_held_out_images_are_evaluated_when_asked(evaluate):
-    from lib.datasets.studies import in_validation
+    from lib.data.studies import in_validation
 
     _, report = evaluate("--split", "validation", "--val-split", 0.3)
     ids = [row["id"] for row in report["images"]]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from lib.model_store import ModelStore, TrainedOn
-from lib.tasks import TASKS
+from lib.tasks.registry import TASKS
+from lib.weights.store import ModelStore, TrainedOn
 
 TASK = "nuclei_vhllrhe"
 LIST = """

@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 from PIL import Image as PillowImage
 
+from benchmarks.reproduction.published.catalogue import STUDIES
+from benchmarks.reproduction.published.thesis import THESIS_NUCLEI
+from benchmarks.reproduction.study import Bound, Printed, Variant
 from lib.datasets.nerve import write_nerve_phantoms
-from lib.datasets.ultrasound_phantoms import breast_frame
-from lib.reproduction.catalogue import STUDIES
-from lib.reproduction.study import Bound, Printed, Variant
-from lib.reproduction.thesis import THESIS_NUCLEI
-from lib.tasks import TASKS
+from lib.phantoms.ultrasound.studies import breast_frame
+from lib.tasks.registry import TASKS
 
 BARE = """
 import sys
@@ -27,7 +27,7 @@ class Block:
 
 sys.meta_path.insert(0, Block())
 import monailabel_app.cli.reproduce
-import lib.reproduction.campaign
+import benchmarks.reproduction.campaign
 from monailabel_app.cli import main
 main(["reproduce", "--help"])
 """

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from lib.exams import list_exams
-from lib.mammography import read_mammogram
-from lib.mammography_views import STANDARD_VIEWS
-from lib.tasks import TASKS
+from lib.mammography.exams import list_exams
+from lib.mammography.mammogram import read_mammogram
+from lib.mammography.views import STANDARD_VIEWS
+from lib.tasks.registry import TASKS
 
 CPU = ("--device", "cpu", "--precision", "fp32")
 # patients whose hashes put two into each of two folds

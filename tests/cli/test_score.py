@@ -55,7 +55,7 @@ def test_unknown_methods_are_refused(cli, studies, weights):
 def test_exams_are_scored_as_a_whole(
     cli, exam_studies, exam_task, exam_weights, monkeypatch, tmp_path, method
 ):
-    from lib.tasks import TASKS
+    from lib.tasks.registry import TASKS
 
     monkeypatch.setitem(TASKS, exam_task.name, exam_task)
     file = tmp_path / "scores.json"

@@ -12,9 +12,9 @@ from dataclasses import replace
 import pytest
 import SimpleITK as sitk
 
-from lib.checkpoints import load_checkpoint
-from lib.model_store import ModelStore
-from lib.tasks import TASKS
+from lib.tasks.registry import TASKS
+from lib.weights.checkpoint import load_checkpoint
+from lib.weights.store import ModelStore
 
 TASK = "nuclei_vhllrhe"
 SMALL = ("--batch-size", 2, "--patch-size", 32, "--device", "cpu", "--precision", "fp32")
@@ -67,7 +67,7 @@ def test_a_narrower_network_may_be_trained_but_not_served(train, tmp_path):
 
 
 def test_an_interrupted_training_goes_on_and_ends_the_same(train, tmp_path, monkeypatch):
-    from lib.data import StepBatches
+    from lib.training.batches import StepBatches
 
     words = ("--steps", 6, "--val-interval", 2)
     train(*words, "--json", tmp_path / "whole.json", out="whole")
@@ -226,5 +226,5 @@ def test_a_full_disk_is_told_in_one_line(train, monkeypatch):
     def fail(*args):
         raise OSError(28, "No space left on device", "state.pt")
 
-    monkeypatch.setattr("lib.checkpoints.write_atomically", fail)
+    monkeypatch.setattr("lib.weights.checkpoint.write_atomically", fail)
     train("--steps", 1).assert_refused("no space left on the disk for state.pt")

@@ -10,7 +10,7 @@ from dicomweb_client import DICOMwebClient
 from pydicom import Dataset
 from pynetdicom import AE
 
-from lib.datasets.dicom_phantoms import DemoStudy
+from lib.phantoms.dicom_studies import DemoStudy
 from monailabel_app.archive.orthanc import SENDER, TITLE, Orthanc
 
 

@@ -9,10 +9,10 @@ import numpy as np
 from server_support import MODEL, Server, threshold_weights
 from test_clients import slicer_library
 
-from lib.checkpoints import load_checkpoint
-from lib.images import read_image
-from lib.inference import Predictor
-from lib.tasks import get_task
+from lib.io.read import read_image
+from lib.segmentation.predictor import Predictor
+from lib.tasks.registry import get_task
+from lib.weights.checkpoint import load_checkpoint
 from monailabel_app.archive.orthanc import Orthanc
 
 

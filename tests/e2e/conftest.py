@@ -5,26 +5,18 @@ With E2E_REQUIRED=1 they fail instead."""
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from archive import store_all
+from server_support import ROOT
+from viewer import CHROMIUM, FLAGS, Viewer
 
-HERE = Path(__file__).parent
-# tests import archive, server_support and dicom_label_samples
-for folder in (HERE, HERE.parent / "server", HERE.parent / "lib"):
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
-
-from archive import store_all  # noqa: E402
-from server_support import ROOT  # noqa: E402
-from viewer import CHROMIUM, FLAGS, Viewer  # noqa: E402
-
-from lib.datasets.dicom_phantoms import DemoStudy, demo_studies  # noqa: E402
-from monailabel_app.archive.orthanc import Orthanc, missing  # noqa: E402
+from lib.phantoms.dicom_studies import DemoStudy, demo_studies
+from monailabel_app.archive.orthanc import Orthanc, missing
 
 PICTURES = Path(os.environ.get("E2E_PICTURES", ROOT / ".cache" / "e2e"))
 

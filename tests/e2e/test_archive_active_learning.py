@@ -14,20 +14,21 @@ import torch
 from archive import stow
 from server_support import MODEL
 
-from lib.acquisition import STRATEGIES, strategies_for
-from lib.checkpoints import Checkpoint, save_checkpoint
-from lib.datasets.dicom_phantoms import DemoStudy, frame_study, mammogram_study
-from lib.images import read_image
-from lib.masks import write_mask
-from lib.model_store import ModelStore
+from lib.active_learning.strategies import STRATEGIES, strategies_for
+from lib.io.masks import write_mask
+from lib.io.read import read_image
 from lib.networks import build_network
-from lib.rows.density import VIEWS
-from lib.tasks import TaskSpec, get_task
+from lib.phantoms.dicom_studies import DemoStudy, frame_study, mammogram_study
+from lib.tasks.density import VIEWS
+from lib.tasks.registry import get_task
+from lib.tasks.spec import TaskSpec
+from lib.weights.checkpoint import Checkpoint, save_checkpoint
+from lib.weights.store import ModelStore
 from monailabel_app.active.records import Record
-from monailabel_app.archive.store import ArchiveDatastore
-from monailabel_app.archive.web import Archive
-from monailabel_app.scoring_methods import make_methods
-from monailabel_app.strategies import ActiveLearning
+from monailabel_app.active.scoring_methods import make_methods
+from monailabel_app.active.strategies import ActiveLearning
+from monailabel_app.archive.datastore import ArchiveDatastore
+from monailabel_app.archive.dicomweb import Archive
 from trainers import trainer_class
 
 DENSITY = "density_birads"

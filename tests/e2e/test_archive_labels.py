@@ -15,17 +15,17 @@ from archive import client, objects, stow
 from dicom_label_samples import dciodvfy, write
 from pydicom import Dataset
 
-from lib.datasets.dicom_phantoms import DemoStudy, demo_studies, frame_study
-from lib.dicom_derived import Author, item
-from lib.dicom_report import read_density_report
-from lib.dicom_seg import make_seg
+from lib.dicom.objects import Author, item
+from lib.dicom.seg.write import make_seg
 from lib.errors import InputError, NotFoundError
-from lib.images import read_image
-from lib.masks import read_label, write_mask
-from lib.tasks import get_task
+from lib.io.masks import read_label, write_mask
+from lib.io.read import read_image
+from lib.mammography.report.read import read_density_report
+from lib.phantoms.dicom_studies import DemoStudy, demo_studies, frame_study
+from lib.tasks.registry import get_task
+from monailabel_app.archive.datastore import ArchiveDatastore
+from monailabel_app.archive.dicomweb import Archive, ArchiveError
 from monailabel_app.archive.orthanc import Orthanc
-from monailabel_app.archive.store import ArchiveDatastore
-from monailabel_app.archive.web import Archive, ArchiveError
 
 TASKS = tuple(
     get_task(name)
@@ -223,7 +223,7 @@ def test_a_density_is_a_report_on_the_exam_and_a_correction_replaces_it(archive,
     assert second.corrects == (first.uid,) and second.author.person == "bert"
     assert set(second.images) == {str(data.SOPInstanceUID) for data in study.datasets}
     task = get_task("density_birads")
-    from lib.exam_cases import list_views
+    from lib.classification.cases import list_views
 
     views = list_views(other.training_folder("classification"), task, labelled=True)
     assert len(views) == 4 and {view.density for view in views} == {"D"}

@@ -19,15 +19,16 @@ from dicom_label_samples import dciodvfy
 from dicomweb_client import DICOMwebClient
 from server_support import MODEL, QUICK, assert_refused
 
-from lib.datasets.dicom_phantoms import DemoStudy, demo_studies, frame_study, mammogram_study
-from lib.dicom_derived import Author
-from lib.dicom_report import read_density_report
-from lib.dicom_seg import MAX_OBJECTS, make_seg, read_seg
-from lib.dicom_sources import in_order
-from lib.images import read_image
-from lib.masks import write_mask
+from lib.dicom.objects import Author
+from lib.dicom.seg.read import read_seg
+from lib.dicom.seg.write import MAX_OBJECTS, make_seg
+from lib.dicom.sources import in_order
+from lib.io.masks import write_mask
+from lib.io.read import read_image
+from lib.mammography.report.read import read_density_report
+from lib.phantoms.dicom_studies import DemoStudy, demo_studies, frame_study, mammogram_study
 from monailabel_app.archive.orthanc import Orthanc
-from monailabel_app.users import Users
+from monailabel_app.web.users import Users
 
 DENSITY = "density_birads"
 VIEWER = Author(person="Eye^Naked")

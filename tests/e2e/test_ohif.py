@@ -14,7 +14,10 @@ from server_support import MODEL
 from test_density import _weights_that_answer_c as weights_that_answer_c
 from viewer import Viewer
 
-from lib.datasets.dicom_phantoms import (
+from lib.dicom.objects import Author
+from lib.dicom.seg.write import make_seg
+from lib.mammography.report.read import read_density_report
+from lib.phantoms.dicom_studies import (
     DemoStudy,
     cine_study,
     ct_study,
@@ -22,9 +25,6 @@ from lib.datasets.dicom_phantoms import (
     frame_study,
     ultrasound_volume_study,
 )
-from lib.dicom_derived import Author
-from lib.dicom_report import read_density_report
-from lib.dicom_seg import make_seg
 
 DENSITY = "density_birads"
 VIEWS = ["R-CC", "L-CC", "R-MLO", "L-MLO"]

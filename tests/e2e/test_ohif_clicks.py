@@ -15,7 +15,7 @@ from pydicom import Dataset
 from server_support import MODEL, discs, threshold_weights
 from viewer import Viewer
 
-from lib.datasets.dicom_phantoms import cine_study, frame_study, volume_study
+from lib.phantoms.dicom_studies import cine_study, frame_study, volume_study
 
 CLICKED = "busi_click"
 SIZE = (96, 128)  # rows and columns; the model sees them as they are

@@ -16,12 +16,12 @@ from server_support import MODEL, QUICK
 from test_density import _weights_that_answer_c as weights_that_answer_c
 from viewer import Viewer
 
-from lib.checkpoints import load_checkpoint
-from lib.datasets.dicom_phantoms import DemoStudy, frame_study, mammogram_study
-from lib.dicom_report import read_density_report
-from lib.model_store import ModelStore
+from lib.mammography.report.read import read_density_report
+from lib.phantoms.dicom_studies import DemoStudy, frame_study, mammogram_study
+from lib.weights.checkpoint import load_checkpoint
+from lib.weights.store import ModelStore
 from monailabel_app.config import SHIPPED_MODELS
-from monailabel_app.users import Users
+from monailabel_app.web.users import Users
 
 DENSITY = "density_birads"
 PEOPLE = ("anna", "bert")

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
 
 import pytest
 
-from lib.datasets.studies import Item
-from lib.fit_options import FitResult
-from lib.tasks import TaskSpec
-
-sys.path.insert(0, str(Path(__file__).parent))  # tests import their samples from here
+from lib.data.studies import Item
+from lib.tasks.spec import TaskSpec
+from lib.training.options import FitResult
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -45,6 +41,6 @@ def whole(task: TaskSpec, items: list[Item], tmp_path_factory: pytest.TempPathFa
     """An uninterrupted run, to compare with."""
     from training_samples import fit_options
 
-    from lib.training import fit
+    from lib.training.loop import fit
 
     return fit(task, items, fit_options(tmp_path_factory.mktemp("whole")))

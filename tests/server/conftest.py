@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
+from server_support import MODEL, UNTRAINED, Server, threshold_weights
 
-sys.path.insert(0, str(Path(__file__).parent))  # tests import server_support from here
-
-from server_support import MODEL, UNTRAINED, Server, threshold_weights  # noqa: E402
-
-from lib.datasets.phantoms import write_nuclei_studies  # noqa: E402
+from lib.phantoms.nuclei import write_nuclei_studies
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

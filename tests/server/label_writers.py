@@ -27,8 +27,8 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from lib.masks import read_label  # noqa: E402
-from monailabel_app.datastore import StudiesDatastore  # noqa: E402
+from lib.io.masks import read_label
+from monailabel_app.studies.datastore import StudiesDatastore
 
 SIZE = (64, 48)
 WRITERS = 2
@@ -193,7 +193,7 @@ def crowd(folder: Path) -> None:
 
 def full_disk(folder: Path) -> None:
     """A limit on the size of files fails a write half-way, as a full disk does."""
-    from monailabel_app.server import explain
+    from monailabel_app.web.routes import explain
 
     make_studies(folder, 1)
     store = StudiesDatastore(str(folder))

@@ -24,9 +24,9 @@ from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
-from lib.checkpoints import Checkpoint, save_checkpoint
 from lib.networks import build_network
-from lib.tasks import get_task
+from lib.tasks.registry import get_task
+from lib.weights.checkpoint import Checkpoint, save_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "nuclei_vhllrhe"

@@ -13,17 +13,18 @@ import pytest
 from PIL import Image
 from server_support import MODEL, threshold_weights
 
-from lib.acquisition import STRATEGIES, Informativeness, strategies_for
-from lib.datasets.mammogram_phantoms import write_exams
-from lib.datasets.phantoms import nuclei_phantom
+from lib.active_learning.strategies import STRATEGIES, strategies_for
 from lib.errors import InputError
-from lib.model_store import ModelStore
-from lib.tasks import get_task
+from lib.phantoms.mammograms.exams import write_exams
+from lib.phantoms.nuclei import nuclei_phantom
+from lib.tasks.registry import get_task
+from lib.uncertainty.informativeness import Informativeness
+from lib.weights.store import ModelStore
 from monailabel_app.active.background import Background, Quiet
 from monailabel_app.active.records import Record, Records
+from monailabel_app.active.strategies import ActiveLearning, scores_folder
 from monailabel_app.config import AppConfig
-from monailabel_app.datastore import StudiesDatastore
-from monailabel_app.strategies import ActiveLearning, scores_folder
+from monailabel_app.studies.datastore import StudiesDatastore
 
 DENSITY = "density_birads"
 SEGMENTATION = list(strategies_for("segmentation"))

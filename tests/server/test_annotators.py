@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from server_support import ROOT, threshold_weights
 
-from benchmarks import annotators
-from benchmarks.subjects import TASK
+from benchmarks.speed import annotators
+from benchmarks.speed.fixtures import TASK
 
 PEOPLE = 4
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from monailabel_app.archive.folders import Folders
+from monailabel_app.archive.cache import Folders
 
 
 def _fill(size: int = 10):

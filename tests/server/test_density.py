@@ -26,11 +26,11 @@ from server_support import (
     write_png,
 )
 
-from lib.checkpoints import Checkpoint, save_checkpoint
-from lib.datasets.mammogram_phantoms import write_exams
-from lib.dicom_seg import read_seg, read_segments
+from lib.dicom.seg.read import read_seg, read_segments
 from lib.networks import build_network
-from lib.tasks import get_task
+from lib.phantoms.mammograms.exams import write_exams
+from lib.tasks.registry import get_task
+from lib.weights.checkpoint import Checkpoint, save_checkpoint
 
 TASK = "density_birads"
 SIZE = 64

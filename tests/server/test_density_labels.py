@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from lib.errors import InputError
-from lib.images import Geometry, image_size
-from lib.masks import write_mask
-from lib.model_store import ModelStore
-from lib.tasks import TASKS
-from monailabel_app.datastore import StudiesDatastore
+from lib.image import Geometry
+from lib.io.masks import write_mask
+from lib.io.read import image_size
+from lib.tasks.registry import TASKS
+from lib.weights.store import ModelStore
+from monailabel_app.studies.datastore import StudiesDatastore
 from trainers import ClassificationTrain, SegmentationTrain
 
 

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from pydicom.uid import generate_uid
 from server_support import MODEL, Server, assert_refused, discs, read_itk, write_dicom, write_png
 
-from lib.dicom_seg import read_seg, read_segments
+from lib.dicom.seg.read import read_seg, read_segments
 
 ASK = {"output": "dicom_seg"}
 

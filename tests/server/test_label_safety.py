@@ -17,9 +17,9 @@ import pytest
 from PIL import Image
 from server_support import ROOT, Server, read_png, write_png
 
-from lib.datasets.studies import list_items
+from lib.data.studies import list_items
 from lib.errors import InputError, NotFoundError
-from monailabel_app.datastore import StudiesDatastore
+from monailabel_app.studies.datastore import StudiesDatastore
 
 WRITERS = Path(__file__).with_name("label_writers.py")
 KILLS = int(os.environ.get("LABEL_KILLS", "12"))  # at least; 200 for the long form

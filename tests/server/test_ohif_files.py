@@ -11,7 +11,7 @@ from monailabel.endpoints import ohif as upstream
 
 from lib.errors import InputError, NotFoundError
 from monailabel_app.viewers import ohif
-from monailabel_app.viewers.mends import MENDS, mended
+from monailabel_app.viewers.ohif_patches import MENDS, mended
 
 
 def test_files_in_folders_are_served_and_upstream_still_does_not():

@@ -26,7 +26,7 @@ from server_support import (
     write_png,
 )
 
-from lib.datasets.studies import in_validation
+from lib.data.studies import in_validation
 
 IMAGES = 8
 ENDLESS = {**QUICK, "max_epochs": 100_000}

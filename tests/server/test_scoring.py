@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 from server_support import MODEL, TRAINING_SECONDS, Server, assert_refused, threshold_weights
 
-from lib.acquisition import Informativeness
-from lib.datasets.phantoms import nuclei_phantom
-from lib.model_store import ModelStore
+from lib.phantoms.nuclei import nuclei_phantom
+from lib.uncertainty.informativeness import Informativeness
+from lib.weights.store import ModelStore
 from monailabel_app.active.records import Record, Records
 
 LABELLED = 20

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lib.tasks import TASKS
+from lib.tasks.registry import TASKS
 from monailabel_app import app as module
 from monailabel_app.app import App
 from monailabel_app.config import AppConfig

@@ -28,7 +28,7 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask
 from monailabel.tasks.infer.basic_infer import BasicInferTask
 from monailabel.utils.sessions import Sessions
 
-from monailabel_app.datastore import StudiesDatastore
+from monailabel_app.studies.datastore import StudiesDatastore
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_the_viewer_files_are_joined_with_the_wrong_separator() -> None:
 
 
 def test_kinds_of_images_are_missing_from_the_default_list() -> None:
-    """`lib.images.IMAGE_EXTENSIONS` has them."""
+    """`lib.image.IMAGE_EXTENSIONS` has them."""
     default = config.Settings.model_fields["MONAI_LABEL_DATASTORE_FILE_EXT"].default
     assert not {"*.jpeg", "*.bmp", "*.tiff", "*.dcm"} & set(default)
 

@@ -14,8 +14,8 @@ from monailabel.config import settings
 from monailabel.endpoints.user import auth
 
 from lib.errors import InputError
-from monailabel_app.login import mend_openid, require_users
-from monailabel_app.users import Users
+from monailabel_app.web.login import mend_openid, require_users
+from monailabel_app.web.users import Users
 
 
 @pytest.fixture

@@ -14,12 +14,13 @@ from server_support import write_dicom
 
 from infer.segmentation import SegmentationInfer
 from lib.errors import InputError
-from lib.images import Image, read_image, same_grid
-from lib.inference import Prediction
-from lib.masks import read_label
-from lib.model_store import ModelStore
-from lib.tasks import TASKS
-from monailabel_app.datastore import StudiesDatastore
+from lib.image import Image, same_grid
+from lib.io.masks import read_label
+from lib.io.read import read_image
+from lib.segmentation.predictor import Prediction
+from lib.tasks.registry import TASKS
+from lib.weights.store import ModelStore
+from monailabel_app.studies.datastore import StudiesDatastore
 
 SHAPE = (9, 20, 30)
 VOXELS = np.random.default_rng(0).integers(0, 255, SHAPE).astype(np.uint8)

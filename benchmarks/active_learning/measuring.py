@@ -1,0 +1,88 @@
+"""What weights make of the samples of a simulation, and what their labels say."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.active_learning.protocol import Protocol, Samples
+from lib.active_learning.strategies import STRATEGIES
+from lib.classification.cases import exams_of
+from lib.data.case import Case
+from lib.data.studies import Item
+from lib.kinds import measure, predictor_class
+from lib.segmentation.predictor import Predictor
+from lib.training.batches import PreparedCases
+from lib.uncertainty.informativeness import PASSES, Informativeness, measure_prepared
+from lib.weights.checkpoint import load_checkpoint
+from lib.weights.runner import NetworkRunner
+
+
+class Measurer:
+    """Measures samples; images are prepared once, figures kept until `keep_only` drops them.
+
+    Attributes:
+        prepared: the prepared images so far, which trainings may share.
+    """
+
+    def __init__(self, protocol: Protocol, samples: Samples) -> None:
+        self.protocol, self.samples = protocol, samples
+        self.prepared: dict[Path, Case] = {}
+        self._measured: dict[tuple[Path, bool], dict[str, Informativeness]] = {}
+
+    def measured(
+        self, weights: Path, labelled: Collection[str], seed: int, copies: bool
+    ) -> dict[str, Informativeness]:
+        """Measure all samples with some weights; of labelled ones, the label's share.
+
+        Args:
+            copies: whether mirrored or turned copies are needed; what has them serves both.
+        """
+        for known in ((weights, True), (weights, copies)):
+            if known in self._measured:
+                return self._measured[known]
+        task, where = self.protocol.task, self.protocol.where
+        runner = predictor_class(task).from_checkpoint(
+            task, load_checkpoint(weights), where.device, where.precision
+        )
+        strategies = [STRATEGIES[name] for name in self.protocol.strategies]
+        passes = PASSES if any(strategy.dropout for strategy in strategies) else 0
+        found = {}
+        for id in self.samples.pool:
+            found[id] = self._measure(runner, id, seed, passes, copies)
+            if id in labelled:
+                found[id] = replace(found[id], foreground=self.foreground(id))
+        self._measured[weights, copies] = found
+        return found
+
+    def keep_only(self, weights: Path) -> None:
+        """Drop what other weights measured."""
+        self._measured = {k: v for k, v in self._measured.items() if k[0] == weights}
+
+    def foreground(self, id: str) -> float:
+        """Return the share of a labelled sample that its label marks; 1 of exams."""
+        if self.protocol.task.kind == "classification":
+            return 1.0
+        return float((self._case(self.samples.pool[id])[1][0] > 0).mean())
+
+    def empty_of_test(self) -> int:
+        """Return how many images of the test part have nothing marked."""
+        if self.protocol.task.kind == "classification":
+            return 0
+        return sum(not self._case([item])[1][0].any() for item in self.samples.test)
+
+    def _measure(
+        self, runner: NetworkRunner, id: str, seed: int, passes: int, copies: bool
+    ) -> Informativeness:
+        items = self.samples.pool[id]
+        if self.protocol.task.kind == "classification":
+            return measure(runner, exams_of(items)[0], seed, passes, copies)
+        assert isinstance(runner, Predictor)
+        image = self._case(items)[0].astype(np.float32)
+        return measure_prepared(runner, image, seed, passes, copies)
+
+    def _case(self, items: Sequence[Item]) -> Case:
+        return PreparedCases(items, self.protocol.task, known=self.prepared)[0]

@@ -1,0 +1,226 @@
+"""Play the rounds of active learning: train, score, choose, train again. What is done is kept.
+
+Every training is a cell, a folder with its identity and figures: a simulation that was killed goes
+on where it was, and seeds or strategies may be added later. The cell of the first labels is one
+for all strategies of a seed.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.active_learning.measuring import Measurer
+from benchmarks.active_learning.protocol import Protocol, Samples, print_of, random_of
+from lib.active_learning.strategies import STRATEGIES, choose_next
+from lib.files import write_json
+from lib.tasks.spec import TaskSpec
+from lib.training.loop import fit
+from lib.training.options import FitOptions
+from lib.uncertainty.informativeness import Informativeness
+from lib.weights.checkpoint import load_checkpoint, weights_print
+
+FIRST, WHOLE = "first labels", "all labels"
+RESULT, CHOICE = "result.json", "choice.json"
+NOTHING = Informativeness(0.0, 0.0, 0.0, 1.0, np.zeros(1, dtype=np.float32))
+
+Say = Callable[[str], object]
+
+
+class _NotFoundError(Exception):
+    """A cell is not on disk."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training: who was labelled, and how well the model does.
+
+    Attributes:
+        identity: what decides the figures.
+        figures: on the test part, of the last step's weights.
+    """
+
+    folder: Path
+    identity: dict[str, Any]
+    ids: tuple[str, ...]
+    figures: dict[str, float]
+    seconds: float
+
+    @property
+    def weights(self) -> Path:
+        """The weights of the last step."""
+        return self.folder / "best.pt"
+
+
+class Player:
+    """Plays one protocol on one split of the samples."""
+
+    def __init__(self, protocol: Protocol, samples: Samples, say: Say = print) -> None:
+        self.protocol, self.samples, self.say = protocol, samples, say
+        self.measurer = Measurer(protocol, samples)
+        self._test_print = print_of(samples.test)
+        self._init = load_checkpoint(protocol.init_from) if protocol.init_from else None
+        self._only_found = False  # whether nothing may be trained or chosen
+
+    def play(self, seed: int) -> dict[str, Any]:
+        """Play all strategies of a seed, and train once on all labels."""
+        curves = {name: self.play_strategy(seed, name) for name in self.protocol.strategies}
+        told = {name: [self._told(cell) for cell in cells] for name, cells in curves.items()}
+        return {"seed": seed, "curves": told, "all": self._told(self.train_whole(seed))}
+
+    def train_first(self, seed: int) -> Cell:
+        """Train on the first labels of a seed, which its strategies share."""
+        pool = dict.fromkeys(self.samples.pool, NOTHING)
+        count = self.protocol.counts[0]
+        first = choose_next("random", pool, {}, count, random_of(seed, 0, ""))
+        return self.train(f"seed{seed}-start-{count}", first, seed)
+
+    def play_strategy(self, seed: int, strategy: str) -> list[Cell]:
+        """Play the rounds of a strategy, from the model of the first labels on."""
+        cells = [self.train_first(seed)]
+        for number, count in enumerate(self.protocol.counts[1:], start=1):
+            name = f"seed{seed}-{strategy}-{count}"
+            ids = self.extend(cells[-1], strategy, count, seed, number, name)
+            cells.append(self.train(name, ids, seed, cells[-1]))
+            self.measurer.keep_only(cells[0].weights)  # the next strategy asks for it again
+        return cells
+
+    def train_whole(self, seed: int) -> Cell:
+        """Train on all labels of the pool."""
+        pool = list(self.samples.pool)
+        return self.train(f"seed{seed}-all-{len(pool)}", pool, seed, task=self.protocol.whole)
+
+    def play_part(self, seed: int, name: str) -> None:
+        """Play what one process does: `FIRST`, `WHOLE`, or a strategy."""
+        if name == FIRST:
+            self.train_first(seed)
+        elif name == WHOLE:
+            self.train_whole(seed)
+        else:
+            self.play_strategy(seed, name)
+
+    def has(self, seed: int, name: str) -> bool:
+        """Return whether a part was played already."""
+        self._only_found = True
+        try:
+            self.play_part(seed, name)
+        except _NotFoundError:
+            return False
+        finally:
+            self._only_found = False
+        return True
+
+    def train(
+        self,
+        name: str,
+        ids: Sequence[str],
+        seed: int,
+        before: Cell | None = None,
+        task: TaskSpec | None = None,
+    ) -> Cell:
+        """Train on some samples of the pool, or return what was trained so before."""
+        protocol, folder = self.protocol, self.protocol.out / name
+        items = self.samples.items(ids)
+        origin = before if protocol.continued else None
+        task = task or protocol.task
+        identity = {
+            "task": json.loads(json.dumps(task.as_trained())),
+            "seed": seed,
+            "training": print_of(items),
+            "test": self._test_print,
+            **({"from": origin.identity} if origin else {}),
+            **({"init": weights_print(self._init)} if self._init and not origin else {}),
+        }
+        if stored := _stored(folder / RESULT, identity):
+            return Cell(
+                folder, identity, tuple(stored["ids"]), stored["figures"], stored["seconds"]
+            )
+        if self._only_found:
+            raise _NotFoundError(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        start = time.perf_counter()
+        options = FitOptions(
+            folder,
+            seed=seed,
+            device=protocol.where.device,
+            precision=protocol.where.precision,
+            init=load_checkpoint(origin.weights) if origin else self._init,
+            progress=protocol.where.progress,
+            tensorboard=False,
+            command=protocol.where.command,
+            validation_ids=frozenset(item.id for item in self.samples.test),
+            keep="last",  # so that nothing is chosen on the test part
+            known=self.measurer.prepared,
+        )
+        fitted = fit(task, [*items, *self.samples.test], options)
+        seconds = round(time.perf_counter() - start, 1)
+        result = {
+            "identity": identity,
+            "ids": list(ids),
+            "figures": fitted.metrics,
+            "steps": fitted.steps,
+            "loss": fitted.history[-1]["loss"],
+            "seconds": seconds,
+        }
+        write_json(folder / RESULT, result)
+        (folder / "state.pt").unlink(missing_ok=True)
+        self.say(
+            f"{name}: {protocol.metric} {fitted.metrics[protocol.metric]:.4f} on the test part, "
+            f"{seconds:.0f} s"
+        )
+        return Cell(folder, identity, tuple(ids), fitted.metrics, seconds)
+
+    def extend(
+        self, cell: Cell, strategy: str, count: int, seed: int, number: int, name: str
+    ) -> list[str]:
+        """Return the labelled ids of a cell and what the strategy adds, `count` together."""
+        file = self.protocol.out / name / CHOICE
+        identity = {"cell": cell.identity, "strategy": strategy, "count": count, "round": number}
+        if stored := _stored(file, identity):
+            return list(stored["ids"])
+        if self._only_found:
+            raise _NotFoundError(name)
+        start = time.perf_counter()
+        labelled, free = set(cell.ids), [id for id in self.samples.pool if id not in cell.ids]
+        known = dict.fromkeys(self.samples.pool, NOTHING)
+        if STRATEGIES[strategy].measures:
+            copies = STRATEGIES[strategy].copies
+            known = self.measurer.measured(cell.weights, cell.ids, seed, copies)
+        added = choose_next(
+            strategy,
+            {id: known[id] for id in free},
+            {id: known[id] for id in sorted(labelled)},
+            count - len(cell.ids),
+            random_of(seed, number, strategy),
+        )
+        file.parent.mkdir(parents=True, exist_ok=True)
+        seconds = round(time.perf_counter() - start, 1)
+        ids = [*cell.ids, *added]
+        write_json(file, {"identity": identity, "ids": ids, "added": added, "seconds": seconds})
+        self.say(f"{name}: {len(added)} labels chosen, {seconds:.0f} s")
+        return ids
+
+    def _told(self, cell: Cell) -> dict[str, Any]:
+        return {
+            "labels": len(cell.ids),
+            "score": cell.figures[self.protocol.metric],
+            "empty": sum(self.measurer.foreground(id) == 0 for id in cell.ids),
+            "figures": cell.figures,
+            "ids": list(cell.ids),
+            "seconds": cell.seconds,
+        }
+
+
+def _stored(file: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what a file keeps of the same identity, None where it does not."""
+    try:
+        found: dict[str, Any] = json.loads(file.read_text())
+        return found if found["identity"] == identity else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,59 @@
+"""The images of the panel, one of each kind, as the thesis's figures 3, 4 and 9."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.reproduction.pages.panel_kinds import by_brightness
+from benchmarks.reproduction.splits import Parts
+from benchmarks.reproduction.testing import PANEL
+from lib.data.studies import Item
+from lib.files import write_atomically
+from lib.io.masks import read_label
+from lib.io.read import read_image
+
+Kinds = Callable[[Sequence[Item]], dict[str, str]]
+
+
+def choose_panel(test: Sequence[Item], kinds: Kinds = by_brightness) -> dict[str, Item]:
+    """Return a test image of each kind that there is: that with the median number of objects."""
+    found: dict[str, list[tuple[int, str, Item]]] = {}
+    kind_of = kinds(test)
+    for item in test:
+        assert item.label is not None
+        objects = len(np.unique(read_label(item.label))) - 1
+        found.setdefault(kind_of[item.id], []).append((objects, item.id, item))
+    return {
+        kind: sorted(found[kind], key=lambda entry: entry[:2])[len(found[kind]) // 2][2]
+        for kind in sorted(found)
+    }
+
+
+def save_panel(
+    out: Path, parts: Parts, kinds: Kinds = by_brightness
+) -> tuple[Parts, dict[str, str]]:
+    """Choose the panel's images, keep them with their truth in `out`, and name them in `parts`.
+
+    Returns:
+        The parts, and the id of each kind.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    chosen = choose_panel(parts.test, kinds)
+    for kind, item in chosen.items():
+        assert item.label is not None
+        arrays[f"{kind}_image"] = displayed(read_image(item.image).pixels)
+        arrays[f"{kind}_truth"] = (read_label(item.label) > 0).astype(np.uint8)
+    write_atomically(out / PANEL, lambda file: np.savez_compressed(file, **arrays))
+    ids = {kind: item.id for kind, item in chosen.items()}
+    return replace(parts, panel=tuple(ids.values())), ids
+
+
+def displayed(pixels: np.ndarray) -> np.ndarray:
+    """Return an image's pixels as uint8 for display, stretched from percentile 0.5 to 99.8."""
+    low, high = np.percentile(pixels, (0.5, 99.8))
+    scaled = (pixels.astype(np.float32) - low) / max(1e-9, float(high - low))
+    return (np.clip(scaled, 0, 1) * 255).round().astype(np.uint8)

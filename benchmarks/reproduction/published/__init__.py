@@ -1,0 +1,1 @@
+"""The figures that papers and the thesis print."""

@@ -1,0 +1,108 @@
+"""The images of a study in their parts: trained on, choosing the step, tested on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmarks.reproduction.study import Study
+from lib.data.folds import k_folds
+from lib.data.studies import Item, split_items
+from lib.errors import InputError
+from lib.files import fingerprint
+from lib.io.masks import read_label
+from lib.segmentation.metrics import image_scores, pixel_scores
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The items of a study, split once for all its runs.
+
+    Attributes:
+        training: trained on, but for the validation items among them.
+        validation_ids: choose the step and draw the curves.
+        test: never seen in training.
+        panel: ids of test items whose masks are kept for the page.
+    """
+
+    training: list[Item]
+    validation_ids: frozenset[str]
+    test: list[Item]
+    training_print: str
+    test_print: str
+    panel: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return sizes and fingerprints, for the record."""
+        groups, tested = ({item.key for item in part} for part in (self.training, self.test))
+        return {
+            "images": len(self.training) + len(self.test),
+            "groups": len(groups | tested),
+            "test_groups": len(tested),
+            "test": len(self.test),
+            "validation": len(self.validation_ids),
+            "training": len(self.training) - len(self.validation_ids),
+            "training_fingerprint": self.training_print,
+            "test_fingerprint": self.test_print,
+        }
+
+
+def split_parts(items: Sequence[Item], study: Study) -> Parts:
+    """Split into test, validation and training by the hash of the group, or of the id.
+
+    The validation items are the next `study.val_share` of what the test part leaves. (The hash is
+    the same, so below the test share itself there would be none.)
+
+    Raises:
+        InputError: a part is empty.
+    """
+    share, val_share = study.test_share, study.val_share
+    try:
+        rest, test = split_items(items, share)
+        _, held = split_items(rest, share + (1 - share) * val_share)
+    except InputError:
+        keys = len({item.key for item in items})
+        raise InputError(
+            f"{len(items)} labelled images in {keys} groups leave none for the test, validation or "
+            f"training part ({share:.0%} are tested on, {val_share:.0%} of the others choose the "
+            f"step); label more images, of at least 3 groups"
+        ) from None
+    ids = frozenset(item.id for item in held)
+    return Parts(rest, ids, test, _fingerprint(rest), _fingerprint(test))
+
+
+def fold_parts(items: Sequence[Item], study: Study, fold: tuple[int, int]) -> Parts:
+    """Return the parts of one fold: what it holds out is tested on.
+
+    The validation items are `study.val_share` of the others, by a hash of their own.
+
+    Args:
+        fold: its number from 0, and how many there are.
+
+    Raises:
+        InputError: a fold without an image, or too few others.
+    """
+    number, folds = fold
+    rest, test = k_folds(items, folds)[number]
+    _, held = split_items(rest, study.val_share, salt=f"fold {number} of {folds}: ")
+    ids = frozenset(item.id for item in held)
+    return Parts(rest, ids, test, _fingerprint(rest), _fingerprint(test))
+
+
+def always_empty(test: Sequence[Item]) -> dict[str, float]:
+    """Return the figures of the mask that is always empty; its presence score says nothing."""
+    truths = [read_label(item.label) > 0 for item in test if item.label]
+    marked = np.array([truth.sum() for truth in truths], dtype=float)
+    none = np.zeros_like(marked)
+    rest = np.array([truth.size for truth in truths], dtype=float) - marked
+    counts = {"tp": none, "fp": none, "fn": marked, "tn": rest}
+    pooled = pixel_scores({name: column.sum() for name, column in counts.items()})
+    figures = {**pooled, **image_scores(counts, none)}
+    return {name: float(value) for name, value in figures.items()}
+
+
+def _fingerprint(items: Sequence[Item]) -> str:
+    return fingerprint([path for item in items for path in (item.image, item.label) if path])

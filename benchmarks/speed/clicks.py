@@ -1,0 +1,165 @@
+"""Clicks: how many an answer needs, and how long each takes through a real server.
+
+The users are simulated, see `lib.interactive.click_evaluation`. The times are those of POST /infer
+on images in the store, asked for by id, with the reply as a label image: the first click on an
+image that was not asked for before, then further ones.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.speed.fixtures import SEED
+from benchmarks.speed.server import Server, spread
+from lib.data.studies import split_items
+from lib.errors import InputError, UnpublishedError
+from lib.files import fingerprint, sha256
+from lib.interactive.click_evaluation import KINDS, MOST_ON_OBJECT, evaluate_clicks
+from lib.interactive.predictor import ClickPredictor
+from lib.io.volumes import save_volume
+from lib.kinds import case_kind
+from lib.phantoms.nuclei import nuclei_phantom, write_nuclei_studies
+from lib.phantoms.ultrasound.studies import gland_volume
+from lib.tasks.registry import get_task
+from lib.weights.checkpoint import load_checkpoint
+from lib.weights.store import ModelStore
+
+TASK = "nuclei_click"
+SIDE = 512
+VOLUME = (64, 96, 96)
+FURTHER = 4  # clicks after the first
+PHANTOMS = 8
+_WORDS = {"missed": "missed", "merged": "merged with another", "outline": "wrongly outlined"}
+LIMITS_S = (0.7, 0.3)  # of the first click, and of further ones
+
+
+def run(
+    runs: int,
+    models: Path,
+    shipped: Path,
+    app: Path,
+    on_round: Callable[[], object] | None = None,
+    name: str | None = None,
+    studies: Path | None = None,
+    held_out: bool = False,
+) -> dict[str, Any]:
+    """Measure, and return settings and figures.
+
+    Args:
+        runs: images that are clicked on through the server.
+        name: of the task; None is `TASK`.
+        studies: folder of labelled images; None makes phantoms of nuclei.
+        held_out: only those that training holds out.
+    """
+    task = get_task(name or TASK)
+    if task.kind != "interactive":
+        raise InputError(f"'{task.name}' takes no clicks; choose a task such as {TASK}")
+    live = ModelStore(models, shipped).live_path(task.name)
+    if live is None:
+        raise UnpublishedError(f"'{task.name}' has no weights yet; train it first")
+    predictor = ClickPredictor.from_checkpoint(task, load_checkpoint(live))
+    with tempfile.TemporaryDirectory() as folder:
+        where = Path(folder)
+        if studies is None:
+            write_nuclei_studies(where / "labelled", PHANTOMS, PHANTOMS, seed=SEED)
+        items = case_kind(task).list(studies or where / "labelled", task, True)
+        if held_out:
+            items = split_items(items, task.training.val_split)[1]
+        data = fingerprint([p for item in items for p in (item.image, item.label) if p])
+        figures = evaluate_clicks(predictor, items, SEED, on_item=on_round)
+        times = _times(runs, live, app, where, task.name)
+    what = f"{len(items)} {'held-out ' if held_out else ''}images of "
+    return {
+        "what": f"simulated clicks with {task.name}: {what}"
+        f"{studies.name if studies else 'phantoms'}, and {runs} phantoms of "
+        f"{'x'.join(map(str, VOLUME if task.image_dims == 3 else (SIDE, SIDE)))} through "
+        "the server",
+        "task": task.name,
+        "weights_sha256": sha256(live),
+        "data": data,
+        "clicks": figures,
+        "request": times,
+        "limits_s": dict(zip(("first", "further"), LIMITS_S, strict=True)),
+    }
+
+
+def _times(runs: int, live: Path, app: Path, folder: Path, task: str) -> dict[str, Any]:
+    """Return the seconds of clicks through a server."""
+    studies, models = folder / "studies", folder / "models"
+    for made in (studies, models):
+        made.mkdir()
+    shutil.copyfile(live, models / f"{task}.pt")
+    write = _write_volume if get_task(task).image_dims == 3 else _write_image
+    points = [write(studies, number) for number in range(runs + 1)]
+    server = Server(app, studies, models, folder, task)
+    try:
+        server.start()
+        server.click("image0", points[0][:1])  # loads the weights
+        first, further = [], []
+        for number in range(1, runs + 1):
+            image = f"image{number}"
+            first.append(server.click(image, points[number][:1]))
+            for count in range(2, FURTHER + 2):
+                further.append(server.click(image, points[number][:count]))
+    finally:
+        server.stop()
+    return {"first": spread(first), "further": spread(further)}
+
+
+def _write_image(studies: Path, number: int) -> list[list[int]]:
+    """Write a phantom of nuclei; returns the columns, rows and slices of clicks on some."""
+    pixels, label = nuclei_phantom(SEED + number, rows=SIDE, columns=SIDE, nuclei=120)
+    Image.fromarray(pixels).save(studies / f"image{number}.png")
+    places = [(label == value).nonzero() for value in range(1, FURTHER + 2)]
+    return [[int(x.mean()), int(y.mean()), 0] for y, x in places]
+
+
+def _write_volume(studies: Path, number: int) -> list[list[int]]:
+    """Write a phantom of a gland; returns the columns, rows and slices of clicks in it."""
+    phantom = gland_volume(SEED + number, VOLUME)
+    save_volume(studies / f"image{number}.nrrd", phantom.image, phantom.spacing)
+    inside = np.argwhere(phantom.label > 0)
+    drawn = np.random.default_rng(SEED + number).choice(inside, FURTHER + 1, replace=False)
+    return [[int(place) for place in voxel[::-1]] for voxel in drawn]
+
+
+def table(report: dict[str, Any]) -> list[str]:
+    """Return lines of the figures."""
+    clicks, request = report["clicks"], report["request"]
+    curve = clicks["mean_dice"]
+    lines = [
+        "mean Dice after 0, 1, 2, 3, 5, 10, 20 clicks  "
+        + "  ".join(f"{curve[n]:.3f}" for n in (0, 1, 2, 3, 5, 10, 20) if n < len(curve)),
+        f"largest fall of the mean with a further click  {clicks['largest_fall']:.4f}",
+        _line(f"clicks to Dice {clicks['target_dice']}", clicks["clicks_to_90"]),
+    ]
+    lines += [
+        _line(f"clicks on an object: {_WORDS[kind]}, at most {MOST_ON_OBJECT}", clicks[kind])
+        for kind in KINDS
+        if kind in clicks
+    ]
+    for kind, title in (("first", "first click on an image"), ("further", "further click")):
+        row = request[kind]
+        lines.append(
+            f"{title}: median {row['median_s']:.3f} s, p95 {row['p95_s']:.3f} s "
+            f"(wanted below {report['limits_s'][kind]} s)"
+        )
+    return lines
+
+
+def _line(title: str, row: dict[str, Any]) -> str:
+    if not row["count"]:
+        return f"{title}: none"
+    low, high = row["median_interval"]
+    off = row.get("found_off_middle")
+    return (
+        f"{title}: median {row['median']:g} ({low:g} to {high:g}), mean {row['mean']:.2f}, "
+        f"reached {row['reached']:.1%} of {row['count']}"
+    ) + ("" if off is None else f", by one click off the middle {off:.1%}")

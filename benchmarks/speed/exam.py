@@ -1,0 +1,269 @@
+"""One request on a mammography exam to a real server: its time, its files and its memory.
+
+The request names one view; the answer is on the exam, with overlays of Grad-CAM, the maps as scalar
+images and the dense tissue of all four views, which are fetched afterwards. Memory is measured on a
+second exam, of large DICOM files.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import statistics
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+from PIL import Image as PillowImage
+
+from benchmarks.speed.fixtures import SEED
+from benchmarks.speed.server import Server
+from lib.errors import InputError
+from lib.mammography.exams import Exam, group_exams, is_image
+from lib.networks import build_network
+from lib.phantoms.mammograms.exams import exam_phantom, mammogram_dataset
+from lib.tasks.registry import get_task
+from lib.weights.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from lib.weights.store import ModelStore
+
+TASK = "density_birads"
+RUNS = 7
+ROWS, COLUMNS = 2600, 2000  # of the phantom's views
+LARGE = (4096, 3328)  # rows and columns of the DICOM views that memory is measured on
+LARGE_RUNS = 3
+LIMIT_S, LIMIT_GIB = 6.0, 2.0
+PARAMS = {"saliency": "gradcam"}
+_ENCODINGS = ("uncompressed", "JPEG 2000", "JPEG Lossless", "uncompressed")
+
+
+def run(
+    runs: int,
+    models: Path,
+    shipped: Path,
+    app: Path,
+    on_round: Callable[[], object] | None = None,
+    exam: Path | None = None,
+) -> dict[str, Any]:
+    """Measure, and return settings and figures.
+
+    Args:
+        exam: folder of the views of an exam; None makes a phantom.
+    """
+    task = get_task(TASK)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        studies, live = folder / "studies", folder / "models"
+        studies.mkdir()
+        live.mkdir()
+        views, what = _views(exam, studies)
+        large = write_large(studies)
+        story = _weights(models, shipped, live)
+        server = Server(app, studies, live, folder, TASK)
+        try:
+            server.start()
+            first, _ = server.ask(views[0], PARAMS)
+            rounds = []
+            for _ in range(runs):
+                before = _cpu_seconds(server.pid)
+                seconds, answer = server.ask(views[0], PARAMS)
+                rounds.append((seconds, _cpu_seconds(server.pid) - before, answer))
+                if on_round:
+                    on_round()
+            files = {path: len(server.get(path)) for path in paths(rounds[-1][2])}
+            before_large = peak_gib(server.pid)
+            large_seconds = [server.ask(large[0], PARAMS)[0] for _ in range(LARGE_RUNS)]
+            peak = peak_gib(server.pid)
+        finally:
+            server.stop()
+    answer = rounds[-1][2]
+    times = [seconds for seconds, _, _ in rounds]
+    phases = {
+        phase: round(statistics.median(told["latencies"][phase] for _, _, told in rounds), 3)
+        for phase in answer["latencies"]
+    }
+    return {
+        "what": f"monailabel start_server with {TASK} at {task.input.size} pixels; POST /infer by "
+        f"one view's id, {what}, with overlays of all views",
+        "task": TASK,
+        "weights": story,
+        "params": PARAMS,
+        "views_used": answer["views_used"],
+        "unit": "s",
+        "first_request_s": round(first, 3),
+        "request": _spread(times),
+        "processor_time": _spread([spent for _, spent, _ in rounds]),
+        "phases_s": phases,
+        "limit_s": LIMIT_S,
+        "below_limit": statistics.median(times) < LIMIT_S,
+        "files": {path.rsplit("/", 1)[-1]: size for path, size in files.items()},
+        "large": {
+            "what": f"four DICOM views of {LARGE[1]} x {LARGE[0]} pixels in 16 bit: "
+            + ", ".join(_ENCODINGS),
+            "request": _spread(large_seconds),
+            "peak_gib_before": before_large,
+            "peak_gib": peak,
+            "limit_gib": LIMIT_GIB,
+            "below_limit": None if peak is None else peak < LIMIT_GIB,
+        },
+    }
+
+
+def paths(answer: Mapping[str, Any]) -> list[str]:
+    """Return the paths of all files that an answer names."""
+
+    def walk(part: Any) -> Iterator[str]:
+        if isinstance(part, Mapping):
+            for value in part.values():
+                yield from walk(value)
+        else:
+            yield str(part)
+
+    return [*walk(answer["dense_tissue"]), *walk(answer["saliency"])]
+
+
+def _views(exam: Path | None, studies: Path) -> tuple[list[str], str]:
+    """Put the views of an exam into the studies; return their ids, and what they are in words."""
+    if exam is None:
+        files = write_phantom(studies)
+        return [file.stem for file in files], f"a phantom of four PNG of {COLUMNS} x {ROWS} pixels"
+    if not exam.is_dir():
+        raise InputError(f"exam '{exam}' is no folder; give a folder with the views of one exam")
+    found = group_exams(sorted(path for path in exam.iterdir() if is_image(path)))
+    best: Exam | None = max(found, key=lambda one: len(one.views), default=None)
+    if best is None or not best.views:
+        raise InputError(
+            f"no views of an exam in '{exam}': expected DICOM, or names such as EXAM_R-CC.png"
+        )
+    for file in best.views.values():
+        shutil.copyfile(file, studies / file.name)
+    ids = [file.name.split(".")[0] for file in best.views.values()]
+    return ids, f"{len(ids)} views of the exam given with --exam"
+
+
+def write_phantom(folder: Path, rows: int = ROWS, columns: int = COLUMNS) -> list[Path]:
+    """Write a seeded exam as 8-bit PNG; returns the files, R-CC first."""
+    files = []
+    for view in exam_phantom(SEED, 0, 0.25).views:
+        top = 2**view.detector.bits - 1
+        grey = np.rint(view.pixels / top * 255).astype(np.uint8)
+        file = folder / f"phantom_{view.view.name}.png"
+        PillowImage.fromarray(grey).resize((columns, rows)).save(file)
+        files.append(file)
+    return files
+
+
+def write_large(folder: Path, shape: tuple[int, int] = LARGE) -> list[str]:
+    """Write a seeded exam of 16-bit DICOM of `shape`, encoded as `_ENCODINGS`; returns its ids."""
+    exam = exam_phantom(SEED, 1, 0.125)
+    ids = []
+    for place, (view, encoding) in enumerate(zip(exam.views, _ENCODINGS, strict=True)):
+        grey = view.pixels.astype(np.float32) / (2**view.detector.bits - 1)
+        large = PillowImage.fromarray(grey).resize(shape[::-1], PillowImage.Resampling.BILINEAR)
+        noise = np.random.default_rng((SEED, place)).normal(0, 40, shape).astype(np.float32)
+        pixels = np.clip(np.asarray(large) * 60000 + noise, 0, 65535).astype("<u2")
+        data = mammogram_dataset(view, SEED, 1, place)
+        data.Rows, data.Columns = shape
+        data.BitsAllocated = data.BitsStored = 16
+        data.HighBit = 15
+        data.PhotometricInterpretation, data.PresentationLUTShape = "MONOCHROME2", "IDENTITY"
+        data.PixelIntensityRelationshipSign = -1
+        data.WindowCenter, data.WindowWidth = "32768", "65536"
+        encode(data, pixels, encoding)
+        ids.append(f"large_{view.view.name}")
+        data.save_as(folder / f"{ids[-1]}.dcm", write_like_original=False)
+    return ids
+
+
+def encode(data: Any, pixels: np.ndarray, encoding: str) -> None:
+    """Put pixels `(rows, columns)`, uint16, into a dataset: one of `_ENCODINGS`."""
+    import pydicom
+    import SimpleITK as sitk
+
+    if encoding == "uncompressed":
+        data.PixelData = pixels.tobytes()
+        return
+    with tempfile.TemporaryDirectory() as name:
+        file = str(Path(name, "encoded.dcm"))
+        writer = sitk.ImageFileWriter()
+        writer.SetImageIO("GDCMImageIO")
+        writer.SetFileName(file)
+        writer.UseCompressionOn()
+        writer.SetCompressor({"JPEG 2000": "JPEG2000", "JPEG Lossless": "JPEG"}[encoding])
+        writer.Execute(sitk.GetImageFromArray(pixels))
+        content = io.BytesIO(Path(file).read_bytes())
+    encoded = pydicom.dcmread(content)
+    data.file_meta.TransferSyntaxUID = encoded.file_meta.TransferSyntaxUID
+    data.PixelData = encoded.PixelData
+    data["PixelData"].is_undefined_length = True
+    data["PixelData"].VR = "OB"
+
+
+def _weights(models: Path, shipped: Path, live: Path) -> str:
+    """Put weights into the folder `live`; return their story."""
+    target = live / f"{TASK}.pt"
+    if (found := ModelStore(models, shipped).live_path(TASK)) is not None:
+        shutil.copyfile(found, target)
+        return f"live weights ({load_checkpoint(target).provenance.get('step', '?')} steps)"
+    task = get_task(TASK)
+    torch.manual_seed(SEED)
+    network = build_network(task.network)
+    save_checkpoint(target, Checkpoint(TASK, task.as_dict(), dict(network.state_dict())))
+    return f"random, seed {SEED}; the time does not depend on them"
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    return {
+        "median_s": round(statistics.median(values), 3),
+        "min_s": round(min(values), 3),
+        "max_s": round(max(values), 3),
+        "requests": len(values),
+    }
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Return the processor time that a process has taken, all its threads together."""
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
+
+
+def peak_gib(pid: int) -> float | None:
+    """Return the largest resident set that a process had; None where the system does not tell."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return None
+    return next(
+        (round(int(ln.split()[1]) / 2**20, 3) for ln in lines if ln.startswith("VmHWM:")), None
+    )
+
+
+def table(report: Mapping[str, Any]) -> list[str]:
+    """Return aligned lines of the figures."""
+    lines = [f"{'':34}  {'median':>9}  {'min':>9}  {'max':>9}"]
+    rows = {
+        "warm request": report["request"],
+        "processor time of it": report["processor_time"],
+        "request of large DICOM": report["large"]["request"],
+    }
+    for name, row in rows.items():
+        values = "  ".join(f"{row[key]:>7.2f} s" for key in ("median_s", "min_s", "max_s"))
+        lines.append(f"{name:34}  {values}")
+    lines.append(f"{'first request':34}  {report['first_request_s']:>7.2f} s")
+    lines.append(f"phases: {json.dumps(report['phases_s'])}")
+    verdict = "below" if report["below_limit"] else "NOT below"
+    lines.append(f"the median is {verdict} {report['limit_s']:g} s")
+    large = report["large"]
+    if large["peak_gib"] is not None:
+        verdict = "below" if large["below_limit"] else "NOT below"
+        lines.append(
+            f"the server's peak is {large['peak_gib']:.2f} GiB, {verdict} {large['limit_gib']:g} "
+            f"GiB; {large['peak_gib_before']:.2f} GiB before the large DICOM"
+        )
+    for name, size in report["files"].items():
+        lines.append(f"  {name:24} {size / 2**20:>6.2f} MiB")
+    return lines

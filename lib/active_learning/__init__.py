@@ -1,0 +1,1 @@
+"""Which image to label next, and which labels to look at again."""

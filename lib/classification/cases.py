@@ -1,0 +1,245 @@
+"""Views of mammography exams as cases: what is read, prepared, and put into one batch."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from lib.data.case import Case
+from lib.data.studies import Item
+from lib.data.transforms import augment_image
+from lib.errors import InputError
+from lib.mammography.breast import PreparedBreast, prepare_breast
+from lib.mammography.exams import Exam, image_id, list_exams
+from lib.mammography.mammogram import read_mammogram
+from lib.mammography.views import View
+from lib.tasks.spec import InputSpec, TaskSpec
+
+
+@dataclass(frozen=True)
+class ViewItem(Item):
+    """One view of an exam; its group is the patient.
+
+    Attributes:
+        exam: id of the exam.
+        density: class of the exam, None where there is no label.
+        scale: of `density`, see `lib.mammography.exams.Exam`.
+    """
+
+    exam: str = ""
+    view: View = field(default_factory=View)
+    density: str | None = None
+    scale: str = "birads"
+
+
+def list_views(studies: Path, task: TaskSpec, labelled: bool = False) -> list[Item]:
+    """Return the views of a studies folder that a task answers on.
+
+    Args:
+        labelled: only those of exams whose density is a class of the task.
+
+    Raises:
+        InputError: no such folder, or no such view in it.
+    """
+    return list(views_of(list_task_exams(studies, task, labelled), task))
+
+
+def list_task_exams(studies: Path, task: TaskSpec, labelled: bool = False) -> list[Exam]:
+    """Return the exams of a studies folder, those of densities that are no class left out.
+
+    Raises:
+        InputError: no such folder, no such exam in it, or a labelled exam of several patients, who
+            could then be on both sides of a split.
+    """
+    exams = list_exams(studies, labelled)
+    rules = task.exam_rules
+    known = [
+        exam
+        for exam in exams
+        if (not labelled or rules.place_of(exam.density, exam.scale) is not None)
+        and any(task.classifier.network_of(view.name) is not None for view in exam.views)
+    ]
+    if not known:
+        found = Counter(f"{exam.density} ({exam.scale})" for exam in exams if exam.density)
+        told = ", ".join(f"{count} of {kind}" for kind, count in sorted(found.items()))
+        raise InputError(
+            f"no exam in '{studies}' is a case of '{task.name}': {len(exams)} exams, labelled "
+            f"{told or 'none'}; expected views {', '.join(task.classifier.views) or 'of any name'} "
+            f"and classes {', '.join(rules.names)}; label exams, or choose another task"
+        )
+    if labelled:
+        _check_patients(known)
+    return known
+
+
+def labelled_views(studies: Path) -> list[Item]:
+    """Return all views of the labelled exams of a studies folder, for `cases_of` several tasks.
+
+    Raises:
+        InputError: no such folder, no labelled exam in it, or one of several patients.
+    """
+    exams = list_exams(studies, labelled=True)
+    _check_patients(exams)
+    return list(views_of(exams))
+
+
+def cases_of(items: Sequence[Item], task: TaskSpec) -> list[ViewItem]:
+    """Return the views among `items` that a task has a network and a class for.
+
+    Raises:
+        InputError: there is none.
+    """
+    rules = task.exam_rules
+    found = [
+        item
+        for item in items
+        if isinstance(item, ViewItem)
+        and rules.place_of(item.density, item.scale) is not None
+        and task.classifier.network_of(item.view.name) is not None
+    ]
+    if not found:
+        raise InputError(
+            f"none of {len(items)} views is a case of '{task.name}': expected labels of the "
+            f"classes {', '.join(rules.names)}; label exams, or choose another task"
+        )
+    return found
+
+
+def exams_of(items: Sequence[Item]) -> list[Exam]:
+    """Return the exams that views make up, each with the views that are among `items`."""
+    grouped: dict[str, list[ViewItem]] = defaultdict(list)
+    for item in items:
+        if isinstance(item, ViewItem):
+            grouped[item.exam].append(item)
+    return [
+        Exam(
+            id,
+            own[0].group,
+            {item.view: item.image for item in own},
+            own[0].density,
+            own[0].scale,
+            label=own[0].label,
+            patients=tuple(sorted({item.group for item in own})),
+        )
+        for id, own in grouped.items()
+    ]
+
+
+def _check_patients(exams: Sequence[Exam]) -> None:
+    if mixed := [exam for exam in exams if len(exam.patients) > 1]:
+        raise InputError(
+            f"exam '{mixed[0].id}' has files of patients {', '.join(mixed[0].patients)}, expected "
+            f"one; a split must keep patients apart: correct the files, or name one patient in "
+            f"groups.csv"
+        )
+
+
+def views_of(exams: Sequence[Exam], task: TaskSpec | None = None) -> list[ViewItem]:
+    """Return the views of exams, those that the task has a network for if one is given."""
+    return [
+        ViewItem(
+            image_id(path),
+            path,
+            exam.label,
+            exam.patient,
+            exam.id,
+            view,
+            exam.density,
+            exam.scale,
+        )
+        for exam in exams
+        for view, path in exam.views.items()
+        if task is None or task.classifier.network_of(view.name) is not None
+    ]
+
+
+def prepare_view(path: Path, spec: InputSpec) -> PreparedBreast:
+    """Read and prepare one view as a task sees it.
+
+    Raises:
+        InputError: no mammogram, or no breast in it; the message names the file and the cause.
+    """
+    return prepare_breast(read_mammogram(path, spec.max_pixels), spec.sides)
+
+
+def network_input(prepared: PreparedBreast, spec: InputSpec) -> np.ndarray:
+    """Return a prepared view as network input, float32 `(channels, rows, columns)` in 0..1."""
+    greys = {"normalised": prepared.pixels, "original": prepared.original_grey()}
+    return np.stack([greys[name] for name in spec.channels])
+
+
+def load_view(item: Item, task: TaskSpec) -> tuple[np.ndarray, ...]:
+    """Return image float16 `(channels, rows, columns)`, class and place of the network, int64.
+
+    Raises:
+        InputError: no label that is a class of the task, or an unreadable image.
+    """
+    view, place, network = _known(item, task)
+    image = network_input(prepare_view(view.image, task.input), task.input)
+    return image.astype(np.float16), np.array(place), np.array(network)
+
+
+def class_of(item: Item, task: TaskSpec) -> int:
+    """Return the class of a view's exam.
+
+    Raises:
+        InputError: none of the task.
+    """
+    return _known(item, task)[1]
+
+
+def network_of(item: Item, task: TaskSpec) -> int:
+    """Return the place of the network that answers on a view."""
+    return _known(item, task)[2]
+
+
+def epoch_order(items: Sequence[Item], task: TaskSpec, rng: np.random.Generator) -> np.ndarray:
+    """Return the cases of one pass in batches whose views are all for one network.
+
+    A network with statistics over its batch needs the whole batch. What a network's last batch
+    lacks is filled from the front of its own order, so the length is a multiple of the batch.
+    """
+    batches = []
+    size = task.training.batch_size
+    for places in _by_network(items, task).values():
+        order = rng.permutation(places)
+        count = -(-len(order) // size)
+        batches += list(np.resize(order, (count, size)))
+    return np.concatenate([batches[place] for place in rng.permutation(len(batches))])
+
+
+def epoch_batches(items: Sequence[Item], task: TaskSpec) -> int:
+    """Return the batches of one pass over `items`."""
+    size = task.training.batch_size
+    return sum(-(-len(places) // size) for places in _by_network(items, task).values())
+
+
+def _by_network(items: Sequence[Item], task: TaskSpec) -> dict[int, list[int]]:
+    groups: dict[int, list[int]] = defaultdict(list)
+    for index, item in enumerate(items):
+        groups[network_of(item, task)].append(index)
+    return dict(sorted(groups.items()))
+
+
+def _known(item: Item, task: TaskSpec) -> tuple[ViewItem, int, int]:
+    """Return the item as a view, its class and its network."""
+    if not isinstance(item, ViewItem):
+        raise InputError(f"'{item.id}' is no view of an exam, which '{task.name}' is trained on")
+    place = task.exam_rules.place_of(item.density, item.scale)
+    network = task.classifier.network_of(item.view.name)
+    if place is None or network is None:
+        raise InputError(
+            f"'{item.id}' is view {item.view.name} of density {item.density}, expected a view "
+            f"that '{task.name}' has a network for, with a label of {task.exam_rules.names}"
+        )
+    return item, place, network
+
+
+def draw_view(case: Case, task: TaskSpec, rng: np.random.Generator) -> Case:
+    """Return an augmented copy of a prepared view."""
+    image, *rest = case
+    return augment_image(image, task.augment, rng), *rest

@@ -1,0 +1,264 @@
+"""Score weights on labelled exams: per view, per breast and per exam, with intervals by patient."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lib.classification.answer import ExamAnswer
+from lib.classification.metrics import class_figures, confusions, reliability, roc
+from lib.classification.predictor import ExamPredictor
+from lib.errors import InputError
+from lib.files import fingerprint
+from lib.mammography.exams import Exam
+from lib.statistics import CONFIDENCE, RESAMPLES, bootstrap_weights
+from lib.tasks.exam_spec import ExamSpec
+from lib.weights.checkpoint import versions
+
+LEVELS = ("view", "breast", "exam")
+DIGITS = 6  # of the probabilities in a row: enough to compute every figure again from it
+
+
+@dataclass(frozen=True)
+class ScoredExam:
+    """An exam with its true class and its answer.
+
+    Attributes:
+        truth: class as a number from 0.
+        views: probabilities `(classes)` of each answered view, by name.
+        breasts: the same of "R" and "L".
+        whole: the same of the exam.
+        uncertain: whether the answer needs a reader.
+        row: the exam as plain data for a report, probabilities with `DIGITS` digits.
+        files: that the answer and the truth are of; none where it was read back from a row.
+    """
+
+    id: str
+    patient: str
+    truth: int
+    views: Mapping[str, np.ndarray]
+    breasts: Mapping[str, np.ndarray]
+    whole: np.ndarray
+    uncertain: bool
+    row: dict[str, Any]
+    files: tuple[Path, ...] = ()
+
+    @classmethod
+    def of(cls, exam: Exam, truth: int, answer: ExamAnswer) -> ScoredExam:
+        """Return what is kept of an answer; pixels are not."""
+        row = {
+            "id": exam.id,
+            "patient": exam.patient,
+            "truth": answer.names[truth],
+            **answer.as_dict(DIGITS),
+        }
+        return cls(
+            exam.id,
+            exam.patient,
+            truth,
+            {name: view.probabilities for name, view in answer.views.items()},
+            dict(answer.breasts),
+            answer.probabilities,
+            bool(answer.uncertain),
+            row,
+            (*exam.views.values(), *([exam.label] if exam.label else [])),
+        )
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any], names: Sequence[str]) -> ScoredExam:
+        """Return the exam that a report has as `row`.
+
+        Args:
+            names: of the classes, in their order.
+        """
+
+        def read(answer: Mapping[str, Any]) -> np.ndarray:
+            return np.array([answer["probabilities"][name] for name in names])
+
+        return cls(
+            row["id"],
+            row["patient"],
+            list(names).index(row["truth"]),
+            {name: read(view) for name, view in row["views"].items()},
+            {side: read(breast) for side, breast in row["breasts"].items()},
+            read(row),
+            row["uncertain"],
+            dict(row),
+        )
+
+    def probabilities(self, level: str) -> list[np.ndarray]:
+        """Return the probabilities of each case that the exam is at a level of `LEVELS`."""
+        return {
+            "view": list(self.views.values()),
+            "breast": list(self.breasts.values()),
+            "exam": [self.whole],
+        }[level]
+
+
+@dataclass(frozen=True)
+class ExamReport:
+    """Figures of one evaluation.
+
+    Attributes:
+        levels: of `LEVELS`: number of cases, figures, their bootstrap intervals by patient,
+            confusion matrix (rows are the truth), the share of each of its rows with intervals,
+            bins of the reliability plot and, of two classes, the ROC curve of the second.
+        by_view: the figures of each view of the four alone.
+        by_breast: the same of each breast, "R" and "L".
+        sure: exams whose answer needs no reader: number, share, accuracy.
+        commonest: accuracy of always answering the commonest class, per exam.
+        exams: one row per exam.
+        failed: id and reason of exams that could not be answered.
+        about: versions, seed, data fingerprint, weights and command.
+    """
+
+    classes: tuple[str, ...]
+    levels: dict[str, dict[str, Any]]
+    by_view: dict[str, dict[str, Any]]
+    by_breast: dict[str, dict[str, Any]]
+    sure: dict[str, float]
+    commonest: float
+    exams: list[dict[str, Any]]
+    failed: dict[str, str] = field(default_factory=dict)
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as plain data, pooled figures first."""
+        return {"confidence": CONFIDENCE, **vars(self)}
+
+
+def score_exams(
+    predictor: ExamPredictor,
+    exams: Sequence[Exam],
+    on_exam: Callable[[Exam], object] | None = None,
+) -> tuple[list[ScoredExam], dict[str, str]]:
+    """Answer every exam.
+
+    Args:
+        exams: labelled ones, whose densities are classes of the task.
+        on_exam: called after each, for progress.
+
+    Returns:
+        The answered exams, and the reasons of those that could not be answered, by id.
+
+    Raises:
+        InputError: an exam without a class of the task.
+    """
+    scored, failed = [], {}
+    for exam in exams:
+        truth = predictor.task.exam_rules.place_of(exam.density, exam.scale)
+        if truth is None:
+            raise InputError(
+                f"exam '{exam.id}' has density {exam.density}, expected a label that is one of "
+                f"the classes {', '.join(predictor.task.exam_rules.names)}"
+            )
+        try:
+            scored.append(ScoredExam.of(exam, truth, predictor(exam, tissue=False)))
+        except InputError as error:
+            failed[exam.id] = str(error)
+        if on_exam:
+            on_exam(exam)
+    return scored, failed
+
+
+def report_on(
+    scored: Sequence[ScoredExam],
+    rules: ExamSpec,
+    seed: int = 0,
+    failed: dict[str, str] | None = None,
+    about: dict[str, Any] | None = None,
+) -> ExamReport:
+    """Return the figures of answered exams.
+
+    Args:
+        seed: of the bootstrap.
+
+    Raises:
+        InputError: no exam was answered.
+    """
+    if not scored:
+        causes = "; ".join((failed or {}).values())
+        raise InputError(f"nothing to evaluate: no labelled exam could be answered ({causes})")
+    truth = [case.truth for case in scored]
+    sure = [case for case in scored if not case.uncertain]
+    files = [path for case in scored for path in case.files]
+    return ExamReport(
+        rules.names,
+        {
+            level: _figures(
+                [(case, answer) for case in scored for answer in case.probabilities(level)], seed
+            )
+            for level in LEVELS
+        },
+        _by_name([(case, case.views) for case in scored], seed),
+        _by_name([(case, case.breasts) for case in scored], seed),
+        {
+            "exams": len(sure),
+            "share": len(sure) / len(scored),
+            "accuracy": _share([int(case.whole.argmax()) == case.truth for case in sure]),
+        },
+        Counter(truth).most_common(1)[0][1] / len(truth),
+        [case.row for case in scored],
+        dict(failed or {}),
+        {
+            "exams": len(scored),
+            "patients": len({case.patient for case in scored}),
+            **({"data": fingerprint(files)} if files else {}),
+            "seed": seed,
+            "bootstrap_resamples": RESAMPLES,
+            "rule": rules.rule,
+            "versions": versions(),
+            **(about or {}),
+        },
+    )
+
+
+def _by_name(
+    cases: Sequence[tuple[ScoredExam, Mapping[str, np.ndarray]]], seed: int
+) -> dict[str, dict[str, Any]]:
+    """Return the figures of the answers of each name alone, sorted by name."""
+    names = sorted({name for _, answers in cases for name in answers})
+    return {
+        name: _figures([(case, found[name]) for case, found in cases if name in found], seed)
+        for name in names
+    }
+
+
+def _figures(cases: Sequence[tuple[ScoredExam, np.ndarray]], seed: int) -> dict[str, Any]:
+    """Return figures, intervals, confusion matrix, reliability and ROC of cases of one level."""
+    truth = np.array([case.truth for case, _ in cases])
+    probabilities = np.stack([answer for _, answer in cases])
+    classes = probabilities.shape[1]
+    weights = bootstrap_weights([case.patient for case, _ in cases], RESAMPLES, seed)
+    figures = class_figures(truth, probabilities, weights)
+    matrices = confusions(truth, probabilities.argmax(1), classes, weights)
+    shares = matrices / np.maximum(matrices.sum(2, keepdims=True), 1e-12)
+    tail = 100 * (1 - CONFIDENCE) / 2
+    low, high = np.percentile(shares[1:], (tail, 100 - tail), axis=0)
+    told = {
+        "cases": len(cases),
+        "figures": {name: float(values[0]) for name, values in figures.items()},
+        "intervals": {
+            name: tuple(float(v) for v in np.percentile(values[1:], (tail, 100 - tail)))
+            for name, values in figures.items()
+        },
+        "confusion": matrices[0].astype(int).tolist(),
+        "confusion_shares": {
+            "share": shares[0].tolist(),
+            "low": low.tolist(),
+            "high": high.tolist(),
+        },
+        "reliability": reliability(truth, probabilities),
+    }
+    if classes == 2 and len(set(truth.tolist())) == 2:
+        told["roc"] = roc(truth == 1, probabilities[:, 1])
+    return told
+
+
+def _share(right: Sequence[bool]) -> float:
+    return sum(right) / len(right) if right else 0.0

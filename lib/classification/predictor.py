@@ -1,0 +1,221 @@
+"""The forward path of classification: from the views of an exam to one answer that can be checked.
+
+An exam is answered from the views it has. What was left out is said with its reason, and an answer
+that should not be relied on names why.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from typing_extensions import Self
+
+from lib.classification.answer import ExamAnswer, ViewAnswer
+from lib.classification.cases import network_input
+from lib.classification.overlays import grey_picture
+from lib.classification.rules import combine, reasons_to_doubt, softmax
+from lib.devices import autocast
+from lib.errors import InputError
+from lib.mammography.breast import PreparedBreast, prepare_breast
+from lib.mammography.dense_tissue import DenseTissue, dense_mask
+from lib.mammography.exams import Exam
+from lib.mammography.mammogram import read_mammogram
+from lib.mammography.views import View
+from lib.networks.classifiers import MultiViewClassifier
+from lib.tasks.spec import InputSpec, TaskSpec
+from lib.weights.checkpoint import Checkpoint
+from lib.weights.runner import NetworkRunner, evaluating
+
+READERS = 2  # views read at a time; one of 3328 x 4096 pixels takes 0.2 GiB meanwhile
+
+
+@dataclass(frozen=True)
+class _Read:
+    prepared: PreparedBreast
+    tissue: DenseTissue | None
+    picture: np.ndarray | None
+
+
+class ExamPredictor(NetworkRunner):
+    """Answers on mammography exams with one task's networks.
+
+    Args:
+        task, network, device, precision: see `NetworkRunner`.
+        temperature: that logits are divided by; see `lib.classification.calibration`.
+        trained: names of the views whose networks were trained; None trusts all.
+    """
+
+    def __init__(
+        self,
+        task: TaskSpec,
+        network: nn.Module,
+        device: str | torch.device | None = None,
+        precision: str = "auto",
+        temperature: float = 1.0,
+        trained: tuple[str, ...] | None = None,
+    ) -> None:
+        super().__init__(task, network, device, precision)
+        self.temperature, self.trained = temperature, trained
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        task: TaskSpec,
+        checkpoint: Checkpoint,
+        device: str | torch.device | None = None,
+        precision: str = "auto",
+        *more: Any,
+    ) -> Self:
+        """Return a predictor as the checkpoint's training left it: temperature, views, input.
+
+        The input (size and greys) is the one that was trained with, whatever the row says now.
+        """
+        task = replace(task, input=_trained_input(task.input, checkpoint.spec))
+        temperature = float(checkpoint.answer.get("temperature", 1.0))
+        trained = checkpoint.answer.get("views")
+        views = None if trained is None else tuple(trained)
+        return super().from_checkpoint(task, checkpoint, device, precision, temperature, views)
+
+    def __call__(self, exam: Exam, tissue: bool = True, pictures: bool = False) -> ExamAnswer:
+        """Answer on `exam`, from the views that it has.
+
+        Args:
+            tissue: find the dense tissue of each view too.
+            pictures: keep a grey picture of each view, for overlays.
+
+        Raises:
+            InputError: none of its views can be answered; the message names the reasons.
+        """
+        start = time.perf_counter()
+        left_out = {view.name: "missing" for view in exam.missing}
+        with ThreadPoolExecutor(READERS) as pool:
+            reading = {
+                view: pool.submit(self._read, view, path, tissue, pictures)
+                for view, path in exam.views.items()
+            }
+        found: dict[View, _Read] = {}
+        for view, future in reading.items():
+            try:
+                found[view] = future.result()
+            except InputError as error:
+                left_out[view.name] = str(error)
+        if not found:
+            causes = "; ".join(f"{name}: {cause}" for name, cause in left_out.items())
+            raise InputError(f"exam '{exam.id}': no view can be answered ({causes})")
+        read = time.perf_counter()
+        inputs = np.stack([network_input(one.prepared, self.task.input) for one in found.values()])
+        logits, maps = self._with_maps(inputs, list(found))
+        answers = softmax(logits, self.temperature)
+        views = {
+            view.name: ViewAnswer(
+                view, exam.views[view], answer, one.prepared, seen, one.tissue, one.picture
+            )
+            for (view, one), answer, seen in zip(found.items(), answers, maps, strict=True)
+        }
+        seconds = {"read": read - start, "infer": time.perf_counter() - read}
+        return self._answer(exam, views, left_out, seconds)
+
+    def _read(self, view: View, path: Path, tissue: bool, pictures: bool) -> _Read:
+        """Read and prepare one view.
+
+        Raises:
+            InputError: it cannot be read, or its network saw no training exam.
+        """
+        self._check_known(view)
+        mammogram = read_mammogram(path, self.task.input.max_pixels)
+        prepared = prepare_breast(mammogram, self.task.input.sides)
+        return _Read(
+            prepared,
+            dense_mask(prepared) if tissue else None,
+            grey_picture(mammogram.pixels) if pictures else None,
+        )
+
+    def logits(self, images: np.ndarray, views: list[View]) -> np.ndarray:
+        """Return logits `(N, classes)`, float32, of prepared views.
+
+        Args:
+            images: float32 `(N, channels, rows, columns)`.
+            views: of each image.
+        """
+        return self._with_maps(images, views)[0]
+
+    def _with_maps(self, images: np.ndarray, views: list[View]) -> tuple[np.ndarray, torch.Tensor]:
+        """Return logits as `logits` does, and the last maps `(N, channels, rows, columns)`."""
+        places = [self.task.classifier.network_of(view.name) for view in views]
+        if None in places:
+            raise ValueError(f"views {views} with none of {self.task.classifier.views}")
+        batch, chosen = torch.from_numpy(images).to(self.device), torch.tensor(places)
+        with self._lock, torch.inference_mode(), evaluating(self.network) as network:
+            with autocast(self.device, self.dtype):
+                logits, maps = network.with_maps(batch, chosen.to(self.device))
+            return logits.float().cpu().numpy(), maps.cpu()
+
+    def copy_network(self, view: View, head: bool = False) -> nn.Module:
+        """Return a copy of a view's network for gradients of its input, in evaluation mode.
+
+        Args:
+            head: only what follows the last maps.
+        """
+        place = self.task.classifier.network_of(view.name)
+        if place is None or not isinstance(self.network, MultiViewClassifier):
+            raise ValueError(f"no network of its own answers on {view.name}")
+        with self._lock:
+            whole = self.network.networks[place]
+            network = copy.deepcopy(whole.get_submodule("head") if head else whole)
+        return network.eval().requires_grad_(False)
+
+    def _check_known(self, view: View) -> None:
+        known = self.task.classifier.network_of(view.name) is not None
+        if not known or (self.trained is not None and view.name not in self.trained):
+            raise InputError(
+                f"'{self.task.name}' was not trained on {view.name}, only on "
+                f"{', '.join(self.trained or self.task.classifier.views)}"
+            )
+
+    def _answer(
+        self,
+        exam: Exam,
+        views: dict[str, ViewAnswer],
+        left_out: dict[str, str],
+        seconds: dict[str, float],
+    ) -> ExamAnswer:
+        rules = self.task.exam_rules
+        each = {name: answer.probabilities for name, answer in views.items()}
+        combined = combine(
+            rules, [answer.view for answer in views.values()], np.stack(list(each.values()))
+        )
+        doubts = {
+            name: "; ".join(answer.prepared.doubts)
+            for name, answer in views.items()
+            if answer.prepared.doubts
+        }
+        return ExamAnswer(
+            exam.id,
+            rules.names,
+            combined.exam,
+            combined.breasts,
+            views,
+            left_out,
+            reasons_to_doubt(rules, combined.exam, each, doubts),
+            rules.least_confidence,
+            self.temperature,
+            seconds,
+        )
+
+
+def _trained_input(spec: InputSpec, trained: Mapping[str, Any]) -> InputSpec:
+    """Return `spec` with the size and greys of the row as it was trained."""
+    known = trained.get("input", {})
+    size, channels = known.get("size", spec.size), known.get("channels", spec.channels)
+    return replace(
+        spec, size=size if isinstance(size, int) else tuple(size), channels=tuple(channels)
+    )

@@ -1,0 +1,1 @@
+"""From studies to cases: what training and answering are given."""

@@ -1,0 +1,181 @@
+"""Labelled images in a folder: MONAI Label's local layout, or plain images/ and labels/."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib.data.groups import read_groups
+from lib.errors import InputError
+from lib.image import IMAGE_EXTENSIONS, extension, stem
+from lib.io.read import image_size
+
+FINAL_LABELS = Path("labels") / "final"
+INDEX = "datastore_v2.json"  # of MONAI Label's local datastore
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image and its accepted label, None where there is none yet.
+
+    Attributes:
+        id: the file name without extension.
+        group: a patient, or images that show the same, by ``groups.csv`` of the folder; a split
+            never separates them. Empty where the image stands alone.
+    """
+
+    id: str
+    image: Path
+    label: Path | None = None
+    group: str = ""
+
+    @property
+    def key(self) -> str:
+        """What decides the side of a split: the group, else the id."""
+        return self.group or self.id
+
+
+def list_items(studies: str | Path, labelled: bool = False) -> list[Item]:
+    """Return the images of a studies folder, sorted by id.
+
+    Two layouts are known: images at the top with labels in ``labels/final`` (MONAI Label), and
+    ``images/`` beside ``labels/``. A label belongs to the image whose id is its stem; see
+    `image_ids`.
+
+    Args:
+        labelled: only those with a label.
+
+    Raises:
+        InputError: no such folder, or nothing in it that fits.
+    """
+    studies = Path(studies)
+    if not studies.is_dir():
+        raise InputError(f"studies folder '{studies}' does not exist; give a folder of images")
+    compact = (studies / "images").is_dir() and (studies / "labels").is_dir()
+    image_folder = studies / "images" if compact else studies
+    label_folder = studies / "labels" if compact else studies / FINAL_LABELS
+    labels = {stem(file): file for file in _files(label_folder)}
+    names = [file.name for file in _files(image_folder)]
+    ids = image_ids(names, {} if compact else _listed(studies / INDEX))
+    groups = group_of(studies)
+    items = [
+        Item(ids[name], image_folder / name, labels.get(ids[name]), groups.get(ids[name], ""))
+        for name in names
+        if ids[name] in labels or not labelled
+    ]
+    if not items:
+        what = "labelled images" if labelled else "images"
+        raise InputError(
+            f"no {what} in '{studies}': expected images at its top and labels in "
+            f"{FINAL_LABELS.as_posix()}/, or folders images/ and labels/, with equal names"
+        )
+    return items
+
+
+def group_of(studies: Path) -> dict[str, str]:
+    """Return the group of each image that ``groups.csv`` of the folder names."""
+    return {row.id: row.group for row in read_groups(studies)}
+
+
+def volumes_only(items: Sequence[Item], dims: int | None) -> list[Item]:
+    """Return the items that a task of these image dimensions takes: of 3 the volumes, else all.
+
+    Raises:
+        InputError: none is left, or a file cannot be read.
+    """
+    if dims != 3:
+        return list(items)
+    found = [item for item in items if len(image_size(item.image)) == 3]
+    if not found:
+        raise InputError(
+            f"no volume among {len(items)} images; expected NRRD, NIfTI, MetaImage, TIFF stacks or "
+            f"multi-frame DICOM; choose a 2D task, or join slices with `import stack`"
+        )
+    return found
+
+
+def image_ids(files: Iterable[str], listed: Mapping[str, str]) -> dict[str, str]:
+    """Return the id of each image file: its stem, or its whole name where the stem is shared.
+
+    Labels are stored by id, so an id must not come to mean another file: those in `listed` (file
+    to id, the server's index) stay, and of several new files with one stem none gets the stem.
+
+    Args:
+        files: names of all image files of a folder.
+    """
+    files = sorted(files)
+    shared = Counter(stem(file) for file in files)
+    taken = set(listed.values())
+    return {
+        file: listed.get(file)
+        or (file if shared[stem(file)] > 1 or stem(file) in taken else stem(file))
+        for file in files
+    }
+
+
+def _listed(index: Path) -> dict[str, str]:
+    """Return the files and ids in the server's index; none if there is no readable one."""
+    try:
+        objects = json.loads(index.read_bytes())["objects"]
+        return {id + entry["image"]["ext"]: id for id, entry in objects.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def in_validation(id: str, val_split: float) -> bool:
+    """Tell whether the item is held out: its place in 0..1 by a hash of its id is below the split.
+
+    The answer depends on the id alone, so it never moves as labels arrive.
+    """
+    return _place(id) < val_split
+
+
+def split_items(
+    items: Sequence[Item], val_split: float, salt: str = ""
+) -> tuple[list[Item], list[Item]]:
+    """Split into training and validation items by the hash of their keys: group, or id.
+
+    Where none falls into the validation share (few labels), the one with the smallest hash is held
+    out. A later item can take that place only by being new, so an image that was trained on
+    never becomes a validation case.
+
+    Raises:
+        InputError: fewer than two items, or `val_split` outside 0..1.
+    """
+    if not 0 < val_split < 1:
+        raise InputError(f"val_split must lie between 0 and 1, found {val_split}; 0.2 is usual")
+    if len(items) < 2:
+        raise InputError(
+            f"training needs at least 2 labelled images (one is kept for validation), found "
+            f"{len(items)}; label more images and save them as final"
+        )
+    keys = {item.key for item in items}
+    held = {key for key in keys if in_validation(salt + key, val_split)}
+    held = held or {min(keys, key=lambda key: _place(salt + key))}
+    validation = [item for item in items if item.key in held]
+    training = [item for item in items if item.key not in held]
+    if not training:
+        raise InputError(
+            f"all {len(items)} labelled images fall into the validation split of {val_split}; "
+            f"label more images"
+        )
+    return training, validation
+
+
+def _place(id: str) -> float:
+    digest = hashlib.blake2b(id.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+def _files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(
+        file
+        for file in folder.iterdir()
+        if extension(file) in IMAGE_EXTENSIONS and not file.name.startswith(".")
+    )

@@ -1,0 +1,142 @@
+"""From an accepted label image to what a network is trained on: one map per name of the spec.
+
+Binary maps hold 0 and 1. "distance" is the depth inside an object relative to the object's deepest
+point, so that it does not depend on magnification (after Naylor et al. 2019, "Segmentation of
+nuclei in histopathology images by deep regression of the distance map", section III). Maps whose
+name ends in "_weight" are not answered by the network; they weigh its loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from scipy import ndimage
+from skimage.measure import label as connected_components
+
+from lib.errors import choose
+from lib.tasks.spec import PRESENCE, STRUCTURE, TargetSpec
+
+BORDER_RADIUS = 1
+WEIGHT_PEAK, WEIGHT_SIGMA = 10.0, 5.0
+_WEIGHT_REACH = 4 * WEIGHT_SIGMA
+_MANY = 1 << 20
+
+
+def as_instances(label: np.ndarray) -> np.ndarray:
+    """Number the objects of a label image.
+
+    A label image with one value only is taken as a mask: its connected components (diagonals
+    count) become the instances. Others are kept as they are.
+
+    Args:
+        label: `(*spatial)` integers, 0 is background.
+    """
+    top = label.max(initial=0)
+    if top > 0 and ((label == 0) | (label == top)).all():
+        return connected_components(label > 0, connectivity=label.ndim).astype(np.int32)
+    return label
+
+
+def make_target(label: np.ndarray, spec: TargetSpec) -> np.ndarray:
+    """Return the training target of a label image `(*spatial)`.
+
+    Returns:
+        `(maps, *spatial)`, one map per name in `spec.maps`; uint8 where all are binary, else
+        float16.
+    """
+    maps = [_get_map(name)(label, spec) for name in spec.maps]
+    binary = all(is_binary(name) for name in spec.maps)
+    return np.stack(maps).astype(np.uint8 if binary else np.float16)
+
+
+def foreground(label: np.ndarray, spec: TargetSpec) -> np.ndarray:
+    """Return what belongs to any object.
+
+    With `spec.gap` > 0, pixels whose neighbourhood of that radius holds two instances are cleared.
+    """
+    found = label > 0
+    if spec.gap > 0:
+        eroded = found & ~_near_two(label, spec.gap)
+        gone = np.setdiff1d(np.unique(label), np.unique(label[eroded]))
+        found = eroded | (found & np.isin(label, gone))
+    return found
+
+
+def presence(label: np.ndarray, spec: TargetSpec) -> np.ndarray:
+    """Return 1 everywhere if there is any object, else 0; of a training patch, of what it shows."""
+    return np.full(label.shape, bool(label.any()))
+
+
+def border(label: np.ndarray, spec: TargetSpec) -> np.ndarray:
+    """Return the pixels within `BORDER_RADIUS` of two objects at once, background included."""
+    return _near_two(as_instances(label), BORDER_RADIUS)
+
+
+def distance(label: np.ndarray, spec: TargetSpec) -> np.ndarray:
+    """Return each pixel's depth inside its object, 1 at the object's deepest pixel; float32."""
+    result = np.zeros(label.shape, np.float32)
+    for inside, box in _objects(as_instances(label), margin=1):
+        depth = ndimage.distance_transform_edt(inside)
+        result[box] = np.where(inside, depth / depth.max(), result[box])
+    return result
+
+
+def border_weight(label: np.ndarray, spec: TargetSpec) -> np.ndarray:
+    """Return the weight map of U-Net 2015, eq. 2, with w0 = 10, sigma = 5 pixels and w_c = 1.
+
+    The distances to the nearest and the second nearest object are exact up to 4 sigma, beyond
+    which the term is below 1e-3 of its peak.
+    """
+    nearest = np.full(label.shape, np.inf, np.float32)
+    second = nearest.copy()
+    for inside, box in _objects(as_instances(label), margin=int(_WEIGHT_REACH)):
+        away = ndimage.distance_transform_edt(~inside).astype(np.float32)
+        first = nearest[box]
+        second[box] = np.minimum(second[box], np.maximum(first, away))
+        nearest[box] = np.minimum(first, away)
+    term = WEIGHT_PEAK * np.exp(-((nearest + second) ** 2) / (2 * WEIGHT_SIGMA**2))
+    return np.where(label > 0, 1.0, 1.0 + term).astype(np.float32)
+
+
+MAPS: dict[str, Callable[[np.ndarray, TargetSpec], np.ndarray]] = {
+    "foreground": foreground,
+    "border": border,
+    "distance": distance,
+    "border_weight": border_weight,
+    PRESENCE: presence,
+}
+_BINARY = frozenset({"foreground", "border", PRESENCE})
+
+
+def is_binary(name: str) -> bool:
+    """Tell whether the map holds only 0 and 1."""
+    return name in _BINARY or name.startswith(STRUCTURE)
+
+
+def _get_map(name: str) -> Callable[[np.ndarray, TargetSpec], np.ndarray]:
+    if name.startswith(STRUCTURE):
+        return lambda label, spec: label == spec.structures[name]
+    return choose("target map", name, MAPS)
+
+
+def _near_two(label: np.ndarray, radius: int) -> np.ndarray:
+    """Return the pixels whose neighbourhood of `radius` holds pixels of two objects."""
+    size, none = 2 * radius + 1, np.iinfo(label.dtype).max
+    lowest = ndimage.minimum_filter(np.where(label > 0, label, none), size=size)
+    highest = ndimage.maximum_filter(label, size=size)
+    return (lowest != highest) & (lowest != none)
+
+
+def _objects(label: np.ndarray, margin: int) -> Iterator[tuple[np.ndarray, tuple[slice, ...]]]:
+    """Yield each object's mask within its box, and the box, `margin` pixels larger all around.
+
+    A mask at the image's border is not surrounded there: what lies beyond is not known.
+    """
+    if label.max(initial=0) > _MANY:  # numbers far apart: one box each would be too many
+        values, numbers = np.unique(label, return_inverse=True)
+        label = numbers.reshape(label.shape) + (values[0] != 0)
+    for number, box in enumerate(ndimage.find_objects(label.astype(np.int32)), start=1):
+        if box is not None:
+            wide = tuple(slice(max(0, s.start - margin), s.stop + margin) for s in box)
+            yield label[wide] == number, wide

@@ -1,0 +1,73 @@
+"""DICOM images, loops and volumes of one file, on the grid that the file gives them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lib.dicom.geometry import dicom_geometry, frame_axis, pixel_spacing
+from lib.dicom.pixels import decode_frames, frame_count, open_dicom
+from lib.dicom.ultrasound import interpret, is_ultrasound
+from lib.dicom.ultrasound_region import Crop
+from lib.errors import InputError
+from lib.image import Geometry, Image, check_pixel_count, not_a_volume
+
+
+def read_dicom(path: Path, max_pixels: int, spatial_dims: int) -> Image:
+    """Read a DICOM file: one frame as an image, several as a volume, or a loop over time.
+
+    Stored values, larger is brighter; palettes and YBR as RGB. Ultrasound is read as luminance,
+    with its region; the spacing of a loop's frames is 1.
+
+    Args:
+        max_pixels: most that frames x rows x columns may be.
+        spatial_dims: 2 for a single frame, 3 for several.
+
+    Returns:
+        An image whose geometry has three axes, of a single frame the third of size 1.
+
+    Raises:
+        InputError: not DICOM, truncated, no pixels, of other dimensions, larger than `max_pixels`,
+            or in an unsupported encoding.
+    """
+    data = open_dicom(path)
+    frames = frame_count(data)
+    flat_size = int(data.Columns), int(data.Rows)
+    if frames > 1 and spatial_dims == 2:
+        raise InputError(
+            f"{path.name}: holds {frames} frames, expected a single-frame image; export the frame "
+            f"to annotate"
+        )
+    if frames == 1 and spatial_dims == 3:
+        raise not_a_volume(path, "a DICOM file of one frame")
+    check_pixel_count(path.name, flat_size if frames == 1 else (*flat_size, frames), max_pixels)
+
+    region: tuple[slice, slice] | None = None
+    flat: tuple[float, float] | None
+    step: float | None
+    if is_ultrasound(data):
+        read = interpret(path, data)
+        pixels, colour, axis = read.pixels, False, read.frame_axis
+        flat, step = read.spacing[1:], read.spacing[0]
+        if read.region != Crop.whole(*pixels.shape[1:]):
+            region = read.region.slices
+    else:
+        pixels = decode_frames(path, data)
+        colour = pixels.ndim == 4
+        flat, (axis, step) = pixel_spacing(data), frame_axis(data, default="space")
+    geometry = dicom_geometry(data, flat, step if axis == "space" else None)
+    if frames == 1:
+        pixels = pixels[0]
+    return Image(pixels, geometry, path, colour, region, over_time=axis == "time")
+
+
+def dicom_size(path: Path) -> tuple[int, ...]:
+    """Return columns, rows and, where there are several, frames, from the header alone."""
+    data = open_dicom(path, header_only=True)
+    size = (int(data.Columns), int(data.Rows), frame_count(data))
+    return size if size[2] > 1 else size[:2]
+
+
+def dicom_grid(path: Path) -> Geometry:
+    """Return the grid of a file of one frame that is no ultrasound, from the header alone."""
+    data = open_dicom(path, header_only=True)
+    return dicom_geometry(data, pixel_spacing(data), None)

@@ -1,0 +1,158 @@
+"""What an annotator points at in a viewer: clicks and boxes of a request, in our arrays' order.
+
+Viewers send indices of the image's grid as ITK counts them: x (column), y (row), z (slice or
+frame), z = 0 of a 2D image. `lib.io.read` keeps ITK's grid, so an array index is the same numbers
+in reverse. See docs/decisions/0011-clicks-and-scribbles.md.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lib.errors import InputError
+from lib.interactive.clicks import Clicks
+
+POSITIVE, NEGATIVE = "foreground", "background"
+MAX_POINTS = 10_000
+_EXAMPLE = {2: "[[x, y, 0], ...]", 3: "[[x, y, z], ...]"}
+
+
+def read_points(
+    request: Mapping[str, Any], shape: Sequence[int], labels: Sequence[str] = ()
+) -> Clicks:
+    """Read the clicks of a request: ``foreground`` and ``background``, and those of labels.
+
+    A value may be a list of points, one point, their JSON as text, or nothing. A point of two
+    numbers in a volume lies in the request's ``slice``. Fractions go to the nearest pixel.
+
+    Args:
+        shape: of the image without colour: rows and columns, of a volume slices first.
+        labels: names under which viewers send positive points of models of type deepedit.
+
+    Raises:
+        InputError: no numbers, too many or too few of them, a point outside the image, or one that
+            is both positive and negative.
+    """
+    keys = dict.fromkeys((POSITIVE, *(name for name in labels if name != NEGATIVE)))
+    found = [_points(request, key, shape) for key in keys]
+    clicks = Clicks(np.concatenate(found), _points(request, NEGATIVE, shape))
+    both = set(map(tuple, clicks.positive.tolist())) & set(map(tuple, clicks.negative.tolist()))
+    if both:
+        raise InputError(
+            f"point {_shown(min(both)[::-1])} is both {POSITIVE} and {NEGATIVE}; expected one of "
+            f"them; delete it, and in OHIF choose the structure's name before Run"
+        )
+    return clicks
+
+
+def read_box(request: Mapping[str, Any], shape: Sequence[int]) -> tuple[slice, ...] | None:
+    """Read ``roi``, a box in which the structure lies; None where the request has none.
+
+    Viewers send x0, x1, y0, y1, z0, z1, the lower of two not always first, the upper counted in.
+
+    Returns:
+        A slice along each axis of the image's array.
+
+    Raises:
+        InputError: not six finite numbers (four will do in 2D), or a box beside the image.
+    """
+    value = _parsed("roi", request.get("roi"))
+    if not value:
+        return None
+    dims = len(shape)
+    numbers = _numbers(value)
+    if numbers is None or len(numbers) not in {2 * dims, 6}:
+        raise InputError(
+            f"roi {_cut(value)} is no box; expected six numbers x0, x1, y0, y1, z0, z1 in pixels; "
+            f"draw it again"
+        )
+    parts = []
+    for axis, side in enumerate(shape):
+        ends = sorted(numbers[2 * (dims - 1 - axis) :][:2])
+        part = slice(max(round(ends[0]), 0), min(round(ends[1]) + 1, side))
+        if part.start >= part.stop:
+            raise InputError(
+                f"roi {_cut(value)} lies beside the image of {_size(shape)} pixels; draw it again"
+            )
+        parts.append(part)
+    return tuple(parts)
+
+
+def _points(request: Mapping[str, Any], key: str, shape: Sequence[int]) -> np.ndarray:
+    """Return the points under `key` as `(points, dims)` in array order."""
+    value = _parsed(key, request.get(key))
+    dims = len(shape)
+    if not value and value != 0:
+        return np.zeros((0, dims), dtype=np.int64)
+    if not isinstance(value, (list, tuple)):
+        raise _no_points(key, value, dims)
+    points = value if any(isinstance(point, (list, tuple)) for point in value) else [value]
+    if len(points) > MAX_POINTS:
+        raise InputError(f"{key} holds {len(points)} points; at most {MAX_POINTS} are read")
+    return np.array([_index(key, point, request, shape) for point in points], dtype=np.int64)
+
+
+def _index(key: str, point: Any, request: Mapping[str, Any], shape: Sequence[int]) -> list[int]:
+    """Return one point, x first, as an index into the array."""
+    dims = len(shape)
+    numbers = _numbers(point)
+    if numbers is not None and len(numbers) == 2 and dims == 3:
+        place = _numbers([request.get("slice")])
+        numbers = None if place is None else [*numbers, *place]
+    if numbers is None or len(numbers) not in {dims, 3}:
+        raise _no_points(key, point, dims)
+    whole = [math.floor(number + 0.5) for number in numbers]
+    inside = all(0 <= at < side for at, side in zip(whole, shape[::-1], strict=False))
+    if not inside or any(whole[dims:]):
+        raise InputError(
+            f"{key} point {_shown(point)} lies outside the image of {_size(shape)} pixels (x, y"
+            f"{', z' if dims == 3 else ''}), counted from 0; click inside it"
+        )
+    return whole[:dims][::-1]
+
+
+def _parsed(key: str, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value) if value.strip() else None
+    except (ValueError, RecursionError):
+        raise InputError(f"{key} '{_cut(value)}' is no JSON; expected a list of numbers") from None
+
+
+def _numbers(value: Any) -> list[float] | None:
+    """Return finite numbers; None where `value` is not a list of such."""
+    if not isinstance(value, (list, tuple)):
+        return None
+    for item in value:
+        if isinstance(item, bool) or not isinstance(item, (int, float)):
+            return None
+        if not abs(item) < 2**31:  # also NaN; an int beyond could not be a float
+            return None
+    return [float(item) for item in value]
+
+
+def _no_points(key: str, value: Any, dims: int) -> InputError:
+    slice_too = ", or two numbers and 'slice'" if dims == 3 else ""
+    return InputError(
+        f"{key} {_cut(value)} is no point; expected {_EXAMPLE[dims]} in pixels, counted from 0"
+        f"{slice_too}"
+    )
+
+
+def _shown(point: Sequence[Any]) -> str:
+    return f"({', '.join(map(str, point))})"
+
+
+def _size(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape[::-1]))
+
+
+def _cut(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,38 @@
+"""Figures of interactive segmentation on whole validation cases."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from lib.data.case import Cases, Figures
+from lib.distributed import over_processes, own_indices
+from lib.interactive.clicks import Clicks, next_click
+from lib.interactive.predictor import ClickPredictor
+from lib.segmentation.metrics import dice
+from lib.segmentation.scoring import answered_mask, score_masks
+
+# --- interactive segmentation --------------------------------------------------------------------
+
+
+def score_clicks(predictor: ClickPredictor, cases: Cases) -> Figures:
+    """Return the figures of answers without clicks, and ``click_dice``.
+
+    That is the Dice of foreground (1 where there is none and none is answered) as the mean over
+    cases and over the answers after none, one, ... and all of the spec's corrections.
+    """
+    rules, answered = predictor.task.click_rules, predictor.task.target.answered
+    table = torch.zeros((len(cases), rules.validated + 1), dtype=torch.float64)
+    for index in own_indices(len(cases)):
+        image, target = cases[index]
+        session, clicks = predictor.open(image.astype(np.float32)), Clicks()
+        for place in range(rules.validated + 1):
+            maps = session.probabilities(clicks)
+            mask, _ = answered_mask(maps, answered, predictor.task.output)
+            table[index, place] = dice(mask, target[0])
+            click = next_click(np.concatenate((mask[np.newaxis], maps[1:])), target, answered)
+            if click:
+                clicks = clicks.with_one(*click)
+    by_clicks = over_processes(table).numpy().mean(axis=0)
+    figures = {f"dice_{n}_clicks": float(value) for n, value in enumerate(by_clicks)}
+    return {**score_masks(predictor, cases), **figures, "click_dice": float(by_clicks.mean())}

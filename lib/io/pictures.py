@@ -1,0 +1,211 @@
+"""Pictures and TIFF stacks, decoded by Pillow; by tifffile where that loses bits or gives up."""
+
+from __future__ import annotations
+
+import io
+import logging
+import struct
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as PillowImage
+
+from lib.errors import InputError
+from lib.image import TIFF_EXTENSIONS, check_pixel_count, damaged, extension, not_a_volume
+
+# of damaged files both readers complain in passing; the error says it in one line
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+PillowImage.MAX_IMAGE_PIXELS = None  # sizes are checked here, against a limit that errors can state
+
+_PNG_GREY_ALPHA, _PNG_RGBA = 4, 6  # colour types in the header
+_COLOUR_MODES = {"RGB", "RGBA", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV"}
+
+
+def read_picture(path: Path, max_pixels: int) -> np.ndarray:
+    """Read a picture of one page as `(rows, columns)` or `(rows, columns, channels)`.
+
+    Raises:
+        InputError: damaged, of several pages, or larger than `max_pixels`.
+    """
+    try:
+        with PillowImage.open(path) as picture:
+            check_pixel_count(path.name, picture.size, max_pixels)
+            frames = int(getattr(picture, "n_frames", 1))
+            if frames > 1:
+                raise InputError(
+                    f"{path.name}: holds {frames} pages, expected one 2D image; save the page to "
+                    f"annotate as its own file"
+                )
+            return _decode(path, picture)
+    except (InputError, ImportError):
+        raise
+    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error ...
+        return _read_otherwise(path, error, max_pixels, 1)[0]
+
+
+def read_stack(path: Path, max_pixels: int) -> np.ndarray:
+    """Read the pages of a TIFF as `(slices, rows, columns)` or `(slices, rows, columns, channels)`.
+
+    Raises:
+        InputError: damaged, of one page, of unlike pages, or of more than `max_pixels` voxels.
+    """
+    if extension(path) not in TIFF_EXTENSIONS:
+        raise not_a_volume(path, "a 2D picture")
+    size = picture_size(path)
+    if len(size) == 2:
+        raise not_a_volume(path, "a TIFF of one page")
+    check_pixel_count(path.name, size, max_pixels)
+    stack: np.ndarray | None = None
+    try:
+        with PillowImage.open(path) as picture:
+            for page in range(size[2]):
+                picture.seek(page)
+                check_pixel_count(path.name, picture.size, max_pixels)
+                pixels = _decode(path, picture, page)
+                if stack is None:
+                    stack = np.empty((size[2], *pixels.shape), pixels.dtype)
+                _require_alike(path, page, pixels, stack[0])
+                stack[page] = pixels
+    except (InputError, ImportError):
+        raise
+    except Exception as error:
+        return _read_otherwise(path, error, max_pixels, size[2])
+    assert stack is not None
+    return stack
+
+
+def picture_size(path: Path) -> tuple[int, ...]:
+    """Return columns, rows and, of a TIFF with several, pages, from the header alone.
+
+    Raises:
+        InputError: damaged.
+    """
+    tiff = extension(path) in TIFF_EXTENSIONS
+    try:
+        with PillowImage.open(path) as picture:
+            size = list(picture.size)
+            pages = picture.n_frames if tiff else 1  # type: ignore[attr-defined]
+    except Exception as error:
+        *size, pages = _size_otherwise(path, error)
+    return (*size, _count_pages(path)) if pages > 1 else tuple(size)
+
+
+def _decode(path: Path, picture: PillowImage.Image, page: int = 0) -> np.ndarray:
+    """Return the pixels of the page at which `picture` is."""
+    wide = _bits(path, picture) > 8
+    picture.load()
+    if wide and picture.mode in ("RGB", "RGBA"):  # of which Pillow gives the upper 8 bits
+        return _read_wide_colour(path, picture, page)
+    if picture.mode in _COLOUR_MODES:
+        return np.asarray(picture.convert("RGB"))
+    if picture.mode == "LA":
+        return np.asarray(picture.getchannel("L"))
+    if picture.mode == "1":
+        return np.asarray(picture.convert("L"))
+    return np.asarray(picture)
+
+
+def _bits(path: Path, picture: PillowImage.Image) -> int:
+    """Return the bits per channel that the file holds."""
+    if picture.format == "PNG":
+        with open(path, "rb") as file:
+            return file.read(25)[24]
+    tags = getattr(picture, "tag_v2", None)
+    if tags is not None:
+        bits = tags.get(258, (8,))
+        return max(bits) if isinstance(bits, tuple) else int(bits)
+    return 8
+
+
+def _read_wide_colour(path: Path, picture: PillowImage.Image, page: int) -> np.ndarray:
+    """Read 16-bit colour, or grey with alpha, without loss."""
+    if picture.format == "TIFF":
+        import tifffile
+
+        with tifffile.TiffFile(path) as tiff:
+            pixels = tiff.asarray(key=page)
+        planar = pixels.ndim == 3 and pixels.shape[1:] == picture.size[::-1]
+        return np.moveaxis(pixels, 0, 2) if planar else pixels
+    content = bytearray(path.read_bytes())
+    if picture.format == "PNG" and content[25] == _PNG_GREY_ALPHA:
+        # no reader keeps its 16 bits; two 16-bit samples lie in the file as four of 8 bits would
+        content[24:26] = 8, _PNG_RGBA
+        content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+        with PillowImage.open(io.BytesIO(content)) as octets:
+            high, low = np.moveaxis(np.asarray(octets), 2, 0)[:2].astype(np.uint16)
+        return high << 8 | low
+    import SimpleITK as sitk
+
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+
+
+def _read_otherwise(path: Path, error: Exception, max_pixels: int, pages: int) -> np.ndarray:
+    """Return all `pages` of a TIFF that Pillow does not know (64-bit floats, float planes)."""
+    *size, found = _size_otherwise(path, error)
+    if found != pages:
+        raise damaged(path, error)
+    check_pixel_count(path.name, (*size, pages) if pages > 1 else size, max_pixels)
+    try:
+        import tifffile
+
+        with tifffile.TiffFile(path) as tiff:
+            stack = [tiff.pages[page].asarray() for page in range(pages)]
+    except Exception:
+        raise damaged(path, error) from None  # the first error says more
+    for number, page in enumerate(stack):
+        _require_alike(path, number, page, stack[0])
+    return np.stack(stack)
+
+
+def _size_otherwise(path: Path, error: Exception) -> tuple[int, int, int]:
+    """Return columns, rows and pages of a TIFF that Pillow refused with `error`."""
+    if extension(path) in TIFF_EXTENSIONS:
+        import tifffile
+
+        try:
+            with tifffile.TiffFile(path) as tiff:
+                first = tiff.pages[0]
+                return int(first.imagewidth), int(first.imagelength), len(tiff.pages)
+        except Exception:
+            pass  # the first error says more
+    raise damaged(path, error)
+
+
+def _require_alike(path: Path, page: int, pixels: np.ndarray, first: np.ndarray) -> None:
+    if pixels.shape != first.shape or pixels.dtype != first.dtype:
+        raise InputError(
+            f"{path.name}: page {page + 1} holds {pixels.dtype} of shape {pixels.shape}, the first "
+            f"{first.dtype} of {first.shape}; expected slices of one size and type; save them so"
+        )
+
+
+def _count_pages(path: Path) -> int:
+    """Return how many pages a TIFF has; of a chain that breaks off both readers see a part only.
+
+    Raises:
+        InputError: the chain of pages leads out of the file, or in a circle.
+    """
+    with open(path, "rb") as file:
+        head = file.read(16)
+        order = "<" if head[:2] == b"II" else ">"
+        big = 43 in head[2:4]  # BigTIFF: 64-bit offsets
+        count, offset, entry = ("Q", "Q", 20) if big else ("H", "I", 12)
+        try:
+            (start,) = struct.unpack_from(order + offset, head, 8 if big else 4)
+            pages: set[int] = set()
+            while start:
+                if start in pages:
+                    raise InputError(f"{path.name}: damaged, its pages form a circle; save it anew")
+                file.seek(start)
+                (entries,) = struct.unpack(order + count, file.read(struct.calcsize(count)))
+                file.seek(entry * entries, io.SEEK_CUR)
+                pages.add(start)
+                (start,) = struct.unpack(order + offset, file.read(struct.calcsize(offset)))
+        except (struct.error, OverflowError, OSError):
+            raise InputError(
+                f"{path.name}: truncated, what follows page {len(pages)} is missing; copy it again"
+            ) from None
+    return len(pages)

@@ -1,0 +1,208 @@
+"""Volumes, and 2D images in the file types of volumes, through ITK: NRRD, NIfTI and MetaImage."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lib.errors import InputError
+from lib.image import (
+    META_EXTENSIONS,
+    NIFTI_EXTENSIONS,
+    Geometry,
+    check_pixel_count,
+    damaged,
+    extension,
+    not_a_volume,
+    stem,
+)
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+_HEADER_BYTES = 1 << 20
+_PIXEL_FILES = (".raw", ".zraw", ".raw.gz")
+_META_DATA_FILE = re.compile(rb"^[ \t]*ElementDataFile[ \t]*[=:](.*)$", re.MULTILINE)
+_NRRD_DATA_FILE = re.compile(rb"^data ?file:(.*)$", re.MULTILINE | re.IGNORECASE)
+
+
+def read_volume(path: Path, max_pixels: int, spatial_dims: int) -> tuple[np.ndarray, Geometry]:
+    """Read one 2D image or one volume; axes of size 1 beyond `spatial_dims` are dropped.
+
+    Returns:
+        `(rows, columns)` or `(slices, rows, columns)`, with the values of a pixel as last axis
+        where there are several, and the geometry with three axes where the file has them.
+
+    Raises:
+        InputError: damaged, of other dimensions, or larger than `max_pixels`.
+    """
+    reader = _read_header(path)
+    size = reader.GetSize()
+    check_pixel_count(path.name, size, max_pixels)
+    _check_dimensions(path, size, spatial_dims)
+    data_file = _data_file(path)
+    if extension(path) in NIFTI_EXTENSIONS:
+        from lib.io.nifti import check_pixels
+
+        check_pixels(path)
+    import SimpleITK as sitk
+
+    try:
+        image = reader.Execute()
+    except RuntimeError as error:
+        if data_file:
+            raise InputError(
+                f"{path.name}: its pixel file '{data_file}' is damaged or truncated; copy it again"
+            ) from None
+        raise damaged(path, error) from None
+    components = image.GetNumberOfComponentsPerPixel()
+    shape = size[spatial_dims - 1 :: -1] + ((components,) if components > 1 else ())
+    axes = min(len(size), 3)
+    direction = np.array(image.GetDirection()).reshape(len(size), len(size))[:axes, :axes]
+    return sitk.GetArrayFromImage(image).reshape(shape), Geometry(
+        size[:axes],
+        image.GetSpacing()[:axes],
+        image.GetOrigin()[:axes],
+        tuple(float(cosine) for cosine in direction.ravel()),
+    )
+
+
+def volume_size(path: Path) -> tuple[int, ...]:
+    """Return the size from the header, x first, without trailing axes of size 1."""
+    size = tuple(_read_header(path).GetSize())
+    while len(size) > 2 and size[-1] == 1:
+        size = size[:-1]
+    return size
+
+
+def pixel_file(path: Path) -> Path | None:
+    """Return the file that holds the pixels of the header `path` and nothing else's.
+
+    None where the pixels are in `path` itself, are not there, lie elsewhere than beside it, are
+    called otherwise than a ``.mhd``'s ``.raw`` and ``.zraw``, or are another header's too.
+    """
+    if extension(path) not in (".nrrd", *META_EXTENSIONS):
+        return None
+    name = _named_pixels(path)
+    if not name.lower().endswith(_PIXEL_FILES):
+        return None
+    others = (other for other in path.parent.iterdir() if other != path and other.is_file())
+    headers = (other for other in others if extension(other) in (".nrrd", *META_EXTENSIONS))
+    return None if any(_named_pixels(other) == name for other in headers) else path.parent / name
+
+
+def _named_pixels(path: Path) -> str:
+    """Return the name of the file beside `path` that holds its pixels; empty where none does."""
+    try:
+        return _data_file(path)
+    except (InputError, OSError):
+        return ""
+
+
+def write_volume(path: Path, pixels: np.ndarray, geometry: Geometry) -> None:
+    """Write grey `pixels` with `geometry`, compressed; a slice of a 3D grid may come without it.
+
+    Raises:
+        OSError: the folder is missing or closed, or the disk is full.
+    """
+    import SimpleITK as sitk
+
+    lacking = len(geometry.size) - pixels.ndim
+    out = sitk.GetImageFromArray(pixels.reshape((1,) * lacking + pixels.shape), isVector=False)
+    out.SetSpacing(geometry.spacing)
+    out.SetOrigin(geometry.origin)
+    out.SetDirection(geometry.direction)
+    path.touch()  # a folder that is missing or closed is reported here
+    try:
+        sitk.WriteImage(out, str(path), useCompression=True)
+        if extension(path) in NIFTI_EXTENSIONS:
+            from lib.io.nifti import check_pixels
+
+            check_pixels(path)
+    except (RuntimeError, InputError):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
+
+
+def _read_header(path: Path) -> sitk.ImageFileReader:
+    import SimpleITK as sitk
+
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise damaged(path, error) from None
+    return reader
+
+
+def _check_dimensions(path: Path, size: tuple[int, ...], spatial_dims: int) -> None:
+    shown = " x ".join(map(str, size))
+    if spatial_dims == 2 and any(side != 1 for side in size[2:]):
+        raise InputError(
+            f"{path.name}: a volume of {shown}, expected one 2D image; export a single slice"
+        )
+    if spatial_dims == 3 and all(side == 1 for side in size[2:]):
+        raise not_a_volume(path, f"one slice of {shown}")
+    if spatial_dims == 3 and any(side != 1 for side in size[3:]):
+        raise InputError(
+            f"{path.name}: a series of {shown}, expected one volume; export a single time point"
+        )
+
+
+def _data_file(path: Path) -> str:
+    """Return the name of the file beside `path` that holds its pixels; empty where it does itself.
+
+    Raises:
+        InputError: there is no such file, or the header names one elsewhere: it could be any of
+            this machine, which is not for a file from outside to choose.
+    """
+    if extension(path) in NIFTI_EXTENSIONS:
+        return ""
+    with open(path, "rb") as file:
+        header = file.read(_HEADER_BYTES)
+    if extension(path) in META_EXTENSIONS:
+        found = _META_DATA_FILE.search(header)
+        cut = found is None
+    else:
+        header, *pixels = re.split(rb"\r?\n\r?\n", header, maxsplit=1)
+        found = _NRRD_DATA_FILE.search(header)
+        cut = not pixels and len(header) == _HEADER_BYTES
+    if cut:
+        raise damaged(path, ValueError("its header has no end"))
+    name = found.group(1).decode(errors="replace").strip() if found else "LOCAL"
+    if name.upper() == "LOCAL":
+        return ""
+    name = name.removeprefix("./")
+    advice = "save it as .mha or .nrrd in one file (an upload to the server carries one only)"
+    if name != Path(name).name or name.startswith("LIST") or "%" in name:
+        raise InputError(
+            f"{path.name}: its pixels lie in '{name}', expected one file beside it; {advice}"
+        )
+    if not (path.parent / name).is_file():
+        raise InputError(
+            f"{path.name}: its pixel file '{name}' is not beside it; copy both, or {advice}"
+        )
+    return name
+
+
+def save_volume(path: Path, pixels: np.ndarray, spacing: Sequence[float]) -> Path:
+    """Write a volume `(slices, rows, columns)` whole or not at all.
+
+    Args:
+        spacing: in array order, mm.
+    """
+    geometry = replace(Geometry.flat(*pixels.shape), spacing=tuple(map(float, spacing[::-1])))
+    partial = path.with_name(f".{stem(path)}.partial{extension(path)}")  # ITK writes by extension
+    try:
+        write_volume(partial, pixels, geometry)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path

@@ -1,0 +1,1 @@
+"""Mammograms, exams of four views, and density reports."""

@@ -1,0 +1,186 @@
+"""The breast in a mammogram: cropped, turned to one side, resized and normalised.
+
+Labels, tape, film edges and background are zero in what comes out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from PIL import Image as PillowImage
+from scipy import ndimage
+
+from lib.errors import InputError
+from lib.mammography.mammogram import Mammogram
+from lib.mammography.outline import Breast, find_breast
+from lib.mammography.pectoral_muscle import find_muscle
+
+_RESAMPLE = PillowImage.Resampling
+
+
+@dataclass(frozen=True)
+class PreparedBreast:
+    """A breast as the networks see it: chest wall at the right edge, head up.
+
+    Attributes:
+        pixels: float32 `(rows, columns)`, 0..1 inside the breast, 0 outside.
+        breast: bool, the same shape.
+        box: top, left, bottom, right of the crop in the full image.
+        place: the same of the resized crop in `pixels`; the rest is padding.
+        mirrored: whether the crop was mirrored left to right.
+        full_shape: rows and columns of the image.
+        window: grey of the image, 0..1, that became 0 and 1 in `pixels`.
+        rim: see `lib.mammography.outline.Breast`.
+        spacing: between rows and columns of `pixels`, mm; None where the file gives none.
+        mammogram: what was read, without its pixels.
+        notes: what was odd and how it was taken, those of reading too.
+        doubts: why an answer on it should not be trusted.
+    """
+
+    pixels: np.ndarray
+    breast: np.ndarray
+    box: tuple[int, int, int, int]
+    place: tuple[int, int, int, int]
+    mirrored: bool
+    full_shape: tuple[int, int]
+    window: tuple[float, float]
+    rim: float
+    spacing: tuple[float, float] | None
+    mammogram: Mammogram
+    notes: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+
+    def original_grey(self) -> np.ndarray:
+        """Return `pixels` with the grey of the image: float32, 0..1 inside the breast, 0 outside.
+
+        On films it tells more of the density than what is normalised; it depends on the exposure.
+        """
+        low, high = self.window
+        return np.where(self.breast, self.pixels * (high - low) + low, 0).astype(np.float32)
+
+    def undo(self, values: np.ndarray, smooth: bool = False) -> np.ndarray:
+        """Return `values` on the grid of the full image, 0 outside the crop.
+
+        Args:
+            values: `(rows, columns)` of `pixels`: a mask, labels up to 255, or float32.
+            smooth: interpolate linearly, for saliency; else the nearest value is taken.
+
+        Raises:
+            ValueError: `values` has another shape.
+        """
+        if values.shape != self.pixels.shape:
+            raise ValueError(f"values of shape {values.shape}, expected {self.pixels.shape}")
+        top, left, bottom, right = self.place
+        part = values[top:bottom, left:right]
+        part = part[:, ::-1] if self.mirrored else part
+        kind = np.float32 if values.dtype.kind == "f" else np.uint8
+        picture = PillowImage.fromarray(np.ascontiguousarray(part, kind))
+        top, left, bottom, right = self.box
+        method = _RESAMPLE.BILINEAR if smooth else _RESAMPLE.NEAREST
+        full = np.zeros(self.full_shape, values.dtype)
+        full[top:bottom, left:right] = picture.resize((right - left, bottom - top), method)
+        return full
+
+
+def prepare_breast(mammogram: Mammogram, size: int | tuple[int, int]) -> PreparedBreast:
+    """Return the breast alone, at the size and in the orientation that networks see.
+
+    The crop is mirrored so that the chest wall is at the right edge (a right breast as it hangs),
+    resized with anti-aliasing and its aspect kept, to the height, or the width if that fills first,
+    and padded: at the left, and above and below alike. Grey values run from the 0.5th percentile
+    inside the breast, 0, to the 99.5th, 1.
+
+    Args:
+        size: rows and columns of the result; one number for a square.
+
+    Raises:
+        InputError: no breast is found.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    if min(height, width) < 16:
+        raise InputError(f"size {height} x {width} is too small, expected at least 16 x 16 pixels")
+    pixels, view = mammogram.pixels, mammogram.view
+    found = find_breast(pixels, mammogram.path.name, view.laterality)
+    top, left, bottom, right = found.box
+    rows, columns = bottom - top, right - left
+    scale = min(height / rows, width / columns)
+    inner = max(min(round(rows * scale), height), 1), max(min(round(columns * scale), width), 1)
+    # the breast first and then its mean: what lies beside it does not bleed in
+    breast = _resized(found.mask.astype(np.float32), pixels.shape, found.box, inner) > 0.5
+    crop = _resized(pixels, pixels.shape, found.box, inner)
+    mirrored = found.chest_wall == "left"
+    if mirrored:
+        breast, crop = breast[:, ::-1], crop[:, ::-1]
+    down = (height - inner[0]) // 2
+    place = (down, width - inner[1], down + inner[0], width)
+    low, high = (float(v) for v in np.percentile(crop[breast], (0.5, 99.5)))
+    result = np.zeros((height, width), np.float32)
+    whole = np.zeros((height, width), bool)
+    whole[place[0] : place[2], place[1] :] = breast
+    scaled = np.clip((crop - low) / max(high - low, 1e-6), 0, 1)
+    result[place[0] : place[2], place[1] :] = np.where(breast, scaled, 0)
+    notes, doubts = _checked(mammogram, found, result, whole)
+    spacing = mammogram.spacing
+    return PreparedBreast(
+        result,
+        whole,
+        found.box,
+        place,
+        mirrored,
+        (pixels.shape[0], pixels.shape[1]),
+        (low, high),
+        found.rim,
+        (spacing[0] * rows / inner[0], spacing[1] * columns / inner[1]) if spacing else None,
+        replace(mammogram, pixels=np.empty((0, 0), np.float32)),
+        (*mammogram.notes, *notes),
+        (*mammogram.doubts, *found.doubts, *doubts),
+    )
+
+
+def _resized(
+    pixels: np.ndarray,
+    full: tuple[int, ...],
+    box: tuple[int, int, int, int],
+    size: tuple[int, int],
+) -> np.ndarray:
+    """Return a box of the full image from `pixels`, of it or of a small copy, resized."""
+    down, across = pixels.shape[0] / full[0], pixels.shape[1] / full[1]
+    part = (box[1] * across, box[0] * down, box[3] * across, box[2] * down)
+    picture = PillowImage.fromarray(pixels)
+    return np.asarray(picture.resize((size[1], size[0]), _RESAMPLE.BILINEAR, box=part))
+
+
+def _checked(
+    mammogram: Mammogram, found: Breast, pixels: np.ndarray, breast: np.ndarray
+) -> tuple[list[str], list[str]]:
+    """Return notes and doubts on how the prepared breast lies, by its tags and its shape."""
+    notes, doubts = [], []
+    view, orientation = mammogram.view, mammogram.orientation
+    usual = {"R": "right", "L": "left", None: found.chest_wall}[view.laterality]
+    if found.chest_wall != usual:
+        notes.append(
+            f"{view.name} with the chest wall at the {found.chest_wall}, usual is the {usual}: "
+            f"the image, or the name of its side, is mirrored"
+        )
+    if orientation and orientation[0][:1] in ("A", "P"):
+        told = "right" if orientation[0].startswith("P") else "left"
+        if told != found.chest_wall:
+            notes.append(f"PatientOrientation has the chest wall at the {told}; the image counts")
+    oblique = view.projection in ("MLO", "ML", "LM", "LMO")
+    if oblique and orientation and orientation[1].startswith("H"):
+        doubts.append("PatientOrientation says it is upside down")
+    elif oblique or view.projection is None:
+        widths = breast[breast.any(1)].sum(1).astype(float)
+        smooth = ndimage.uniform_filter1d(widths, max(len(widths) // 40, 1))
+        widest = float(np.argmax(smooth)) / len(widths)
+        upright = find_muscle(pixels, breast)[1]
+        turned = find_muscle(pixels[::-1], breast[::-1])[1]
+        if turned > upright:
+            doubts.append("the pectoral muscle seems to lie below: it may be upside down")
+        elif widest < (0.43 if oblique else 0.36) and upright == 0:
+            doubts.append(
+                f"it is widest at {widest:.0%} of its height, expected below the middle: it may be "
+                f"upside down"
+            )
+    return notes, doubts

@@ -1,0 +1,247 @@
+"""Mammograms: 2D digital mammography in DICOM, and pictures of it, as grey where dense is bright.
+
+Every stored value is looked up in one table (modality, window or VOI LUT, inversion) with 65,536
+steps of output; so a file gives the same pixels as its inverse in the other photometric
+interpretation, and no large temporary array is made.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lib.errors import InputError
+from lib.image import DICOM_EXTENSIONS, MAX_PIXELS, check_pixel_count, extension, stem
+from lib.io.read import read_image
+from lib.mammography.display import STEPS, display_table
+from lib.mammography.views import TOMOSYNTHESIS, View, view_of_name, view_of_tags
+
+_LOGGER = logging.getLogger(__name__)
+MAMMOGRAM_EXTENSIONS = (".pgm",)  # beside those of lib.io.read
+BLOCK = 256  # rows looked up at a time
+COLOURED = 0.02  # share of coloured pixels beyond marks and letters on a mammogram
+LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
+_BY_DETECTOR = ("CR", "DX", "OT", "SC", "RG")  # modalities that old mammograms come with
+
+
+@dataclass(frozen=True)
+class Mammogram:
+    """One view as read.
+
+    Attributes:
+        pixels: float32 `(rows, columns)`, 0..1, larger is brighter and denser.
+        view: by the tags, else by the file name.
+        modifiers: why the view is not a plain one, see `lib.mammography.views`.
+        spacing: between rows and between columns at the detector, mm; None where not given.
+        orientation: PatientOrientation: where rows lead to, left to right, and columns, downwards
+            (PS3.3 C.7.6.1.1.1), such as ("P", "F"); None where not given.
+        path: the file.
+        notes: what was odd and how it was taken, one sentence each.
+        doubts: why an answer on it should not be trusted, one sentence each.
+    """
+
+    pixels: np.ndarray
+    view: View
+    modifiers: tuple[str, ...]
+    spacing: tuple[float, float] | None
+    orientation: tuple[str, str] | None
+    path: Path
+    notes: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+
+
+def read_mammogram(path: str | Path, max_pixels: int = MAX_PIXELS) -> Mammogram:
+    """Read one view from DICOM (For Presentation or For Processing), or from a picture.
+
+    Pictures are PNG, JPEG, TIFF, BMP, PGM and what else `lib.io.read` reads in 2D.
+
+    Raises:
+        InputError: not a mammogram by its tags, tomosynthesis, truncated, without pixels, of an
+            unknown photometric interpretation, or blank; the message names the file and the cause.
+    """
+    path = Path(path)
+    found = _read_dicom(path, max_pixels) if is_dicom(path) else _read_picture(path, max_pixels)
+    if float(found.pixels.max()) - float(found.pixels.min()) < 8 / 255:
+        raise InputError(
+            f"{path.name}: blank, its {found.pixels.size} pixels hardly differ; expected a "
+            f"mammogram; export the image again"
+        )
+    for note in (*found.notes, *found.doubts):
+        _LOGGER.warning("%s: %s", path.name, note)
+    return found
+
+
+def is_dicom(path: Path) -> bool:
+    """Tell whether a file is DICOM, by its extension or its first bytes."""
+    if extension(path) in DICOM_EXTENSIONS:
+        return True
+    if extension(path) or not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        return file.read(132)[128:] == b"DICM"
+
+
+def _read_picture(path: Path, max_pixels: int) -> Mammogram:
+    notes: list[str] = []
+    doubts: tuple[str, ...] = ()
+    if path.suffix.lower() in MAMMOGRAM_EXTENSIONS:
+        if not path.is_file():
+            raise InputError(f"{path.name}: no such file")
+        from lib.io.pictures import read_picture
+
+        pixels, colour = read_picture(path, max_pixels), False
+    else:
+        image = read_image(path, max_pixels)
+        pixels, colour = image.pixels, image.colour
+    if colour:
+        spread = int((pixels.max(-1).astype(np.int32) - pixels.min(-1)).max())
+        top = int(np.iinfo(pixels.dtype).max) if pixels.dtype.kind == "u" else 255
+        if spread > 0.15 * top:
+            notes.append("coloured pixels are taken as luminance")
+            share = float((np.ptp(pixels[::4, ::4], axis=-1) > 0.15 * top).mean())
+            if share > COLOURED:
+                doubts = (f"{share:.0%} of it is coloured: it may be no mammogram",)
+        pixels = pixels @ np.array(LUMINANCE, np.float32) / np.float32(top)
+    elif pixels.dtype.kind == "b":
+        pixels = pixels.astype(np.float32)
+    elif pixels.dtype.kind in "iu":
+        low, high = int(pixels.min()), int(pixels.max())
+        bits = max(8, (high - min(low, 0)).bit_length())  # 12 bits often lie in 16
+        pixels = (pixels.astype(np.float32) - min(low, 0)) / np.float32(2**bits - 1)
+    else:
+        least, most = float(pixels.min()), float(pixels.max())
+        pixels = ((pixels - least) / max(most - least, 1e-12)).astype(np.float32)
+    named = view_of_name(stem(path) if extension(path) else path.stem)
+    if negative(pixels):
+        pixels = np.float32(1) - pixels
+        notes.append("the background is bright: taken as a negative and inverted")
+    return Mammogram(
+        np.ascontiguousarray(pixels, np.float32),
+        named.view if named else View(),
+        named.modifiers if named else (),
+        None,
+        None,
+        path,
+        tuple(notes),
+        doubts,
+    )
+
+
+def negative(pixels: np.ndarray) -> bool:
+    """Tell whether the background of `pixels`, 0..1, is bright: most of the rim is at the top."""
+    rim = np.concatenate((pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]))
+    low, high = (float(v) for v in np.percentile(pixels[::8, ::8], (0.5, 99.5)))
+    span = max(high - low, 1e-6)
+    return bool((rim > high - 0.08 * span).mean() > 0.4 and (rim < low + 0.15 * span).mean() < 0.1)
+
+
+def _read_dicom(path: Path, max_pixels: int) -> Mammogram:
+    data = _header(path, max_pixels)
+    notes = _check_kind(path.name, data)
+    data.PhotometricInterpretation = str(data.PhotometricInterpretation).strip()
+    data.BitsStored = int(data.get("BitsStored") or data.BitsAllocated)
+    tagged = view_of_tags(data)
+    view, modifiers = tagged.view, tagged.modifiers
+    if (named := view_of_name(stem(path))) and view != named.view:
+        if view.laterality and view.projection:
+            notes.append(f"the tags say {view.name}, the name {named.view.name}; the tags count")
+        else:
+            view = View(
+                view.laterality or named.view.laterality, view.projection or named.view.projection
+            )
+    stored = _stored(path, data)
+    table, first, told = display_table(path.name, data, stored)
+    del data.PixelData  # as large as what was decoded from it
+    greys = table.astype(np.float32) / np.float32(STEPS)
+    grey = np.empty(stored.shape, np.float32)
+    for rows in np.array_split(np.arange(len(stored)), max(len(stored) // BLOCK, 1)):
+        block = slice(rows[0], rows[-1] + 1)  # an index takes 64 bits for each pixel
+        grey[block] = np.take(greys, stored[block].astype(np.intp) - first, mode="clip")
+    del stored
+    if negative(grey):
+        np.subtract(np.float32(1), grey, out=grey)
+        told.append(f"the background is bright for {data.PhotometricInterpretation}; inverted")
+    doubts = [f"a view that is {modifier}, not a plain one" for modifier in modifiers]
+    orientation = tuple(str(part) for part in data.get("PatientOrientation") or ())
+    return Mammogram(
+        grey,
+        view,
+        modifiers,
+        _spacing(data),
+        (orientation[0], orientation[1]) if len(orientation) == 2 else None,
+        path,
+        (*notes, *told),
+        tuple(doubts),
+    )
+
+
+def _header(path: Path, max_pixels: int) -> Any:
+    from lib.dicom.pixels import frame_count, open_dicom
+
+    data = open_dicom(path)
+    frames = frame_count(data)
+    if frames > 1 or str(data.get("SOPClassUID", "")) in TOMOSYNTHESIS:
+        raise InputError(
+            f"{path.name}: tomosynthesis or another image of {frames} frames, expected a 2D "
+            f"mammogram; give the 2D view of the exam"
+        )
+    check_pixel_count(path.name, (int(data.Columns), int(data.Rows)), max_pixels)
+    if not data.PixelData:
+        raise InputError(f"{path.name}: holds no pixel data; it may be truncated, export it again")
+    photometric = str(data.PhotometricInterpretation).strip()
+    if photometric not in ("MONOCHROME1", "MONOCHROME2"):
+        raise InputError(
+            f"{path.name}: photometric interpretation '{photometric}', expected MONOCHROME1 or "
+            f"MONOCHROME2 of a mammogram; export the original image"
+        )
+    return data
+
+
+def _check_kind(name: str, data: Any) -> list[str]:
+    """Refuse what is no mammogram by its tags; return what is odd about it."""
+    modality = str(data.get("Modality") or "").strip().upper()
+    body = str(data.get("BodyPartExamined") or "").strip().upper()
+    position = view_of_tags(data).view.projection
+    if position == "specimen" or "SPECIMEN" in str(data.get("ImageType") or "").upper():
+        raise InputError(f"{name}: shows a tissue specimen, expected a mammogram of a breast")
+    breast = "BREAST" in body or "MAMM" in body
+    if modality == "MG":
+        odd = f"BodyPartExamined is {body}, expected BREAST; read as a mammogram all the same"
+        return [odd] if body and not breast else []
+    if body and not breast:
+        raise InputError(
+            f"{name}: shows {body} (modality {modality or 'none'}), expected a mammogram; give a "
+            f"view of a breast"
+        )
+    if not modality or (modality in _BY_DETECTOR and (breast or position)):
+        return [f"Modality is {modality or 'none'}, expected MG; read as a mammogram all the same"]
+    raise InputError(
+        f"{name}: modality {modality}{f' of {body}' if body else ''}, expected a mammogram (MG); "
+        f"give a 2D view of a mammography exam"
+    )
+
+
+def _stored(path: Path, data: Any) -> np.ndarray:
+    """Return the stored values `(rows, columns)`."""
+    from lib.dicom.pixels import decode_frames
+
+    pixels = decode_frames(path, data)[0]
+    if str(data.PhotometricInterpretation) != "MONOCHROME1":
+        return pixels
+    signed = int(data.get("PixelRepresentation", 0) or 0)  # decoded as displayed: back again
+    return ~pixels if signed else (2 ** int(data.BitsStored) - 1) - pixels
+
+
+def _spacing(data: Any) -> tuple[float, float] | None:
+    for tag in ("ImagerPixelSpacing", "PixelSpacing"):
+        try:
+            down, across = (float(value) for value in data.get(tag))
+        except (TypeError, ValueError):
+            continue
+        if down > 0 and across > 0 and np.isfinite((down, across)).all():
+            return down, across
+    return None

@@ -1,0 +1,186 @@
+"""Where the breast lies in a mammogram, decided on a small copy of at most `WORKING` rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from PIL import Image as PillowImage
+from scipy import ndimage
+from skimage.morphology import convex_hull_image
+
+from lib.errors import InputError
+from lib.mammography.views import Laterality
+
+WORKING = 384  # rows or columns, whichever are more, of the copy that the breast is found in
+SURE = 0.52  # least score of a chest wall that counts against the laterality
+Side = Literal["left", "right"]
+
+
+@dataclass(frozen=True)
+class Breast:
+    """Where the breast lies in an image.
+
+    Attributes:
+        mask: bool, small copy of the image: `(rows, columns)` of at most `WORKING`.
+        box: top, left, bottom, right in the full image, pixels; bottom and right are exclusive.
+        chest_wall: the side of the image that the chest wall is at.
+        rim: grey of the faintest twentieth of the breast over that of its half, both above the
+            background: near 0 where it fades towards the skin (film), up to 1 where the device has
+            made up for its loss of thickness (most images For Presentation).
+        doubts: why it may be none, one sentence each.
+    """
+
+    mask: np.ndarray
+    box: tuple[int, int, int, int]
+    chest_wall: Side
+    rim: float
+    doubts: tuple[str, ...] = ()
+
+
+class _Shape(NamedTuple):
+    chest_wall: Side
+    doubts: tuple[str, ...]
+
+
+def find_breast(
+    pixels: np.ndarray, name: str = "image", laterality: Laterality | None = None
+) -> Breast:
+    """Return where the breast is.
+
+    The image is parted from its background by a threshold just above the background's own level
+    and noise; thin things (film edges, letters, scratches) are opened away; of what is left the
+    largest part is the breast.
+
+    Args:
+        pixels: float32 `(rows, columns)`, 0..1, larger is brighter.
+        name: of the file, for errors.
+        laterality: decides the side of the chest wall where the image does not; R means right.
+
+    Raises:
+        InputError: blank, or nothing in it looks like a breast.
+    """
+    small = _reduced(pixels)
+    smooth = ndimage.gaussian_filter(small, 1.0)
+    mask = _largest(smooth > _threshold(smooth))
+    share = float(mask.mean())
+    if share < 0.02:
+        raise InputError(
+            f"{name}: no breast found, {share:.1%} of the image is brighter than its background; "
+            f"expected a mammogram; export it with its own window"
+        )
+    chest_wall, doubts = _shape(name, mask, smooth, laterality)
+    background = float(np.median(small[~mask]))
+    faint, half = (float(v) - background for v in np.percentile(small[mask], (5, 50)))
+    widths = mask.sum(1)  # a fold of the belly or the arm is thin: its rows are not the breast's
+    mask = mask & (widths >= 0.1 * widths.max())[:, None]
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    down, across = pixels.shape[0] / mask.shape[0], pixels.shape[1] / mask.shape[1]
+    box = (
+        int(rows[0] * down),
+        int(columns[0] * across),
+        min(int(np.ceil((rows[-1] + 1) * down)), pixels.shape[0]),
+        min(int(np.ceil((columns[-1] + 1) * across)), pixels.shape[1]),
+    )
+    return Breast(mask, box, chest_wall, faint / max(half, 1e-6), doubts)
+
+
+def _reduced(pixels: np.ndarray) -> np.ndarray:
+    """Return a small copy by averaging, of at most `WORKING` rows and columns."""
+    rows, columns = pixels.shape
+    factor = max(rows, columns) / WORKING
+    if factor <= 1:
+        return pixels.astype(np.float32)
+    size = max(round(columns / factor), 1), max(round(rows / factor), 1)
+    return np.asarray(PillowImage.fromarray(pixels).resize(size, PillowImage.Resampling.BOX))
+
+
+def _threshold(smooth: np.ndarray) -> float:
+    """Return the grey level above which the breast begins.
+
+    The background is the darkest prevailing level (a film's is grey and noisy, a detector's 0); its
+    noise is measured on what lies below that level.
+    """
+    top = float(np.percentile(smooth, 99))
+    counts, edges = np.histogram(smooth, bins=128, range=(0.0, max(top, 1e-6)))
+    counts = ndimage.gaussian_filter1d(counts.astype(float), 1.0)
+    dark = counts[: 128 // 2]
+    peak = int(np.argmax(dark))
+    level = float(edges[peak] + edges[1] / 2)
+    below = smooth[smooth <= level]
+    noise = 1.4826 * float(np.median(level - below)) if below.size else 0.0
+    return level + max(5 * noise, 0.06 * (top - level))
+
+
+def _largest(mask: np.ndarray) -> np.ndarray:
+    """Return the largest part of `mask` after an opening, with its holes filled."""
+    reach = max(2.0, 0.012 * max(mask.shape))
+    inside = ndimage.distance_transform_edt(np.pad(mask, 1, mode="edge"))[1:-1, 1:-1]
+    parts, count = ndimage.label(inside > reach)
+    if count == 0:
+        return np.zeros_like(mask)
+    sizes = np.bincount(parts.ravel())[1:]
+    core = parts == 1 + int(np.argmax(sizes))
+    grown = mask & (ndimage.distance_transform_edt(~core) <= reach + 1)
+    return ndimage.binary_fill_holes(grown)
+
+
+def _shape(name: str, mask: np.ndarray, smooth: np.ndarray, side: str | None) -> _Shape:
+    """Judge a mask by what breasts share; limits hold for 194 films and 20 digital views.
+
+    Raises:
+        InputError: no breast has this shape.
+    """
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    inner = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    share, aspect = float(mask.mean()), inner.shape[1] / inner.shape[0]
+    solidity = float(inner.sum() / convex_hull_image(inner).sum())
+    score = _chest_wall_score(mask, smooth)
+    problems = (
+        (share > 0.95, f"{share:.0%} of the image is as bright as tissue, without background"),
+        (solidity < 0.7, f"its outline is ragged (solidity {solidity:.2f})"),
+        (not 0.15 < aspect < 1.8, f"it is {aspect:.2f} times as wide as high"),
+    )
+    for problem, found in problems:
+        if problem:
+            raise InputError(
+                f"{name}: no breast found: {found}; expected a mammogram with its background, head "
+                f"up; give the whole view"
+            )
+    doubts = []
+    if share > 0.88:
+        doubts.append(f"{share:.0%} of the image is tissue: cropped, magnified or no mammogram")
+    if solidity < 0.82:
+        doubts.append(f"the outline is ragged for a breast (solidity {solidity:.2f})")
+    if aspect > 1.25:
+        doubts.append(f"{aspect:.2f} times as wide as high, wide for a breast: rotated?")
+    if abs(score) < 0.3:
+        doubts.append("neither side looks like the chest wall: it may be no mammogram")
+    if abs(score) < SURE and side is not None:
+        return _Shape("right" if side == "R" else "left", tuple(doubts))
+    return _Shape("right" if score > 0 else "left", tuple(doubts))
+
+
+def _chest_wall_score(mask: np.ndarray, smooth: np.ndarray) -> float:
+    """Return how surely the chest wall is at the right (above 0) or the left (below 0).
+
+    At the chest wall the breast ends at the image's edge (digital); on a film it ends straight and
+    at full brightness, while it fades towards the skin on the other side.
+    """
+    present = np.flatnonzero(mask.any(1))
+    brightness, straight, touching = [], [], []
+    columns = np.flatnonzero(mask.any(0))
+    width = columns[-1] - columns[0] + 1
+    reference = max(float(np.median(smooth[mask])), 1e-6)
+    for flip in (1, -1):
+        inside, grey = mask[present][:, ::flip], smooth[present][:, ::flip]
+        first = inside.argmax(1)
+        depth = np.minimum(first[:, None] + np.arange(2, 8), mask.shape[1] - 1)
+        brightness.append(float(np.take_along_axis(grey, depth, 1).mean()) / reference)
+        straight.append(float((first <= first.min() + max(2, 0.04 * width)).mean()))
+        touching.append(float((first <= 2).mean()))
+    contact = touching[1] - touching[0]
+    if abs(contact) > 0.3:
+        return 2 * contact
+    return float(np.clip(brightness[1] - brightness[0], -1, 1)) + (straight[1] - straight[0]) / 2

@@ -1,0 +1,1 @@
+"""Breast density as DICOM structured reports."""

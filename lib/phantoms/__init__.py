@@ -1,0 +1,1 @@
+"""Seeded synthetic images for demos and tests."""

@@ -1,0 +1,312 @@
+"""Phantom studies as DICOM, of each kind that an archive holds, with their true labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.uid import (
+    CTImageStorage,
+    EnhancedUSVolumeStorage,
+    ExplicitVRLittleEndian,
+    MRImageStorage,
+    UltrasoundImageStorage,
+    UltrasoundMultiFrameImageStorage,
+    generate_uid,
+)
+
+from lib.dicom.objects import item
+from lib.phantoms.mammograms.exams import exam_phantom, mammogram_dataset
+from lib.phantoms.ultrasound.studies import Phantom, breast_frame, cine, gland_volume
+
+_MS_PER_FRAME = 40
+_AIR = -1024  # Hounsfield units of a stored 0
+
+
+@dataclass(frozen=True)
+class DemoStudy:
+    """One study.
+
+    Attributes:
+        kind: volume, ct, volume_us, frame, cine or mammograms.
+        datasets: its instances; of a volume of slices not in their order in space.
+        truth: labels on the grid of the images, `(rows, columns)` or `(slices, rows, columns)`, by
+            SeriesInstanceUID; of mammograms the dense tissue.
+        pixels: what was drawn, by SeriesInstanceUID, in the same shape.
+        density: class of an exam, else empty.
+    """
+
+    kind: str
+    datasets: tuple[Any, ...]
+    truth: dict[str, np.ndarray] = field(default_factory=dict)
+    pixels: dict[str, np.ndarray] = field(default_factory=dict)
+    density: str = ""
+
+    @property
+    def study(self) -> str:
+        """StudyInstanceUID."""
+        return str(self.datasets[0].StudyInstanceUID)
+
+    @property
+    def series(self) -> list[str]:
+        """SeriesInstanceUIDs, in order."""
+        return list(dict.fromkeys(str(data.SeriesInstanceUID) for data in self.datasets))
+
+
+def demo_studies(seed: int = 0, count: int = 1, scale: float = 0.125) -> list[DemoStudy]:
+    """Return `count` studies of each kind; the same for the same arguments.
+
+    Args:
+        scale: of mammograms: 1 is full size; ultrasound is drawn at 4 times that, at most 1.
+    """
+    studies = []
+    for number in range(count):
+        key = seed * 1009 + number
+        side = max(int(min(4 * scale, 1) * 256), 32)
+        size = max(side // 4, 16), max(side * 3 // 8, 24), max(side * 3 // 8, 24)
+        studies += [
+            volume_study(key, size),
+            ultrasound_volume_study(key, size),
+            frame_study(key, (side, side + side // 4)),
+            cine_study(key, max(side // 16, 6), (side, side)),
+            mammogram_study(key, scale),
+        ]
+    return studies
+
+
+def volume_study(seed: int, size: tuple[int, int, int] = (64, 96, 96)) -> DemoStudy:
+    """Return a gland as MR slices, each an instance with its place, oblique, in mixed order."""
+    phantom = gland_volume(seed, size)
+    return _slices(
+        MRImageStorage,
+        ("volume", "MR", seed),
+        phantom.image,
+        phantom,
+        ((0.96, 0.28, 0.0), (0.0, 0.0, -1.0)),
+        ImageType=["DERIVED", "SECONDARY", "OTHER"],
+        ScanningSequence="RM",
+        SequenceVariant="NONE",
+        ScanOptions="",
+        MRAcquisitionType="3D",
+        EchoTime="90",
+        EchoTrainLength="1",
+        RepetitionTime="2000",
+        SeriesDescription="Gland phantom, MR slices",
+        WindowCenter="100",
+        WindowWidth="200",
+    )
+
+
+def ct_study(seed: int, size: tuple[int, int, int] = (64, 96, 96)) -> DemoStudy:
+    """Return a gland as axial CT slices in mixed order; `pixels` are in Hounsfield units."""
+    phantom = gland_volume(seed + 700_001, size)
+    stored = phantom.image.astype(np.uint16) * 8
+    study = _slices(
+        CTImageStorage,
+        ("ct", "CT", seed),
+        stored,
+        phantom,
+        ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)),
+        ImageType=["ORIGINAL", "PRIMARY", "AXIAL"],
+        PatientPosition="HFS",
+        KVP="120",
+        AcquisitionNumber="1",
+        RescaleIntercept=str(_AIR),
+        RescaleSlope="1",
+        RescaleType="HU",
+        SeriesDescription="Gland phantom, CT slices",
+        WindowCenter="0",
+        WindowWidth="2048",
+    )
+    return replace(study, pixels={study.series[0]: stored.astype(np.int16) + np.int16(_AIR)})
+
+
+def _slices(
+    kind: str,
+    key: tuple[str, str, int],
+    pixels: np.ndarray,
+    phantom: Phantom,
+    axes: tuple[tuple[float, ...], tuple[float, ...]],
+    **tags: Any,
+) -> DemoStudy:
+    """Return a volume as instances of class `kind`, each with its place, in mixed order.
+
+    Args:
+        key: study kind, modality and seed.
+        axes: unit vectors along a row and along a column.
+    """
+    name, modality, seed = key
+    normal = np.cross(*axes)
+    made = []
+    for index, plane in enumerate(pixels):
+        place = np.array((-30.0, 20.0, 15.0)) + index * phantom.spacing[0] * normal
+        made.append(
+            _image(
+                kind,
+                modality,
+                (name, seed, 1, index),
+                plane[None],
+                InstanceNumber=index + 1,
+                FrameOfReferenceUID=_uid(name, seed, "frame of reference"),
+                PositionReferenceIndicator="",
+                ImagePositionPatient=_decimals(place),
+                ImageOrientationPatient=_decimals((*axes[0], *axes[1])),
+                PixelSpacing=_decimals(phantom.spacing[1:]),
+                SliceThickness=f"{phantom.spacing[0]:g}",
+                **tags,
+            )
+        )
+    order = np.random.default_rng(seed).permutation(len(made))
+    return _study(name, [made[index] for index in order], phantom)
+
+
+def ultrasound_volume_study(seed: int, size: tuple[int, int, int] = (64, 96, 96)) -> DemoStudy:
+    """Return a gland as Enhanced US Volume: frames in the probe's own coordinates."""
+    phantom = gland_volume(seed + 500_009, size)
+    step = phantom.spacing[0]
+    frames = [
+        item(
+            PlanePositionVolumeSequence=[item(ImagePositionVolume=[0.0, 0.0, index * step])],
+            FrameContentSequence=[
+                item(StackID="1", InStackPositionNumber=index + 1, DimensionIndexValues=[index + 1])
+            ],
+        )
+        for index in range(len(phantom.image))
+    ]
+    measures = item(PixelSpacing=_decimals(phantom.spacing[1:]), SliceThickness=f"{step:g}")
+    data = _image(
+        EnhancedUSVolumeStorage,
+        "US",
+        ("volume_us", seed, 1, 0),
+        phantom.image,
+        FrameOfReferenceUID=_uid("volume_us", seed, "frame of reference"),
+        SharedFunctionalGroupsSequence=[item(PixelMeasuresSequence=[measures])],
+        PerFrameFunctionalGroupsSequence=frames,
+        SeriesDescription="Gland phantom, 3D ultrasound",
+        ImageType=["DERIVED", "PRIMARY", "VOLUME", "NONE"],
+    )
+    return _study("volume_us", [data], phantom)
+
+
+def frame_study(seed: int, size: tuple[int, int] = (256, 320)) -> DemoStudy:
+    """Return one ultrasound frame of a breast with a lesion, without place in the patient."""
+    phantom = breast_frame(seed, size)
+    data = _image(
+        UltrasoundImageStorage,
+        "US",
+        ("frame", seed, 1, 0),
+        phantom.image[None],
+        ImageType=["ORIGINAL", "PRIMARY", "", "0001"],
+        SequenceOfUltrasoundRegions=[_region(phantom)],
+        SeriesDescription="Breast phantom, one frame",
+    )
+    return _study("frame", [data], phantom)
+
+
+def cine_study(seed: int, frames: int = 16, size: tuple[int, int] = (256, 256)) -> DemoStudy:
+    """Return an ultrasound loop of a nerve over time."""
+    phantom = cine(seed, frames, size)
+    data = _image(
+        UltrasoundMultiFrameImageStorage,
+        "US",
+        ("cine", seed, 1, 0),
+        phantom.image,
+        FrameTime=str(_MS_PER_FRAME),
+        FrameIncrementPointer=0x00181063,
+        ImageType=["ORIGINAL", "PRIMARY", "", "0001"],
+        SequenceOfUltrasoundRegions=[_region(phantom)],
+        SeriesDescription="Nerve phantom, a loop",
+    )
+    return _study("cine", [data], phantom)
+
+
+def mammogram_study(seed: int, scale: float = 0.125, density: str | None = None) -> DemoStudy:
+    """Return an exam of four views, each a series."""
+    exam = exam_phantom(seed, 0, scale, density)
+    made = [mammogram_dataset(view, seed, 0, index) for index, view in enumerate(exam.views)]
+    pairs = list(zip(made, exam.views, strict=True))
+    return DemoStudy(
+        "mammograms",
+        tuple(made),
+        {str(data.SeriesInstanceUID): view.dense.astype(np.uint8) for data, view in pairs},
+        {str(data.SeriesInstanceUID): view.pixels for data, view in pairs},
+        exam.density,
+    )
+
+
+def _study(kind: str, datasets: Sequence[Any], phantom: Phantom) -> DemoStudy:
+    series = str(datasets[0].SeriesInstanceUID)
+    return DemoStudy(kind, tuple(datasets), {series: phantom.label}, {series: phantom.image})
+
+
+def _region(phantom: Phantom) -> Dataset:
+    """Return the whole image as a region with its spacing, cm."""
+    rows, columns = phantom.image.shape[-2:]
+    return item(
+        RegionSpatialFormat=1,
+        RegionDataType=1,
+        RegionFlags=0,
+        RegionLocationMinX0=0,
+        RegionLocationMinY0=0,
+        RegionLocationMaxX1=columns - 1,
+        RegionLocationMaxY1=rows - 1,
+        PhysicalUnitsXDirection=3,
+        PhysicalUnitsYDirection=3,
+        PhysicalDeltaX=phantom.spacing[-1] / 10,
+        PhysicalDeltaY=phantom.spacing[-2] / 10,
+    )
+
+
+def _image(
+    kind: str, modality: str, key: tuple[str, int, int, int], pixels: np.ndarray, **tags: Any
+) -> Any:
+    """Return grey `(frames, rows, columns)` of 8 or 16 bit as an instance of class `kind`.
+
+    Args:
+        key: study kind, seed, series and instance; the UIDs follow from them.
+    """
+    name, seed, series, number = key
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = kind
+    meta.MediaStorageSOPInstanceUID = _uid(name, seed, "series", series, "image", number)
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data: Any = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    data.is_little_endian, data.is_implicit_VR = True, False
+    data.SOPClassUID, data.SOPInstanceUID = kind, meta.MediaStorageSOPInstanceUID
+    data.PatientName, data.PatientID = f"Phantom^{name}-{seed}", f"PHANTOM-{name}-{seed}"
+    data.PatientBirthDate, data.PatientSex = "19700101", "O"
+    data.StudyInstanceUID = _uid(name, seed, "study")
+    data.StudyID, data.AccessionNumber = str(seed), f"{name[:6]}{seed}"
+    data.StudyDate = data.SeriesDate = data.ContentDate = data.AcquisitionDate = "20200102"
+    data.StudyTime = data.SeriesTime = data.ContentTime = data.AcquisitionTime = "120000"
+    data.StudyDescription = f"Phantom: {name}"
+    data.ReferringPhysicianName = ""
+    data.Manufacturer, data.ManufacturerModelName = "Phantom", "Phantom"
+    data.SeriesInstanceUID, data.SeriesNumber = _uid(name, seed, "series", series), series
+    data.InstanceNumber, data.Modality = number + 1, modality
+    data.PatientOrientation = ""
+    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+    data.BitsAllocated = data.BitsStored = 8 * pixels.itemsize
+    data.HighBit = data.BitsStored - 1
+    data.PixelRepresentation = 0
+    data.LossyImageCompression, data.BurnedInAnnotation = "00", "NO"
+    if kind not in (CTImageStorage, MRImageStorage, UltrasoundImageStorage):
+        data.NumberOfFrames = len(pixels)
+    data.Rows, data.Columns = pixels.shape[1:]
+    for tag, value in tags.items():
+        setattr(data, tag, value)
+    content = np.ascontiguousarray(pixels).tobytes()
+    data.PixelData = content + b"\0" * (len(content) % 2)
+    data["PixelData"].VR = "OB" if pixels.itemsize == 1 else "OW"
+    return data
+
+
+def _uid(*names: object) -> str:
+    return str(generate_uid(entropy_srcs=["archive phantom", *map(str, names)]))
+
+
+def _decimals(values: Sequence[float] | np.ndarray) -> list[str]:
+    return [f"{value:.10g}"[:16] for value in values]

@@ -1,0 +1,1 @@
+"""Synthetic ultrasound frames, loops and volumes."""

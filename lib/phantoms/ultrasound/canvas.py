@@ -1,0 +1,74 @@
+"""Tissue being painted for the ultrasound phantoms.
+
+Echogenicity is in dB over muscle, attenuation there and back in dB per mm at 7.5 MHz: that of soft
+tissue is 0.5 dB/(cm MHz) one way, the usual value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import ndimage
+
+from lib.phantoms.ultrasound.formation import Tissue, smooth_noise
+
+SOFT = 0.75  # dB per mm, there and back: 2 x 0.05 dB/(mm MHz) x 7.5 MHz
+FLUID = 0.05
+BONE = 25.0
+
+
+class Canvas:
+    """Tissue being painted.
+
+    Attributes:
+        rng: source of all that is random.
+        size: of the grid.
+        unit: voxels per unit of length along each axis.
+    """
+
+    def __init__(
+        self, rng: np.random.Generator, size: tuple[int, ...], unit: Sequence[float]
+    ) -> None:
+        self.rng, self.size, self.unit = rng, size, unit
+        self.echo = np.zeros(size, np.float32)
+        self.loss = np.full(size, SOFT, np.float32)
+        self.mirror = np.zeros(size, np.float32)
+        self.label = np.zeros(size, np.uint8)
+
+    def noise(self, *grain: float, slope: float = 0.0) -> np.ndarray:
+        """Return smooth noise of standard deviation 1 whose grains are shares of the depth."""
+        return smooth_noise(
+            self.rng, self.size, tuple(g * u for g, u in zip(grain, self.unit, strict=True)), slope
+        )
+
+    def blend(
+        self, share: np.ndarray | float, echo: np.ndarray | float, loss: float | None = None
+    ) -> None:
+        """Lay tissue over what is there; `share` in 0..1 is soft at the border."""
+        self.echo += share * (echo - self.echo)
+        self.mirror *= 1 - share
+        if loss is not None:
+            self.loss += share * (np.float32(loss) - self.loss)
+
+    def done(self) -> Tissue:
+        """Return the tissue painted."""
+        return Tissue(self.echo, self.loss, self.mirror, self.label)
+
+
+def lines(noise: np.ndarray, width: float) -> np.ndarray:
+    """Return meandering lines, 0..1, where `noise` crosses 0: septa, fibres, fasciae."""
+    return np.exp(-((noise / np.float32(width)) ** 2))
+
+
+def inside(distance: np.ndarray, softness: float) -> np.ndarray:
+    """Return 1 inside (distance below 0), 0 outside, with a border `softness` wide."""
+    return 1 / (1 + np.exp(np.clip(distance / np.float32(softness), -30, 30)))
+
+
+def largest_part(mask: np.ndarray) -> np.ndarray:
+    """Return the largest connected part of a mask."""
+    parts, count = ndimage.label(mask)
+    if count < 2:
+        return mask
+    return parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])

@@ -1,0 +1,197 @@
+"""Seeded synthetic ultrasound: nerve frames, breast frames, gland volumes and cine loops.
+
+Anatomy is drawn here, with look-alikes (vessels, fat lobules, muscle bundles) that have the grey of
+the structure but not its shape; `lib.phantoms.ultrasound.formation` makes the image of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image as PillowImage
+from scipy import ndimage
+
+from lib.data.studies import FINAL_LABELS
+from lib.errors import choose
+from lib.files import write_atomically
+from lib.io.volumes import save_volume
+from lib.phantoms.ultrasound.anatomy import breast_tissue, nerve_tissue
+from lib.phantoms.ultrasound.formation import Tissue, draw_scanner, form_image, scatterers
+from lib.phantoms.ultrasound.gland import gland_tissue
+
+DEPTH = 40.0  # mm, of the 2D frames
+
+
+@dataclass(frozen=True)
+class Phantom:
+    """An image and its true label.
+
+    Attributes:
+        image: uint8 `(rows, columns)`, `(slices, rows, columns)` or `(frames, rows, columns)`;
+            rows are depth.
+        label: uint8 in the same shape, 0 background, 1 the structure, 2 a cyst inside a gland.
+        spacing: in array order, mm; that of frames is 1.
+    """
+
+    image: np.ndarray
+    label: np.ndarray
+    spacing: tuple[float, ...]
+
+
+def nerve_frame(seed: int, size: tuple[int, int] = (420, 580), present: bool = True) -> Phantom:
+    """Return a nerve across its length in muscle; without it where `present` is false.
+
+    The nerve is a bundle of hypo-echoic fascicles in a hyper-echoic epineurium. 40 mm deep.
+    """
+    rng = np.random.default_rng((seed, 1, *size, present))
+    return _frame(rng, nerve_tissue(rng, size, present), size)
+
+
+def breast_frame(seed: int, size: tuple[int, int] = (256, 256), present: bool = True) -> Phantom:
+    """Return breast tissue with a lesion; without it where `present` is false.
+
+    Half of the lesions are smooth ovals with enhancement behind them, half irregular with shadow.
+    40 mm deep.
+    """
+    rng = np.random.default_rng((seed, 2, *size, present))
+    return _frame(rng, breast_tissue(rng, size, present), size)
+
+
+def gland_volume(
+    seed: int,
+    size: tuple[int, int, int] = (64, 96, 96),
+    spacing: tuple[float, float, float] = (1.0, 0.6, 0.6),
+) -> Phantom:
+    """Return a volume with one gland (1), half of the time with a cyst in it (2).
+
+    Muscle bundles of the gland's grey run through all slices: in one slice they look like it, in
+    the volume they do not.
+
+    Args:
+        size: slices, rows (depth), columns.
+        spacing: in the same order, mm.
+    """
+    rng = np.random.default_rng((seed, 3, *size))
+    tissue = gland_tissue(rng, size, spacing)
+    image = form_image(rng, tissue, spacing, draw_scanner(rng).coarser(2.5))
+    return Phantom(image, tissue.label, spacing)
+
+
+def cine(
+    seed: int,
+    frames: int = 24,
+    size: tuple[int, int] = (256, 256),
+    kind: Literal["nerve", "breast"] = "nerve",
+    present: bool = True,
+) -> Phantom:
+    """Return a loop of one anatomy that moves as under breathing and an unsteady hand.
+
+    Scatterers move with the tissue and are slowly replaced, as the plane drifts: neighbouring
+    frames share most of their speckle, distant ones little.
+    """
+    draw = choose("kind", kind, {"nerve": nerve_tissue, "breast": breast_tissue})
+    rng = np.random.default_rng((seed, 4, frames, *size, present))
+    still, scanner, spacing = draw(rng, size, present), draw_scanner(rng), _spacing(size)
+    strength = scatterers(rng, size, scanner.density)
+    grid = np.mgrid[: size[0], : size[1]].astype(np.float32)
+    push = _push(rng, size)
+    phase, kept = rng.uniform(0, 2 * np.pi, 2), rng.uniform(0.95, 0.985)
+    images, labels = [], []
+    for frame in range(frames):
+        turn = 2 * np.pi * frame / max(frames, 12)
+        at = grid + push[0] * np.sin(turn + phase[0]) + push[1] * np.sin(2 * turn + phase[1])
+        moved = Tissue(
+            _moved(still.echo, at, 1),
+            _moved(still.loss, at, 1),
+            _moved(still.mirror, at, 1),
+            _moved(still.label, at, 0),
+        )
+        images.append(form_image(rng, moved, spacing, scanner, _moved(strength, at, 3)))
+        labels.append(moved.label)
+        fresh = scatterers(rng, size, scanner.density)
+        strength = kept * strength + np.float32(np.sqrt(1 - kept**2)) * fresh
+    return Phantom(np.stack(images), np.stack(labels), (1.0, *spacing))
+
+
+def write_ultrasound_studies(
+    folder: Path,
+    seed: int = 0,
+    nerves: int = 6,
+    breasts: int = 6,
+    volumes: int = 2,
+    loops: int = 1,
+    labelled: float = 0.5,
+    absent: float = 0.3,
+) -> list[Path]:
+    """Write phantoms into a studies folder: frames as PNG, volumes and loops as NRRD.
+
+    Files that exist already are left as they are.
+
+    Args:
+        labelled: share of each kind that gets its label in ``labels/final``, 0..1.
+        absent: share of the frames without the structure, 0..1; their labels are empty.
+
+    Returns:
+        The image files.
+    """
+    frame_kinds: dict[str, tuple[int, Callable[..., Phantom]]] = {
+        "nerve": (nerves, nerve_frame),
+        "breast": (breasts, breast_frame),
+    }
+    volume_kinds: dict[str, tuple[int, Callable[..., Phantom]]] = {
+        "gland": (volumes, gland_volume),
+        "cine": (loops, cine),
+    }
+    (folder / FINAL_LABELS).mkdir(parents=True, exist_ok=True)
+    paths = []
+    for kind, (count, make) in {**frame_kinds, **volume_kinds}.items():
+        flat = kind in frame_kinds
+        for index in range(count):
+            path = folder / f"{kind}_{index:03d}{'.png' if flat else '.nrrd'}"
+            paths.append(path)
+            if path.exists():
+                continue
+            number = seed * 100_003 + index
+            # spread evenly, so that the labelled and the others both hold frames without it
+            present = int((index + 1) * absent + 0.5) == int(index * absent + 0.5)
+            phantom = make(number, present=present) if flat else make(number)
+            if index < round(labelled * count):
+                _write(folder / FINAL_LABELS / path.name, phantom.label, phantom.spacing)
+            _write(path, phantom.image, phantom.spacing)
+    return paths
+
+
+def _write(path: Path, pixels: np.ndarray, spacing: tuple[float, ...]) -> None:
+    if pixels.ndim == 3:
+        save_volume(path, pixels, spacing)
+    else:
+        write_atomically(path, lambda file: PillowImage.fromarray(pixels).save(file, format="PNG"))
+
+
+def _frame(rng: np.random.Generator, tissue: Tissue, size: tuple[int, int]) -> Phantom:
+    spacing = _spacing(size)
+    return Phantom(form_image(rng, tissue, spacing, draw_scanner(rng)), tissue.label, spacing)
+
+
+def _spacing(size: tuple[int, int]) -> tuple[float, float]:
+    return DEPTH / size[0], DEPTH / size[0]
+
+
+def _push(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+    """Return two displacement fields in pixels, `(2, 2, rows, columns)`: breathing and tremor."""
+    fields = np.empty((2, 2, *size), np.float32)
+    for strength, field in zip((0.02, 0.006), fields, strict=True):
+        for axis in range(2):
+            coarse = rng.normal(0.0, 0.6, (4, 4)) + rng.normal()
+            zoom = [side / 4 for side in size]
+            field[axis] = ndimage.zoom(coarse, zoom, order=3, mode="nearest", grid_mode=True)
+        field *= strength * size[0]
+    return fields
+
+
+def _moved(part: np.ndarray, at: np.ndarray, order: int) -> np.ndarray:
+    return ndimage.map_coordinates(part, at, order=order, mode="mirror")

@@ -1,1 +1,0 @@
-"""Published studies run again: their printed figures, our runs, and the page that compares them."""

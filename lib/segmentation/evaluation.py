@@ -1,0 +1,233 @@
+"""Score weights on labelled images: a row per image, pooled figures, confidence intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lib.data.studies import Item
+from lib.data.targets import as_instances
+from lib.errors import InputError
+from lib.files import fingerprint
+from lib.image import is_coloured
+from lib.io.masks import read_label
+from lib.io.read import read_image
+from lib.segmentation.metrics import (
+    PIXEL_COUNTS,
+    average_precision,
+    image_scores,
+    matched_counts,
+    pixel_counts,
+    pixel_scores,
+)
+from lib.segmentation.predictor import Prediction, Predictor
+from lib.statistics import CONFIDENCE, RESAMPLES
+from lib.tasks.spec import PRESENCE, TaskSpec
+from lib.weights.checkpoint import versions
+
+
+@dataclass(frozen=True)
+class Report:
+    """Figures of one evaluation.
+
+    Attributes:
+        images: one row per image: id, size, figures, seconds.
+        pooled: each figure over all pixels (and all objects) together.
+        mean: each figure averaged over images.
+        intervals: for each pooled figure, the bounds of its bootstrap interval over images.
+        presence: of a structure that some images lack, or that the task answers the presence of:
+            `lib.segmentation.metrics.image_scores` with their intervals, the number of images with
+            and without it, and the same figures of the mask that is always empty.
+        groups: pooled figures, and their number of images, of grey and of coloured images alone,
+            where there are both.
+        about: versions, seed, data fingerprint, weights and command.
+    """
+
+    images: list[dict[str, Any]]
+    pooled: dict[str, float]
+    mean: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    presence: dict[str, Any] = field(default_factory=dict)
+    groups: dict[str, dict[str, Any]] = field(default_factory=dict)
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as plain data, pooled figures first."""
+        return {
+            "pooled": self.pooled,
+            "confidence": CONFIDENCE,
+            "intervals": self.intervals,
+            "mean_over_images": self.mean,
+            "presence": self.presence,
+            "groups": self.groups,
+            "about": self.about,
+            "images": self.images,
+        }
+
+
+def evaluate(
+    predictor: Predictor,
+    items: Sequence[Item],
+    seed: int = 0,
+    on_item: Callable[[Item], object] | None = None,
+    about: dict[str, Any] | None = None,
+) -> Report:
+    """Run `predictor` on every item and compare with its label.
+
+    Args:
+        items: labelled items.
+        seed: of the bootstrap.
+        on_item: called after each item, for progress.
+        about: what to record beside versions, seed and data.
+
+    Raises:
+        InputError: an item without a label, or a file that cannot be read.
+    """
+    if not items:
+        raise InputError("nothing to evaluate: no labelled images")
+    rows: list[dict[str, Any]] = []
+    pixels: list[dict[str, int]] = []
+    objects: list[dict[str, np.ndarray]] = []
+    separates = predictor.task.output.instances
+    for item in items:
+        if item.label is None:
+            raise InputError(f"'{item.id}' has no label; evaluation needs one for every image")
+        task = predictor.task
+        image = read_image(item.image, task.input.max_pixels, task.image_dims)
+        truth = read_label(item.label, image.shape)
+        prediction = predictor(image)
+        counts = pixel_counts(prediction.mask > 0, truth > 0)
+        axes = ("slices", "rows", "columns")[-image.spatial_dims :]
+        row: dict[str, Any] = {"id": item.id, **dict(zip(axes, image.shape, strict=True))}
+        row["kind"] = "coloured" if is_coloured(image) else "grey"
+        row |= {name: float(value) for name, value in pixel_scores(counts).items()}
+        pixels.append(counts)
+        if separates and prediction.instances is not None:
+            matched = matched_counts(prediction.instances, as_instances(truth))
+            objects.append(matched)
+            row |= {name: float(value) for name, value in average_precision(matched).items()}
+        row |= _structures(task, prediction.mask, truth)
+        row["presence"] = _presence(prediction)
+        row["seconds"] = round(sum(prediction.seconds.values()), 4)
+        rows.append(row)
+        if on_item:
+            on_item(item)
+
+    pooled, intervals = _pool(pixels, objects, np.random.default_rng(seed))
+    files = [path for item in items for path in (item.image, item.label) if path]
+    return Report(
+        rows,
+        pooled,
+        _means(rows, pooled),
+        intervals,
+        _of_presence(rows, pixels, PRESENCE in predictor.task.target.answered, seed),
+        _by_kind(rows, pixels, objects),
+        {
+            "task": predictor.task.name,
+            "images": len(items),
+            "data": fingerprint(files),
+            "seed": seed,
+            "bootstrap_resamples": RESAMPLES,
+            "device": str(predictor.device),
+            "precision": str(predictor.dtype).removeprefix("torch."),
+            "flips": predictor.flips,
+            "versions": versions(),
+            **(about or {}),
+        },
+    )
+
+
+def _structures(task: TaskSpec, mask: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Return the Dice of each structure, where the task has several."""
+    if not task.target.structures:
+        return {}
+    return {
+        f"dice_{name}": float(pixel_scores(pixel_counts(mask == value, truth == value))["fg_dice"])
+        for name, value in task.labels.items()
+    }
+
+
+def _presence(prediction: Prediction) -> float:
+    """Return the answered presence of a structure; else its greatest probability."""
+    answered = prediction.presence
+    return round(float(prediction.probabilities[0].max()) if answered is None else answered, 6)
+
+
+def _of_presence(
+    rows: Sequence[dict[str, Any]], pixels: Sequence[dict[str, int]], answered: bool, seed: int
+) -> dict[str, Any]:
+    """Return `Report.presence`; nothing where every image has the structure and none was asked."""
+    counts = {name: np.array([case[name] for case in pixels]) for name in PIXEL_COUNTS}
+    present = counts["tp"] + counts["fn"] > 0
+    if present.all() and not answered:
+        return {}
+    presence = np.array([row["presence"] for row in rows])
+    rng = np.random.default_rng(seed)
+    draws = rng.integers(len(rows), size=(RESAMPLES, len(rows)))
+    resampled: dict[str, list[float]] = {}
+    for draw in draws:
+        chosen = {name: column[draw] for name, column in counts.items()}
+        for name, value in image_scores(chosen, presence[draw]).items():
+            resampled.setdefault(name, []).append(float(value))
+    tail = 100 * (1 - CONFIDENCE) / 2
+    empty = {**counts, "tp": 0 * present, "fp": 0 * present, "fn": counts["tp"] + counts["fn"]}
+    return {
+        "images_with": int(present.sum()),
+        "images_without": int((~present).sum()),
+        **{name: float(value) for name, value in image_scores(counts, presence).items()},
+        "intervals": {
+            name: tuple(float(v) for v in np.percentile(values, (tail, 100 - tail)))
+            for name, values in resampled.items()
+        },
+        "always_empty": {name: float(value) for name, value in image_scores(empty).items()},
+    }
+
+
+def _means(rows: Sequence[dict[str, Any]], names: Iterable[str]) -> dict[str, float]:
+    return {name: float(np.mean([row[name] for row in rows])) for name in names}
+
+
+def _by_kind(
+    rows: Sequence[dict[str, Any]],
+    pixels: Sequence[dict[str, int]],
+    objects: Sequence[dict[str, np.ndarray]],
+) -> dict[str, dict[str, Any]]:
+    """Return the figures of grey and of coloured images; nothing where all are of one kind."""
+    kinds = [row["kind"] for row in rows]
+    groups: dict[str, dict[str, Any]] = {}
+    for kind in sorted(set(kinds)) if len(set(kinds)) > 1 else ():
+        chosen = [place for place, own in enumerate(kinds) if own == kind]
+        pooled, _ = _pool(
+            [pixels[place] for place in chosen],
+            [objects[place] for place in chosen] if objects else [],
+            np.random.default_rng(0),
+        )
+        means = _means([rows[place] for place in chosen], pooled)
+        groups[kind] = {"images": len(chosen), "pooled": pooled, "mean_over_images": means}
+    return groups
+
+
+def _pool(
+    pixels: Sequence[dict[str, int]],
+    objects: Sequence[dict[str, np.ndarray]],
+    rng: np.random.Generator,
+) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
+    """Return pooled figures and their percentile bootstrap intervals over images."""
+    count = len(pixels)
+    # row 0 is every image once, the others are resamples: how often each image was drawn
+    draws = rng.multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
+    weights = np.vstack((np.ones((1, count), dtype=int), draws))
+    pooled = {n: weights @ np.array([case[n] for case in pixels], float) for n in PIXEL_COUNTS}
+    scores = pixel_scores(pooled)
+    if objects:
+        matched = {n: weights @ np.stack([case[n] for case in objects]) for n in ("tp", "fp", "fn")}
+        scores |= average_precision(matched)
+    tail = 100 * (1 - CONFIDENCE) / 2
+    intervals = {
+        name: tuple(float(v) for v in np.percentile(values[1:], (tail, 100 - tail)))
+        for name, values in scores.items()
+    }
+    return {name: float(values[0]) for name, values in scores.items()}, intervals  # type: ignore[return-value]

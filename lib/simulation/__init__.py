@@ -1,1 +1,0 @@
-"""Active learning played through on labelled data: which strategy needs fewer labels."""

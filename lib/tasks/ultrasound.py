@@ -1,0 +1,195 @@
+"""Structures in ultrasound: frames, loops and volumes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lib.tasks.network_spec import EncoderDecoderSpec
+from lib.tasks.nuclei import THESIS, VHLLRHE
+from lib.tasks.spec import (
+    CLICK_MAPS,
+    AugmentSpec,
+    ClickSpec,
+    InputSpec,
+    OutputSpec,
+    Rows,
+    TargetSpec,
+    TaskSpec,
+)
+from lib.tasks.training_spec import TrainingSpec
+
+ROWS = Rows()
+
+# Structures in ultrasound that are often absent: the second study of the thesis.
+_NERVE = ROWS.add(
+    replace(
+        VHLLRHE,
+        name="nerve_vhllrhe",
+        description="A nerve in ultrasound frames and loops, often absent: V-Net in 2D, 5x5 "
+        "kernels, leaky ReLU, He initialisation, cross-entropy + Dice",
+        labels={"nerve": 1},
+        network=replace(VHLLRHE.encoder_decoder, norm="batch", out_channels=2, pooled_channels=1),
+        input=InputSpec(dark_background=False, longest_side=256),
+        target=TargetSpec(maps=("foreground", "presence")),
+        augment=AugmentSpec(
+            flip_depth=False, rotate=15.0, zoom=(0.75, 1.35), elastic=2.0, gamma=1.6, noise=0.05
+        ),
+        output=OutputSpec(presence_threshold=0.5, keep="largest"),
+        training=replace(
+            VHLLRHE.training,
+            optimizer="adamw",
+            learning_rate=2e-3,
+            weight_decay=1e-2,
+            averaging=0.998,
+            patch_size=(192, 256),  # a frame of the challenge, 420 x 580, on the network's grid
+        ),
+        key_metric="dice_kaggle",
+        reference=f"{THESIS.replace('table 1', 'table 4')}; Milletari et al. 2016",
+        weights_licence="",
+    )
+)
+_LESION = ROWS.add(
+    replace(
+        _NERVE,
+        name="busi_lesion",
+        description="A lesion in breast ultrasound, often absent: the nerve recipe, 16 to 256 maps "
+        "on half the resolution",
+        labels={"lesion": 1},
+        network=replace(_NERVE.network, channels=(16, 32, 64, 128, 256)),
+        input=replace(_NERVE.input, longest_side=128),
+        output=replace(_NERVE.output, keep="all"),  # lesions may be several
+        training=replace(_NERVE.training, patch_size=128),
+    )
+)
+ROWS.add(
+    replace(
+        _LESION,
+        name="busi_click",
+        description="A lesion in breast ultrasound that follows clicks: the network of busi_lesion "
+        "whose decoder sees them",
+        kind="interactive",
+        network=replace(_LESION.encoder_decoder, guidance_channels=CLICK_MAPS),
+        key_metric="click_dice",
+        clicks=ClickSpec(),
+        reference=f"{_LESION.reference}; Sofiiuk et al. 2022 (training with clicks)",
+    )
+)
+
+# One structure in volumes: the thesis's next step, in a size that trains on two cores in minutes.
+_VOLUME = ROWS.add(
+    TaskSpec(
+        name="ultrasound3d_vnet",
+        description="A structure in 3D ultrasound volumes: V-Net in 3D, 3x3x3 kernels, PReLU, 12 "
+        "to 192 maps, cross-entropy + Dice",
+        kind="segmentation",
+        labels={"structure": 1},
+        network=EncoderDecoderSpec(
+            spatial_dims=3,
+            topology="vnet",
+            downsampling="conv",
+            activation="prelu",
+            initialization="he",
+            channels=(12, 24, 48, 96, 192),
+            convolutions=(1, 2, 3, 3, 3),
+            norm="instance",
+        ),
+        input=InputSpec(dark_background=False, isotropic=True, max_pixels=512**3),
+        augment=AugmentSpec(
+            flip_depth=False, rotate=10.0, zoom=(0.8, 1.25), elastic=1.5, gamma=1.5, noise=0.05
+        ),
+        output=OutputSpec(keep="largest"),
+        training=TrainingSpec(
+            optimizer="adamw",
+            learning_rate=2e-3,
+            weight_decay=1e-2,
+            schedule="cosine",
+            gradient_clip=1.0,
+            averaging=0.99,
+            steps=2000,
+            val_interval=200,
+            batch_size=1,
+            patch_size=64,  # most of a volume: in a small part a gland looks like other tissue
+            foreground_share=0.5,
+        ),
+        key_metric="fg_dice",
+        reference="Milletari et al. 2016, V-Net",
+    )
+)
+ROWS.add(
+    replace(
+        _VOLUME,
+        name="ultrasound3d_click",
+        description="A structure in 3D ultrasound volumes that follows clicks: the V-Net whose "
+        "decoder sees them",
+        kind="interactive",
+        network=replace(_VOLUME.encoder_decoder, guidance_channels=CLICK_MAPS),
+        output=OutputSpec(),
+        key_metric="click_dice",
+        clicks=ClickSpec(),
+        reference=f"{_VOLUME.reference}; Sofiiuk et al. 2022 (training with clicks)",
+    )
+)
+ROWS.add(
+    replace(
+        _VOLUME,
+        name="ultrasound3d_structures",
+        description="A gland and the cysts in it in 3D ultrasound volumes: the recipe for one "
+        "structure, with a map for each of several",
+        labels={"gland": 1, "cyst": 2},
+        network=replace(_VOLUME.network, out_channels=3),
+        target=TargetSpec(maps=("foreground", "label_1", "label_2")),
+        output=OutputSpec(),
+    )
+)
+ROWS.add(
+    replace(
+        _VOLUME,
+        name="ultrasound2d_vnet",
+        description="A structure in 3D ultrasound volumes, slice by slice: the same recipe in 2D, "
+        "to compare with",
+        network=replace(_VOLUME.network, spatial_dims=2),
+        training=replace(_VOLUME.training, batch_size=16),
+    )
+)
+ROWS.add(
+    replace(
+        _VOLUME,
+        name="nerve_cine",
+        description="A nerve in ultrasound loops, in 2D + time: V-Net whose third axis is time",
+        labels={"nerve": 1},
+        input=InputSpec(dark_background=False, longest_side=128, max_pixels=512**3),
+        training=replace(_VOLUME.training, patch_size=(32, 64, 64)),
+    )
+)
+ROWS.add(
+    TaskSpec(
+        name="ultrasound3d_vnet2016",
+        description="A structure in 3D ultrasound volumes: V-Net as published in 2016, 5x5x5 "
+        "kernels, PReLU, 16 to 256 maps, Dice",
+        kind="segmentation",
+        labels={"structure": 1},
+        network=EncoderDecoderSpec(
+            spatial_dims=3,
+            topology="vnet",
+            kernel_size=5,
+            downsampling="conv",
+            activation="prelu",
+            initialization="xavier",
+            channels=(16, 32, 64, 128, 256),
+            convolutions=(1, 2, 3, 3, 3),
+            decoder_width=2,
+        ),
+        input=InputSpec(dark_background=False, max_pixels=512**3),
+        augment=AugmentSpec(zoom=(0.9, 1.1), elastic=2.0, gamma=1.4),
+        training=TrainingSpec(
+            loss="dice",
+            learning_rate=1e-4,
+            schedule="cosine",
+            gradient_clip=1.0,
+            batch_size=2,
+            patch_size=(32, 64, 64),
+            foreground_share=0.5,
+        ),
+        reference="Milletari et al. 2016, V-Net",
+    )
+)

@@ -1,0 +1,105 @@
+"""What a training run may choose beside the recipe in the task's row, and how it went."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from lib.data.case import Case
+from lib.errors import InputError
+from lib.tasks.spec import TaskSpec
+from lib.training.batches import CACHE_BYTES
+from lib.weights.checkpoint import Checkpoint
+
+LEAST_SIDE = 32  # of a classifier's input
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """What a run may choose beside the recipe in the task's row.
+
+    Attributes:
+        out: folder of the run: state, best weights, history, TensorBoard.
+        seed: of initial weights, order and augmentation.
+        device: None for the best there is.
+        precision: "auto", "fp32", "bf16" or "fp16".
+        init: weights to start from; None starts from random ones.
+        resume: continue an interrupted run of the same task, data, recipe and seed in `out`.
+        cache_bytes: memory budget for prepared cases.
+        progress: draw a progress bar on standard error.
+        tensorboard: write event files to `out`.
+        command: how the run was started, for the record.
+        validation_ids: ids of the validation cases, the others being trained on; None splits by
+            the recipe's `val_split`.
+        keep: which weights: those that score ``best`` on the validation cases, or of the ``last``
+            validation, whose figures were not chosen on these cases.
+        new_ids: ids of cases that `init` was not trained on; see `lib.training.replay`.
+        known: cases that earlier runs in this process prepared by the same input and target, by
+            image file; this run adds its own. None prepares all anew.
+    """
+
+    out: Path
+    seed: int = 0
+    device: str | None = None
+    precision: str = "auto"
+    init: Checkpoint | None = None
+    resume: bool = True
+    cache_bytes: int = CACHE_BYTES
+    progress: bool = True
+    tensorboard: bool = True
+    command: str = ""
+    validation_ids: frozenset[str] | None = None
+    keep: Literal["best", "last"] = "best"
+    new_ids: frozenset[str] = frozenset()
+    known: dict[Path, Case] | None = None
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """How a run went.
+
+    Attributes:
+        weights: checkpoint with the best score on the validation cases, or as `keep` says.
+        metrics: figures of these weights on the validation cases.
+        initial_metrics: figures of the weights the run started from.
+        history: one entry per validation: step, mean loss since the last, figures.
+        steps: optimiser steps done.
+        stopped_early: whether patience ran out before the last step.
+    """
+
+    weights: Path
+    metrics: dict[str, float]
+    initial_metrics: dict[str, float]
+    history: list[dict[str, float]]
+    steps: int
+    stopped_early: bool
+    training_ids: list[str] = field(default_factory=list)
+    validation_ids: list[str] = field(default_factory=list)
+
+
+def check_patch_size(task: TaskSpec) -> None:
+    """Raise `InputError` if the network cannot take patches of the recipe's size.
+
+    A classifier sees whole images, of the size that its task's input has.
+    """
+    if task.kind == "classification":
+        if min(task.input.sides) < LEAST_SIDE:
+            raise InputError(
+                f"the input of '{task.name}' must have at least {LEAST_SIDE} rows and columns, "
+                f"found {task.input.size}"
+            )
+        return
+    network, axes = task.encoder_decoder, task.network.spatial_dims
+    for side in (sides := task.training.patch_sides(axes)):
+        if len(sides) != axes or network.output_size(side) is None:
+            least = network.input_size(1)
+            wanted = f"a multiple of {network.divisor}"
+            if least > network.divisor:
+                wanted += f" from {least} on"
+            if network.padding == "valid":
+                wanted = f"a size such as {network.input_size(max(1, side // 2))}"
+            raise InputError(
+                f"patch_size must be {wanted} for '{task.name}', one for all {axes} axes or one "
+                f"each, found {task.training.patch_size}"
+            )

@@ -1,0 +1,71 @@
+"""What a training run will do, settled before it begins: its steps and its held-out cases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from lib.data.studies import Item, split_items
+from lib.errors import InputError
+from lib.kinds import case_kind
+from lib.tasks.spec import TaskSpec
+from lib.training.options import FitOptions, check_patch_size
+
+
+def plan_run(
+    task: TaskSpec, items: Sequence[Item], options: FitOptions
+) -> tuple[TaskSpec, list[Item], list[Item]]:
+    """Return the task with its recipe in steps, the items to train on and those held out.
+
+    Raises:
+        InputError: too few items, a patient on both sides of a given split, or an impossible
+            recipe.
+    """
+    training, validation = _split(items, task.training.val_split, options.validation_ids)
+    task = _in_steps(task, training)
+    recipe = task.training
+    if recipe.steps < 1 or recipe.batch_size < 1 or recipe.val_interval < 1:
+        raise InputError(
+            f"steps, batch_size and val_interval must be at least 1, found {recipe.steps}, "
+            f"{recipe.batch_size} and {recipe.val_interval}"
+        )
+    check_patch_size(task)
+    return task, training, validation
+
+
+def _split(
+    items: Sequence[Item], val_split: float, validation_ids: frozenset[str] | None
+) -> tuple[list[Item], list[Item]]:
+    if validation_ids is None:
+        return split_items(items, val_split)
+    validation = [item for item in items if item.id in validation_ids]
+    training = [item for item in items if item.id not in validation_ids]
+    if not training or not validation or len(validation) != len(validation_ids):
+        raise InputError(
+            f"a given split must leave items to train on and name known ones, at least one, found "
+            f"{len(training)} left and {len(validation)} of {len(validation_ids)} known"
+        )
+    if both := sorted({item.key for item in training} & {item.key for item in validation}):
+        raise InputError(
+            f"{len(both)} patients or groups are on both sides of the split, the first is "
+            f"'{both[0]}'; hold out all of a group's images, or none"
+        )
+    return training, validation
+
+
+def _in_steps(task: TaskSpec, training: Sequence[Item]) -> TaskSpec:
+    """Return the task with passes over the training items, where the recipe counts them, as steps.
+
+    Raises:
+        InputError: a recipe without batches.
+    """
+    recipe = task.training
+    if recipe.epochs < 0 or recipe.batch_size < 1:
+        raise InputError(
+            f"epochs must not be negative and batch_size at least 1, found {recipe.epochs} and "
+            f"{recipe.batch_size}"
+        )
+    batches = case_kind(task).batches(training, task)
+    steps = recipe.epochs * batches or recipe.steps
+    interval = recipe.val_interval or batches
+    return replace(task, training=replace(recipe, epochs=0, steps=steps, val_interval=interval))

@@ -1,0 +1,113 @@
+"""One optimiser step of a recipe: what the engine of `lib.training.loop` runs on every batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from lib.data.case import Batch, Loss
+from lib.devices import autocast
+from lib.segmentation.losses import FOREGROUND, get_loss
+from lib.tasks.training_spec import TrainingSpec
+from lib.training.optimizers import PlateauLR, build_optimizer, build_scheduler
+
+
+class TrainingStep:
+    """Network, loss, optimiser and schedule of a run; called with a batch, takes one step.
+
+    Attributes:
+        averaged: module with the moving average of the weights; None without averaging.
+
+    Args:
+        network: where `lib.networks.place_network` put it, in training mode.
+        recipe: names loss, optimiser and schedule; gives the number of steps.
+        dtype: what to autocast to.
+        parallel: `network` as several processes share it; None for one process.
+        maps: names of the target's maps; see `lib.data.targets`.
+        loss: of logits and targets; None takes the recipe's for targets of `maps`.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        recipe: TrainingSpec,
+        device: torch.device,
+        dtype: torch.dtype,
+        parallel: nn.Module | None = None,
+        maps: Sequence[str] = FOREGROUND,
+        loss: Loss | None = None,
+    ) -> None:
+        self.network, self.parallel = network, parallel or network
+        self.device, self.dtype = device, dtype
+        self.gradient_clip = recipe.gradient_clip
+        self.optimizer = build_optimizer(network, recipe)
+        self.scheduler = build_scheduler(self.optimizer, recipe, recipe.steps)
+        self.loss = loss or get_loss(recipe.loss, maps)
+        self.averaged: nn.Module | None = None
+        if recipe.averaging > 0:
+            self._average = AveragedModel(
+                network, multi_avg_fn=_moving_average(recipe.averaging), use_buffers=True
+            )
+            self.averaged = self._average.module
+        self.scaler = torch.amp.GradScaler(
+            device.type, enabled=dtype == torch.float16 and device.type == "cuda"
+        )
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Take one step on images and targets `(N, channels, *spatial)`, or classes `(N)`.
+
+        What else the batch holds (views `(N)`, say) is for the network.
+
+        Returns:
+            The loss of this process's share, detached.
+        """
+        images, targets, *more = (part.to(self.device, non_blocking=True) for part in batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        with autocast(self.device, self.dtype):
+            logits = self.parallel(images, *more)
+        loss = self.loss(logits.float(), targets)
+        self.scaler.scale(loss).backward()
+        if self.gradient_clip > 0:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.gradient_clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.scheduler.step()
+        if self.averaged is not None:
+            self._average.update_parameters(self.network)
+        return loss.detach()
+
+    def report(self, loss: float) -> None:
+        """Tell the schedule the validation loss."""
+        if isinstance(self.scheduler, PlateauLR):
+            self.scheduler.report(loss)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of optimiser, schedule, gradient scaler and averaged weights."""
+        return {name: part.state_dict() for name, part in self._parts().items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up the state that `state_dict` returned; other entries are ignored."""
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+
+    def _parts(self) -> dict[str, Any]:
+        parts = {name: getattr(self, name) for name in ("optimizer", "scheduler", "scaler")}
+        return parts if self.averaged is None else {**parts, "averaged": self._average}
+
+
+def _moving_average(decay: float) -> Callable[[Any, Any, Any], None]:
+    """Return the update of an exponential moving average whose decay grows with the steps.
+
+    It is at most (1 + n) / (10 + n) after n steps, so that a short run is not held at its start.
+    """
+
+    def update(averaged: Any, current: Any, steps: Any) -> None:
+        n = float(steps)
+        get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averaged, current, steps)
+
+    return update

@@ -1,0 +1,242 @@
+"""How much a label of one image, or of one exam, would tell the model: measured, not yet chosen.
+
+What a model's passes disagree on, it has not learned. Two sources of passes need no training of
+their own: mirrored (of exams: turned) copies of the input (Wang et al. 2019, "Aleatoric uncertainty
+estimation with test-time augmentation", Neurocomputing 338, section 3.2), and features dropped at
+random, as samples of the weights' posterior (Gal and Ghahramani 2016, "Dropout as a Bayesian
+approximation", ICML, section 3; dropped at the coarsest maps, where Kendall et al. 2017, "Bayesian
+SegNet", BMVC, section 4.1, find it to work best).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from lib.classification.cases import network_input
+from lib.classification.predictor import ExamPredictor
+from lib.classification.rules import combine, softmax
+from lib.data.transforms import prepare_image
+from lib.networks.classifiers import MultiViewClassifier
+from lib.networks.encoder_decoder import EncoderDecoder
+from lib.segmentation.predictor import Predictor
+from lib.tasks.spec import PRESENCE
+
+EDITION = 2  # of the figures; another one where they cannot be compared with those before
+PASSES = 8  # with dropped features
+DROPPED = 0.5  # share of the feature maps that a pass drops
+SEEN = 0.1  # probability from which a pass sees something in a pixel
+FLOOR = 1e-3  # share of the image that is added to what is seen, so that specks count for little
+OUTLINE = 2  # pixels either way that are near an outline
+FINE = 3  # levels of the network, from the finest on, whose maps are the features of an image
+TURN = 0.5  # of the largest turn in training, for the copies of an exam
+
+
+@dataclass(frozen=True)
+class Informativeness:
+    """What is known of one image, or of one exam, before it has a label.
+
+    Attributes:
+        disagreement: 0..1. Of segmentation, 1 - sum of the smallest over sum of the greatest
+            probability of the mirrored copies (the soft Jaccard distance of several masks), over
+            the pixels where any copy sees something; 0 of an image in which none does. Of
+            classification, the Jensen-Shannon divergence of the turned copies, of its greatest.
+        entropy: of the mean over passes with dropped features, 0..1: the binary entropy in bits
+            per pixel that any pass sees something in, or the entropy of the classes, of its
+            greatest. 0 where no passes were asked for.
+        margin: 0..1. Of classification, 1 - (p1 - p2) of the two likeliest classes; of
+            segmentation the same of foreground against background, mean over the pixels near the
+            outlines, 0 where nothing is outlined.
+        foreground: share of the image that the model sees a structure in, 0..1; 1 of exams. Of a
+            labelled image better that of its label.
+        features: float32, for coverage. Of segmentation mean and standard deviation of each map of
+            the `FINE` finest levels, which tell the look of an image (Huang and Belongie 2017,
+            "Arbitrary style transfer in real-time with adaptive instance normalization", ICCV,
+            section 5); the coarsest, of a network that saw few labels, tell images little apart.
+            Of classification the mean of the coarsest maps.
+    """
+
+    disagreement: float
+    entropy: float
+    margin: float
+    foreground: float
+    features: np.ndarray
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is no structure at all."""
+        return self.foreground == 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {**asdict(self), "features": [float(f"{value:.6g}") for value in self.features]}
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> Informativeness:
+        """Return what `as_dict` described."""
+        return cls(**{**plain, "features": np.array(plain["features"], dtype=np.float32)})
+
+
+def measure_prepared(
+    predictor: Predictor,
+    prepared: np.ndarray,
+    seed: int = 0,
+    passes: int = PASSES,
+    copies: bool = True,
+) -> Informativeness:
+    """Measure an image as `lib.data.transforms.prepare_image` left it, `(channels, *spatial)`."""
+    network = predictor.network
+    assert isinstance(network, EncoderDecoder)
+    style = _Style(len(network.encoder[:FINE]))
+    with predictor.watching(network.encoder[:FINE], style):
+        whole = _seen(predictor, prepared)
+    answers = [whole]
+    for axes in predictor.mirrorings(prepared.ndim)[1:] if copies else ():
+        mirrored = np.ascontiguousarray(np.flip(prepared, axes))
+        answers.append(np.flip(_seen(predictor, mirrored), [axis - 1 for axis in axes]))
+    entropy = 0.0
+    if passes:
+        drop = _Dropping(seed)
+        with predictor.watching([network.encoder[-1], *network.decoder[:1]], drop):
+            dropped = [_seen(predictor, prepared) for _ in range(passes)]
+        entropy = pixel_entropy(dropped)
+    mean = np.mean(answers, axis=0)
+    return Informativeness(
+        soft_distance(answers),
+        entropy,
+        outline_margin(mean),
+        float((mean >= predictor.task.output.threshold).mean()),
+        style.features(),
+    )
+
+
+def soft_distance(copies: Sequence[np.ndarray]) -> float:
+    """Return how far probabilities `(*spatial)` of one image are apart; see `Informativeness`."""
+    least, most = np.minimum.reduce(copies), np.maximum.reduce(copies)
+    seen = most >= SEEN
+    return float((most - least)[seen].sum() / (most[seen].sum() + FLOOR * most.size))
+
+
+def pixel_entropy(passes: Sequence[np.ndarray]) -> float:
+    """Return the entropy of the mean of probabilities `(*spatial)`; see `Informativeness`."""
+    mean = np.mean(passes, axis=0)
+    seen = np.maximum.reduce(passes) >= SEEN
+    p = np.clip(mean[seen], 1e-7, 1 - 1e-7).astype(np.float64)
+    bits = -(p * np.log2(p) + (1 - p) * np.log2(1 - p))
+    return float(bits.sum() / (seen.sum() + FLOOR * mean.size))
+
+
+def outline_margin(probabilities: np.ndarray) -> float:
+    """Return how undecided the pixels near the outlines are, 0..1; 0 without an outline."""
+    inside = probabilities >= 0.5
+    if not inside.any() or inside.all():
+        return 0.0
+    near = ndimage.binary_dilation(inside, iterations=OUTLINE)
+    near &= ~ndimage.binary_erosion(inside, iterations=OUTLINE, border_value=1)
+    return float(1 - np.abs(2 * probabilities[near] - 1).mean())
+
+
+def divergence(answers: np.ndarray) -> float:
+    """Return the Jensen-Shannon divergence of answers `(copies, classes)`, of its greatest, 0..1.
+
+    Lin 1991, "Divergence measures based on the Shannon entropy", IEEE Trans. Information Theory
+    37, section 4: the entropy of the mean less the mean entropy.
+    """
+    greatest = np.log(min(answers.shape))
+    spread = _nats(answers.mean(0)) - np.mean([_nats(answer) for answer in answers])
+    return float(np.clip(spread / greatest, 0, 1))
+
+
+def _nats(probabilities: np.ndarray) -> float:
+    p = np.clip(probabilities, 1e-12, 1)
+    return float(-(p * np.log(p)).sum())
+
+
+class _Dropping:
+    """Drops feature maps at random, and scales the others so that their mean stays."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = torch.Generator().manual_seed(seed)
+
+    def __call__(self, output: Tensor) -> Tensor:
+        shape = (*output.shape[:2], *(1,) * (output.ndim - 2))
+        kept = torch.rand(shape, generator=self._random) >= DROPPED
+        return output * (kept / (1 - DROPPED)).to(output)
+
+
+class _Style:
+    """Collects mean and standard deviation of maps, of levels that are called in turn."""
+
+    def __init__(self, levels: int) -> None:
+        self._levels = levels
+        self._parts: list[Tensor] = []
+
+    def __call__(self, output: Tensor) -> None:
+        flat = output.float().flatten(2)
+        self._parts.append(torch.cat([flat.mean(2), flat.std(2, correction=0)], 1))
+
+    def features(self) -> np.ndarray:
+        """Return float32 `(2 * channels of all levels)`, the mean over all that was answered on."""
+        levels = [torch.cat(self._parts[level :: self._levels]) for level in range(self._levels)]
+        return torch.cat([each.mean(0) for each in levels]).cpu().numpy()
+
+
+def _seen(predictor: Predictor, prepared: np.ndarray) -> np.ndarray:
+    """Return the probability of a structure at each pixel, where there is one at all."""
+    answered = predictor.task.target.answered
+    maps = predictor.probabilities(prepared, flips=False)
+    return maps[0] * maps[answered.index(PRESENCE)] if PRESENCE in answered else maps[0]
+
+
+def measure_image(
+    predictor: Any, case: Any, seed: int, passes: int, copies: bool
+) -> Informativeness:
+    """Measure one image with a `Predictor`; see `lib.kinds.measure`."""
+    prepared = prepare_image(case, predictor.task.input)
+    return measure_prepared(predictor, prepared, seed, passes, copies)
+
+
+def measure_exam(
+    predictor: Any, case: Any, seed: int, passes: int, copies: bool
+) -> Informativeness:
+    """Measure one exam with an `ExamPredictor`; see `lib.kinds.measure`."""
+    assert isinstance(predictor, ExamPredictor)
+    network, task = predictor.network, predictor.task
+    assert isinstance(network, MultiViewClassifier)
+    answer = predictor(case, tissue=False)
+    seen = list(answer.views.values())
+    views = [one.view for one in seen]
+    inputs = np.stack([network_input(one.prepared, task.input) for one in seen])
+
+    def on(images: np.ndarray) -> np.ndarray:
+        each = softmax(predictor.logits(images, views), predictor.temperature)
+        return combine(task.exam_rules, views, each).exam
+
+    turn = TURN * task.augment.rotate
+    turned = [
+        ndimage.rotate(inputs, angle, axes=(3, 2), reshape=False, order=1)
+        for angle in ((-turn, turn) if turn and copies else ())
+    ]
+    answers = np.stack([answer.probabilities, *(on(images) for images in turned)])
+    entropy = 0.0
+    if passes:
+        drop = _Dropping(seed)
+        parts = [part.get_submodule("features") for part in network.networks]
+        with predictor.watching(parts, drop):
+            mean = np.mean([on(inputs) for _ in range(passes)], axis=0)
+        entropy = _nats(mean) / float(np.log(len(mean)))
+    second, first = np.sort(answer.probabilities)[-2:]
+    features = torch.stack([one.maps.float().flatten(1).mean(1) for one in seen]).mean(0)
+    return Informativeness(
+        divergence(answers) if len(answers) > 1 else 0.0,
+        entropy,
+        float(1 - (first - second)),
+        1.0,
+        features.numpy().astype(np.float32),
+    )

@@ -1,0 +1,1 @@
+"""Checkpoints, the versions of published weights, and networks in use."""

@@ -1,0 +1,192 @@
+"""Weights on disk: written atomically, read without executing code, with their story inside."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import platform
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lib.errors import InputError
+from lib.files import write_atomically
+from lib.networks import build_network
+from lib.tasks.spec import TaskSpec
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights of one task.
+
+    Attributes:
+        task: name of the row.
+        spec: the row as plain data, as it was trained.
+        weights: the network's state dict, on the CPU, float32 (float16 in a compact copy).
+        metrics: figures on the fixed validation cases, by name.
+        provenance: seed, steps, data fingerprint, versions, time and command.
+        answer: what beside the weights decides the answers, such as a temperature.
+    """
+
+    task: str
+    spec: dict[str, Any]
+    weights: dict[str, Tensor]
+    metrics: dict[str, float] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    answer: dict[str, Any] = field(default_factory=dict)
+
+
+def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> Path:
+    """Write `checkpoint` atomically and return its path."""
+    return save_tensors(path, {"format": FORMAT, **vars(checkpoint)})
+
+
+def compact(checkpoint: Checkpoint) -> Checkpoint:
+    """Return the checkpoint with its weights rounded to float16: half the size, to pass on."""
+    halved = {
+        name: value.half() if value.is_floating_point() else value
+        for name, value in checkpoint.weights.items()
+    }
+    return replace(
+        checkpoint, weights=halved, provenance={**checkpoint.provenance, "stored": "float16"}
+    )
+
+
+def save_tensors(path: str | os.PathLike[str], content: dict[str, Any]) -> Path:
+    """Write tensors and plain data atomically; a full disk raises `OSError`."""
+    # torch turns errors of the file into RuntimeErrors of its own, so it writes to memory
+    memory = io.BytesIO()
+    torch.save(content, memory)
+    return write_atomically(path, lambda file: file.write(memory.getbuffer()))
+
+
+def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """Read a checkpoint; only tensors and plain data are accepted.
+
+    Raises:
+        InputError: missing, damaged, not a checkpoint of this project, or of a newer format.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path.name}: no such weights file")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a foreign file fails in many ways: pickle, zip, struct, torch
+        cause = str(error).strip().splitlines()[0][:160] if str(error).strip() else "unreadable"
+        raise InputError(f"{path.name}: damaged or foreign weights file ({cause})") from None
+    if not isinstance(content, dict) or not {"format", *_FIELDS} <= set(content):
+        raise InputError(
+            f"{path.name}: not a checkpoint of this app; expected one written by its training "
+            f"(task, spec, weights, metrics, provenance)"
+        )
+    if content["format"] > FORMAT:
+        raise InputError(
+            f"{path.name}: checkpoint format {content['format']}, this version reads up to "
+            f"{FORMAT}; update the app"
+        )
+    known = (*_FIELDS, *_LATER)
+    return Checkpoint(**{name: content[name] for name in known if name in content})
+
+
+def load_network(task: TaskSpec, checkpoint: Checkpoint) -> nn.Module:
+    """Return the task's network with the checkpoint's weights, in evaluation mode.
+
+    Raises:
+        InputError: the weights are those of another network.
+    """
+    # options that are newer than the checkpoint were at their defaults
+    defaults = asdict(type(task.network)())
+    wanted = _plain(asdict(task.network))
+    found = _plain({**defaults, **checkpoint.spec.get("network", {})})
+    if wanted != found:
+        keys = sorted(set(wanted) | set(found))
+        differing = [key for key in keys if wanted.get(key) != found.get(key)]
+        raise InputError(
+            f"weights of task '{checkpoint.task}' do not fit task '{task.name}': the networks "
+            f"differ in {', '.join(differing)}; use weights trained for '{task.name}'"
+        )
+    network = build_network(task.network)
+    try:
+        network.load_state_dict(checkpoint.weights)
+    except RuntimeError as error:
+        cause = str(error).strip().splitlines()[-1].strip()
+        raise InputError(f"weights of task '{checkpoint.task}' are incomplete ({cause})") from None
+    return network.eval()
+
+
+def transfer_network(task: TaskSpec, checkpoint: Checkpoint) -> tuple[nn.Module, int, list[str]]:
+    """Return a new network of the task that starts from what fits it of the checkpoint's weights.
+
+    Tensors are taken by name and shape, whatever task they are of; the others (heads, a
+    normalisation, stages of other width) keep their random start.
+
+    Returns:
+        The network, in evaluation mode; how many tensors were taken; the names of the others.
+
+    Raises:
+        InputError: fewer than half of the network's parameters are among the weights.
+    """
+    network = build_network(task.network)
+    state = network.state_dict()
+    known = checkpoint.weights
+    fitting = {n: known[n] for n in state if n in known and known[n].shape == state[n].shape}
+    taken, total = (sum(state[n].numel() for n in names) for names in (fitting, state))
+    if 2 * taken < total:
+        raise InputError(
+            f"weights of task '{checkpoint.task}' do not fit task '{task.name}': {taken} of "
+            f"{total} parameters are of the same name and shape, expected at least half; start "
+            f"from weights of a network with the same maps and kernels, or from random ones"
+        )
+    network.load_state_dict({**state, **fitting})
+    return network.eval(), len(fitting), [name for name in state if name not in fitting]
+
+
+def weights_print(checkpoint: Checkpoint) -> str:
+    """Return 16 hexadecimal digits over the names and values of the weights."""
+    digest = hashlib.sha256()
+    for name, value in sorted(checkpoint.weights.items()):
+        digest.update(name.encode() + value.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def state_on_cpu(network: nn.Module) -> dict[str, Tensor]:
+    """Return a copy of the network's weights on the CPU, contiguous."""
+    return {
+        name: value.detach().to("cpu", copy=True).contiguous()
+        for name, value in network.state_dict().items()
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide a result."""
+    found = {"python": platform.python_version()}
+    for package in ("torch", "monai", "pytorch-ignite", "numpy", "scikit-image", "monailabel"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def utc_now() -> str:
+    """Return the time as ISO 8601 in UTC, to the second."""
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+_FIELDS = ("task", "spec", "weights", "metrics", "provenance")
+_LATER = ("answer",)  # files from before it lack it
+
+
+def _plain(value: Any) -> Any:
+    """Turn tuples into lists, as they may have come back from another file format."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

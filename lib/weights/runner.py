@@ -1,0 +1,100 @@
+"""A task's network on a device: what every forward path shares."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import Self
+
+from lib.devices import autocast, resolve_device, resolve_precision
+from lib.networks import place_network
+from lib.tasks.spec import TaskSpec
+from lib.weights.checkpoint import Checkpoint, load_network
+
+
+class NetworkRunner:
+    """Runs one task's network, in evaluation mode and in the precision of its device.
+
+    Calls from several threads are served one after the other; the network is shared.
+
+    Args:
+        task: the row.
+        network: module with the task's weights; see `from_checkpoint`.
+        device: name of the device, None for the best there is.
+        precision: "auto", "fp32", "bf16" or "fp16"; see `lib.devices.resolve_precision`.
+    """
+
+    def __init__(
+        self,
+        task: TaskSpec,
+        network: nn.Module,
+        device: str | torch.device | None = None,
+        precision: str = "auto",
+    ) -> None:
+        self.task = task
+        self.device = device if isinstance(device, torch.device) else resolve_device(device)
+        self.dtype = resolve_precision(self.device, precision)
+        self.network = place_network(network, self.device, self.dtype)
+        self._lock = threading.Lock()
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        task: TaskSpec,
+        checkpoint: Checkpoint,
+        device: str | torch.device | None = None,
+        precision: str = "auto",
+        *more: Any,
+    ) -> Self:
+        """Return a runner with the checkpoint's weights; they must fit the task's network.
+
+        Args:
+            more: what the class takes beside these.
+        """
+        return cls(task, load_network(task, checkpoint), device, precision, *more)
+
+    @contextmanager
+    def watching(
+        self, modules: Iterable[nn.Module], hook: Callable[[Tensor], Tensor | None]
+    ) -> Iterator[None]:
+        """Show `hook` what parts of the network answer in this thread, within the context.
+
+        Args:
+            modules: parts of `network`.
+            hook: called with each answer; what it returns, if anything, takes the answer's place.
+        """
+        own = threading.get_ident()
+
+        def here(module: nn.Module, inputs: object, output: Tensor) -> Tensor | None:
+            return hook(output) if threading.get_ident() == own else None
+
+        with self._lock:
+            handles = [module.register_forward_hook(here) for module in modules]
+        try:
+            yield
+        finally:
+            with self._lock:
+                for handle in handles:
+                    handle.remove()
+
+    def _logits(self, *inputs: Tensor) -> Tensor:
+        """Return the network's answer, float32; a network in training is put back into it."""
+        with evaluating(self.network) as network, autocast(self.device, self.dtype):
+            logits: Tensor = network(*inputs)
+        return logits.float()
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[Any]:
+    """Yield `network` in evaluation mode; one in training is put back into it."""
+    was_training = network.training
+    network.eval()
+    try:
+        yield network
+    finally:
+        network.train(was_training)

@@ -1,0 +1,146 @@
+"""MONAI Label's scoring methods: a thin skin over `lib.active_learning.review`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.tasks.scoring import ScoringMethod
+
+from lib.active_learning.review import METHODS, Row, informativeness, method_for, ranked, review
+from lib.data.studies import Item
+from lib.errors import InputError, UnpublishedError, choose
+from lib.kinds import predictor_class
+from lib.tasks.spec import TaskSpec
+from lib.weights.checkpoint import load_checkpoint
+from monailabel_app.active.samples import FINAL
+from monailabel_app.active.strategies import ActiveLearning
+from monailabel_app.studies.datastore import StudiesDatastore
+
+TOLD = 100  # rows in an answer, which is logged whole when it was made in the background
+
+
+class _Trainer(Protocol):
+    def items(self, datastore: Datastore, task: TaskSpec) -> list[Item]: ...
+
+
+class ReviewMethod(ScoringMethod):
+    """One entry of `lib.active_learning.review.METHODS`.
+
+    Request parameters: ``model`` (by default the first with weights that the method is for) and
+    ``device``. Each figure is kept with its label, or of ``uncertainty`` with its image, as GET
+    /datastore/?output=all shows, together with the model and version that it is of.
+    """
+
+    def __init__(
+        self, name: str, trainers: Mapping[str, _Trainer], active: ActiveLearning, precision: str
+    ) -> None:
+        super().__init__(METHODS[name].description)
+        self.name, self.trainers, self.active, self.precision = name, trainers, active, precision
+
+    def info(self) -> dict[str, Any]:
+        """Return what clients show: what it does, and the models to choose from."""
+        models = self._models()
+        return {**super().info(), **({"config": {"model": models}} if models else {})}
+
+    def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
+        """Score, and keep the figures.
+
+        Returns:
+            ``method``, ``model``, ``model_version``, how many were ``scored`` and how many could
+            not (``failed``), and the `TOLD` ``images`` to look at first.
+        """
+        task = self._task(str(request.get("model") or ""))
+        version = self.active.store.live_version(task.name)
+        if METHODS[self.name].labelled:
+            rows = self._review(task, str(request.get("device") or "auto"), datastore)
+        else:
+            rows = self._measured(task)
+        about = {"model": task.name, "model_version": version}
+        scored = [row for row in rows if "error" not in row]
+        self._keep({row["id"]: row for row in scored}, about, datastore)
+        counts = {"scored": len(scored), "failed": len(rows) - len(scored)}
+        return {"method": self.name, **about, **counts, "images": rows[:TOLD]}
+
+    def _models(self) -> list[str]:
+        kinds, store = METHODS[self.name].kinds, self.active.store
+        return [
+            name
+            for name, task in self.active.tasks.items()
+            if task.kind in kinds and store.live_path(name) is not None
+        ]
+
+    def _task(self, model: str) -> TaskSpec:
+        """Return the task that scores.
+
+        Raises:
+            NotFoundError: no such model.
+            InputError: the method is not for it.
+            UnpublishedError: it has no weights.
+        """
+        models = self._models()
+        if not model and not models:
+            raise UnpublishedError(
+                f"'{self.name}' needs a model with weights and there is none; train one first"
+            )
+        task = choose("model", model or models[0], self.active.tasks)
+        method_for(self.name, task)
+        if task.name not in models:
+            raise UnpublishedError(f"'{model}' has no weights yet; train it first")
+        return task
+
+    def _review(self, task: TaskSpec, device: str, datastore: Datastore) -> list[Row]:
+        path = self.active.store.live_path(task.name)
+        assert path is not None
+        predictor = predictor_class(task).from_checkpoint(
+            task, load_checkpoint(path), device, self.precision
+        )
+        items = choose("model", task.name, self.trainers).items(datastore, task)
+        return review(self.name, predictor, items)
+
+    def _measured(self, task: TaskSpec) -> list[Row]:
+        """Return what was measured in the background."""
+        samples = self.active.samples.all(task)
+        rows: list[Row] = []
+        for id, record in self.active.background.records(task).all().items():
+            row: Row = {"id": id, "images": list(samples.get(id, ()))}
+            if record.measured is None:
+                rows.append({**row, "error": record.error})
+            else:
+                rows.append({**row, **informativeness(record.measured)})
+        if not rows:
+            raise InputError(
+                f"no image was measured with '{task.name}' yet: that is done in the background, "
+                f"unless --conf scoring is off; ask again in a while"
+            )
+        return ranked(self.name, rows)
+
+    def _keep(self, rows: dict[str, Row], about: dict[str, Any], datastore: Datastore) -> None:
+        labelled = METHODS[self.name].labelled
+        infos: dict[str, dict[str, Any]] = {}
+        for row in rows.values():
+            figures = {name: value for name, value in row.items() if name not in ("id", "images")}
+            for image in row["images"]:
+                if not labelled or datastore.get_label_by_image_id(image, FINAL):
+                    infos[image] = {self.name: {**figures, **about}}
+        if isinstance(datastore, StudiesDatastore):
+            datastore.update_infos(infos, FINAL if labelled else None)
+            return
+        for image, info in infos.items():
+            if labelled:
+                datastore.update_label_info(image, FINAL, info)
+            else:
+                datastore.update_image_info(image, info)
+
+
+def make_methods(
+    trainers: Mapping[str, _Trainer], active: ActiveLearning, precision: str
+) -> dict[str, ReviewMethod]:
+    """Return the methods for the kinds of tasks that are served."""
+    kinds = {task.kind for task in active.tasks.values()}
+    return {
+        name: ReviewMethod(name, trainers, active, precision)
+        for name, method in METHODS.items()
+        if kinds & method.kinds.keys()
+    }

@@ -1,0 +1,202 @@
+"""A DICOMweb archive as MONAI Label's datastore.
+
+Images are fetched when they are needed and kept in a bounded cache; labels are written to the
+archive and nowhere else, so the cache may be lost at any time. Upstream's (0.8.5) lists CT alone,
+downloads a program at start-up, loses labels of images without a place, and one damaged
+segmentation ends each of its lists and trainings.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pydicom
+
+from lib.errors import InputError, NotFoundError, unknown
+from lib.mammography.report.read import DensityReport
+from monailabel_app.archive.images import ArchiveImage
+from monailabel_app.archive.labels import FINAL
+from monailabel_app.archive.objects import make_objects
+from monailabel_app.archive.reader import ArchiveReader, plain
+from monailabel_app.archive.training_folder import Entry, make_snapshot
+from monailabel_app.studies.datastore import check_tag
+from monailabel_app.studies.label_files import check_label
+
+logger = logging.getLogger(__name__)
+
+NO_DELETE = (
+    "is not deleted from here: DICOMweb has no such request; store a newer label, or delete it in "
+    "the archive's own administration"
+)
+
+
+class ArchiveDatastore(ArchiveReader):
+    """Images, labels and exams of a DICOMweb archive, and new labels stored in it."""
+
+    def save_label(
+        self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]
+    ) -> str:
+        """Store a label in the archive: a label image, or JSON such as ``{"density": "C"}``.
+
+        Raises:
+            NotFoundError: no such image.
+            InputError: a bad tag, or a label that is none of the image.
+            ArchiveError: it was not stored.
+        """
+        tag = check_tag(plain(label_tag))
+        image = self.image(image_id)
+        check_label(label_filename, self.files.path(image))
+        views = self._views(image)
+        made = make_objects(
+            Path(label_filename),
+            tag,
+            label_info or {},
+            image,
+            self.files.sources(image),
+            views,
+            self._reports(image, tag) if views else [],
+            self.tasks,
+        )
+        try:
+            for data in made:
+                self.archive.store(data)
+        finally:
+            self.catalogue.refresh()
+        return image_id
+
+    def _reports(self, image: ArchiveImage, tag: str) -> list[DensityReport]:
+        """Return the reports on an exam that a new answer of this tag replaces."""
+        labels = self._labels_of(image.id, tag)
+        return [self.labels.report(label) for label in labels if label.kind == "density"]
+
+    # --- training --------------------------------------------------------------------------------
+
+    def datalist(self) -> list[dict[str, Any]]:
+        """Return the files of images with accepted labels; damaged ones are said and left out."""
+        found = []
+        for id in self.get_labeled_images():
+            label = self._label_file(id, FINAL)
+            image = self._readable(id) if label else None
+            if label and image:
+                found.append({"image": str(image), "label": str(label)})
+        return found
+
+    def training_folder(self, kind: str) -> Path:
+        """Return a studies folder of the accepted labels for a kind of task; see `make_snapshot`.
+
+        Args:
+            kind: of `lib.tasks.registry`; all but classification take label images.
+        """
+        wanted = "density" if kind == "classification" else "mask"
+        images = self.catalogue.get().images
+        entries, exams = [], set()
+        for id in self.get_labeled_images():
+            label = self._label_file(id, FINAL, wanted)
+            file = self._readable(id) if label else None
+            if label is None or file is None:
+                continue
+            series = images[id].series
+            if wanted == "density":
+                entries.append(Entry(file, file.name))
+                if series.study not in exams:
+                    exams.add(series.study)
+                    entries.append(Entry(label, f"{series.study}{label.suffix}", label=True))
+                continue
+            patient = series.patient or series.study
+            entries.append(Entry(file, file.name, patient=patient))
+            entries.append(Entry(label, label.name, label=True))
+        return make_snapshot(self.cache / "training", entries)
+
+    def _readable(self, image_id: str) -> Path | None:
+        """Return the file of an image; None, said, where it is none."""
+        try:
+            return self.files.path(self.image(image_id))
+        except InputError as error:
+            logger.warning(f"Image '{image_id}' is left out: {error}")
+            return None
+
+    def get_dataset_archive(self, limit_cases: int | None) -> str:
+        """Return a new ZIP file of images with accepted labels.
+
+        Raises:
+            NotFoundError: there are none.
+        """
+        pairs = self.datalist()[: limit_cases or None]
+        if not pairs:
+            raise NotFoundError("no image has a final label yet, so there is nothing to download")
+        with tempfile.NamedTemporaryFile(suffix=".zip", delete=False) as file:
+            with zipfile.ZipFile(file, "w") as archive:
+                for pair in pairs:
+                    for what, path in pair.items():
+                        archive.write(path, f"{what}/{Path(path).name}")
+                archive.writestr("metadata.json", json.dumps(self.json(), default=str))
+        return file.name
+
+    # --- changes ---------------------------------------------------------------------------------
+
+    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
+        """Store a DICOM image in the archive and return its id there.
+
+        Raises:
+            InputError: no DICOM image.
+        """
+        try:
+            data = pydicom.dcmread(image_filename)
+        except Exception:
+            raise InputError(
+                "an archive takes DICOM files; convert the image, or serve a studies folder"
+            ) from None
+        self.archive.store(data)
+        self.catalogue.refresh()
+        images = self.catalogue.get().images
+        for id in (str(data.SOPInstanceUID), str(data.SeriesInstanceUID)):
+            if id in images:
+                return id
+        raise InputError(f"stored, but no image of {data.Modality} is listed here")
+
+    def remove_image(self, image_id: str) -> None:
+        """Refuse."""
+        raise InputError(f"image '{image_id}' {NO_DELETE}")
+
+    def remove_label(self, label_id: str, label_tag: str) -> None:
+        """Refuse."""
+        raise InputError(f"label '{label_id}' {NO_DELETE}")
+
+    def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
+        """Note something of an image, until the server ends."""
+        if image_id not in self.catalogue.get().images:
+            raise unknown("image", image_id, self.list_images())
+        self._note(image_id, "", info)
+
+    def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
+        """Note something of a label, until the server ends."""
+        if not self._labels_of(label_id, plain(label_tag)):
+            raise NotFoundError(f"image '{label_id}' has no label with tag '{label_tag}'")
+        self._note(label_id, plain(label_tag), info)
+
+    def refresh(self) -> None:
+        """Ask the archive again at the next request."""
+        self.catalogue.refresh()
+
+    # --- names -----------------------------------------------------------------------------------
+
+    def name(self) -> str:
+        """Return the archive's address."""
+        return self.archive.url
+
+    def set_name(self, name: str) -> None:
+        """Refuse: the address is the name."""
+        raise InputError("an archive keeps its name")
+
+    def description(self) -> str:
+        """Return what it is."""
+        return "DICOMweb archive"
+
+    def set_description(self, description: str) -> None:
+        """Refuse."""
+        raise InputError("an archive keeps its description")

@@ -1,0 +1,212 @@
+"""What an archive holds, as MONAI Label asks for it: images, exams and labels."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
+
+from lib.errors import NotFoundError
+from lib.mammography.exams import Exam, exam_of, group_exams
+from lib.tasks.spec import TaskSpec
+from monailabel_app.archive.cache import Folders
+from monailabel_app.archive.catalogue import Catalogue
+from monailabel_app.archive.dicomweb import Archive
+from monailabel_app.archive.images import ArchiveImage, ImageFiles
+from monailabel_app.archive.labels import DENSITY_MODALITY, FINAL, ArchivedLabel, LabelFiles
+from monailabel_app.archive.objects import task_labels
+
+
+class ArchiveReader(Datastore):
+    """Images, exams and labels of a DICOMweb archive, read.
+
+    Args:
+        cache: folder of fetched files; several processes of one machine may share it.
+        limit: its size in bytes; what trainings in progress use comes on top.
+        tasks: that are served; they name the values of labels.
+    """
+
+    def __init__(
+        self, archive: Archive, cache: Path, limit: int, tasks: Sequence[TaskSpec]
+    ) -> None:
+        self.archive, self.tasks = archive, tuple(tasks)
+        self.cache = cache
+        folders = Folders(cache / "files", limit)
+        self.files = ImageFiles(archive, folders)
+        self.labels = LabelFiles(
+            archive, folders, self.files, lambda image: task_labels(self.tasks, image)
+        )
+        self.catalogue = Catalogue(archive, self.labels)
+        self._info: dict[tuple[str, str], dict[str, Any]] = {}
+        self._guard = threading.Lock()
+
+    # --- images ----------------------------------------------------------------------------------
+
+    def list_images(self) -> list[str]:
+        """Return the ids of all images."""
+        return list(self.catalogue.get().images)
+
+    def image(self, image_id: str) -> ArchiveImage:
+        """Return an image.
+
+        Raises:
+            NotFoundError: no such; of a series of several images the message names them.
+        """
+        images = self.catalogue.get().images
+        if (found := images.get(image_id)) is not None:
+            return found
+        members = [image.id for image in images.values() if image.series.uid == image_id]
+        if members:
+            raise NotFoundError(
+                f"series '{image_id}' holds {len(members)} images; name one by its SOPInstanceUID: "
+                f"{', '.join(members[:8])}"
+            )
+        raise NotFoundError(
+            f"unknown image '{image_id}': not among the {len(images)} images of "
+            f"{self.archive.url}; expected a SeriesInstanceUID of CT, MR, US or MG"
+        )
+
+    def get_image_uri(self, image_id: str) -> str:
+        """Return the file of an image, fetched where it is not in the cache; "" if unknown."""
+        try:
+            image = self.image(image_id)
+        except NotFoundError:
+            return ""
+        return str(self.files.path(image))
+
+    def get_image(self, image_id: str, params: object = None) -> io.BytesIO | None:
+        """Return the content of the image file."""
+        uri = self.get_image_uri(image_id)
+        return io.BytesIO(Path(uri).read_bytes()) if uri else None
+
+    def get_image_info(self, image_id: str) -> dict[str, Any]:
+        """Return what the archive tells of an image, and what was noted since the server began."""
+        found = self.catalogue.get().images.get(image_id)
+        return {**found.info, **self._noted(image_id, "")} if found else {}
+
+    def exam_of(self, file: Path) -> Exam | None:
+        """Return the exam that a fetched mammogram is a view of; None if it is none."""
+        image = self.catalogue.get().images.get(file.stem)
+        if image is None or image.series.modality != DENSITY_MODALITY:
+            return exam_of(file, group_exams([file]))
+        return exam_of(file, group_exams(self._views(image)))
+
+    def _views(self, image: ArchiveImage) -> list[Path]:
+        """Return the files of all mammograms of the study that an image belongs to."""
+        if image.series.modality != DENSITY_MODALITY:
+            return []
+        return [
+            self.files.path(other)
+            for other in self.catalogue.get().images.values()
+            if other.series.study == image.series.study
+            and other.series.modality == DENSITY_MODALITY
+        ]
+
+    # --- labels ----------------------------------------------------------------------------------
+
+    def _labels_of(self, image_id: str, tag: str = "") -> list[ArchivedLabel]:
+        """Return the labels of an image, the newest first, without those found damaged."""
+        listing = self.catalogue.get()
+        image = listing.images.get(image_id)
+        return [
+            label
+            for label in listing.labels.get(image_id, ())
+            if image and (not tag or label.tag == tag) and not self.labels.is_bad(label, image)
+        ]
+
+    def get_labels_by_image_id(self, image_id: str) -> dict[str, str]:
+        """Return the image's id by each tag that it has a label of."""
+        return {label.tag: image_id for label in reversed(self._labels_of(image_id))}
+
+    def get_label_by_image_id(self, image_id: str, tag: str) -> str:
+        """Return the id of a label, which is that of its image; "" if there is none."""
+        return self.get_labels_by_image_id(image_id).get(plain(tag), "")
+
+    def get_label_uri(self, label_id: str, label_tag: str) -> str:
+        """Return the file of the newest label that can be read; "" if there is none."""
+        return str(self._label_file(label_id, plain(label_tag)) or "")
+
+    def _label_file(self, image_id: str, tag: str, kind: str = "") -> Path | None:
+        image = self.catalogue.get().images.get(image_id)
+        for label in self._labels_of(image_id, tag) if image else ():
+            if not kind or label.kind == kind:
+                assert image is not None
+                if file := self.labels.file(label, image):
+                    return file
+        return None
+
+    def get_label(self, label_id: str, label_tag: str, params: object = None) -> io.BytesIO | None:
+        """Return the content of the label file."""
+        uri = self.get_label_uri(label_id, label_tag)
+        return io.BytesIO(Path(uri).read_bytes()) if uri else None
+
+    def get_label_info(self, label_id: str, label_tag: str) -> dict[str, Any]:
+        """Return what is known of the newest label of a tag."""
+        for label in self._labels_of(label_id, plain(label_tag)):
+            return {**_told(label_id, label), **self._noted(label_id, plain(label_tag))}
+        return {}
+
+    def get_labeled_images(
+        self, label_tag: str | None = None, labels: list[str] | None = None
+    ) -> list[str]:
+        """Return the ids of images with an accepted label."""
+        return [id for id in self.list_images() if self._labels_of(id, FINAL)]
+
+    def get_unlabeled_images(
+        self, label_tag: str | None = None, labels: list[str] | None = None
+    ) -> list[str]:
+        """Return the ids of images without an accepted label."""
+        return [id for id in self.list_images() if not self._labels_of(id, FINAL)]
+
+    def _note(self, id: str, tag: str, info: dict[str, Any]) -> None:
+        with self._guard:
+            self._info[id, tag] = {**self._info.get((id, tag), {}), **info}
+
+    def _noted(self, id: str, tag: str) -> dict[str, Any]:
+        return dict(self._info.get((id, tag), {}))
+
+    # --- overviews -------------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        """Return how many images there are, and how many have which label."""
+        ids = self.list_images()
+        tags = Counter(tag for id in ids for tag in self.get_labels_by_image_id(id))
+        return {"total": len(ids), "completed": tags.get(FINAL, 0), "label_tags": dict(tags)}
+
+    def json(self) -> dict[str, Any]:
+        """Return images and labels in the form of MONAI Label's index."""
+        objects = {}
+        for id, image in self.catalogue.get().images.items():
+            newest = {label.tag: label for label in reversed(self._labels_of(id))}
+            objects[id] = {
+                "image": {"ext": image.extension, "info": self.get_image_info(id)},
+                "labels": {
+                    tag: {"ext": label.extension, "info": _told(id, label)}
+                    for tag, label in newest.items()
+                },
+            }
+        return {"name": self.name(), "description": self.description(), "objects": objects}
+
+
+def plain(tag: object) -> str:
+    """Return a tag as text."""
+    return str(tag.value if isinstance(tag, DefaultLabelTag) else tag)
+
+
+def _told(image_id: str, label: ArchivedLabel) -> dict[str, Any]:
+    """Return what is known of a label: what the client said, when it came, and where it is."""
+    answer = label.info.get("answer")
+    return {
+        **{key: value for key, value in label.info.items() if key != "answer"},
+        **({"density": answer["density"]} if isinstance(answer, dict) else {}),
+        "ts": int(label.when.timestamp()) if label.when.year > 1970 else 0,
+        "name": f"{image_id}{label.extension}",
+        "SOPInstanceUID": label.uid,
+        "SeriesInstanceUID": label.series.uid,
+        "StudyInstanceUID": label.series.study,
+    }

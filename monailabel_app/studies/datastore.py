@@ -1,0 +1,206 @@
+"""The local studies folder: MONAI Label's datastore, made safe against loss and odd names.
+
+Upstream (0.8.5) copies labels in place and joins ids and tags into paths unchecked. Each override
+below mends one of these, and those of `monailabel_app.studies.index` what is wrong with its index;
+the folder stays a plain MONAI Label folder.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from monailabel.datastore.local import ImageLabelModel
+
+from lib.errors import InputError, NotFoundError, unknown
+from lib.files import copy_atomically, put_back_on_error
+from lib.image import IMAGE_EXTENSIONS, extension
+from lib.io.read import check_readable
+from lib.io.volumes import pixel_file
+from monailabel_app.studies.index import IndexedFolder, file_record
+from monailabel_app.studies.label_files import check_label
+
+_TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_FORBIDDEN_IN_ID = re.compile(r"[/\\\x00-\x1f]|^\.|\.\.")
+
+
+def check_id(image_id: str) -> str:
+    """Return `image_id` if it can be a file name inside the studies folder.
+
+    Raises:
+        InputError: it is empty, too long, hidden, or leads out of the folder.
+    """
+    if not image_id or len(image_id) > 200 or _FORBIDDEN_IN_ID.search(image_id):
+        raise InputError(
+            f"image id {image_id[:80]!r} is not a plain name: expected 1 to 200 characters without "
+            f"slashes, '..' or a leading dot"
+        )
+    return image_id
+
+
+def check_tag(tag: str) -> str:
+    """Return `tag` if it can be the name of a label folder."""
+    if not _TAG.fullmatch(tag) or ".." in tag:
+        raise InputError(
+            f"label tag {tag[:80]!r} is not a plain name: expected letters, digits, '-' and '_', "
+            f"such as final or original"
+        )
+    return tag
+
+
+class StudiesDatastore(IndexedFolder):
+    """A studies folder: images at the top, labels in ``labels/<tag>/``, an index beside them.
+
+    Every change is made under the lock, on a fresh reading of the index, and reaches the disk
+    atomically.
+    """
+
+    @property
+    def folder(self) -> Path:
+        """Where the images lie."""
+        return Path(self._datastore.image_path())
+
+    def files(self, ids: Iterable[str]) -> dict[str, Path]:
+        """Return the files of those images that there are; links are not followed."""
+        objects, folder = self._datastore.objects, self.folder
+        return {
+            id: folder / self._filename(id, objects[id].image.ext) for id in ids if id in objects
+        }
+
+    # --- changes ---------------------------------------------------------------------------------
+
+    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
+        """Copy a readable image into the folder.
+
+        Raises:
+            InputError: a bad id, an unreadable image, or an id that is taken.
+        """
+        id, ext = self._to_id(Path(image_filename).name)
+        image_id = check_id(image_id or id)
+        if extension(image_filename) not in IMAGE_EXTENSIONS:
+            raise InputError(
+                f"'{Path(image_filename).suffix}' is not a supported image type; expected one of "
+                f"{', '.join(IMAGE_EXTENSIONS)}"
+            )
+        check_readable(image_filename)
+        with self._locked():
+            self._init_from_datastore_file()
+            if image_id in self._datastore.objects:
+                raise InputError(
+                    f"image '{image_id}' exists already; choose another id or remove it first"
+                )
+            name = self._filename(image_id, ext)
+            copy_atomically(image_filename, Path(self._datastore.image_path(), name))
+            image = ImageLabelModel(image=file_record(name, ext, image_info))
+            self._datastore.objects = {**self._datastore.objects, image_id: image}
+            self._update_datastore_file()
+        return image_id
+
+    def save_label(
+        self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]
+    ) -> str:
+        """Save a label for `image_id` under `label_tag`, replacing an older one whole.
+
+        It is a label image, or JSON such as ``{"density": "C"}``.
+
+        Raises:
+            NotFoundError: no such image.
+            InputError: a bad tag, or a label that is none.
+        """
+        tag = check_tag(str(getattr(label_tag, "value", label_tag)))
+        image = self._require_image(image_id)
+        facts = check_label(label_filename, image)
+        _, ext = self._to_id(Path(label_filename).name)
+        folder = Path(self._datastore.label_path(tag))
+        with self._locked():
+            self._init_from_datastore_file()
+            item = self._datastore.objects.get(image_id)
+            if item is None:
+                raise unknown("image", image_id, self._datastore.objects)
+            folder.mkdir(parents=True, exist_ok=True)
+            name = self._filename(image_id, ext)
+            before = item.labels
+            with put_back_on_error(folder / name):
+                copy_atomically(label_filename, folder / name)
+                item.labels = {
+                    **before,
+                    tag: file_record(name, ext, {**(label_info or {}), **facts}),
+                }
+                try:
+                    self._update_datastore_file()
+                except BaseException:
+                    item.labels = before
+                    raise
+            earlier = before.get(tag)
+            if earlier is not None and earlier.ext != ext:
+                Path(folder, self._filename(image_id, earlier.ext)).unlink(missing_ok=True)
+        return image_id
+
+    def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
+        """Merge `info` into the image's record."""
+        self._require_image(image_id)
+        with self._locked():
+            self._init_from_datastore_file()
+            image = self._datastore.objects[image_id].image
+            image.info = {**image.info, **info}
+            self._update_datastore_file()
+
+    def update_infos(self, infos: Mapping[str, dict[str, Any]], tag: str | None) -> None:
+        """Merge many at once, by image: into the records of its label of a tag, or its own."""
+        with self._locked():
+            self._init_from_datastore_file()
+            for id in infos.keys() & self._datastore.objects.keys():
+                item = self._datastore.objects[id]
+                record = item.image if tag is None else item.labels.get(tag)
+                if record is not None:
+                    record.info = {**record.info, **infos[id]}
+            self._update_datastore_file()
+
+    def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
+        """Merge `info` into the label's record."""
+        with self._locked():
+            self._init_from_datastore_file()
+            label = self._datastore.label(label_id, label_tag)
+            if label is None:
+                raise NotFoundError(f"image '{label_id}' has no label with tag '{label_tag}'")
+            label.info = {**label.info, **info}
+            self._update_datastore_file()
+
+    def remove_image(self, image_id: str) -> None:
+        """Delete an image and its labels; of an .mhd the file of its pixels too."""
+        image = self._require_image(image_id)
+        with self._locked():
+            with self._removing_pixels(image):
+                super().remove_image(image_id)
+            self.refresh()
+
+    def remove_label(self, label_id: str, label_tag: str) -> None:
+        """Delete one label; of an .mhd the file of its pixels too."""
+        with self._locked():
+            label = self.get_label_uri(label_id, check_tag(label_tag))
+            if not label:
+                raise NotFoundError(f"image '{label_id}' has no label with tag '{label_tag}'")
+            with self._removing_pixels(Path(label)):
+                super().remove_label(label_id, label_tag)
+            self.refresh()
+
+    @contextmanager
+    def _removing_pixels(self, header: Path) -> Iterator[None]:
+        """Delete the file of the pixels of `header`, if any, after the header is deleted inside."""
+        inside = header.is_relative_to(os.path.realpath(self._datastore_path))  # links lead out
+        pixels = pixel_file(header) if inside else None
+        yield
+        if pixels:
+            pixels.unlink(missing_ok=True)
+
+    # --- checks ----------------------------------------------------------------------------------
+
+    def _require_image(self, image_id: str) -> Path:
+        uri = self.get_image_uri(image_id)
+        if not uri or not Path(uri).is_file():
+            raise unknown("image", image_id, self._datastore.objects)
+        return Path(uri)

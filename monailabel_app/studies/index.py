@@ -1,0 +1,206 @@
+"""The index of a local studies folder: what MONAI Label's datastore knows of its files.
+
+Upstream (0.8.5) writes the index in place, keeps index and memory in step only by luck when several
+threads or processes write, and lets two images of one stem collide.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from monailabel.datastore.local import (
+    DataModel,
+    ImageLabelModel,
+    LocalDatastore,
+    LocalDatastoreModel,
+)
+from pydantic import ValidationError
+
+from lib.data.studies import image_ids
+from lib.files import remove_leftovers, write_atomically
+from lib.image import IMAGE_EXTENSIONS, extension
+from monailabel_app.studies.label_files import id_and_extension, is_label_file
+
+logger = logging.getLogger(__name__)
+
+
+class IndexedFolder(LocalDatastore):
+    """A studies folder whose index is read and written whole, and follows the files.
+
+    One lock, which threads and processes share, is held meanwhile; see `_locked`.
+    """
+
+    def __init__(self, folder: str, auto_reload: bool = False, read_only: bool = False) -> None:
+        self._guard = threading.RLock()
+        self._file_lock = FileLock(str(Path(folder) / ".lock"))
+        self._depth = 0
+        self._config_ts: object = None
+        self._orphans: set[str] = set()
+        patterns = [f"*{ext}" for ext in IMAGE_EXTENSIONS]
+        super().__init__(folder, extensions=patterns, auto_reload=auto_reload, read_only=read_only)
+        remove_leftovers(Path(folder))
+        for tag in Path(folder, "labels").iterdir():
+            if tag.is_dir():
+                remove_leftovers(tag)
+        if auto_reload and hasattr(self, "_handler"):
+            # upstream does not see files that are moved into place
+            self._handler.on_moved = self._on_any_event
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the folder against other threads and processes; may be nested."""
+        with self._guard:
+            if self._depth == 0:
+                self._file_lock.acquire()
+            self._depth += 1
+            try:
+                yield
+            finally:
+                self._depth -= 1
+                if self._depth == 0:
+                    self._file_lock.release()
+
+    def _to_id(self, file: str) -> tuple[str, str]:
+        return id_and_extension(Path(file).name)
+
+    def _list_files(self, path: str, patterns: object) -> dict[str, str]:
+        return {name: name for name in _names(path, lambda name: bool(extension(name)))}
+
+    def _init_from_datastore_file(self, throw_exception: bool = False) -> None:
+        """Read the index if it changed; a damaged one is set aside and made again."""
+        with self._locked():
+            path = Path(self._datastore_config_path)
+            try:
+                stat = path.stat()
+            except FileNotFoundError:
+                return
+            stamp = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
+            if stamp == self._config_ts:
+                return
+            try:
+                self._datastore = LocalDatastoreModel.model_validate_json(path.read_bytes())
+            except (ValidationError, ValueError) as error:
+                aside = path.with_name(f"{path.name}.damaged-{int(time.time())}")
+                path.replace(aside)
+                logger.error(f"Index {path.name} was damaged and is now {aside.name}: {error}")
+                return
+            finally:
+                self._datastore.base_path = self._datastore_path
+            self._config_ts = stamp
+
+    def _update_datastore_file(self, lock: bool = True) -> None:
+        with self._locked():
+            # json.dumps with an indent takes a tenth of a second for a few thousand images
+            text = self._datastore.model_dump_json(indent=2, exclude={"base_path"}, fallback=str)
+            path = write_atomically(
+                self._datastore_config_path, lambda file: file.write(text.encode())
+            )
+            stat = path.stat()
+            self._config_ts = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
+
+    def _on_any_event(self, event: Any) -> None:
+        """Look at the folder again if a file came or went that the index does not know of.
+
+        Upstream does so for each file that it writes itself, too: several times per label.
+        """
+        paths = [Path(os.fsdecode(path)) for path in (event.src_path, event.dest_path) if path]
+        if Path(self._datastore_config_path) in paths:
+            self._init_from_datastore_file()
+            return
+        with self._guard:  # a change in progress lists its file before it ends
+            unknown_change = any(self._is_listed(path) != path.exists() for path in paths)
+        if unknown_change:
+            self.refresh()
+
+    def _is_listed(self, path: Path) -> bool:
+        """Tell whether a file is an image, or a label, of the index."""
+        in_images = path.parent == Path(self._datastore.image_path())
+        for id in (path.name, self._to_id(path.name)[0]):
+            if item := self._datastore.objects.get(id):
+                record = item.image if in_images else item.labels.get(path.parent.name)
+                if record is not None and self._filename(id, record.ext) == path.name:
+                    return True
+        return False
+
+    def _reconcile_datastore(self) -> None:
+        """Bring the index up to date with the files.
+
+        Upstream empties its index and fills it again while others read it. Here, and wherever else
+        the index changes, what readers hold is replaced and never altered.
+        """
+        with self._locked():
+            self._init_from_datastore_file()
+            before = self._datastore.objects
+            images, labels = self._files_of_images(), self._files_of_labels()
+            objects = {
+                id: _with_existing(id, item, labels)
+                for id, item in before.items()
+                if id + item.image.ext in images
+            }
+            self._add_new_images(objects, images)
+            self._add_new_labels(objects, labels)
+            if objects != before or not Path(self._datastore_config_path).exists():
+                self._datastore.objects = objects
+                self._update_datastore_file()
+
+    def _files_of_images(self) -> set[str]:
+        return set(self._list_files(self._datastore.image_path(), ()))
+
+    def _files_of_labels(self) -> dict[str, set[str]]:
+        """Return the names of the label files, by tag."""
+        folders = Path(self._datastore.label_path(None)).iterdir()
+        return {one.name: set(_names(one, is_label_file)) for one in folders if one.is_dir()}
+
+    def _add_new_images(self, objects: dict[str, ImageLabelModel], files: set[str]) -> None:
+        """List new image files by the ids that `lib.data.studies` gives them."""
+        listed = {self._filename(id, item.image.ext): id for id, item in objects.items()}
+        for file, id in image_ids(files, listed).items():
+            if file not in listed:
+                objects[id] = ImageLabelModel(image=file_record(file, file[len(id) :]))
+
+    def _add_new_labels(
+        self, objects: dict[str, ImageLabelModel], files: Mapping[str, set[str]]
+    ) -> None:
+        """List new label files of known images."""
+        for tag, names in files.items():
+            for file in sorted(names):
+                id, ext = self._to_id(file)
+                if id in objects:
+                    known = objects[id]
+                    if tag not in known.labels:
+                        labels = {**known.labels, tag: file_record(file, ext)}
+                        objects[id] = known.model_copy(update={"labels": labels})
+                elif (orphan := f"{tag}/{file}") not in self._orphans:
+                    self._orphans.add(orphan)
+                    logger.warning(f"Label {orphan} is of no image; it stays where it is")
+
+
+def _with_existing(
+    id: str, item: ImageLabelModel, files: Mapping[str, set[str]]
+) -> ImageLabelModel:
+    """Return an image with those of its labels whose files there are; itself if all are."""
+    kept = {tag: one for tag, one in item.labels.items() if id + one.ext in files.get(tag, ())}
+    return item if len(kept) == len(item.labels) else item.model_copy(update={"labels": kept})
+
+
+def file_record(name: str, ext: str, info: dict[str, Any] | None = None) -> DataModel:
+    """Return the index's record of an image or a label file, as of now."""
+    return DataModel(info={**(info or {}), "ts": int(time.time()), "name": name}, ext=ext)
+
+
+def _names(folder: str | Path, wanted: Callable[[str], bool]) -> list[str]:
+    """Return the names of the wanted files of a folder, sorted; hidden ones are left out."""
+    with os.scandir(folder) as entries:
+        return sorted(
+            entry.name
+            for entry in entries
+            if not entry.name.startswith(".") and wanted(entry.name) and entry.is_file()
+        )

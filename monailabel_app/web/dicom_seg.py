@@ -1,0 +1,97 @@
+"""`POST /infer/<model>?output=dicom_seg`: an answer as DICOM segmentation of the image.
+
+Upstream's (0.8.5) knows its own kind of archive alone, wants a parameter that nothing documents,
+and answers 500 without. Here it works on every DICOM image: of an archive or a folder, or uploaded.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pydicom
+from fastapi.responses import Response
+from pydicom import Dataset
+
+from lib.dicom.objects import Author
+from lib.dicom.seg.write import make_seg
+from lib.dicom.sources import Sources, read_sources
+from lib.errors import InputError
+from lib.io.masks import read_label
+from lib.io.read import image_size
+from lib.mammography.mammogram import is_dicom
+from monailabel_app import __version__
+from monailabel_app.archive.datastore import ArchiveDatastore
+from monailabel_app.web.checks import read_object
+
+if TYPE_CHECKING:
+    from monailabel_app.app import App
+
+DICOM_SEG = "dicom_seg"
+
+
+def answer_as_seg(app: App, arguments: dict[str, Any]) -> Response:
+    """Return a model's answer as DICOM segmentation.
+
+    Args:
+        arguments: of the endpoint, checked.
+
+    Raises:
+        InputError: no DICOM image, or one that nothing can refer to.
+    """
+    params = {**read_object("params", arguments.get("params")), "result_extension": ".nrrd"}
+    model = arguments["model"]
+    with _image(app, arguments) as (image, files):
+        if others := [file.name for file in files if not is_dicom(file)]:
+            raise InputError(
+                f"{others[0]} is no DICOM image, so no DICOM segmentation can refer to it; ask for "
+                f"output=image"
+            )
+        sources = read_sources(files)
+        answer = app.infer({**params, "model": model, "image": image})
+        try:
+            seg = _seg(Path(answer["file"]), answer["params"], sources, model)
+        finally:
+            Path(answer["file"]).unlink()
+    content = io.BytesIO()
+    pydicom.dcmwrite(content, seg, write_like_original=False)
+    name = f'attachment; filename="{seg.SOPInstanceUID}.dcm"'
+    return Response(content.getvalue(), 200, {"Content-Disposition": name}, "application/dicom")
+
+
+@contextmanager
+def _image(app: App, arguments: dict[str, Any]) -> Iterator[tuple[str, Sequence[Path]]]:
+    """Yield what the model is asked about, an id or a file, and the DICOM files of it."""
+    store, upload = app.datastore(), arguments.get("file")
+    if upload:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / (Path(upload.filename or "").name or "image")
+            with open(file, "wb") as target:
+                shutil.copyfileobj(upload.file, target)
+            yield str(file), [file]
+    elif arguments.get("session_id"):
+        file = Path(app.sessions().get_session(arguments["session_id"]).image)
+        yield str(file), [file]
+    elif isinstance(store, ArchiveDatastore):
+        yield arguments["image"], store.files.sources(store.image(arguments["image"]))
+    else:
+        yield arguments["image"], [Path(store.get_image_uri(arguments["image"]))]
+
+
+def _seg(label: Path, told: dict[str, Any], sources: Sources, model: str) -> Dataset:
+    """Return an answer as segmentation; of more objects than it can keep apart, their mask.
+
+    Args:
+        told: with the answer: ``label_names``, ``model_version``.
+    """
+    pixels = read_label(label, tuple(image_size(label)[::-1]))
+    labels = told["label_names"]
+    numbered = not {int(value) for value in np.unique(pixels) if value} <= set(labels.values())
+    author = Author(model, str(told["model_version"]), "", __version__)
+    return make_seg(pixels, sources, labels, author, instances=numbered, too_many="merge")

@@ -1,0 +1,273 @@
+"""What MONAI Label's web server (0.8.5) needs mended, in one place.
+
+* Its endpoints are coroutines that block the event loop: while one request infers, no other is
+  answered. Here each runs in a worker thread.
+* Wrong names and inputs come back as an opaque 500. Here they are 4xx with the reason.
+* Ids, tags and parameters reach file paths unchecked. Here they are checked first.
+* Uploaded weights overwrite the live file in place, unread. Here they are read, then published.
+* Each next sample rewrites the whole index, and starts a process that scores. Here neither.
+* OHIF is served without its files in folders. Here with them, and with this app's mode and panel.
+
+The mended routes are put before upstream's; `install` is called once the app is loaded.
+"""
+
+from __future__ import annotations
+
+import errno
+import inspect
+import logging
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Depends, HTTPException
+from fastapi.responses import FileResponse
+from fastapi.routing import APIRoute
+from monailabel.config import settings
+from monailabel.endpoints import (
+    activelearning,
+    batch_infer,
+    datastore,
+    infer,
+    info,
+    logs,
+    model,
+    ohif,
+    scoring,
+    session,
+    train,
+    wsi_infer,
+)
+from monailabel.endpoints.user.auth import RBAC
+from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
+from monailabel.utils.async_tasks.task import AsyncTask
+
+from infer.classification import RESULTS
+from lib.errors import BusyError, DivergedError, InputError, NotFoundError, UnpublishedError
+from lib.files import sha256
+from lib.tasks.registry import get_task
+from lib.weights.checkpoint import load_checkpoint, load_network
+from lib.weights.store import TrainedOn
+from monailabel_app.active.background import Quiet
+from monailabel_app.archive.datastore import ArchiveDatastore
+from monailabel_app.archive.dicomweb import ArchiveError
+from monailabel_app.archive.proxy import proxy_router
+from monailabel_app.viewers import ohif as viewer
+from monailabel_app.web.checks import Guard, make_guards
+from monailabel_app.web.dicom_seg import DICOM_SEG, answer_as_seg
+from monailabel_app.web.login import mend_openid, require_users
+
+if TYPE_CHECKING:
+    from monailabel_app.app import App
+
+logger = logging.getLogger(__name__)
+
+_MODULES = (
+    activelearning,
+    batch_infer,
+    datastore,
+    infer,
+    info,
+    logs,
+    model,
+    ohif,
+    scoring,
+    session,
+    train,
+    wsi_infer,
+)
+_FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def install(app: App) -> None:
+    """Put the mended routes in front of upstream's in the running web server."""
+    from monailabel.app import app as web
+
+    router = APIRouter()
+    guards = make_guards(app)
+    replacements = _replacements(app)
+    quiet = app.active.background.quiet
+    for module in _MODULES:
+        for route in module.router.routes:
+            if isinstance(route, APIRoute) and inspect.iscoroutinefunction(route.endpoint):
+                name = f"{module.__name__.rsplit('.', 1)[-1]}.{route.endpoint.__name__}"
+                router.routes.append(
+                    _mended(route, guards.get(name), replacements.get(name), quiet)
+                )
+
+    def reload() -> dict[str, Any]:
+        """Look at the files again; upstream would put a second app beside the one that serves."""
+        app.datastore().refresh()
+        return {}
+
+    def result(key: str, name: str) -> FileResponse:
+        """Return a file that an answer of POST /infer names."""
+        try:
+            return FileResponse(app.shelf.find(key, name), filename=name)
+        except NotFoundError as error:
+            raise HTTPException(404, str(error)) from None
+
+    def restore(model: str, version: str) -> dict[str, Any]:
+        """Serve a version of a model again; `GET /model/info/<model>` lists them."""
+        try:
+            app.model_file(model, validate=False)  # refuses unknown models
+            app.store.restore(model, version)
+        except InputError as error:
+            raise HTTPException(*explain(error)) from None
+        return {"model": model, "version": version}
+
+    mend_openid()
+    if app.users is not None:
+        router.include_router(require_users(web, app.users))
+    store = app.datastore()
+    if isinstance(store, ArchiveDatastore):
+        router.include_router(proxy_router(store))
+    user = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))
+    admin = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ADMIN))
+    router.add_api_route("/reload", reload, methods=["POST"], include_in_schema=False)
+    router.add_api_route(f"{RESULTS}/{{key}}/{{name}}", result, dependencies=[user], tags=["Infer"])
+    router.add_api_route(
+        "/model/restore/{model}", restore, methods=["POST"], dependencies=[admin], tags=["Model"]
+    )
+    web.include_router(router)
+    web.router.routes.insert(0, web.router.routes.pop())
+
+
+def _mended(
+    route: APIRoute, guard: Guard | None, replacement: Guard | None, quiet: Quiet
+) -> APIRoute:
+    """Return `route` with an endpoint that runs in a thread and answers errors with a reason."""
+    upstream = route.endpoint
+    signature = inspect.signature(upstream)
+
+    def endpoint(**arguments: Any) -> Any:
+        try:
+            with quiet.request():
+                if guard is not None:
+                    guard(arguments)
+                if replacement is not None:
+                    return replacement(arguments)
+                return _finish(upstream(**arguments))
+        except HTTPException:
+            raise
+        except Exception as error:
+            status, reason = explain(error)
+            if status >= 500:
+                logger.exception(f"{route.path}: {reason}")
+            raise HTTPException(status, reason) from None
+
+    endpoint.__name__ = upstream.__name__
+    endpoint.__signature__ = signature  # type: ignore[attr-defined]
+    return APIRoute(
+        route.path,
+        endpoint,
+        methods=route.methods,
+        include_in_schema=False,  # upstream's route documents it
+    )
+
+
+def _finish(coroutine: Any) -> Any:
+    """Run a coroutine that never waits to its end, and return its value."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        return done.value
+    coroutine.close()
+    raise RuntimeError("an upstream endpoint now waits; it must not be run in a thread")
+
+
+def explain(error: Exception) -> tuple[int, str]:
+    """Return the HTTP status and the one-line reason for an error."""
+    if isinstance(error, NotFoundError):
+        return 404, str(error)
+    if isinstance(error, UnpublishedError):
+        return 409, str(error)
+    if isinstance(error, BusyError):
+        return 429, str(error)
+    if isinstance(error, (InputError, DivergedError)):
+        return 400, str(error)
+    if isinstance(error, ArchiveError):
+        return 502, str(error)
+    if isinstance(error, MONAILabelException):
+        missing = error.error in (MONAILabelError.APP_ERROR, MONAILabelError.INVALID_INPUT)
+        return (404 if missing else 500), error.msg
+    if isinstance(error, OSError) and error.errno in _FULL_DISK:
+        return 507, "no space left on the server's disk; not finished; free some, then repeat"
+    if isinstance(error, MemoryError):
+        return 507, "the server ran out of memory for this request; use a smaller image"
+    return 500, f"the server failed on this request ({type(error).__name__}); see its log"
+
+
+def _replacements(app: App) -> dict[str, Guard]:
+    """Return what is done instead of an upstream endpoint, by module and function."""
+
+    def update_model(arguments: dict[str, Any]) -> dict[str, Any]:
+        name = arguments["model"]
+        app.model_file(name, validate=False)  # refuses unknown models
+        with app.store.candidate_folder() as folder:
+            file = Path(folder) / "upload.pt"
+            with open(file, "wb") as target:
+                shutil.copyfileobj(arguments["file"].file, target)
+            checkpoint = load_checkpoint(file)
+            load_network(get_task(name), checkpoint)
+            version = app.store.add(
+                name,
+                file,
+                checkpoint.metrics,
+                published=True,
+                reason="uploaded by an administrator",
+                data=TrainedOn(checkpoint.provenance),
+            )
+        path = app.store.restore(name, version)
+        assert path is not None
+        return {"checksum": f"SHA256:{sha256(path)}", "modified_time": int(path.stat().st_mtime)}
+
+    def delete_model(arguments: dict[str, Any]) -> dict[str, Any]:
+        app.model_file(arguments["model"], validate=False)
+        app.store.withdraw(arguments["model"])
+        return {}
+
+    def stop_training(arguments: dict[str, Any]) -> Any:
+        stopped = AsyncTask.stop("train")
+        if stopped is None:
+            return None
+        trainer = app.require_trainer(stopped["request"]["model"])
+        trainer.forget()
+        return stopped
+
+    def train_all(arguments: dict[str, Any]) -> dict[str, Any]:
+        """Train every model with its own parameters; upstream hands each those of all."""
+        params = arguments.get("params") or {}
+        sync = bool(arguments.get("run_sync"))
+        wanted = {name: value for name, value in params.items() if isinstance(value, dict)}
+        for name in wanted:
+            app.require_trainer(name)
+        started = {name: {"model": name, **wanted.get(name, {})} for name in app.info()["trainers"]}
+        for name, request in started.items():
+            app.require_trainer(name).check(request, app.datastore())
+        result = {}
+        for name, request in started.items():
+            answer, detail = AsyncTask.run("train", request, force_sync=sync, enqueue=True)
+            result[name] = {"result": answer, "detail": detail}
+        return result
+
+    def run_inference(arguments: dict[str, Any]) -> Any:
+        if arguments["output"] == DICOM_SEG:
+            return answer_as_seg(app, arguments)
+        return _finish(infer.api_run_inference(**arguments))
+
+    def next_sample(arguments: dict[str, Any]) -> dict[str, Any]:
+        """Answer without upstream's look at all models, and its rewriting of the whole index."""
+        request = {"strategy": arguments["strategy"], **(arguments.get("params") or {})}
+        sample = app.next_sample(request)
+        return {**sample, **app.datastore().get_image_info(sample["id"])} if sample else {}
+
+    return {
+        "infer.api_run_inference": run_inference,
+        "activelearning.api_sample": next_sample,
+        "train.api_run": train_all,
+        "model.api_update_model": update_model,
+        "model.api_delete_model": delete_model,
+        "train.api_stop": stop_training,
+        "ohif.api_get_ohif": lambda arguments: viewer.serve(arguments["path"]),
+    }

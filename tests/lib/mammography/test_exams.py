@@ -1,0 +1,322 @@
+"""Exams: views by tags and names, what is missing or double, labels and patients."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mammogram_samples import code, write_mg
+from PIL import Image as PillowImage
+from pydicom.dataset import Dataset
+
+from lib.classification.cases import list_task_exams
+from lib.data.groups import Grouped, write_groups
+from lib.errors import InputError
+from lib.mammography.density_labels import read_density, read_scale, write_density
+from lib.mammography.exams import exam_of, group_exams, list_exams
+from lib.mammography.views import STANDARD_VIEWS, View, view_of_name, view_of_tags
+from lib.tasks.registry import TASKS
+
+VIEWS = ("R-CC", "L-CC", "R-MLO", "L-MLO")
+
+
+def _pictures(folder: Path, exams: tuple[str, ...] = ("e1", "e2"), views=VIEWS) -> Path:
+    (folder / "labels" / "final").mkdir(parents=True, exist_ok=True)
+    for exam in exams:
+        for view in views:
+            PillowImage.fromarray(np.zeros((8, 8), np.uint8)).save(folder / f"{exam}_{view}.png")
+    return folder
+
+
+def _dataset(**tags) -> Dataset:
+    data = Dataset()
+    for tag, value in tags.items():
+        setattr(data, tag, value)
+    return data
+
+
+# --- views ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "view", "exam"),
+    [
+        ("p7_R-CC", "R-CC", "p7"),
+        ("p7_L_MLO", "L-MLO", "p7"),
+        ("p7_RCC", "R-CC", "p7"),
+        ("study 12 lmlo", "L-MLO", "study 12"),
+        ("a.b-LEFT-CC_2", "L-CC", "a.b"),
+        ("R-MLO", "R-MLO", ""),
+        ("Calc-Test_P_00038_RIGHT_MLO", "R-MLO", "Calc-Test_P_00038"),
+        ("20586908_6c613a14b80a8591_MG_R_CC_ANON", "R-CC", "6c613a14b80a8591"),
+        ("20586934_6c613a14b80a8591_MG_L_ML_ANON", "L-MLO", "6c613a14b80a8591"),
+    ],
+)
+def test_names_tell_exam_and_view(name, view, exam):
+    found = view_of_name(name)
+    assert (found.view.name, found.exam, found.modifiers) == (view, exam, ())
+
+
+@pytest.mark.parametrize(
+    ("name", "modifier"),
+    [
+        ("p7_R-CC_ID", "implant displaced"),
+        ("p7_RCCID", "implant displaced"),
+        ("p7_L-MLO_MAG", "magnified"),
+        ("p7_L-CC_spot_2", "spot compression"),
+        ("p7_L-CC-tomo", "tomosynthesis"),
+    ],
+)
+def test_names_tell_that_a_view_is_not_plain(name, modifier):
+    assert modifier in view_of_name(name).modifiers
+
+
+@pytest.mark.parametrize("name", ["mdb001", "flower", "fiscalL-CC", "cc", ""])
+def test_other_names_tell_no_view(name):
+    assert view_of_name(name) is None
+
+
+@pytest.mark.parametrize(
+    ("tags", "view"),
+    [
+        ({"ImageLaterality": "R", "ViewPosition": "CC"}, "R-CC"),
+        ({"Laterality": "L", "ViewPosition": "MLO"}, "L-MLO"),
+        ({"ImageLaterality": "L", "ViewCodeSequence": [code("399368009")]}, "L-MLO"),
+        ({"ImageLaterality": "L", "ViewCodeSequence": [code("R-10242")]}, "L-CC"),
+        ({"ImageLaterality": "R", "ViewPosition": "XCCL"}, "R-XCCL"),
+        ({"ViewPosition": "RMLO"}, "R-MLO"),
+        ({"ImageLaterality": "B", "ViewPosition": "PA"}, "?-?"),
+        ({}, "?-?"),
+    ],
+)
+def test_tags_tell_the_view(tags, view):
+    assert view_of_tags(_dataset(**tags)).view.name == view
+
+
+@pytest.mark.parametrize(
+    ("tags", "modifier"),
+    [
+        (
+            {"ViewCodeSequence": [code("399162004", ViewModifierCodeSequence=[code("399209000")])]},
+            "implant displaced",
+        ),
+        (
+            {"ViewCodeSequence": [code("399162004", ViewModifierCodeSequence=[code("R-102D6")])]},
+            "magnified",
+        ),
+        ({"ViewPosition": "CCID"}, "implant displaced"),
+        ({"EstimatedRadiographicMagnificationFactor": "1.8"}, "magnified"),
+        ({"PaddleDescription": "SPOT COMPRESSION"}, "spot compression"),
+        ({"NumberOfFrames": "60"}, "tomosynthesis"),
+    ],
+)
+def test_tags_tell_that_a_view_is_not_plain(tags, modifier):
+    found = view_of_tags(_dataset(**{"ImageLaterality": "R", "ViewPosition": "CC"} | tags))
+    assert modifier in found.modifiers
+    assert found.view.name == "R-CC"
+
+
+# --- exams ---------------------------------------------------------------------------------------
+
+
+def test_names_are_grouped_into_exams_of_four_views(tmp_path):
+    one, two = list_exams(_pictures(tmp_path))
+    assert (one.id, two.id) == ("e1", "e2")
+    assert tuple(one.views) == STANDARD_VIEWS
+    assert one.views[View("L", "MLO")] == tmp_path / "e1_L-MLO.png"
+    assert one.notes == () and one.missing == () and one.density is None
+    assert one.patient == "e1"
+    assert exam_of(tmp_path / "e2_L-CC.png", (one, two)) == two
+
+
+def test_names_without_an_exam_belong_to_their_folder(tmp_path):
+    for view in VIEWS:
+        PillowImage.new("L", (8, 8)).save(tmp_path / f"{view}.png")
+    (exam,) = list_exams(tmp_path)
+    assert exam.id == tmp_path.name and exam.missing == ()
+
+
+def test_dicom_is_grouped_by_study_whatever_its_names(tmp_path):
+    for number in (0, 1):
+        for view in range(4):
+            write_mg(tmp_path / f"IM{number}{view}.dcm", view, number)
+    exams = list_exams(tmp_path)
+    assert [len(exam.views) for exam in exams] == [4, 4]
+    assert sorted(exam.patient for exam in exams) == ["PHANTOM-1-0", "PHANTOM-1-1"]
+
+
+def test_names_of_patients_do_not_merge_two_studies(tmp_path):
+    write_mg(tmp_path / "mammo_R-CC.dcm", 0, 0)
+    write_mg(tmp_path / "mammo_L-CC.dcm", 1, 1)
+    assert len(list_exams(tmp_path)) == 2
+
+
+def test_one_patient_with_two_studies_has_one_key(tmp_path):
+    for number in (0, 1):
+        write_mg(tmp_path / f"{number}.dcm", 0, number, PatientID="P-9")
+    assert [exam.patient for exam in list_exams(tmp_path)] == ["P-9", "P-9"]
+
+
+def test_an_anonymous_patient_is_its_exam(tmp_path):
+    write_mg(tmp_path / "a.dcm", PatientID="ANONYMOUS")
+    (exam,) = list_exams(tmp_path)
+    assert exam.patient == exam.id
+
+
+def test_missing_and_double_views_are_told(tmp_path):
+    _pictures(tmp_path, ("e1",), ("R-CC", "L-CC", "L-CC_2", "R-XCCL"))
+    (exam,) = list_exams(tmp_path)
+    assert [view.name for view in exam.missing] == ["R-MLO", "L-MLO"]
+    assert exam.views[View("L", "CC")].name == "e1_L-CC_2.png"
+    assert any("L-CC again" in note for note in exam.notes)
+    assert any("R-XCCL, not one of the four" in note for note in exam.notes)
+    assert any("without R-MLO, L-MLO" in note for note in exam.notes)
+
+
+def test_views_that_are_not_plain_are_left_out_and_told(tmp_path):
+    for view in range(4):
+        write_mg(tmp_path / f"{view}.dcm", view)
+    displaced = code("399162004", ViewModifierCodeSequence=[code("399209000")])
+    write_mg(tmp_path / "id.dcm", ViewCodeSequence=[displaced])
+    write_mg(tmp_path / "mag.dcm", EstimatedRadiographicMagnificationFactor="1.8")
+    write_mg(tmp_path / "tomo.dcm", NumberOfFrames="5")
+    (exam,) = list_exams(tmp_path)
+    assert exam.missing == ()
+    told = {path.name: why for path, why in exam.others}
+    assert told == {
+        "id.dcm": "R-CC, implant displaced",
+        "mag.dcm": "R-CC, magnified",
+        "tomo.dcm": "R-CC, tomosynthesis",
+    }
+
+
+def test_the_image_for_presentation_is_taken_before_the_raw_one(tmp_path):
+    write_mg(tmp_path / "a.dcm")
+    write_mg(tmp_path / "b.dcm", PresentationIntentType="FOR PROCESSING")
+    (exam,) = group_exams([tmp_path / "a.dcm", tmp_path / "b.dcm"])
+    assert exam.views[View("R", "CC")].name == "a.dcm"
+    (raw,) = group_exams([tmp_path / "b.dcm"])
+    assert raw.views[View("R", "CC")].name == "b.dcm"
+
+
+def test_an_imported_file_goes_by_its_name_and_its_group(tmp_path):
+    write_mg(tmp_path / "p1_L-MLO.dcm", 0, StudyInstanceUID="1.2.3", ViewPosition="ML")
+    write_groups(tmp_path, [Grouped("p1_L-MLO", "patient_1")])
+    (exam,) = list_exams(tmp_path)
+    assert (exam.id, exam.patient) == ("p1", "patient_1")
+    assert list(exam.views) == [View("L", "MLO")]
+
+
+def test_other_files_belong_to_no_exam(tmp_path):
+    _pictures(tmp_path, ("e1",))
+    PillowImage.new("L", (8, 8)).save(tmp_path / "nucleus.png")
+    (tmp_path / "broken.dcm").write_bytes(b"x")
+    (tmp_path / "notes.txt").write_text("x")
+    assert [exam.id for exam in list_exams(tmp_path)] == ["e1"]
+
+
+def test_folders_without_exams_are_refused(tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        list_exams(tmp_path / "no")
+    with pytest.raises(InputError, match="no exams in"):
+        list_exams(tmp_path)
+    with pytest.raises(InputError, match="no labelled exams"):
+        list_exams(_pictures(tmp_path), labelled=True)
+
+
+# --- labels --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "density"),
+    [
+        ('{"density": "C"}', "C"),
+        ('{"density": "a"}', "A"),
+        ('{"density": 4}', "D"),
+        ('{"density": "Dense"}', "dense"),
+    ],
+)
+def test_a_density_is_read_from_json(tmp_path, content, density):
+    (tmp_path / "a.json").write_text(content)
+    assert read_density(tmp_path / "a.json") == density
+    assert read_scale(tmp_path / "a.json") == "birads"
+
+
+@pytest.mark.parametrize("content", ["{}", '{"density": "E"}', "[1]", "{", '{"density": true}'])
+def test_json_without_a_density_is_refused(tmp_path, content):
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(InputError, match="a.json"):
+        read_density(tmp_path / "a.json")
+
+
+def test_a_density_is_read_from_a_label_image(tmp_path):
+    label = np.zeros((9, 7), np.uint8)
+    for value, density in enumerate((*"ABCD", "non-dense", "dense"), start=1):
+        label[2:5, 3:6] = value
+        PillowImage.fromarray(label).save(tmp_path / "a.png")
+        assert read_density(tmp_path / "a.png") == density
+
+
+@pytest.mark.parametrize("values", [(0, 0), (1, 3), (7, 7)])
+def test_a_label_image_of_no_or_several_classes_is_refused(tmp_path, values):
+    label = np.zeros((9, 7), np.uint8)
+    label[0, 0], label[1, 1] = values
+    PillowImage.fromarray(label).save(tmp_path / "a.png")
+    with pytest.raises(InputError, match="expected one of 1"):
+        read_density(tmp_path / "a.png")
+
+
+def test_corrected_label_images_train_each_task_that_has_their_class(tmp_path):
+    labels = _pictures(tmp_path, ("e1",)) / "labels" / "final"
+    label = np.zeros((9, 7), np.uint8)
+    (exam,) = list_exams(tmp_path)
+    image = next(iter(exam.views.values()))
+    dense, birads, ends = (TASKS[f"density_{name}"] for name in ("dense", "birads", "a_vs_d"))
+    for value, places in ((1, (0, 0, 0)), (2, (0, 1, None)), (3, (1, 2, None)), (4, (1, 3, 1))):
+        label[2:5, 3:6] = value
+        PillowImage.fromarray(label).save(labels / f"{image.stem}.png")
+        (exam,) = list_task_exams(tmp_path, dense, labelled=True)
+        found = (task.exam_rules.place_of(exam.density, exam.scale) for task in (dense, birads))
+        assert (*found, ends.exam_rules.place_of(exam.density, exam.scale)) == places
+    for name, place in (("non-dense", 0), ("dense", 1)):  # as the task itself answers
+        label[2:5, 3:6] = dense.labels[name]
+        PillowImage.fromarray(label).save(labels / f"{image.stem}.png")
+        (exam,) = list_task_exams(tmp_path, dense, labelled=True)
+        assert dense.exam_rules.place_of(exam.density, exam.scale) == place
+        with pytest.raises(InputError, match=f"1 of {name}"):  # tells nothing of A to D
+            list_task_exams(tmp_path, birads, labelled=True)
+
+
+def test_a_label_of_one_slice_is_read(tmp_path):
+    import SimpleITK as sitk
+
+    label = np.zeros((1, 9, 7), np.uint8)
+    label[0, 2, 2] = 3
+    sitk.WriteImage(sitk.GetImageFromArray(label), str(tmp_path / "a.nrrd"))
+    assert read_density(tmp_path / "a.nrrd") == "C"
+
+
+def test_a_label_of_any_view_or_of_the_exam_counts(tmp_path):
+    labels = _pictures(tmp_path) / "labels" / "final"
+    write_density(labels / "e1_R-CC.json", "B")
+    write_density(labels / "e2.json", "F", "mias")
+    one, two = list_exams(tmp_path, labelled=True)
+    assert (one.density, one.scale) == ("B", "birads")
+    assert (two.density, two.scale) == ("F", "mias")
+
+
+def test_a_corrected_view_counts_for_the_exam_and_is_told(tmp_path):
+    labels = _pictures(tmp_path, ("e1",)) / "labels" / "final"
+    for view in VIEWS:
+        write_density(labels / f"e1_{view}.json", "C")
+    label = np.full((8, 8), 4, np.uint8)
+    PillowImage.fromarray(label).save(labels / "e1_L-CC.png")
+    later = (labels / "e1_R-CC.json").stat().st_mtime + 5
+    os.utime(labels / "e1_L-CC.png", (later, later))
+    (exam,) = list_exams(tmp_path)
+    assert exam.density == "D"
+    assert any("the newest counts" in note for note in exam.notes)
+    assert json.loads((labels / "e1_R-CC.json").read_text())["density"] == "C"
