@@ -41,6 +41,7 @@ lint: $(VENV)/.installed-dev  ## format, lint and type checks
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 install: $(VENV)/.installed  ## only install, into .venv
 

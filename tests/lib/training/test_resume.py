@@ -16,17 +16,17 @@ KILLED = """
 import os, pickle, signal, sys
 import torch
 torch.set_num_threads(1)
-from lib import data, training
+from lib.training import batches, loop
 
-prepare = data.StepBatches.__getitem__
+prepare = batches.StepBatches.__getitem__
 def die(self, step):
     if step == 9:
         os.kill(os.getpid(), signal.SIGKILL)
     return prepare(self, step)
 
-data.StepBatches.__getitem__ = die
+batches.StepBatches.__getitem__ = die
 with open(sys.argv[1], "rb") as file:
-    training.fit(*pickle.load(file))
+    loop.fit(*pickle.load(file))
 """
 
 

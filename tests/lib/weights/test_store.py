@@ -156,7 +156,7 @@ def test_a_scratch_folder_is_gone_afterwards(store):
 PUBLISH = """
 import sys
 from pathlib import Path
-from lib.model_store import ModelStore
+from lib.weights.store import ModelStore
 
 store = ModelStore(sys.argv[1], sys.argv[2])
 candidates = sorted(Path(sys.argv[3]).iterdir())
@@ -196,7 +196,7 @@ def test_a_publisher_killed_at_any_moment_leaves_whole_files(store, candidates, 
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
-from lib.model_store import ModelStore
+from lib.weights.store import ModelStore
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 store = ModelStore(sys.argv[1], sys.argv[2])
