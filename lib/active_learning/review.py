@@ -188,7 +188,7 @@ def _class_quality(predictor: ExamPredictor, items: Sequence[Item], done: Done) 
     given: dict[str, int] = {}
 
     def score(exam: Exam) -> Row:
-        place = rules.place_of(exam.density, exam.scale)
+        place = rules.class_index(exam.density, exam.scale)
         if place is None:
             raise InputError(f"exam '{exam.id}': density {exam.density} is no class of the task")
         answers[exam.id] = predictor(exam, tissue=False).probabilities

@@ -17,7 +17,8 @@ from lib.mammography.breast import PreparedBreast, prepare_breast
 from lib.mammography.exams import Exam, image_id, list_exams
 from lib.mammography.mammogram import read_mammogram
 from lib.mammography.views import View
-from lib.tasks.spec import InputSpec, TaskSpec
+from lib.tasks.image_spec import InputSpec
+from lib.tasks.spec import TaskSpec
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def list_task_exams(studies: Path, task: TaskSpec, labelled: bool = False) -> li
     known = [
         exam
         for exam in exams
-        if (not labelled or rules.place_of(exam.density, exam.scale) is not None)
+        if (not labelled or rules.class_index(exam.density, exam.scale) is not None)
         and any(task.classifier.network_of(view.name) is not None for view in exam.views)
     ]
     if not known:
@@ -98,7 +99,7 @@ def cases_of(items: Sequence[Item], task: TaskSpec) -> list[ViewItem]:
         item
         for item in items
         if isinstance(item, ViewItem)
-        and rules.place_of(item.density, item.scale) is not None
+        and rules.class_index(item.density, item.scale) is not None
         and task.classifier.network_of(item.view.name) is not None
     ]
     if not found:
@@ -229,7 +230,7 @@ def _known(item: Item, task: TaskSpec) -> tuple[ViewItem, int, int]:
     """Return the item as a view, its class and its network."""
     if not isinstance(item, ViewItem):
         raise InputError(f"'{item.id}' is no view of an exam, which '{task.name}' is trained on")
-    place = task.exam_rules.place_of(item.density, item.scale)
+    place = task.exam_rules.class_index(item.density, item.scale)
     network = task.classifier.network_of(item.view.name)
     if place is None or network is None:
         raise InputError(

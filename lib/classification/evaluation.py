@@ -151,7 +151,7 @@ def score_exams(
     """
     scored, failed = [], {}
     for exam in exams:
-        truth = predictor.task.exam_rules.place_of(exam.density, exam.scale)
+        truth = predictor.task.exam_rules.class_index(exam.density, exam.scale)
         if truth is None:
             raise InputError(
                 f"exam '{exam.id}' has density {exam.density}, expected a label that is one of "

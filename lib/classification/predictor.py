@@ -31,7 +31,8 @@ from lib.mammography.exams import Exam
 from lib.mammography.mammogram import read_mammogram
 from lib.mammography.views import View
 from lib.networks.classifiers import MultiViewClassifier
-from lib.tasks.spec import InputSpec, TaskSpec
+from lib.tasks.image_spec import InputSpec
+from lib.tasks.spec import TaskSpec
 from lib.weights.checkpoint import Checkpoint
 from lib.weights.runner import NetworkRunner, evaluating
 

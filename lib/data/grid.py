@@ -11,7 +11,7 @@ from scipy import ndimage
 from torch.nn import functional
 
 from lib.image import Image
-from lib.tasks.spec import InputSpec
+from lib.tasks.image_spec import InputSpec
 
 ISOTROPIC = 1.05  # largest over smallest spacing that counts as equal
 COARSENED = 1.5  # most that the common spacing may be above the geometric mean

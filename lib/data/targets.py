@@ -15,7 +15,7 @@ from scipy import ndimage
 from skimage.measure import label as connected_components
 
 from lib.errors import choose
-from lib.tasks.spec import PRESENCE, STRUCTURE, TargetSpec
+from lib.tasks.image_spec import PRESENCE, STRUCTURE, TargetSpec
 
 BORDER_RADIUS = 1
 WEIGHT_PEAK, WEIGHT_SIGMA = 10.0, 5.0

@@ -17,7 +17,7 @@ from lib.data.grid import network_grid
 from lib.data.targets import is_binary
 from lib.errors import InputError
 from lib.image import Image
-from lib.tasks.spec import PRESENCE, AugmentSpec, InputSpec
+from lib.tasks.image_spec import PRESENCE, AugmentSpec, InputSpec
 
 REC_601 = np.array((0.299, 0.587, 0.114), dtype=np.float32)
 

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import ndimage
 
 from lib.segmentation.metrics import object_overlaps
-from lib.tasks.spec import ClickSpec
+from lib.tasks.click_spec import ClickSpec
 
 FOUND = 0.5  # intersection over union above which an answered object is the one that is meant
 _INNER = 0.5  # depth, of an object's greatest, from which a user clicks on it

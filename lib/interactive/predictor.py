@@ -18,7 +18,8 @@ from lib.image import Image
 from lib.interactive.clicked_objects import ClickedObjects
 from lib.interactive.clicks import Clicks, click_maps
 from lib.segmentation.predictor import WHOLE_PIXELS, Prediction, Predictor
-from lib.tasks.spec import PRESENCE, TaskSpec
+from lib.tasks.image_spec import PRESENCE
+from lib.tasks.spec import TaskSpec
 from lib.weights.runner import evaluating
 
 

@@ -25,7 +25,8 @@ from lib.segmentation.metrics import (
 )
 from lib.segmentation.predictor import Prediction, Predictor
 from lib.statistics import CONFIDENCE, RESAMPLES
-from lib.tasks.spec import PRESENCE, TaskSpec
+from lib.tasks.image_spec import PRESENCE
+from lib.tasks.spec import TaskSpec
 from lib.weights.checkpoint import versions
 
 

@@ -7,7 +7,7 @@ from scipy import ndimage
 from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
 
-from lib.tasks.spec import OutputSpec
+from lib.tasks.image_spec import OutputSpec
 
 _LEAST_DEPTH = 0.05  # by which parts of a clicked object differ, of an answered distance map
 _LEAST_NECK = 0.5  # the same of its depth, pixels

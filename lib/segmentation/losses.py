@@ -16,7 +16,7 @@ from torch.nn import functional
 from lib.data.case import Loss
 from lib.data.targets import is_binary
 from lib.errors import InputError, choose
-from lib.tasks.spec import PRESENCE
+from lib.tasks.image_spec import PRESENCE
 
 _Terms = Callable[[Tensor, Tensor, Sequence[str]], Tensor]
 

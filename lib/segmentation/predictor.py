@@ -16,7 +16,8 @@ from lib.data.grid import network_grid
 from lib.data.transforms import mirrored, prepare_image
 from lib.image import Image
 from lib.segmentation.instances import foreground_mask, largest, separate
-from lib.tasks.spec import PRESENCE, TaskSpec
+from lib.tasks.image_spec import PRESENCE
+from lib.tasks.spec import TaskSpec
 from lib.weights.runner import NetworkRunner
 
 WHOLE_PIXELS = {2: 1536 * 1536, 3: 128**3}  # by spatial dimensions

@@ -11,7 +11,8 @@ from lib.data.case import Cases, Figures
 from lib.distributed import over_processes, own_indices
 from lib.segmentation.metrics import PIXEL_COUNTS, image_scores, pixel_counts, pixel_scores
 from lib.segmentation.predictor import Predictor
-from lib.tasks.spec import PRESENCE, OutputSpec, TaskSpec
+from lib.tasks.image_spec import PRESENCE, OutputSpec
+from lib.tasks.spec import TaskSpec
 
 # --- segmentation --------------------------------------------------------------------------------
 

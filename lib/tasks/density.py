@@ -13,8 +13,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lib.tasks.exam_spec import ClassSpec, ExamSpec
+from lib.tasks.image_spec import AugmentSpec, InputSpec
 from lib.tasks.network_spec import ClassifierSpec
-from lib.tasks.spec import AugmentSpec, InputSpec, Rows, TaskSpec
+from lib.tasks.spec import Rows, TaskSpec
 from lib.tasks.training_spec import TrainingSpec
 
 ROWS = Rows()

@@ -65,14 +65,14 @@ class ExamSpec:
         """Names of the classes, in their order."""
         return tuple(item.name for item in self.classes)
 
-    def place_of(self, density: str | None, scale: str = "birads") -> int | None:
-        """Return the class of a density; None where it belongs to none of the task.
+    def class_index(self, density: str | None, scale: str = "birads") -> int | None:
+        """Return the index of the class that a density belongs to; None where there is none.
 
         Args:
             scale: "birads" or "mias"; D is a density of both.
         """
-        for place, item in enumerate(self.classes):
+        for index, item in enumerate(self.classes):
             letters = item.mias if scale == "mias" else item.birads
             if density in (*letters, *item.halves):
-                return place
+                return index
         return None

@@ -9,7 +9,7 @@ from lib.errors import choose
 from lib.tasks.spec_fields import LATER
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EncoderDecoderSpec:
     """The knobs of the U-Net / V-Net family (`lib.networks.encoder_decoder`).
 
@@ -115,7 +115,7 @@ class EncoderDecoderSpec:
         return size
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClassifierSpec:
     """The knobs of the classifiers (`lib.networks.classifiers`).
 

@@ -5,16 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from lib.tasks.click_spec import CLICK_MAPS, ClickSpec
+from lib.tasks.image_spec import AugmentSpec, OutputSpec, TargetSpec
 from lib.tasks.network_spec import EncoderDecoderSpec
-from lib.tasks.spec import (
-    CLICK_MAPS,
-    AugmentSpec,
-    ClickSpec,
-    OutputSpec,
-    Rows,
-    TargetSpec,
-    TaskSpec,
-)
+from lib.tasks.spec import Rows, TaskSpec
 from lib.tasks.training_spec import TrainingSpec
 
 ROWS = Rows()

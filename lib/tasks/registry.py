@@ -8,28 +8,7 @@ from __future__ import annotations
 
 from lib.errors import InputError, choose
 from lib.tasks import density, nuclei, ultrasound
-from lib.tasks.exam_spec import ClassSpec, ExamSpec
-from lib.tasks.network_spec import ClassifierSpec, EncoderDecoderSpec
-from lib.tasks.spec import AugmentSpec, ClickSpec, InputSpec, Kind, OutputSpec, TargetSpec, TaskSpec
-from lib.tasks.training_spec import TrainingSpec
-
-__all__ = [
-    "TASKS",
-    "AugmentSpec",
-    "ClassSpec",
-    "ClickSpec",
-    "ClassifierSpec",
-    "EncoderDecoderSpec",
-    "ExamSpec",
-    "InputSpec",
-    "Kind",
-    "OutputSpec",
-    "TargetSpec",
-    "TaskSpec",
-    "TrainingSpec",
-    "get_task",
-    "register",
-]
+from lib.tasks.spec import TaskSpec
 
 TASKS: dict[str, TaskSpec] = {}
 

@@ -9,7 +9,7 @@ from lib.errors import InputError
 from lib.tasks.spec_fields import LATER
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainingSpec:
     """The recipe, with the names MONAI Label and MONAI use; requests may override the values.
 

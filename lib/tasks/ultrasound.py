@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from lib.tasks.click_spec import CLICK_MAPS, ClickSpec
+from lib.tasks.image_spec import AugmentSpec, InputSpec, OutputSpec, TargetSpec
 from lib.tasks.network_spec import EncoderDecoderSpec
 from lib.tasks.nuclei import THESIS, VHLLRHE
-from lib.tasks.spec import (
-    CLICK_MAPS,
-    AugmentSpec,
-    ClickSpec,
-    InputSpec,
-    OutputSpec,
-    Rows,
-    TargetSpec,
-    TaskSpec,
-)
+from lib.tasks.spec import Rows, TaskSpec
 from lib.tasks.training_spec import TrainingSpec
 
 ROWS = Rows()

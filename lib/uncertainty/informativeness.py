@@ -26,7 +26,7 @@ from lib.data.transforms import prepare_image
 from lib.networks.classifiers import MultiViewClassifier
 from lib.networks.encoder_decoder import EncoderDecoder
 from lib.segmentation.predictor import Predictor
-from lib.tasks.spec import PRESENCE
+from lib.tasks.image_spec import PRESENCE
 
 EDITION = 2  # of the figures; another one where they cannot be compared with those before
 PASSES = 8  # with dropped features

@@ -8,8 +8,9 @@ from typing import Any
 
 from benchmarks.reproduction.study import Recipe, plain
 from lib.tasks.density import as_in_the_slides
+from lib.tasks.image_spec import AugmentSpec, OutputSpec, TargetSpec
 from lib.tasks.registry import get_task
-from lib.tasks.spec import AugmentSpec, OutputSpec, TargetSpec, TaskSpec
+from lib.tasks.spec import TaskSpec
 
 GAP = 1
 COMPARED = ("network.", "input.", "target.", "augment.", "output.", "training.")

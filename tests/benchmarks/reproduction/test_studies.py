@@ -27,8 +27,8 @@ from lib.data.studies import in_validation
 from lib.data.targets import make_target
 from lib.errors import InputError, NotFoundError
 from lib.segmentation.instances import separate
+from lib.tasks.image_spec import AugmentSpec
 from lib.tasks.registry import TASKS
-from lib.tasks.spec import AugmentSpec
 from lib.training.loop import fit
 from lib.weights.checkpoint import load_checkpoint
 

@@ -23,8 +23,8 @@ from lib.errors import InputError, NotFoundError
 from lib.kinds import case_kind
 from lib.mammography.density_labels import write_density
 from lib.mammography.views import STANDARD_VIEWS, View
+from lib.tasks.image_spec import AugmentSpec, InputSpec
 from lib.tasks.registry import TASKS
-from lib.tasks.spec import AugmentSpec, InputSpec
 from lib.training.batches import PreparedCases, StepBatches
 from lib.training.loop import fit
 from lib.training.options import FitOptions
@@ -64,12 +64,12 @@ def test_exams_of_densities_that_are_no_class_are_no_cases(exam_studies, views):
 
 def test_the_tissues_of_mini_mias_are_classes_too_and_its_d_is_not_that_of_birads():
     a_vs_d, dense = TASKS["density_a_vs_d"].exam, TASKS["density_dense"].exam
-    assert [a_vs_d.place_of(tissue, "mias") for tissue in "FGD"] == [0, None, 1]
-    assert [dense.place_of(tissue, "mias") for tissue in "FGD"] == [0, 0, 1]
-    assert [dense.place_of(density) for density in "ABCD"] == [0, 0, 1, 1]
+    assert [a_vs_d.class_index(tissue, "mias") for tissue in "FGD"] == [0, None, 1]
+    assert [dense.class_index(tissue, "mias") for tissue in "FGD"] == [0, 0, 1]
+    assert [dense.class_index(density) for density in "ABCD"] == [0, 0, 1, 1]
     birads = TASKS["density_birads"].exam
-    assert (birads.place_of("D"), birads.place_of("D", "mias")) == (3, None)
-    assert birads.place_of(None) is None
+    assert (birads.class_index("D"), birads.class_index("D", "mias")) == (3, None)
+    assert birads.class_index(None) is None
 
 
 def test_a_folder_without_a_case_of_the_task_is_refused_with_what_it_has(exam_task, tmp_path):

@@ -20,8 +20,8 @@ from lib.image import Geometry, Image, same_grid
 from lib.io.masks import read_label, write_mask
 from lib.io.read import read_image
 from lib.segmentation.predictor import Predictor
+from lib.tasks.image_spec import InputSpec
 from lib.tasks.registry import TASKS
-from lib.tasks.spec import InputSpec
 from lib.training.batches import PreparedCases
 
 PLAIN = InputSpec(dark_background=False, percentiles=(0, 100))

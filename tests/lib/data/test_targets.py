@@ -19,7 +19,7 @@ from lib.data.targets import (
 )
 from lib.errors import NotFoundError
 from lib.phantoms.nuclei import nuclei_phantom
-from lib.tasks.spec import TargetSpec
+from lib.tasks.image_spec import TargetSpec
 
 SPEC = TargetSpec()
 

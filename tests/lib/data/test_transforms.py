@@ -14,7 +14,7 @@ from lib.data.transforms import draw_patch, prepare_image
 from lib.errors import InputError
 from lib.image import Geometry, Image
 from lib.phantoms.nuclei import nuclei_phantom
-from lib.tasks.spec import AugmentSpec, InputSpec, TargetSpec
+from lib.tasks.image_spec import AugmentSpec, InputSpec, TargetSpec
 
 PLAIN = AugmentSpec(flips=False)
 FULL = AugmentSpec(rotate90=True, zoom=(0.8, 1.25), gamma=1.4, noise=0.04)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lib.interactive.clicks import Clicks, click_maps, first_clicks, next_click
-from lib.tasks.spec import ClickSpec
+from lib.tasks.click_spec import ClickSpec
 
 
 def _disc(centre: tuple[int, int], radius: float, side: int = 64) -> np.ndarray:

@@ -16,8 +16,8 @@ from lib.kinds import case_kind
 from lib.networks import build_network
 from lib.phantoms.nuclei import write_nuclei_studies
 from lib.segmentation.instances import part_around
+from lib.tasks.image_spec import TargetSpec
 from lib.tasks.registry import TASKS
-from lib.tasks.spec import TargetSpec
 
 TASK = replace(
     TASKS["nuclei_click"],

@@ -21,8 +21,9 @@ from lib.interactive.clicks import Clicks
 from lib.interactive.predictor import ClickPredictor
 from lib.networks import build_network
 from lib.segmentation.predictor import Predictor
+from lib.tasks.click_spec import ClickSpec
 from lib.tasks.registry import TASKS
-from lib.tasks.spec import ClickSpec, TaskSpec
+from lib.tasks.spec import TaskSpec
 from lib.training.loop import fit
 from lib.weights.checkpoint import Checkpoint, load_checkpoint, state_on_cpu, transfer_network
 

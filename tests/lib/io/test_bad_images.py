@@ -17,7 +17,7 @@ from lib.data.transforms import prepare_image
 from lib.errors import InputError
 from lib.image import IMAGE_EXTENSIONS
 from lib.io.read import image_size, read_image
-from lib.tasks.spec import InputSpec
+from lib.tasks.image_spec import InputSpec
 
 PIXELS = np.random.default_rng(1).integers(0, 60000, (40, 50)).astype(np.uint16)
 COLOUR = np.random.default_rng(2).integers(0, 60000, (40, 50, 3)).astype(np.uint16)

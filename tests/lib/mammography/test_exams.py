@@ -279,13 +279,13 @@ def test_corrected_label_images_train_each_task_that_has_their_class(tmp_path):
         label[2:5, 3:6] = value
         PillowImage.fromarray(label).save(labels / f"{image.stem}.png")
         (exam,) = list_task_exams(tmp_path, dense, labelled=True)
-        found = (task.exam_rules.place_of(exam.density, exam.scale) for task in (dense, birads))
-        assert (*found, ends.exam_rules.place_of(exam.density, exam.scale)) == places
+        found = (task.exam_rules.class_index(exam.density, exam.scale) for task in (dense, birads))
+        assert (*found, ends.exam_rules.class_index(exam.density, exam.scale)) == places
     for name, place in (("non-dense", 0), ("dense", 1)):  # as the task itself answers
         label[2:5, 3:6] = dense.labels[name]
         PillowImage.fromarray(label).save(labels / f"{image.stem}.png")
         (exam,) = list_task_exams(tmp_path, dense, labelled=True)
-        assert dense.exam_rules.place_of(exam.density, exam.scale) == place
+        assert dense.exam_rules.class_index(exam.density, exam.scale) == place
         with pytest.raises(InputError, match=f"1 of {name}"):  # tells nothing of A to D
             list_task_exams(tmp_path, birads, labelled=True)
 

@@ -12,7 +12,7 @@ from lib.data.targets import distance, foreground
 from lib.phantoms.nuclei import nuclei_phantom
 from lib.segmentation.instances import foreground_mask, largest, separate
 from lib.segmentation.metrics import average_precision, matched_counts
-from lib.tasks.spec import OutputSpec, TargetSpec
+from lib.tasks.image_spec import OutputSpec, TargetSpec
 
 SPEC = OutputSpec(instances=True)
 

@@ -18,8 +18,9 @@ from lib.networks import build_network
 from lib.phantoms.nuclei import nuclei_phantom
 from lib.segmentation import predictor as inference
 from lib.segmentation.predictor import Predictor, tile_side
+from lib.tasks.image_spec import OutputSpec, TargetSpec
 from lib.tasks.registry import TASKS
-from lib.tasks.spec import OutputSpec, TargetSpec, TaskSpec
+from lib.tasks.spec import TaskSpec
 from lib.weights.checkpoint import load_checkpoint
 
 

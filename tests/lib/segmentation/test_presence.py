@@ -20,9 +20,9 @@ from lib.networks import build_network
 from lib.segmentation.evaluation import evaluate
 from lib.segmentation.losses import bce, get_loss
 from lib.segmentation.predictor import Predictor
+from lib.tasks.image_spec import AugmentSpec, InputSpec, OutputSpec, TargetSpec
 from lib.tasks.network_spec import EncoderDecoderSpec
 from lib.tasks.registry import TASKS
-from lib.tasks.spec import AugmentSpec, InputSpec, OutputSpec, TargetSpec
 from lib.training.batches import PreparedCases
 from lib.training.loop import fit
 from lib.training.options import FitOptions

@@ -15,7 +15,7 @@ from lib.networks import build_network
 from lib.segmentation import predictor as inference
 from lib.segmentation.evaluation import evaluate
 from lib.segmentation.predictor import FRAMES, Predictor
-from lib.tasks.spec import AugmentSpec, InputSpec, OutputSpec, TargetSpec
+from lib.tasks.image_spec import AugmentSpec, InputSpec, OutputSpec, TargetSpec
 from lib.training.batches import PreparedCases, StepBatches
 from lib.training.loop import fit
 from lib.training.options import FitOptions

@@ -18,8 +18,8 @@ from lib.io.masks import read_label
 from lib.segmentation.evaluation import evaluate
 from lib.segmentation.losses import dice, get_loss
 from lib.segmentation.predictor import Prediction, Predictor
+from lib.tasks.image_spec import InputSpec, OutputSpec, TargetSpec
 from lib.tasks.registry import TASKS
-from lib.tasks.spec import InputSpec, OutputSpec, TargetSpec
 from lib.training.batches import PreparedCases
 from lib.training.loop import fit
 from lib.training.options import FitOptions

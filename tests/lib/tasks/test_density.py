@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from lib.tasks.image_spec import AugmentSpec, InputSpec
 from lib.tasks.registry import TASKS
-from lib.tasks.spec import AugmentSpec, InputSpec
 from lib.tasks.training_spec import TrainingSpec
 
 DENSITY = [name for name in TASKS if name.startswith("density_")]

@@ -10,9 +10,9 @@ import pytest
 from lib.classification.losses import CLASS_LOSSES
 from lib.errors import InputError, NotFoundError, choose
 from lib.segmentation.losses import LOSSES, get_loss
+from lib.tasks.image_spec import TargetSpec
 from lib.tasks.network_spec import EncoderDecoderSpec
 from lib.tasks.registry import TASKS, get_task, register
-from lib.tasks.spec import TargetSpec
 from lib.tasks.training_spec import TrainingSpec
 from lib.training.optimizers import OPTIMIZERS
 from lib.training.options import check_patch_size

@@ -16,8 +16,8 @@ from lib.errors import DivergedError, InputError, NotFoundError
 from lib.io.masks import read_label
 from lib.io.read import read_image
 from lib.segmentation.predictor import Predictor
+from lib.tasks.image_spec import TargetSpec
 from lib.tasks.registry import TASKS
-from lib.tasks.spec import TargetSpec
 from lib.training.batches import StepBatches
 from lib.training.loop import fit
 from lib.weights.checkpoint import load_checkpoint

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from lib.errors import InputError
-from lib.tasks.spec import AugmentSpec, TargetSpec
+from lib.tasks.image_spec import AugmentSpec, TargetSpec
 from lib.training.batches import PreparedCases, StepBatches, loading_threads, prefetch
 from lib.training.loop import fit
 from lib.training.options import FitOptions
