@@ -188,12 +188,12 @@ def _class_quality(predictor: ExamPredictor, items: Sequence[Item], done: Done) 
     given: dict[str, int] = {}
 
     def score(exam: Exam) -> Row:
-        place = rules.class_index(exam.density, exam.scale)
-        if place is None:
+        truth = rules.class_index(exam.density, exam.scale)
+        if truth is None:
             raise InputError(f"exam '{exam.id}': density {exam.density} is no class of the task")
         answers[exam.id] = predictor(exam, tissue=False).probabilities
-        given[exam.id] = place
-        return {"class": rules.names[place]}
+        given[exam.id] = truth
+        return {"class": rules.names[truth]}
 
     rows = _each_exam(predictor, items, done, score)
     if not answers:

@@ -9,34 +9,41 @@ import math
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-
-from lib.classification.rules import softmax
+from scipy.special import softmax
 
 RANGE = (0.5, 10.0)
-PRIOR = math.log(2.0)  # standard deviation of the logarithm of the temperature, before any case
+PRIOR = math.log(2.0)  # standard deviation of the prior of the temperature's logarithm
+
+
+def class_probabilities(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Return the probabilities, float64, of logits `(cases, classes)`.
+
+    A temperature above 1 draws the probabilities of a case towards each other.
+    """
+    return softmax(logits.astype(np.float64) / temperature, axis=1)
 
 
 def fit_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
-    """Return the temperature that is likeliest after these cases, within `RANGE`.
+    """Return the temperature T within `RANGE` that is likeliest, given these cases.
 
-    It minimises the cross-entropy summed over the cases and (log T / `PRIOR`)^2 / 2: a log-normal
-    prior about 1 keeps a few cases, all right, from making it sure of all.
+    T minimises the cross-entropy, summed over the cases, plus (log T / `PRIOR`)^2 / 2. That
+    log-normal prior about 1 keeps T moderate where the cases are few and all answered rightly.
 
     Args:
         logits: `(cases, classes)`.
         truth: `(cases)`, classes as integers.
 
     Returns:
-        1 without a case.
+        The temperature; 1 without a case.
     """
     if not len(truth):
         return 1.0
     rows = np.arange(len(truth))
 
     def loss(log_temperature: float) -> float:
-        answer = softmax(logits, math.exp(log_temperature))[rows, truth]
-        surprise = -float(np.log(np.maximum(answer, 1e-12)).sum())
-        return surprise + (log_temperature / PRIOR) ** 2 / 2
+        of_truth = class_probabilities(logits, math.exp(log_temperature))[rows, truth]
+        cross_entropy = -float(np.log(np.maximum(of_truth, 1e-12)).sum())
+        return cross_entropy + (log_temperature / PRIOR) ** 2 / 2
 
     bounds = (math.log(RANGE[0]), math.log(RANGE[1]))
     found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-4})

@@ -16,7 +16,7 @@ from lib.classification.predictor import ExamPredictor
 from lib.errors import InputError
 from lib.files import fingerprint
 from lib.mammography.exams import Exam
-from lib.statistics import CONFIDENCE, RESAMPLES, bootstrap_weights
+from lib.statistics import CONFIDENCE, RESAMPLES, bootstrap_weights, interval
 from lib.tasks.exam_spec import ExamSpec
 from lib.weights.checkpoint import versions
 
@@ -238,15 +238,11 @@ def _figures(cases: Sequence[tuple[ScoredExam, np.ndarray]], seed: int) -> dict[
     figures = class_figures(truth, probabilities, weights)
     matrices = confusions(truth, probabilities.argmax(1), classes, weights)
     shares = matrices / np.maximum(matrices.sum(2, keepdims=True), 1e-12)
-    tail = 100 * (1 - CONFIDENCE) / 2
-    low, high = np.percentile(shares[1:], (tail, 100 - tail), axis=0)
-    told = {
+    low, high = interval(shares[1:])
+    summary = {
         "cases": len(cases),
         "figures": {name: float(values[0]) for name, values in figures.items()},
-        "intervals": {
-            name: tuple(float(v) for v in np.percentile(values[1:], (tail, 100 - tail)))
-            for name, values in figures.items()
-        },
+        "intervals": {name: interval(values[1:]) for name, values in figures.items()},
         "confusion": matrices[0].astype(int).tolist(),
         "confusion_shares": {
             "share": shares[0].tolist(),
@@ -256,8 +252,8 @@ def _figures(cases: Sequence[tuple[ScoredExam, np.ndarray]], seed: int) -> dict[
         "reliability": reliability(truth, probabilities),
     }
     if classes == 2 and len(set(truth.tolist())) == 2:
-        told["roc"] = roc(truth == 1, probabilities[:, 1])
-    return told
+        summary["roc"] = roc(truth == 1, probabilities[:, 1])
+    return summary
 
 
 def _share(right: Sequence[bool]) -> float:

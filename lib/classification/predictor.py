@@ -20,9 +20,10 @@ from torch import nn
 from typing_extensions import Self
 
 from lib.classification.answer import ExamAnswer, ViewAnswer
+from lib.classification.calibration import class_probabilities
 from lib.classification.cases import network_input
 from lib.classification.overlays import grey_picture
-from lib.classification.rules import combine, reasons_to_doubt, softmax
+from lib.classification.rules import combine, reasons_to_doubt
 from lib.devices import autocast
 from lib.errors import InputError
 from lib.mammography.breast import PreparedBreast, prepare_breast
@@ -115,7 +116,7 @@ class ExamPredictor(NetworkRunner):
         read = time.perf_counter()
         inputs = np.stack([network_input(one.prepared, self.task.input) for one in found.values()])
         logits, maps = self._with_maps(inputs, list(found))
-        answers = softmax(logits, self.temperature)
+        answers = class_probabilities(logits, self.temperature)
         views = {
             view.name: ViewAnswer(
                 view, exam.views[view], answer, one.prepared, seen, one.tissue, one.picture

@@ -51,13 +51,6 @@ def expected(probabilities: np.ndarray) -> float:
     return float(probabilities @ np.arange(len(probabilities)))
 
 
-def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """Return probabilities of logits `(N, classes)`, softened by a temperature above 1."""
-    scaled = logits.astype(np.float64) / temperature
-    powers = np.exp(scaled - scaled.max(1, keepdims=True))
-    return powers / powers.sum(1, keepdims=True)
-
-
 def reasons_to_doubt(
     rules: ExamSpec, exam: np.ndarray, views: dict[str, np.ndarray], doubts: dict[str, str]
 ) -> tuple[str, ...]:

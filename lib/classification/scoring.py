@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from lib.classification.calibration import fit_temperature
+from lib.classification.calibration import class_probabilities, fit_temperature
 from lib.classification.cases import ViewItem, class_of
 from lib.classification.losses import class_weights, get_class_loss
 from lib.classification.metrics import class_figures
 from lib.classification.predictor import ExamPredictor
-from lib.classification.rules import combine, softmax
+from lib.classification.rules import combine
 from lib.data.case import VALIDATION_LOSS, Cases, Figures, Loss
 from lib.data.studies import Item
 from lib.distributed import over_processes, own_indices
@@ -40,14 +40,14 @@ def score_exam_views(predictor: ExamPredictor, cases: Cases) -> Figures:
     logits = over_processes(table).numpy()
     truth = np.array([class_of(item, predictor.task) for item in items])
     temperature = fit_temperature(logits, truth)
-    views = softmax(logits, temperature)
+    views = class_probabilities(logits, temperature)
     exams = {item.exam: place for item, place in zip(items, truth, strict=True)}
     answers = []
     for exam in exams:
         own = [place for place, item in enumerate(items) if item.exam == exam]
         answers.append(combine(rules, [items[place].view for place in own], views[own]).exam)
     whole = np.stack(answers)
-    given = softmax(logits)[np.arange(len(truth)), truth]
+    given = class_probabilities(logits)[np.arange(len(truth)), truth]
     figures = {f"view_{name}": value for name, value in _of(truth, views).items()}
     figures |= {f"exam_{name}": v for name, v in _of(np.array(list(exams.values())), whole).items()}
     return {

@@ -25,7 +25,7 @@ from lib.interactive.predictor import ClickedImage, ClickPredictor
 from lib.io.masks import read_label
 from lib.io.read import read_image
 from lib.segmentation.metrics import dice, object_overlaps
-from lib.statistics import CONFIDENCE, RESAMPLES
+from lib.statistics import RESAMPLES, interval
 
 TARGET = 0.9
 MOST = 20  # clicks on an image
@@ -192,20 +192,15 @@ def _spread(counts: Sequence[Sequence[int]], most: int, rng: np.random.Generator
         return {"count": 0}
     filled = [np.array(own, dtype=float) for own in counts if len(own)]
     drawn = [
-        np.concatenate([filled[place] for place in rng.integers(len(filled), size=len(filled))])
+        np.concatenate([filled[index] for index in rng.integers(len(filled), size=len(filled))])
         for _ in range(RESAMPLES)
     ]
-    tail = 50 * (1 - CONFIDENCE)
     return {
         "count": len(flat),
         "median": float(np.median(flat)),
-        "median_interval": np.percentile(
-            [np.median(one) for one in drawn], (tail, 100 - tail)
-        ).tolist(),
+        "median_interval": list(interval([float(np.median(one)) for one in drawn])),
         "mean": round(float(flat.mean()), 3),
-        "mean_interval": np.percentile([one.mean() for one in drawn], (tail, 100 - tail))
-        .round(3)
-        .tolist(),
+        "mean_interval": np.round(interval([one.mean() for one in drawn]), 3).tolist(),
         "reached": round(float((flat <= most).mean()), 4),
     }
 

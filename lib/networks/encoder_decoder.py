@@ -96,8 +96,11 @@ class Stage(nn.Module):
         return y + self.projection(x) if self.residual else y
 
 
-def _middle(x: Tensor, size: torch.Size) -> Tensor:
-    """Cut `x` to its middle of spatial `size` (the cropped skips of U-Net 2015)."""
+def centre_crop(x: Tensor, size: torch.Size) -> Tensor:
+    """Return the middle of `x`, `(N, channels, *spatial)`, with the spatial `size` (U-Net 2015).
+
+    Torchvision's `center_crop` knows two axes only, and MONAI's answers a `MetaTensor`.
+    """
     for axis, side in enumerate(size, start=2):
         x = x.narrow(axis, (x.shape[axis] - side) // 2, side)
     return x
@@ -201,7 +204,7 @@ class EncoderDecoder(nn.Module):
             x = up(x)
             if hints is not None:
                 x = x + hints[place]
-            x = stage(torch.cat((_middle(levels[-1 - place], x.shape[2:]), x), dim=1))
+            x = stage(torch.cat((centre_crop(levels[-1 - place], x.shape[2:]), x), dim=1))
         logits = self.output(x)
         if pooled is None:
             return logits

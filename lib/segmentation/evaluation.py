@@ -24,7 +24,7 @@ from lib.segmentation.metrics import (
     pixel_scores,
 )
 from lib.segmentation.predictor import Prediction, Predictor
-from lib.statistics import CONFIDENCE, RESAMPLES
+from lib.statistics import CONFIDENCE, RESAMPLES, interval
 from lib.tasks.image_spec import PRESENCE
 from lib.tasks.spec import TaskSpec
 from lib.weights.checkpoint import versions
@@ -166,23 +166,15 @@ def _of_presence(
     if present.all() and not answered:
         return {}
     presence = np.array([row["presence"] for row in rows])
-    rng = np.random.default_rng(seed)
-    draws = rng.integers(len(rows), size=(RESAMPLES, len(rows)))
-    resampled: dict[str, list[float]] = {}
-    for draw in draws:
-        chosen = {name: column[draw] for name, column in counts.items()}
-        for name, value in image_scores(chosen, presence[draw]).items():
-            resampled.setdefault(name, []).append(float(value))
-    tail = 100 * (1 - CONFIDENCE) / 2
+    draws = np.random.default_rng(seed).integers(len(rows), size=(RESAMPLES, len(rows)))
+    weights = np.stack([np.bincount(draw, minlength=len(rows)) for draw in draws])
+    resampled = image_scores(counts, presence, weights)
     empty = {**counts, "tp": 0 * present, "fp": 0 * present, "fn": counts["tp"] + counts["fn"]}
     return {
         "images_with": int(present.sum()),
         "images_without": int((~present).sum()),
         **{name: float(value) for name, value in image_scores(counts, presence).items()},
-        "intervals": {
-            name: tuple(float(v) for v in np.percentile(values, (tail, 100 - tail)))
-            for name, values in resampled.items()
-        },
+        "intervals": {name: interval(values) for name, values in resampled.items()},
         "always_empty": {name: float(value) for name, value in image_scores(empty).items()},
     }
 
@@ -226,9 +218,5 @@ def _pool(
     if objects:
         matched = {n: weights @ np.stack([case[n] for case in objects]) for n in ("tp", "fp", "fn")}
         scores |= average_precision(matched)
-    tail = 100 * (1 - CONFIDENCE) / 2
-    intervals = {
-        name: tuple(float(v) for v in np.percentile(values[1:], (tail, 100 - tail)))
-        for name, values in scores.items()
-    }
-    return {name: float(values[0]) for name, values in scores.items()}, intervals  # type: ignore[return-value]
+    figures = {name: float(values[0]) for name, values in scores.items()}
+    return figures, {name: interval(values[1:]) for name, values in scores.items()}

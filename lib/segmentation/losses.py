@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import torch
 from monai.losses import DiceLoss
 from torch import Tensor
 from torch.nn import functional
@@ -16,6 +15,7 @@ from torch.nn import functional
 from lib.data.case import Loss
 from lib.data.targets import is_binary
 from lib.errors import InputError, choose
+from lib.networks.encoder_decoder import centre_crop
 from lib.tasks.image_spec import PRESENCE
 
 _Terms = Callable[[Tensor, Tensor, Sequence[str]], Tensor]
@@ -82,12 +82,6 @@ def get_loss(name: str, maps: Sequence[str] = FOREGROUND) -> Loss:
         )
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:
-        return terms(logits, _middle(target, logits.shape[2:]), maps)
+        return terms(logits, centre_crop(target, logits.shape[2:]), maps)
 
     return loss
-
-
-def _middle(target: Tensor, size: torch.Size) -> Tensor:
-    for axis, side in enumerate(size, start=2):
-        target = target.narrow(axis, (target.shape[axis] - side) // 2, side)
-    return target

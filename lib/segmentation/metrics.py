@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.stats import rankdata
+
+from lib.statistics import roc_auc
 
 AP_THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 PIXEL_COUNTS = ("tp", "fp", "fn", "tn")
@@ -51,48 +52,45 @@ def pixel_scores(counts: Mapping[str, float | np.ndarray]) -> dict[str, np.ndarr
 
 
 def image_scores(
-    counts: Mapping[str, np.ndarray], presence: np.ndarray | None = None
+    counts: Mapping[str, np.ndarray],
+    presence: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Return the figures of a structure that is absent from some images.
 
-    "dice_kaggle" is the mean over images of each one's Dice, where an empty mask of an image
-    without the structure is 1 and any other mask of it 0 (Kaggle's nerve challenge, 2016);
-    "dice_positive" the mean over images with the structure; "presence_auc" the area under the ROC
-    curve of `presence`, 0.5 where all images are of one kind; "found" the share of images with the
-    structure whose mask is not empty.
+    * ``dice_kaggle``: the mean Dice of the images. For an image without the structure an empty mask
+      counts 1 and any other mask 0 (Kaggle's nerve challenge, 2016).
+    * ``dice_positive``: the mean Dice of the images with the structure.
+    * ``found``: the share of images with the structure whose mask is not empty.
+    * ``presence_auc``: the area under the ROC curve of `presence`; 0.5 where all images, or none,
+      have the structure.
 
     Args:
         counts: "tp", "fp", "fn" of every image, `(images)`.
-        presence: score of every image, greater where the structure is likelier.
+        presence: score of every image, `(images)`, higher where the structure is likelier; None
+            leaves ``presence_auc`` out.
+        weights: `(..., images)`, how often each image counts; None counts each once.
 
     Returns:
-        Each figure in 0..1; dice_positive and found are 1 without an image to count.
+        Each figure `(...)` in 0..1; dice_positive and found are 1 without an image to count.
     """
     tp, fp, fn = (np.asarray(counts[name], dtype=np.float64) for name in ("tp", "fp", "fn"))
     dice, present = _ratio(2 * tp, 2 * tp + fp + fn), tp + fn > 0
-    found = {
-        "dice_kaggle": dice.mean(),
-        "dice_positive": dice[present].mean() if present.any() else np.float64(1),
-        "found": (tp + fp > 0)[present].mean() if present.any() else np.float64(1),
+    weights = np.ones(len(tp)) if weights is None else weights
+    scores = {
+        "dice_kaggle": _ratio(weights @ dice, weights.sum(-1)),
+        "dice_positive": _ratio(weights @ (dice * present), weights @ present),
+        "found": _ratio(weights @ ((tp + fp > 0) & present), weights @ present),
     }
     if presence is not None:
-        found["presence_auc"] = np.float64(roc_auc(presence, present))
-    return found
+        scores["presence_auc"] = np.nan_to_num(roc_auc(present, presence, weights), nan=0.5)
+    return scores
 
 
 def dice(prediction: np.ndarray, truth: np.ndarray) -> float:
     """Return "dice_kaggle" of one image; both arguments are foreground masks of the same shape."""
     counts = {name: np.array([n]) for name, n in pixel_counts(prediction, truth).items()}
     return float(image_scores(counts)["dice_kaggle"])
-
-
-def roc_auc(scores: np.ndarray, positive: np.ndarray) -> float:
-    """Return the area under the ROC curve, 0.5 where all cases are of one kind."""
-    if positive.all() or not positive.any():
-        return 0.5
-    count = int(positive.sum())
-    above = rankdata(scores)[positive].sum() - count * (count + 1) / 2  # pairs in the right order
-    return float(above / (count * (len(positive) - count)))
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

@@ -69,7 +69,8 @@ class ExamSpec:
         """Return the index of the class that a density belongs to; None where there is none.
 
         Args:
-            scale: "birads" or "mias"; D is a density of both.
+            density: a letter of the scale, or one of ``non-dense`` and ``dense``.
+            scale: "birads" or "mias"; the letter D exists in both.
         """
         for index, item in enumerate(self.classes):
             letters = item.mias if scale == "mias" else item.birads

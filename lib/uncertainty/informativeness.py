@@ -19,9 +19,10 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from lib.classification.calibration import class_probabilities
 from lib.classification.cases import network_input
 from lib.classification.predictor import ExamPredictor
-from lib.classification.rules import combine, softmax
+from lib.classification.rules import combine
 from lib.data.transforms import prepare_image
 from lib.networks.classifiers import MultiViewClassifier
 from lib.networks.encoder_decoder import EncoderDecoder
@@ -215,7 +216,7 @@ def measure_exam(
     inputs = np.stack([network_input(one.prepared, task.input) for one in seen])
 
     def on(images: np.ndarray) -> np.ndarray:
-        each = softmax(predictor.logits(images, views), predictor.temperature)
+        each = class_probabilities(predictor.logits(images, views), predictor.temperature)
         return combine(task.exam_rules, views, each).exam
 
     turn = TURN * task.augment.rotate

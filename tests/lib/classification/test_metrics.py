@@ -1,14 +1,15 @@
-"""Figures of classifiers: golden values, scikit-learn's where it is there, bootstrap by patient."""
+"""Figures of classifiers: golden values, those of scikit-learn, bootstrap by patient."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 from scipy.integrate import trapezoid
+from sklearn import metrics
 
-from lib.classification.calibration import RANGE, fit_temperature
+from lib.classification.calibration import RANGE, class_probabilities, fit_temperature
 from lib.classification.metrics import FIGURES, class_figures, reliability, roc
-from lib.classification.rules import combine, reasons_to_doubt, softmax
+from lib.classification.rules import combine, reasons_to_doubt
 from lib.mammography.views import STANDARD_VIEWS
 from lib.statistics import bootstrap_weights
 from lib.tasks.registry import TASKS
@@ -19,7 +20,9 @@ MEAN, DENSER = TASKS["density_a_vs_d"].exam, TASKS["density_birads"].exam
 def _answers(classes: int = 4, count: int = 60) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(3)
     truth = rng.integers(classes, size=count)
-    return truth, softmax(rng.normal(size=(count, classes)) + 1.5 * np.eye(classes)[truth])
+    return truth, class_probabilities(
+        rng.normal(size=(count, classes)) + 1.5 * np.eye(classes)[truth]
+    )
 
 
 def test_right_and_sure_answers_score_one():
@@ -45,7 +48,6 @@ def test_figures_of_a_small_table_have_their_values():
 
 @pytest.mark.parametrize("classes", [2, 4])
 def test_figures_are_those_of_scikit_learn(classes):
-    metrics = pytest.importorskip("sklearn.metrics")
     truth, probabilities = _answers(classes)
     answered = probabilities.argmax(1)
     found = class_figures(truth, probabilities)
@@ -58,6 +60,28 @@ def test_figures_are_those_of_scikit_learn(classes):
         "likelihood": np.exp(-metrics.log_loss(truth, probabilities)),
     }
     assert {name: float(found[name][0]) for name in wanted} == pytest.approx(wanted)
+
+
+def test_figures_of_each_resample_are_those_of_scikit_learn():
+    truth, probabilities = _answers()
+    weights = bootstrap_weights([str(case // 3) for case in range(len(truth))], 10, seed=0)
+    found = class_figures(truth, probabilities, weights)
+    for row, kept in enumerate(weights):
+        cases = {"y_true": truth, "y_pred": probabilities.argmax(1), "sample_weight": kept}
+        wanted = {
+            "accuracy": metrics.accuracy_score(**cases),
+            "balanced_accuracy": metrics.balanced_accuracy_score(**cases),
+            "kappa": metrics.cohen_kappa_score(
+                truth, probabilities.argmax(1), weights="quadratic", sample_weight=kept
+            ),
+            "auc": np.mean(
+                [
+                    metrics.roc_auc_score(truth == index, scores, sample_weight=kept)
+                    for index, scores in enumerate(probabilities.T)
+                ]
+            ),
+        }
+        assert {name: found[name][row] for name in wanted} == pytest.approx(wanted, rel=1e-12)
 
 
 def test_cases_of_one_class_alone_have_figures_too():
@@ -103,7 +127,7 @@ def test_the_reliability_bins_hold_every_case():
 def test_the_temperature_of_logits_that_are_too_sure_is_found():
     rng = np.random.default_rng(0)
     honest = rng.normal(size=(4000, 3)) * 2
-    truth = np.array([rng.choice(3, p=row) for row in softmax(honest)])
+    truth = np.array([rng.choice(3, p=row) for row in class_probabilities(honest)])
     assert fit_temperature(honest * 3, truth) == pytest.approx(3, rel=0.1)
     assert fit_temperature(honest, truth) == pytest.approx(1, rel=0.1)
 

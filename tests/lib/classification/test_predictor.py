@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
+from lib.classification.calibration import class_probabilities
 from lib.classification.cases import list_task_exams
 from lib.classification.evaluation import report_on, score_exams
 from lib.classification.predictor import ExamPredictor
-from lib.classification.rules import softmax
 from lib.errors import InputError
 from lib.mammography.exams import Exam
 from lib.mammography.views import STANDARD_VIEWS
@@ -146,7 +146,7 @@ def test_a_temperature_softens_every_probability(exam_task, exams):
     sharp = _fixed(exam_task, 1, 1, 1, 1, sure=3.0)(exams[0], tissue=False)
     soft = _fixed(exam_task, 1, 1, 1, 1, sure=3.0, temperature=2.0)(exams[0], tissue=False)
     np.testing.assert_allclose(
-        soft.probabilities, softmax(np.array([[0, 3.0, 0, 0]]), 2.0)[0], rtol=1e-5
+        soft.probabilities, class_probabilities(np.array([[0, 3.0, 0, 0]]), 2.0)[0], rtol=1e-5
     )
     assert soft.probabilities.max() < sharp.probabilities.max()
 

@@ -12,7 +12,6 @@ from lib.segmentation.metrics import (
     matched_counts,
     pixel_counts,
     pixel_scores,
-    roc_auc,
 )
 
 TRUTH = np.array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0]])
@@ -173,17 +172,17 @@ def test_the_mask_that_is_always_empty_scores_the_share_of_images_without():
     assert scores["dice_positive"] == scores["found"] == 0
 
 
-@pytest.mark.parametrize("levels", [2, 5, 1000])
-def test_the_area_under_the_curve_is_the_share_of_pairs_in_the_right_order(levels):
-    rng = np.random.default_rng(levels)
-    scores, positive = rng.integers(0, levels, 60) / levels, rng.random(60) < 0.4
-    pairs = [np.sign(a - b) for a in scores[positive] for b in scores[~positive]]
-    assert roc_auc(scores, positive) == pytest.approx(np.mean(pairs) / 2 + 0.5)
-    assert roc_auc(-scores, positive) == pytest.approx(0.5 - np.mean(pairs) / 2)
+def test_the_presence_auc_of_one_kind_alone_is_one_half():
+    absent, present = np.array([0, 0]), np.array([1, 1])
+    for counts in ((absent, absent, absent), (absent, absent, present)):
+        scores = image_scores(dict(zip(("tp", "fp", "fn"), counts, strict=True)), SURE[:2])
+        assert scores["presence_auc"] == 0.5
 
 
-def test_the_area_under_the_curve_of_one_kind_alone_is_one_half():
-    for kind in (True, False):
-        assert roc_auc(np.array([0.1, 0.9]), np.array([kind, kind])) == 0.5
-    assert roc_auc(np.array([0.1, 0.9]), np.array([False, True])) == 1
-    assert roc_auc(np.array([0.4, 0.4]), np.array([False, True])) == 0.5
+def test_an_image_of_weight_two_counts_as_two_images():
+    weights, drawn = np.array([[1, 1, 1, 1], [2, 0, 1, 1]]), [0, 0, 2, 3]
+    scores = image_scores(FOUR, SURE, weights)
+    once = image_scores(FOUR, SURE)
+    twice = image_scores({name: count[drawn] for name, count in FOUR.items()}, SURE[drawn])
+    for name, values in scores.items():
+        assert values == pytest.approx([float(once[name]), float(twice[name])])
