@@ -1,4 +1,4 @@
-"""Image and Geometry, the extensions and the limits that every reader shares."""
+"""Image and Geometry, with the extensions, limits and errors that every reader shares."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from lib.errors import InputError
 
-# luminance of red, green and blue: ITU-R BT.601
+# luminance of red, green and blue: ITU-R BT.601 (scikit-image's rgb2gray has those of BT.709)
 LUMINANCE = np.array((0.299, 0.587, 0.114), np.float32)
 
 TIFF_EXTENSIONS = (".tif", ".tiff")
@@ -21,8 +21,6 @@ NIFTI_EXTENSIONS = (".nii", ".nii.gz")
 META_EXTENSIONS = (".mha", ".mhd")
 VOLUME_EXTENSIONS = (".nrrd", *NIFTI_EXTENSIONS, *META_EXTENSIONS)
 DICOM_EXTENSIONS = (".dcm",)
-IMAGE_EXTENSIONS = PICTURE_EXTENSIONS + VOLUME_EXTENSIONS + DICOM_EXTENSIONS
-_LONGEST_FIRST = sorted(IMAGE_EXTENSIONS, key=len, reverse=True)
 
 MAX_PIXELS = 8192 * 8192
 MAX_VOXELS = 1024 * 1024 * 512
@@ -46,7 +44,7 @@ class Geometry:
     def flat(*shape: int) -> Geometry:
         """Return unit spacing at the origin for `(rows, columns)` or `(slices, rows, columns)`."""
         axes = len(shape)
-        direction = tuple(float(place % (axes + 1) == 0) for place in range(axes * axes))
+        direction = tuple(float(index % (axes + 1) == 0) for index in range(axes * axes))
         return Geometry(shape[::-1], (1.0,) * axes, (0.0,) * axes, direction)
 
 
@@ -113,17 +111,9 @@ def is_coloured(image: Image) -> bool:
     return image.colour and bool((image.pixels != image.pixels[..., :1]).any())
 
 
-def extension(path: str | os.PathLike[str]) -> str:
-    """Return the lower-case extension of `path`, ``.nii.gz`` whole; empty where none is known."""
-    name = Path(path).name.lower()
-    return next((ext for ext in _LONGEST_FIRST if name.endswith(ext)), "")
-
-
-def stem(path: str | os.PathLike[str]) -> str:
-    """Return the file name of `path` without its extension; this is the image id."""
-    name = Path(path).name
-    ext = extension(name)
-    return name[: len(name) - len(ext)] if ext else name
+def has_extension(path: str | os.PathLike[str], extensions: tuple[str, ...]) -> bool:
+    """Tell whether the name of `path` ends in one of the lower-case `extensions`, in any case."""
+    return os.fspath(path).lower().endswith(extensions)
 
 
 def check_pixel_count(name: str, size: Sequence[int], max_pixels: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 
 from lib.data.studies import Item, group_of, volumes_only
-from lib.image import extension
+from lib.io.read import extension
 from lib.kinds import case_kind
 from lib.tasks.spec import TaskSpec
 from lib.tasks.training_spec import read_patch_size, show_patch_size

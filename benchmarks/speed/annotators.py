@@ -29,7 +29,7 @@ from PIL import Image
 from benchmarks.speed.fixtures import SEED, TASK, weights
 from benchmarks.speed.server import TRAINING_START_SECONDS, Server, spread
 from lib.errors import InputError
-from lib.image import IMAGE_EXTENSIONS, extension
+from lib.io.read import extension
 from lib.phantoms.nuclei import nuclei_phantom, write_nuclei_studies
 from lib.weights.store import ModelStore
 
@@ -202,7 +202,7 @@ def _prepare(folder: Path, count: int, studies: Path | None) -> None:
     """Write images, `LABELLED` of them with labels to train on, and `count` without."""
     write_nuclei_studies(folder, count=LABELLED, labelled=LABELLED, seed=SEED)
     if studies is not None:
-        files = [file for file in studies.iterdir() if extension(file) in IMAGE_EXTENSIONS]
+        files = [file for file in studies.iterdir() if extension(file)]
         if not files:
             raise InputError(f"no images in '{studies}'; give a folder with images at its top")
         for file in files:

@@ -36,7 +36,7 @@ from lib.dicom.geometry import dicom_geometry, pixel_spacing
 from lib.dicom.pixels import open_dicom
 from lib.errors import choose
 from lib.files import write_atomically
-from lib.image import VOLUME_EXTENSIONS, Geometry, extension
+from lib.image import VOLUME_EXTENSIONS, Geometry, has_extension
 from lib.io.masks import write_probabilities
 from lib.io.volumes import read_volume
 from lib.mammography.mammogram import is_dicom
@@ -139,7 +139,7 @@ def view_geometry(path: Path, shape: tuple[int, ...]) -> Geometry:
     if is_dicom(path):
         data = open_dicom(path, header_only=True)
         return dicom_geometry(data, pixel_spacing(data), None)
-    if extension(path) in VOLUME_EXTENSIONS:
+    if has_extension(path, VOLUME_EXTENSIONS):
         return read_volume(path, shape[0] * shape[1], 2)[1]
     return Geometry.flat(*shape)
 

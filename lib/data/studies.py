@@ -11,8 +11,7 @@ from pathlib import Path
 
 from lib.data.groups import read_groups
 from lib.errors import InputError
-from lib.image import IMAGE_EXTENSIONS, extension, stem
-from lib.io.read import image_size
+from lib.io.read import extension, image_size, stem
 
 FINAL_LABELS = Path("labels") / "final"
 INDEX = "datastore_v2.json"  # of MONAI Label's local datastore
@@ -175,7 +174,5 @@ def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return sorted(
-        file
-        for file in folder.iterdir()
-        if extension(file) in IMAGE_EXTENSIONS and not file.name.startswith(".")
+        file for file in folder.iterdir() if extension(file) and not file.name.startswith(".")
     )

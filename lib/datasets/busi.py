@@ -21,9 +21,9 @@ from lib.data.studies import FINAL_LABELS, list_items
 from lib.datasets.duplicates import Pair, groups_of, read_signature, similar_pairs
 from lib.errors import InputError
 from lib.files import copy_atomically
-from lib.image import Geometry, extension
+from lib.image import Geometry
 from lib.io.masks import read_label, write_mask
-from lib.io.read import read_image
+from lib.io.read import extension, read_image
 
 CLASSES = ("benign", "malignant", "normal")
 DUPLICATES = "duplicates.csv"

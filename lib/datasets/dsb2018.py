@@ -11,9 +11,9 @@ import numpy as np
 from lib.data.studies import FINAL_LABELS, list_items
 from lib.errors import InputError
 from lib.files import copy_atomically
-from lib.image import Geometry, extension, stem
+from lib.image import Geometry
 from lib.io.masks import read_label, write_mask
-from lib.io.read import read_image
+from lib.io.read import extension, read_image, stem
 
 
 @dataclass(frozen=True)

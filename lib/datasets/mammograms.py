@@ -14,7 +14,7 @@ from lib.data.groups import Grouped, write_groups
 from lib.data.studies import FINAL_LABELS
 from lib.errors import InputError
 from lib.files import copy_atomically, write_atomically
-from lib.image import extension
+from lib.io.read import extension
 from lib.mammography.density_labels import BIRADS, write_density
 from lib.mammography.mammogram import MAMMOGRAM_EXTENSIONS, read_mammogram
 from lib.mammography.views import STANDARD_VIEWS, View

@@ -22,9 +22,9 @@ from lib.data.studies import FINAL_LABELS
 from lib.datasets.duplicates import SAME_FRAME, read_signature, similar_pairs
 from lib.errors import InputError
 from lib.files import copy_atomically, write_atomically
-from lib.image import Geometry, extension
+from lib.image import Geometry
 from lib.io.masks import read_label, write_mask
-from lib.io.read import read_image
+from lib.io.read import extension, read_image
 from lib.phantoms.ultrasound.studies import cine
 
 CONTRADICTIONS = "contradictions.csv"

@@ -11,9 +11,9 @@ import numpy as np
 
 from lib.data.studies import FINAL_LABELS, list_items
 from lib.errors import InputError
-from lib.image import IMAGE_EXTENSIONS, LUMINANCE, extension
+from lib.image import LUMINANCE
 from lib.io.masks import read_label
-from lib.io.read import read_image
+from lib.io.read import extension, image_extensions, read_image
 from lib.io.volumes import save_volume
 
 
@@ -32,14 +32,12 @@ def list_slices(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise InputError(f"folder '{folder}' does not exist; give a folder of 2D slices")
     slices = [
-        file
-        for file in folder.iterdir()
-        if extension(file) in IMAGE_EXTENSIONS and not file.name.startswith(".")
+        file for file in folder.iterdir() if extension(file) and not file.name.startswith(".")
     ]
     if not slices:
         raise InputError(
             f"no images in '{folder}': expected 2D slices of one volume, "
-            f"{', '.join(IMAGE_EXTENSIONS)}"
+            f"{', '.join(image_extensions())}"
         )
     return sorted(slices, key=natural_key)
 

@@ -1,10 +1,9 @@
-"""Label images and volumes: read for training, written as answers over the image they belong to."""
+"""Label images and volumes: read for training, written as answers on the grid of their image."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +17,9 @@ from lib.image import (
     TIFF_EXTENSIONS,
     VOLUME_EXTENSIONS,
     Geometry,
-    extension,
-    stem,
 )
-from lib.io.read import read_image
-from lib.io.volumes import write_volume
+from lib.io.read import extension, read_image
+from lib.io.volumes import whole_file, write_volume
 
 MASK_EXTENSIONS = (".png", *TIFF_EXTENSIONS, *VOLUME_EXTENSIONS)
 _AXES = ("slices", "rows", "columns")
@@ -32,10 +29,11 @@ def read_label(path: str | os.PathLike[str], shape: tuple[int, ...] | None = Non
     """Read a label as int32 `(rows, columns)` or `(slices, rows, columns)`, 0 is background.
 
     Args:
-        shape: of the image it belongs to, without colour; checked. None for any 2D size.
+        shape: of its image, without colour; the label must have it. None accepts any 2D size.
 
     Raises:
-        InputError: unreadable, not integer valued, negative, in colour, or of another size.
+        InputError: unreadable, in colour, of another size, or with values that are no whole
+            numbers from 0.
     """
     path = Path(path)
     if extension(path) in (".jpg", ".jpeg"):
@@ -75,47 +73,48 @@ def write_mask(
     geometry: Geometry,
     dtype: np.dtype | None = None,
 ) -> Path:
-    """Write an integer `mask` with `geometry`; the file type by extension.
+    """Write an integer `mask` with `geometry`, atomically; the extension gives the file type.
 
-    Values up to 255 are stored in 8 bit, up to 65535 in 16 bit, beyond in 32 bit unsigned.
-    A `dtype` is used instead where all values fit it. The file appears whole or not at all; so an
-    .mhd holds its pixels too, which ITK reads like those of an .mha. A TIFF keeps no geometry.
+    An .mhd is written as one file that holds its pixels too; ITK reads it like an .mha. A TIFF
+    keeps no geometry.
 
     Args:
         mask: `(rows, columns)` or `(slices, rows, columns)`, of the size of `geometry`.
+        dtype: used where all values fit it. Otherwise the smallest of 8, 16 and 32 bit unsigned
+            that holds them.
 
     Raises:
         InputError: the extension cannot hold a mask, or the values do not fit the file type.
     """
     path = Path(path)
-    kind = extension(path)
-    if kind not in MASK_EXTENSIONS:
+    suffix = extension(path)
+    if suffix not in MASK_EXTENSIONS:
         raise InputError(
             f"masks cannot be written as '{path.suffix or path.name}'; expected one of "
             f"{', '.join(MASK_EXTENSIONS)}"
         )
     if mask.ndim not in (2, 3) or not _fits(mask, geometry):
         raise ValueError(f"mask of shape {mask.shape} does not fit a grid of {geometry.size}")
-    if kind == ".png" and mask.ndim == 3:
+    if suffix == ".png" and mask.ndim == 3:
         raise InputError(
             f"a PNG holds one 2D image, found a volume of {' x '.join(map(str, geometry.size))}; "
             f"ask for .nrrd or .nii.gz"
         )
     top = int(mask.max(initial=0))
-    if kind == ".png" and top > 65535:
+    if suffix == ".png" and top > 65535:
         raise InputError(f"a PNG holds labels up to 65535, found {top}; ask for .nrrd")
-    allowed = (np.uint8, np.uint16) if kind == ".png" else (np.uint8, np.uint16, np.uint32)
-    if dtype is None or top > np.iinfo(dtype).max or (kind == ".png" and dtype not in allowed):
-        dtype = np.dtype(next(kind for kind in allowed if top <= np.iinfo(kind).max))
+    allowed = (np.uint8, np.uint16) if suffix == ".png" else (np.uint8, np.uint16, np.uint32)
+    if dtype is None or top > np.iinfo(dtype).max or (suffix == ".png" and dtype not in allowed):
+        dtype = np.dtype(next(one for one in allowed if top <= np.iinfo(one).max))
     mask = np.ascontiguousarray(mask, dtype=dtype)
 
-    with _whole(path) as partial:
-        if kind == ".png":
+    with whole_file(path) as partial:
+        if suffix == ".png":
             PillowImage.fromarray(mask).save(partial)
-        elif kind in TIFF_EXTENSIONS:
+        elif suffix in TIFF_EXTENSIONS:
             import tifffile
 
-            # without a photometric it would take 3 slices or columns for colour
+            # without it tifffile takes 3 slices or 3 columns for colours
             tifffile.imwrite(partial, mask, compression="zlib", photometric="minisblack")
         else:
             write_volume(partial, mask, geometry)
@@ -125,10 +124,15 @@ def write_mask(
 def write_probabilities(
     path: str | os.PathLike[str], probabilities: np.ndarray, geometry: Geometry
 ) -> Path:
-    """Write float32 in 0..1, of the size of `geometry`, as a file type that keeps geometry.
+    """Write probabilities as float32 with `geometry`, atomically.
+
+    Args:
+        path: NRRD, NIfTI or MetaImage, by its extension: the file types that keep a geometry.
+        probabilities: 0..1, `(rows, columns)` or `(slices, rows, columns)`, of the size of
+            `geometry`.
 
     Raises:
-        InputError: the extension is of another file type.
+        InputError: another file type.
     """
     path = Path(path)
     if extension(path) not in VOLUME_EXTENSIONS:
@@ -140,56 +144,46 @@ def write_probabilities(
         raise ValueError(
             f"probabilities of shape {probabilities.shape} do not fit a grid of {geometry.size}"
         )
-    with _whole(path) as partial:
+    with whole_file(path) as partial:
         write_volume(partial, probabilities.astype(np.float32, copy=False), geometry)
     return path
 
 
-def result_extension(wanted: object, image: str | os.PathLike[str], spatial_dims: int = 2) -> str:
-    """Return the file type of a mask: as wanted, else the image's own where it is lossless.
+def result_extension(
+    requested: object, image: str | os.PathLike[str], spatial_dims: int = 2
+) -> str:
+    """Return the extension of a mask: as requested, else the image's own where it is lossless.
 
     Args:
-        wanted: an extension with or without its dot; empty or None for none.
+        requested: an extension with or without its dot; empty or None for no request.
         image: name of the image file.
         spatial_dims: 3 for the mask of a volume.
 
     Raises:
-        InputError: `wanted` cannot hold a label image, or label volume.
+        InputError: a file type that cannot hold a label image, or a label volume.
     """
-    able = MASK_EXTENSIONS[spatial_dims - 2 :]  # all but PNG hold volumes
-    if wanted:
-        suffix = str(wanted) if str(wanted).startswith(".") else f".{wanted}"
-        if suffix not in able:
+    allowed = MASK_EXTENSIONS[spatial_dims - 2 :]  # all but PNG hold volumes
+    if requested:
+        suffix = str(requested) if str(requested).startswith(".") else f".{requested}"
+        if suffix not in allowed:
             raise InputError(
-                f"result_extension '{wanted}' cannot hold a label "
-                f"{'image' if spatial_dims == 2 else 'volume'}; expected one of {', '.join(able)}"
+                f"result_extension '{requested}' cannot hold a label "
+                f"{'image' if spatial_dims == 2 else 'volume'}; expected one of "
+                f"{', '.join(allowed)}"
             )
         return suffix
-    kind = extension(image)
-    if kind in able:
-        return kind
-    return ".png" if kind in PICTURE_EXTENSIONS and spatial_dims == 2 else ".nrrd"
+    suffix = extension(image)
+    if suffix in allowed:
+        return suffix
+    return ".png" if suffix in PICTURE_EXTENSIONS and spatial_dims == 2 else ".nrrd"
 
 
 def _fits(pixels: np.ndarray, geometry: Geometry) -> bool:
-    """Tell whether `pixels` has the grid's size; a single slice may come without its third axis."""
-    size, rest = geometry.size[: pixels.ndim], geometry.size[pixels.ndim :]
-    return pixels.shape == size[::-1] and all(side == 1 for side in rest)
+    """Tell whether `pixels` has the geometry's size; a single slice may lack its third axis."""
+    size, further = geometry.size[: pixels.ndim], geometry.size[pixels.ndim :]
+    return pixels.shape == size[::-1] and all(side == 1 for side in further)
 
 
 def _listed(items: Sequence[object]) -> str:
     *first, last = map(str, items)
     return f"{', '.join(first)} and {last}"
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """Yield where to write `path` meanwhile; it appears there when all went well."""
-    # libraries write by extension, and for an .mhd two files
-    kind = ".mha" if extension(path) == ".mhd" else extension(path)
-    partial = path.with_name(f".{stem(path)}.partial{kind}")
-    try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from lib.errors import InputError
-from lib.image import TIFF_EXTENSIONS, check_pixel_count, damaged, extension, not_a_volume
+from lib.image import TIFF_EXTENSIONS, check_pixel_count, damaged, has_extension, not_a_volume
 
 # of damaged files both readers complain in passing; the error says it in one line
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
@@ -52,7 +52,7 @@ def read_stack(path: Path, max_pixels: int) -> np.ndarray:
     Raises:
         InputError: damaged, of one page, of unlike pages, or of more than `max_pixels` voxels.
     """
-    if extension(path) not in TIFF_EXTENSIONS:
+    if not has_extension(path, TIFF_EXTENSIONS):
         raise not_a_volume(path, "a 2D picture")
     size = picture_size(path)
     if len(size) == 2:
@@ -83,7 +83,7 @@ def picture_size(path: Path) -> tuple[int, ...]:
     Raises:
         InputError: damaged.
     """
-    tiff = extension(path) in TIFF_EXTENSIONS
+    tiff = has_extension(path, TIFF_EXTENSIONS)
     try:
         with PillowImage.open(path) as picture:
             size = list(picture.size)
@@ -162,7 +162,7 @@ def _read_otherwise(path: Path, error: Exception, max_pixels: int, pages: int) -
 
 def _size_otherwise(path: Path, error: Exception) -> tuple[int, int, int]:
     """Return columns, rows and pages of a TIFF that Pillow refused with `error`."""
-    if extension(path) in TIFF_EXTENSIONS:
+    if has_extension(path, TIFF_EXTENSIONS):
         import tifffile
 
         try:

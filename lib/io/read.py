@@ -2,12 +2,18 @@
 
 Arrays are in memory order: `(rows, columns)` or `(slices, rows, columns)`, colour last. Physical
 geometry is kept apart, in ITK's convention (x, y, z; LPS, millimetres), so that a mask can be
-written over its image. The libraries that decode a file are imported when it is read.
+written over its image.
+
+`FILE_TYPES` is the one table of file types. A new type is one more row: whatever asks for the
+extension of a file, lists a folder, or reads an image looks there each time. The libraries that
+decode a file are imported when it is read.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +21,107 @@ import numpy as np
 from lib.errors import InputError
 from lib.image import (
     DICOM_EXTENSIONS,
-    IMAGE_EXTENSIONS,
     MAX_PIXELS,
     MAX_VOXELS,
     PICTURE_EXTENSIONS,
     TIFF_EXTENSIONS,
+    VOLUME_EXTENSIONS,
     Geometry,
     Image,
-    extension,
+    has_extension,
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileType:
+    """One row of the table of file types. Its functions raise `InputError` for a damaged file.
+
+    Attributes:
+        extensions: in lower case, with their dot.
+        size: takes the path; returns the size from the header alone, x first, without trailing
+            axes of size 1.
+        read: takes the path, the most pixels accepted and 2 (image) or 3 (volume or loop); returns
+            the image.
+        recognises: takes the path of a file whose name has no known extension; tells by the
+            content whether it is of this type. None where that cannot be told.
+    """
+
+    extensions: tuple[str, ...]
+    size: Callable[[Path], tuple[int, ...]]
+    read: Callable[[Path, int, int], Image]
+    recognises: Callable[[Path], bool] | None = None
+
+
+def _picture_size(path: Path) -> tuple[int, ...]:
+    from lib.io.pictures import picture_size
+
+    return picture_size(path)
+
+
+def _read_picture(path: Path, max_pixels: int, spatial_dims: int) -> Image:
+    from lib.io.pictures import read_picture, read_stack
+
+    pixels = (read_picture if spatial_dims == 2 else read_stack)(path, max_pixels)
+    return _image(path, pixels, Geometry.flat(*pixels.shape[:spatial_dims]), spatial_dims)
+
+
+def _volume_size(path: Path) -> tuple[int, ...]:
+    from lib.io.volumes import volume_size
+
+    return volume_size(path)
+
+
+def _read_volume(path: Path, max_pixels: int, spatial_dims: int) -> Image:
+    from lib.io.volumes import read_volume
+
+    return _image(path, *read_volume(path, max_pixels, spatial_dims), spatial_dims)
+
+
+def _dicom_size(path: Path) -> tuple[int, ...]:
+    from lib.dicom.read import dicom_size
+
+    return dicom_size(path)
+
+
+def _read_dicom(path: Path, max_pixels: int, spatial_dims: int) -> Image:
+    from lib.dicom.read import read_dicom
+
+    return read_dicom(path, max_pixels, spatial_dims)
+
+
+def begins_as_dicom(path: Path) -> bool:
+    """Tell whether a file begins as DICOM files do (PS3.10): 128 bytes of any content, ``DICM``."""
+    with open(path, "rb") as file:
+        return file.read(132)[128:] == b"DICM"
+
+
+FILE_TYPES = (
+    FileType(extensions=PICTURE_EXTENSIONS, size=_picture_size, read=_read_picture),
+    FileType(extensions=VOLUME_EXTENSIONS, size=_volume_size, read=_read_volume),
+    FileType(
+        extensions=DICOM_EXTENSIONS,
+        size=_dicom_size,
+        read=_read_dicom,
+        recognises=begins_as_dicom,
+    ),
+)
+
+
+def image_extensions() -> tuple[str, ...]:
+    """Return the extensions of all file types, in the order of the table."""
+    return tuple(extension for row in FILE_TYPES for extension in row.extensions)
+
+
+def extension(path: str | os.PathLike[str]) -> str:
+    """Return the lower-case extension of `path`, ``.nii.gz`` whole; empty where none is known."""
+    name = Path(path).name.lower()
+    return max((end for end in image_extensions() if name.endswith(end)), key=len, default="")
+
+
+def stem(path: str | os.PathLike[str]) -> str:
+    """Return the file name of `path` without its known extension; this is the image id."""
+    name = Path(path).name
+    return name[: len(name) - len(extension(name))]
 
 
 def read_image(
@@ -45,55 +143,75 @@ def read_image(
             larger than `max_pixels`; the message names the file and the cause.
     """
     path = Path(path)
-    kind = _kind(path)
+    file_type = _file_type(path)
     if spatial_dims is None:
-        spatial_dims = 2 if len(image_size(path)) == 2 else 3
-    if kind in DICOM_EXTENSIONS:
-        from lib.dicom.read import read_dicom
+        spatial_dims = 2 if len(file_type.size(path)) == 2 else 3
+    image = file_type.read(path, max_pixels, spatial_dims)
+    _check_values(path, image.pixels)
+    return image
 
-        image = read_dicom(path, max_pixels, spatial_dims)
-        _check_values(path, image.pixels)
-        return image
-    if kind in PICTURE_EXTENSIONS:
-        from lib.io.pictures import read_picture, read_stack
 
-        pixels = (read_picture if spatial_dims == 2 else read_stack)(path, max_pixels)
-        geometry = Geometry.flat(*pixels.shape[:spatial_dims])
-    else:
-        from lib.io.volumes import read_volume
+def image_size(path: str | os.PathLike[str]) -> tuple[int, ...]:
+    """Return the size of an image from its header, x first, without trailing axes of size 1.
 
-        pixels, geometry = read_volume(path, max_pixels, spatial_dims)
-    colour = pixels.ndim == spatial_dims + 1
-    if colour and pixels.shape[-1] in (2, 4) and (spatial_dims == 2 or kind in TIFF_EXTENSIONS):
+    The pages of a TIFF and the frames of a DICOM file are its third axis.
+
+    Raises:
+        InputError: missing, empty or not an image.
+    """
+    path = Path(path)
+    return _file_type(path).size(path)
+
+
+def check_readable(path: str | os.PathLike[str]) -> None:
+    """Read an image, a volume or a loop to the end; of a series of volumes the header alone.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    axes = len(image_size(path))
+    if axes <= 3:
+        read_image(path, MAX_PIXELS if axes == 2 else MAX_VOXELS, spatial_dims=axes)
+
+
+def _file_type(path: Path) -> FileType:
+    """Return the row of an existing file: by its extension, else by its content.
+
+    Raises:
+        InputError: missing, empty, or of no type that is read.
+    """
+    if not path.is_file():
+        raise InputError(f"{path.name}: no such file")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path.name}: the file is empty (0 bytes); copy it again")
+    suffix = extension(path)
+    for row in FILE_TYPES:
+        if suffix in row.extensions or not suffix and row.recognises and row.recognises(path):
+            return row
+    raise InputError(
+        f"{path.name}: not a supported image type; expected one of "
+        f"{', '.join(image_extensions())}; convert the file first"
+    )
+
+
+def _image(path: Path, pixels: np.ndarray, geometry: Geometry, spatial_dims: int) -> Image:
+    """Return decoded `pixels` as an image, without alpha.
+
+    Raises:
+        InputError: neither grey nor colour of `spatial_dims` axes.
+    """
+    channels = pixels.shape[-1] if pixels.ndim == spatial_dims + 1 else 1
+    if channels in (2, 4) and (spatial_dims == 2 or has_extension(path, TIFF_EXTENSIONS)):
         # alpha carries no intensity
-        pixels = pixels[..., 0] if pixels.shape[-1] == 2 else pixels[..., :3]
-        colour = pixels.ndim == spatial_dims + 1
+        pixels = pixels[..., 0] if channels == 2 else pixels[..., :3]
+    colour = pixels.ndim == spatial_dims + 1
     if pixels.ndim != spatial_dims + colour or (colour and pixels.shape[-1] != 3):
         what = "2D image" if spatial_dims == 2 else "volume"
         raise InputError(
             f"{path.name}: expected one {what}, grey or colour, found an array of shape "
             f"{pixels.shape}; export a single {'slice or frame' if what != 'volume' else 'channel'}"
         )
-    _check_values(path, pixels)
     return Image(pixels, geometry, path, colour)
-
-
-def _kind(path: Path) -> str:
-    """Return the extension that tells the type of an existing file; ``.dcm`` by content too.
-
-    Raises:
-        InputError: missing, empty, or of no type that is read.
-    """
-    _check_file(path)
-    kind = extension(path)
-    if kind:
-        return kind
-    if _is_dicom(path):
-        return DICOM_EXTENSIONS[0]
-    raise InputError(
-        f"{path.name}: not a supported image type; expected one of "
-        f"{', '.join(IMAGE_EXTENSIONS)}; convert the file first"
-    )
 
 
 def _check_values(path: Path, pixels: np.ndarray) -> None:
@@ -109,49 +227,3 @@ def _check_values(path: Path, pixels: np.ndarray) -> None:
                 f"{path.name}: {int((~finite).sum())} of {pixels.size} pixel values are NaN or "
                 f"infinite; expected finite intensities; repair or re-export the image"
             )
-
-
-def _check_file(path: Path) -> None:
-    if not path.is_file():
-        raise InputError(f"{path.name}: no such file")
-    if path.stat().st_size == 0:
-        raise InputError(f"{path.name}: the file is empty (0 bytes); copy it again")
-
-
-def _is_dicom(path: Path) -> bool:
-    with open(path, "rb") as file:
-        return file.read(132)[128:] == b"DICM"
-
-
-def image_size(path: str | os.PathLike[str]) -> tuple[int, ...]:
-    """Return the size of an image from its header, x first, without trailing axes of size 1.
-
-    The pages of a TIFF and the frames of a DICOM file are its third axis.
-
-    Raises:
-        InputError: missing, empty or not an image.
-    """
-    path = Path(path)
-    kind = _kind(path)
-    if kind in PICTURE_EXTENSIONS:
-        from lib.io.pictures import picture_size
-
-        return picture_size(path)
-    if kind in DICOM_EXTENSIONS:
-        from lib.dicom.read import dicom_size
-
-        return dicom_size(path)
-    from lib.io.volumes import volume_size
-
-    return volume_size(path)
-
-
-def check_readable(path: str | os.PathLike[str]) -> None:
-    """Read an image, a volume or a loop to the end; of a series of volumes the header alone.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    axes = len(image_size(path))
-    if axes <= 3:
-        read_image(path, MAX_PIXELS if axes == 2 else MAX_VOXELS, spatial_dims=axes)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,15 +20,15 @@ from lib.image import (
     Geometry,
     check_pixel_count,
     damaged,
-    extension,
+    has_extension,
     not_a_volume,
-    stem,
 )
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
 _HEADER_BYTES = 1 << 20
+_WITH_HEADER = (".nrrd", *META_EXTENSIONS)  # may name another file that holds the pixels
 _PIXEL_FILES = (".raw", ".zraw", ".raw.gz")
 _META_DATA_FILE = re.compile(rb"^[ \t]*ElementDataFile[ \t]*[=:](.*)$", re.MULTILINE)
 _NRRD_DATA_FILE = re.compile(rb"^data ?file:(.*)$", re.MULTILINE | re.IGNORECASE)
@@ -37,8 +38,8 @@ def read_volume(path: Path, max_pixels: int, spatial_dims: int) -> tuple[np.ndar
     """Read one 2D image or one volume; axes of size 1 beyond `spatial_dims` are dropped.
 
     Returns:
-        `(rows, columns)` or `(slices, rows, columns)`, with the values of a pixel as last axis
-        where there are several, and the geometry with three axes where the file has them.
+        Pixels `(rows, columns)` or `(slices, rows, columns)`, with a last axis for channels where
+        the file has several; and the geometry, with three axes where the file has them.
 
     Raises:
         InputError: damaged, of other dimensions, or larger than `max_pixels`.
@@ -48,7 +49,7 @@ def read_volume(path: Path, max_pixels: int, spatial_dims: int) -> tuple[np.ndar
     check_pixel_count(path.name, size, max_pixels)
     _check_dimensions(path, size, spatial_dims)
     data_file = _data_file(path)
-    if extension(path) in NIFTI_EXTENSIONS:
+    if has_extension(path, NIFTI_EXTENSIONS):
         from lib.io.nifti import check_pixels
 
         check_pixels(path)
@@ -83,23 +84,24 @@ def volume_size(path: Path) -> tuple[int, ...]:
 
 
 def pixel_file(path: Path) -> Path | None:
-    """Return the file that holds the pixels of the header `path` and nothing else's.
+    """Return the file beside the header `path` that holds its pixels, and only its.
 
-    None where the pixels are in `path` itself, are not there, lie elsewhere than beside it, are
-    called otherwise than a ``.mhd``'s ``.raw`` and ``.zraw``, or are another header's too.
+    None where `path` holds its pixels itself; where the pixel file is missing, lies in another
+    folder or has another extension than ``.raw``, ``.zraw`` and ``.raw.gz``; and where another
+    header names it too.
     """
-    if extension(path) not in (".nrrd", *META_EXTENSIONS):
+    if not has_extension(path, _WITH_HEADER):
         return None
     name = _named_pixels(path)
     if not name.lower().endswith(_PIXEL_FILES):
         return None
     others = (other for other in path.parent.iterdir() if other != path and other.is_file())
-    headers = (other for other in others if extension(other) in (".nrrd", *META_EXTENSIONS))
+    headers = (other for other in others if has_extension(other, _WITH_HEADER))
     return None if any(_named_pixels(other) == name for other in headers) else path.parent / name
 
 
 def _named_pixels(path: Path) -> str:
-    """Return the name of the file beside `path` that holds its pixels; empty where none does."""
+    """Return the name of the file beside `path` that holds its pixels; empty if there is none."""
     try:
         return _data_file(path)
     except (InputError, OSError):
@@ -107,22 +109,24 @@ def _named_pixels(path: Path) -> str:
 
 
 def write_volume(path: Path, pixels: np.ndarray, geometry: Geometry) -> None:
-    """Write grey `pixels` with `geometry`, compressed; a slice of a 3D grid may come without it.
+    """Write grey `pixels` with `geometry`, compressed.
+
+    A single slice of a 3D geometry may come as `(rows, columns)`.
 
     Raises:
-        OSError: the folder is missing or closed, or the disk is full.
+        OSError: the folder is missing or not writable, or the disk is full.
     """
     import SimpleITK as sitk
 
-    lacking = len(geometry.size) - pixels.ndim
-    out = sitk.GetImageFromArray(pixels.reshape((1,) * lacking + pixels.shape), isVector=False)
+    added_axes = len(geometry.size) - pixels.ndim
+    out = sitk.GetImageFromArray(pixels.reshape((1,) * added_axes + pixels.shape), isVector=False)
     out.SetSpacing(geometry.spacing)
     out.SetOrigin(geometry.origin)
     out.SetDirection(geometry.direction)
-    path.touch()  # a folder that is missing or closed is reported here
+    path.touch()  # raises where the folder is missing or not writable; ITK's error tells less
     try:
         sitk.WriteImage(out, str(path), useCompression=True)
-        if extension(path) in NIFTI_EXTENSIONS:
+        if has_extension(path, NIFTI_EXTENSIONS):
             from lib.io.nifti import check_pixels
 
             check_pixels(path)
@@ -157,17 +161,17 @@ def _check_dimensions(path: Path, size: tuple[int, ...], spatial_dims: int) -> N
 
 
 def _data_file(path: Path) -> str:
-    """Return the name of the file beside `path` that holds its pixels; empty where it does itself.
+    """Return the name of the file beside `path` that holds its pixels; empty if `path` does.
 
     Raises:
-        InputError: there is no such file, or the header names one elsewhere: it could be any of
-            this machine, which is not for a file from outside to choose.
+        InputError: there is no such file, or the header names one in another folder: a file from
+            outside must not choose what is read on this machine.
     """
-    if extension(path) in NIFTI_EXTENSIONS:
+    if has_extension(path, NIFTI_EXTENSIONS):
         return ""
     with open(path, "rb") as file:
         header = file.read(_HEADER_BYTES)
-    if extension(path) in META_EXTENSIONS:
+    if has_extension(path, META_EXTENSIONS):
         found = _META_DATA_FILE.search(header)
         cut = found is None
     else:
@@ -193,16 +197,29 @@ def _data_file(path: Path) -> str:
 
 
 def save_volume(path: Path, pixels: np.ndarray, spacing: Sequence[float]) -> Path:
-    """Write a volume `(slices, rows, columns)` whole or not at all.
+    """Write a volume `(slices, rows, columns)` with its first voxel at the origin; atomically.
 
     Args:
-        spacing: in array order, mm.
+        spacing: of slices, rows and columns, mm.
     """
     geometry = replace(Geometry.flat(*pixels.shape), spacing=tuple(map(float, spacing[::-1])))
-    partial = path.with_name(f".{stem(path)}.partial{extension(path)}")  # ITK writes by extension
-    try:
+    with whole_file(path) as partial:
         write_volume(partial, pixels, geometry)
+    return path
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield the path to write to; the file is moved to `path` when all went well.
+
+    `lib.files.write_atomically` hands out an open file; ITK opens its files itself, chooses their
+    type by the extension, and writes an .mhd as two.
+    """
+    partial = path.with_name(f".partial.{path.name}")
+    if has_extension(path, (".mhd",)):
+        partial = partial.with_suffix(".mha")
+    try:
+        yield partial
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
-    return path

@@ -16,7 +16,7 @@ from typing import Any
 from lib.data.groups import is_nobody, read_groups
 from lib.data.studies import FINAL_LABELS
 from lib.errors import InputError
-from lib.image import IMAGE_EXTENSIONS, extension, stem
+from lib.io.read import extension, stem
 from lib.mammography.density_labels import read_density, read_scale
 from lib.mammography.mammogram import MAMMOGRAM_EXTENSIONS, is_dicom
 from lib.mammography.views import STANDARD_VIEWS, View, ViewFound, view_of_name, view_of_tags
@@ -251,7 +251,7 @@ def _preference(file: _File) -> tuple[bool, int, str]:
 def _labels(folder: Path) -> dict[str, list[Path]]:
     labels: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if path.suffix.lower() == ".json" or extension(path) in IMAGE_EXTENSIONS:
+        if path.suffix.lower() == ".json" or extension(path):
             if not path.name.startswith("."):
                 name = path.stem if path.suffix.lower() == ".json" else stem(path)
                 labels[name].append(path)

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from lib.errors import InputError
-from lib.image import DICOM_EXTENSIONS, MAX_PIXELS, check_pixel_count, extension, stem
-from lib.io.read import read_image
+from lib.image import DICOM_EXTENSIONS, MAX_PIXELS, check_pixel_count, has_extension
+from lib.io.read import begins_as_dicom, extension, read_image, stem
 from lib.mammography.display import STEPS, display_table
 from lib.mammography.views import TOMOSYNTHESIS, View, view_of_name, view_of_tags
 
@@ -77,12 +77,9 @@ def read_mammogram(path: str | Path, max_pixels: int = MAX_PIXELS) -> Mammogram:
 
 def is_dicom(path: Path) -> bool:
     """Tell whether a file is DICOM, by its extension or its first bytes."""
-    if extension(path) in DICOM_EXTENSIONS:
+    if has_extension(path, DICOM_EXTENSIONS):
         return True
-    if extension(path) or not path.is_file():
-        return False
-    with open(path, "rb") as file:
-        return file.read(132)[128:] == b"DICM"
+    return not extension(path) and path.is_file() and begins_as_dicom(path)
 
 
 def _read_picture(path: Path, max_pixels: int) -> Mammogram:

@@ -71,9 +71,8 @@ def infer(
         )
     from tqdm import tqdm
 
-    from lib.image import stem
     from lib.io.masks import write_mask, write_probabilities
-    from lib.io.read import read_image
+    from lib.io.read import read_image, stem
     from monailabel_app.cli.predictors import load_predictor
 
     predictor, path = load_predictor(spec, weights, models, device, precision, flips)

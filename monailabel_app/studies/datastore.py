@@ -18,8 +18,7 @@ from monailabel.datastore.local import ImageLabelModel
 
 from lib.errors import InputError, NotFoundError, unknown
 from lib.files import copy_atomically, put_back_on_error
-from lib.image import IMAGE_EXTENSIONS, extension
-from lib.io.read import check_readable
+from lib.io.read import check_readable, extension, image_extensions
 from lib.io.volumes import pixel_file
 from monailabel_app.studies.index import IndexedFolder, file_record
 from monailabel_app.studies.label_files import check_label
@@ -81,10 +80,10 @@ class StudiesDatastore(IndexedFolder):
         """
         id, ext = self._to_id(Path(image_filename).name)
         image_id = check_id(image_id or id)
-        if extension(image_filename) not in IMAGE_EXTENSIONS:
+        if not extension(image_filename):
             raise InputError(
                 f"'{Path(image_filename).suffix}' is not a supported image type; expected one of "
-                f"{', '.join(IMAGE_EXTENSIONS)}"
+                f"{', '.join(image_extensions())}"
             )
         check_readable(image_filename)
         with self._locked():

@@ -26,7 +26,7 @@ from pydantic import ValidationError
 
 from lib.data.studies import image_ids
 from lib.files import remove_leftovers, write_atomically
-from lib.image import IMAGE_EXTENSIONS, extension
+from lib.io.read import extension, image_extensions
 from monailabel_app.studies.label_files import id_and_extension, is_label_file
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class IndexedFolder(LocalDatastore):
         self._depth = 0
         self._config_ts: object = None
         self._orphans: set[str] = set()
-        patterns = [f"*{ext}" for ext in IMAGE_EXTENSIONS]
+        patterns = [f"*{ext}" for ext in image_extensions()]
         super().__init__(folder, extensions=patterns, auto_reload=auto_reload, read_only=read_only)
         remove_leftovers(Path(folder))
         for tag in Path(folder, "labels").iterdir():

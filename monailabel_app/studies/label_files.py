@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from lib.errors import InputError
-from lib.image import extension, stem
 from lib.io.masks import read_label
-from lib.io.read import image_size
+from lib.io.read import extension, image_size, stem
 from lib.mammography.density_labels import read_density
 
 ANSWER = ".json"

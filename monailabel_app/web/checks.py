@@ -17,8 +17,8 @@ from monailabel.interfaces.tasks.infer_v2 import InferType
 
 from infer.scribbles import SeededInfer
 from lib.errors import InputError, NotFoundError, choose
-from lib.image import extension, stem
 from lib.io.masks import MASK_EXTENSIONS
+from lib.io.read import extension, stem
 from monailabel_app.archive.datastore import ArchiveDatastore
 from monailabel_app.studies.datastore import check_id, check_tag
 

@@ -151,7 +151,7 @@ def test_the_viewer_files_are_joined_with_the_wrong_separator() -> None:
 
 
 def test_kinds_of_images_are_missing_from_the_default_list() -> None:
-    """`lib.image.IMAGE_EXTENSIONS` has them."""
+    """`lib.io.read.FILE_TYPES` has them."""
     default = config.Settings.model_fields["MONAI_LABEL_DATASTORE_FILE_EXT"].default
     assert not {"*.jpeg", "*.bmp", "*.tiff", "*.dcm"} & set(default)
 

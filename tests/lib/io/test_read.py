@@ -12,8 +12,8 @@ import SimpleITK as sitk
 import tifffile
 from PIL import Image as PillowImage
 
-from lib.image import Geometry, extension, stem
-from lib.io.read import image_size, read_image
+from lib.image import Geometry
+from lib.io.read import extension, image_size, read_image, stem
 
 ROWS, COLUMNS = 32, 40
 
