@@ -13,6 +13,7 @@ import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
 from infer.segmentation import INSTANCES, MASK, SegmentationInfer
+from lib.files import FileStamp, file_stamp
 from lib.image import Image
 from lib.interactive.predictor import ClickedImage, ClickPredictor
 from lib.interactive.prompts import read_points
@@ -43,7 +44,7 @@ class ClickInfer(SegmentationInfer[ClickPredictor]):
         super().__init__(*arguments, **options)
         self._config.pop("flips")
         self.dimension = self.task.image_dims or 3  # reads both; with 2 viewers ask by slice
-        self._kept: OrderedDict[tuple[object, ...], ClickedImage] = OrderedDict()
+        self._kept: OrderedDict[tuple[Path, FileStamp, int], ClickedImage] = OrderedDict()
         self._lock = threading.Lock()
 
     def _predict(
@@ -64,8 +65,7 @@ class ClickInfer(SegmentationInfer[ClickPredictor]):
 
     def _open(self, predictor: ClickPredictor, path: Path) -> ClickedImage:
         """Return the image ready for clicks; one that was asked for lately is still there."""
-        stat = path.stat()
-        key = (str(path), stat.st_mtime_ns, stat.st_size, id(predictor))
+        key = (path, file_stamp(path), id(predictor))
         with self._lock:
             if key in self._kept and self._kept[key].predictor is predictor:
                 self._kept.move_to_end(key)

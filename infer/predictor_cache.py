@@ -9,6 +9,7 @@ from typing import Generic, TypeVar, cast
 
 from lib.devices import resolve_device
 from lib.errors import InputError, UnpublishedError
+from lib.files import FileStamp, file_stamp
 from lib.kinds import predictor_class
 from lib.tasks.spec import TaskSpec
 from lib.weights.checkpoint import load_checkpoint
@@ -29,7 +30,7 @@ class LivePredictors(Generic[Runner]):
 
     def __init__(self, task: TaskSpec, store: ModelStore, precision: str = "auto") -> None:
         self.task, self.store, self.precision = task, store, precision
-        self._loaded: dict[str, tuple[tuple[object, ...], Runner, str]] = {}
+        self._loaded: dict[str, tuple[tuple[Path, FileStamp], Runner, str]] = {}
         self._lock = threading.Lock()
 
     def get(self, device: str | None) -> tuple[Runner, str]:
@@ -45,8 +46,7 @@ class LivePredictors(Generic[Runner]):
                 f"place with PUT /model/{self.task.name}"
             )
         key = str(resolve_device(device))
-        stat = path.stat()
-        stamp = (str(path), stat.st_mtime_ns, stat.st_size, stat.st_ino)
+        stamp = (path, file_stamp(path))
         with self._lock:
             loaded = self._loaded.get(key)
             if loaded is None or loaded[0] != stamp:

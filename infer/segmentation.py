@@ -13,7 +13,7 @@ from monailabel.interfaces.tasks.infer_v2 import InferType
 
 from infer.base import LiveInfer, first, write_label
 from infer.predictor_cache import LivePredictors
-from lib.errors import choose
+from lib.errors import choose, parse_switch
 from lib.image import Image
 from lib.io.masks import result_extension
 from lib.io.read import read_image
@@ -99,7 +99,8 @@ class SegmentationInfer(LiveInfer, Generic[Runner]):
         start = time.perf_counter()
         image = read_image(path, self.task.input.max_pixels, self.task.image_dims)
         read = time.perf_counter() - start
-        answer = predictor(image, instances, _switch("flips", request, self._config))
+        flips = parse_switch(first(request.get("flips", self._config["flips"])), "flips")
+        answer = predictor(image, instances, flips)
         seconds = {**answer.seconds, "pre": answer.seconds["pre"] + read}
         return image, replace(answer, seconds=seconds)
 
@@ -108,10 +109,3 @@ class SegmentationInfer(LiveInfer, Generic[Runner]):
         if wanted == INSTANCES and prediction.instances is not None:
             return prediction.instances
         return prediction.mask
-
-
-def _switch(name: str, request: dict[str, Any], defaults: dict[str, Any]) -> bool:
-    value = first(request.get(name, defaults[name]))
-    if isinstance(value, str):
-        value = choose(name, value.lower(), {"true": True, "false": False})
-    return bool(value)

@@ -8,11 +8,11 @@ from torch import Tensor
 
 
 def over_processes(table: Tensor) -> Tensor:
-    """Return the sum of every process's `table`."""
+    """Return the sum of every process's `table`, on the CPU."""
     if idist.get_world_size() == 1:
         return table
-    place = idist.device() if idist.backend() == "nccl" else torch.device("cpu")
-    total: Tensor = idist.all_reduce(table.to(place))
+    device = idist.device() if idist.backend() == "nccl" else torch.device("cpu")
+    total: Tensor = idist.all_reduce(table.to(device))
     return total.cpu()
 
 

@@ -1,4 +1,4 @@
-"""Errors that a user can act on, and the one way to look a name up in a table."""
+"""Errors that a user can act on, and how names and switches that users give are read."""
 
 from __future__ import annotations
 
@@ -26,19 +26,23 @@ class UnpublishedError(InputError):
 
 
 class BusyError(InputError):
-    """Something that only one can do at a time is being done already (HTTP 429)."""
+    """Something that only one user can do at a time is in progress (HTTP 429)."""
 
 
-def unknown(kind: str, name: object, known: Iterable[str]) -> NotFoundError:
-    """Return the error for a `name` that is not among `known`, with the nearest match."""
+def unknown(what: str, name: object, known: Iterable[str]) -> NotFoundError:
+    """Return the error for a `name` that is not among `known`, with the nearest match.
+
+    Args:
+        what: what the name is of, such as "task" or "loss".
+    """
     names = sorted(str(item) for item in known)
     near = difflib.get_close_matches(str(name), names, n=1)
     hint = f"did you mean '{near[0]}'? " if near else ""
     shown = ", ".join(names[:24]) + (", ..." if len(names) > 24 else "")
-    return NotFoundError(f"unknown {kind} '{name}': {hint}known: {shown or 'none'}")
+    return NotFoundError(f"unknown {what} '{name}': {hint}known: {shown or 'none'}")
 
 
-def choose(kind: str, name: str, table: Mapping[str, Value]) -> Value:
+def choose(what: str, name: str, table: Mapping[str, Value]) -> Value:
     """Return `table[name]`.
 
     Raises:
@@ -47,7 +51,24 @@ def choose(kind: str, name: str, table: Mapping[str, Value]) -> Value:
     try:
         return table[name]
     except (KeyError, TypeError):  # a request may hold anything, also what cannot be a key
-        raise unknown(kind, name, table) from None
+        raise unknown(what, name, table) from None
+
+
+def parse_switch(value: object, name: str = "") -> bool:
+    """Read true/false, yes/no, on/off or 1/0; None and an empty text are false.
+
+    Args:
+        name: of the switch, for the message.
+
+    Raises:
+        InputError: `value` is none of these.
+    """
+    word = str(value).strip().lower()
+    if word in ("true", "yes", "on", "1"):
+        return True
+    if word in ("false", "no", "off", "0", "none", ""):
+        return False
+    raise InputError(f"{name + ': ' if name else ''}expected true or false, found '{value}'")
 
 
 class DivergedError(RuntimeError):

@@ -16,29 +16,41 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 TEMPORARY_SUFFIX = ".partial"
+FileStamp = tuple[int, int, int]  # time of the last change in ns, bytes, inode
 
 
-def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> Path:
-    """Call `write` with a temporary file beside `path`, then move it into place.
+@contextmanager
+def replaced_atomically(path: Path, suffix: str = "") -> Iterator[Path]:
+    """Yield a temporary file beside `path`, and move it into place when the body ends well.
 
     A reader, or a process started after a crash, sees the old content or the new, never a part.
-    A failed write (full disk, say) leaves the old file as it was and no temporary one.
+    If the body fails (full disk, say), the old file stays as it was and no temporary one is left.
+    Written by hand: the standard library has no such function, and the packages that have one do
+    not sync the folder, or are no longer maintained.
+
+    Args:
+        suffix: ending of the temporary file, for libraries that choose the format by it.
     """
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(
-        prefix=f".{path.name}.", suffix=TEMPORARY_SUFFIX, dir=path.parent
-    )
+    ending = f"{TEMPORARY_SUFFIX}{suffix}"
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=ending, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
     try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-            file.flush()
+        yield temporary
+        with open(temporary, "r+b") as file:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_UMASK)
         os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    finally:
+        temporary.unlink(missing_ok=True)
     _sync_folder(path.parent)
+
+
+def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> Path:
+    """Call `write` with a file whose content then replaces `path`; see `replaced_atomically`."""
+    path = Path(path)
+    with replaced_atomically(path) as temporary, open(temporary, "wb") as file:
+        write(file)
     return path
 
 
@@ -49,8 +61,8 @@ def copy_atomically(source: str | os.PathLike[str], target: str | os.PathLike[st
 
 
 @contextmanager
-def put_back_on_error(path: Path) -> Iterator[None]:
-    """Let the body replace `path`; if it fails, `path` is as it was before. Needs no free space."""
+def restored_on_error(path: Path) -> Iterator[None]:
+    """Let the body replace `path`; if the body fails, restore `path`. Needs no free space."""
     earlier = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{TEMPORARY_SUFFIX}")
     existed = path.exists()
     if existed:
@@ -75,7 +87,7 @@ def write_json(path: str | os.PathLike[str], value: Any) -> Path:
 
 def remove_leftovers(folder: Path, older_than_seconds: float = 3600) -> None:
     """Delete temporary files that a killed process left in `folder`."""
-    for file in folder.glob(f".*{TEMPORARY_SUFFIX}"):
+    for file in folder.glob(f".*{TEMPORARY_SUFFIX}*"):
         try:
             if time.time() - file.stat().st_mtime > older_than_seconds:
                 file.unlink()
@@ -93,25 +105,26 @@ def sha256(path: str | os.PathLike[str]) -> str:
 
 
 def fingerprint(paths: Iterable[Path]) -> str:
-    """Return 16 hexadecimal digits over names and contents of `paths`, independent of order."""
+    """Return 16 hexadecimal digits over names and contents of `paths`, in any order."""
     digest = hashlib.sha256()
-    for line in sorted(f"{path.name}:{_known_sha256(path, _stamp(path))}" for path in paths):
+    for line in sorted(f"{path.name}:{_sha256_once(path, file_stamp(path))}" for path in paths):
         digest.update(line.encode())
     return digest.hexdigest()[:16]
 
 
-def file_print(path: Path) -> str:
+def content_fingerprint(path: Path) -> str:
     """Return 16 hexadecimal digits over the content of `path`."""
-    return _known_sha256(path, _stamp(path))[:16]
+    return _sha256_once(path, file_stamp(path))[:16]
 
 
-def _stamp(path: Path) -> tuple[int, int, int]:
+def file_stamp(path: Path) -> FileStamp:
+    """Return what changes when a file is written or replaced, without reading it."""
     facts = path.stat()
     return facts.st_mtime_ns, facts.st_size, facts.st_ino
 
 
 @lru_cache(maxsize=65536)  # the folds of a study ask for the same large files again and again
-def _known_sha256(path: Path, stamp: object) -> str:
+def _sha256_once(path: Path, stamp: FileStamp) -> str:
     return sha256(path)
 
 
@@ -125,7 +138,7 @@ _UMASK = _current_umask()
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the renaming itself survive a power cut, where the platform can."""
+    """Make the renaming survive a power cut, where the platform can sync a folder."""
     try:
         handle = os.open(folder, os.O_RDONLY)
     except OSError:

@@ -1,4 +1,4 @@
-"""How every picture of figures is coloured and written."""
+"""Colours of the plots, and how they are written as PNG."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image as PillowImage
 
 from lib.files import write_atomically
 
-# colours of Okabe and Ito 2008, told apart by all kinds of colour vision
+# colours of Okabe and Ito 2008, which people with colour blindness can tell apart
 BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#555555"
 MAX_BYTES = 300_000
 

@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 
-RESAMPLES = 2000
-CONFIDENCE = 0.95
+RESAMPLES = 2000  # of the bootstrap
+CONFIDENCE = 0.95  # of its intervals
 
 
 def bootstrap_weights(groups: Sequence[str], resamples: int, seed: int) -> np.ndarray:
-    """Return how often each case counts in each resample of groups (patients) with replacement.
+    """Return how often each case counts in each resample of the groups, with replacement.
+
+    Args:
+        groups: the patient, say, of each case.
 
     Returns:
         `(resamples + 1, cases)`; the first row is every case once.

@@ -21,7 +21,7 @@ from monailabel.interfaces.tasks.train import TrainTask
 from infer import ClassificationInfer, ClickInfer, ResultShelf, SegmentationInfer
 from infer.scribbles import REGION, SCRIBBLES, RegionInfer, ScribblesInfer
 from lib.devices import keep_freed_memory
-from lib.errors import DivergedError, InputError, UnpublishedError, choose, unknown
+from lib.errors import DivergedError, InputError, UnpublishedError, choose, parse_switch, unknown
 from lib.mammography.exams import Exam, exam_of, find_exam, group_exams
 from lib.tasks.registry import get_task
 from lib.tasks.spec import TaskSpec
@@ -207,7 +207,7 @@ class App(MONAILabelApp):
             file, summary = task(request)
         label: str | None = file
         tag = str(request.get("label_tag") or "original")
-        if file and not uploaded and _is_true(request.get("save_label")):
+        if file and not uploaded and parse_switch(request.get("save_label"), "save_label"):
             label = store.save_label(image, file, tag, {"model": name, "params": summary})
         return {"label": label, "tag": tag, "file": file, "params": summary}
 
@@ -261,10 +261,6 @@ class App(MONAILabelApp):
     def is_dicom_archive(self) -> bool:
         """Tell whether the studies are a DICOMweb archive."""
         return isinstance(self.datastore(), ArchiveDatastore)
-
-
-def _is_true(value: Any) -> bool:
-    return value if isinstance(value, bool) else str(value).lower() in ("true", "1", "yes")
 
 
 __all__ = ["App"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from lib.errors import InputError, choose, unknown
+from lib.errors import InputError, choose, parse_switch, unknown
 from lib.tasks.registry import TASKS, get_task
 
 APP_FOLDER = Path(__file__).resolve().parent
@@ -36,20 +36,6 @@ def parse_count(value: object) -> int:
     if not str(value).strip().isdecimal():
         raise InputError(f"expected a whole number from 0 on, found '{value}'")
     return int(str(value))
-
-
-def parse_switch(value: object) -> bool:
-    """Read true/false, yes/no, on/off, 1/0.
-
-    Raises:
-        InputError: something else.
-    """
-    word = str(value).strip().lower()
-    if word in ("true", "yes", "on", "1"):
-        return True
-    if word in ("false", "no", "off", "0", "none", ""):
-        return False
-    raise InputError(f"expected true or false, found '{value}'")
 
 
 def parse_size(value: object) -> float:

@@ -20,7 +20,7 @@ from monailabel.interfaces.tasks.train import TrainTask
 
 from lib.data.studies import Item, split_items
 from lib.devices import resolve_device
-from lib.errors import BusyError, InputError, choose, unknown
+from lib.errors import BusyError, InputError, parse_switch, unknown
 from lib.files import write_json
 from lib.kinds import case_kind
 from lib.tasks.spec import TaskSpec
@@ -51,12 +51,6 @@ class TrainingFolders(Protocol):
     def training_folder(self, kind: str) -> Path:
         """Return the folder for a kind of task."""
         ...
-
-
-def _switch(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    return choose("switch", str(value).lower(), {"true": True, "false": False})
 
 
 def _name(value: Any) -> str:
@@ -110,8 +104,8 @@ class LiveTrain(TrainTask):
             "learning_rate": Parameter(recipe.learning_rate * FINE_TUNING, float, 0.0),
             **self.own_parameters(),
             "seed": Parameter(0, int, 0),
-            "pretrained": Parameter(True, _switch),
-            "multi_gpu": Parameter(True, _switch),
+            "pretrained": Parameter(True, parse_switch),
+            "multi_gpu": Parameter(True, parse_switch),
             "device": Parameter(devices, str),
             "name": Parameter("train_01", _name),
         }

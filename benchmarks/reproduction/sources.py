@@ -12,7 +12,7 @@ from lib.classification.cases import labelled_views
 from lib.data.groups import GROUPS
 from lib.data.studies import FINAL_LABELS, Item, list_items
 from lib.errors import InputError
-from lib.files import write_atomically
+from lib.files import file_stamp, write_atomically
 
 Importer = Callable[[Path, Path], Sequence[str]]
 
@@ -66,9 +66,9 @@ def _origin(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         if path.is_file():
-            facts = path.stat()
+            time_ns, size, _ = file_stamp(path)
             name = path.relative_to(folder).as_posix()
-            digest.update(f"{name}:{facts.st_size}:{facts.st_mtime_ns}\n".encode())
+            digest.update(f"{name}:{size}:{time_ns}\n".encode())
     return digest.hexdigest()[:16]
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lib.errors import InputError
+from lib.files import replaced_atomically
 from lib.image import (
     META_EXTENSIONS,
     NIFTI_EXTENSIONS,
@@ -208,18 +209,7 @@ def save_volume(path: Path, pixels: np.ndarray, spacing: Sequence[float]) -> Pat
     return path
 
 
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Yield the path to write to; the file is moved to `path` when all went well.
-
-    `lib.files.write_atomically` hands out an open file; ITK opens its files itself, chooses their
-    type by the extension, and writes an .mhd as two.
-    """
-    partial = path.with_name(f".partial.{path.name}")
-    if has_extension(path, (".mhd",)):
-        partial = partial.with_suffix(".mha")
-    try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+def whole_file(path: Path) -> AbstractContextManager[Path]:
+    """Return `replaced_atomically` of a file whose type ITK chooses by the extension."""
+    # ITK writes an .mhd as two files, an .mha as one
+    return replaced_atomically(path, ".mha" if has_extension(path, (".mhd",)) else f".{path.name}")

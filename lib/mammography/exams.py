@@ -16,6 +16,7 @@ from typing import Any
 from lib.data.groups import is_nobody, read_groups
 from lib.data.studies import FINAL_LABELS
 from lib.errors import InputError
+from lib.files import FileStamp, file_stamp
 from lib.io.read import extension, stem
 from lib.mammography.density_labels import read_density, read_scale
 from lib.mammography.mammogram import MAMMOGRAM_EXTENSIONS, is_dicom
@@ -154,13 +155,11 @@ def _identify(path: Path, listed: bool) -> _File | None:
     Args:
         listed: its folder was written by an importer, whose names count more than tags.
     """
-    stat = path.stat() if path.is_file() else None
-    stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino) if stat else None
-    return _identify_once(path, listed, stamp)
+    return _identify_once(path, listed, file_stamp(path) if path.is_file() else None)
 
 
 @lru_cache(maxsize=65536)  # a server asks for the exam of each image, and headers are slow to read
-def _identify_once(path: Path, listed: bool, stamp: object) -> _File | None:
+def _identify_once(path: Path, listed: bool, stamp: FileStamp | None) -> _File | None:
     named = view_of_name(image_id(path))
     data = _tags(path) if is_dicom(path) else None
     if data is not None and not (listed and named and named.exam):

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from lib.data.studies import Item
-from lib.files import file_print
+from lib.files import content_fingerprint
 from lib.tasks.spec import TaskSpec
 
 MOST_REPEATS = 4  # of a new case in one pass: a few of them are not learnt by heart
@@ -52,7 +52,7 @@ def cases_of_pass(
 
 def label_prints(items: Sequence[Item]) -> dict[str, str]:
     """Return 16 hexadecimal digits over the label of each labelled item, by id."""
-    return {item.id: file_print(item.label) for item in items if item.label}
+    return {item.id: content_fingerprint(item.label) for item in items if item.label}
 
 
 def new_ids(prints: Mapping[str, str], known: Mapping[str, str]) -> frozenset[str]:

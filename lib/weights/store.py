@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.errors import InputError, choose
-from lib.files import copy_atomically, sha256, write_json
+from lib.files import FileStamp, copy_atomically, file_stamp, sha256, write_json
 
 SHIPPED = "shipped"
 SHIPPED_PREFIX = "pretrained_"
@@ -100,7 +100,7 @@ class ModelStore:
 
     def __init__(self, folder: str | os.PathLike[str], shipped: str | os.PathLike[str]) -> None:
         self.folder, self.shipped = Path(folder), Path(shipped)
-        self._known: dict[str, tuple[tuple[object, ...], str]] = {}
+        self._known: dict[str, tuple[tuple[Path, FileStamp], str]] = {}
 
     def live_path(self, task: str) -> Path | None:
         """Return the file that is served for `task`, None where there are no weights."""
@@ -117,8 +117,7 @@ class ModelStore:
         path = self.live_path(task)
         if path is None:
             return ""
-        facts = path.stat()
-        stamp = (str(path), facts.st_mtime_ns, facts.st_size, facts.st_ino)
+        stamp = (path, file_stamp(path))
         known = self._known.get(task)
         if known is None or known[0] != stamp:
             found = next((item.id for item in self.versions(task) if item.live), "")
@@ -144,7 +143,7 @@ class ModelStore:
         live_hash = sha256(live) if live else ""
         if self.shipped_path(task).is_file():
             path = self.shipped_path(task)
-            figures, story = _of_file(path, path.stat().st_mtime_ns)
+            figures, story = _of_file(path, file_stamp(path))
             why = "came with the app"
             found.append(
                 Version(SHIPPED, path, "", True, path == live, why, dict(figures), dict(story))
@@ -292,7 +291,7 @@ class ModelStore:
 
 
 @lru_cache(maxsize=64)
-def _of_file(file: Path, stamp: int) -> tuple[dict[str, float], dict[str, Any]]:
+def _of_file(file: Path, stamp: FileStamp) -> tuple[dict[str, float], dict[str, Any]]:
     """Return figures and `TrainedOn.story` of a checkpoint; nothing of a file that is none."""
     from lib.weights.checkpoint import load_checkpoint
 

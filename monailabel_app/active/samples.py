@@ -10,6 +10,7 @@ from pathlib import Path
 from monailabel.interfaces.datastore import Datastore
 
 from lib.data.studies import group_of
+from lib.files import file_stamp
 from lib.mammography.exams import Exam, group_exams
 from lib.tasks.spec import TaskSpec
 from monailabel_app.archive.datastore import ArchiveDatastore
@@ -109,5 +110,5 @@ class Samples:
             return " ".join(str(one.get("SOPInstanceUID") or one.get("ts", "")) for one in told)
         label = self.label(images)
         files = [*self.store.files(images).values(), *([label] if label else [])]
-        facts = [file.stat() for file in files if file.exists()]
-        return " ".join(f"{fact.st_mtime_ns}-{fact.st_size}" for fact in facts)
+        stamps = [file_stamp(file) for file in files if file.exists()]
+        return " ".join(f"{time_ns}-{size}" for time_ns, size, _ in stamps)

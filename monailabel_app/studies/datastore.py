@@ -17,7 +17,7 @@ from typing import Any
 from monailabel.datastore.local import ImageLabelModel
 
 from lib.errors import InputError, NotFoundError, unknown
-from lib.files import copy_atomically, put_back_on_error
+from lib.files import copy_atomically, restored_on_error
 from lib.io.read import check_readable, extension, image_extensions
 from lib.io.volumes import pixel_file
 from monailabel_app.studies.index import IndexedFolder, file_record
@@ -123,7 +123,7 @@ class StudiesDatastore(IndexedFolder):
             folder.mkdir(parents=True, exist_ok=True)
             name = self._filename(image_id, ext)
             before = item.labels
-            with put_back_on_error(folder / name):
+            with restored_on_error(folder / name):
                 copy_atomically(label_filename, folder / name)
                 item.labels = {
                     **before,

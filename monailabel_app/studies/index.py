@@ -25,7 +25,7 @@ from monailabel.datastore.local import (
 from pydantic import ValidationError
 
 from lib.data.studies import image_ids
-from lib.files import remove_leftovers, write_atomically
+from lib.files import file_stamp, remove_leftovers, write_atomically
 from lib.io.read import extension, image_extensions
 from monailabel_app.studies.label_files import id_and_extension, is_label_file
 
@@ -79,10 +79,9 @@ class IndexedFolder(LocalDatastore):
         with self._locked():
             path = Path(self._datastore_config_path)
             try:
-                stat = path.stat()
+                stamp = file_stamp(path)
             except FileNotFoundError:
                 return
-            stamp = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
             if stamp == self._config_ts:
                 return
             try:
@@ -103,8 +102,7 @@ class IndexedFolder(LocalDatastore):
             path = write_atomically(
                 self._datastore_config_path, lambda file: file.write(text.encode())
             )
-            stat = path.stat()
-            self._config_ts = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
+            self._config_ts = file_stamp(path)
 
     def _on_any_event(self, event: Any) -> None:
         """Look at the folder again if a file came or went that the index does not know of.

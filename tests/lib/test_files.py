@@ -8,8 +8,10 @@ import pytest
 
 from lib.files import (
     copy_atomically,
+    file_stamp,
     fingerprint,
     remove_leftovers,
+    replaced_atomically,
     sha256,
     write_atomically,
     write_json,
@@ -75,3 +77,25 @@ def test_a_fingerprint_follows_names_and_contents_but_not_order(tmp_path):
 def test_sha256_is_the_known_one(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert sha256(tmp_path / "a").startswith("ba7816bf8f01cfea414140de5dae2223")
+
+
+def test_a_library_that_writes_by_the_suffix_replaces_a_file_whole(tmp_path):
+    path = tmp_path / "a.nii.gz"
+    with replaced_atomically(path, ".nii.gz") as temporary:
+        assert temporary.parent == tmp_path
+        assert temporary.name.endswith(".nii.gz")
+        temporary.write_bytes(b"one")
+    assert path.read_bytes() == b"one"
+    with pytest.raises(ValueError, match="stopped"), replaced_atomically(path) as temporary:
+        temporary.write_bytes(b"half")
+        raise ValueError("stopped")
+    assert path.read_bytes() == b"one"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_stamp_of_a_file_follows_its_replacement(tmp_path):
+    path = write_atomically(tmp_path / "a", lambda file: file.write(b"1"))
+    before = file_stamp(path)
+    assert file_stamp(path) == before
+    write_atomically(path, lambda file: file.write(b"2"))
+    assert file_stamp(path) != before

@@ -1,0 +1,27 @@
+"""How names and switches that users give are read."""
+
+from __future__ import annotations
+
+import pytest
+
+from lib.errors import InputError, NotFoundError, choose, parse_switch
+
+
+def test_an_unknown_name_is_refused_with_the_nearest_one():
+    with pytest.raises(NotFoundError, match="unknown loss 'dyce': did you mean 'dice'"):
+        choose("loss", "dyce", {"dice": 1, "bce": 2})
+
+
+@pytest.mark.parametrize("value", [True, "true", "Yes", " on ", 1, "1"])
+def test_a_switch_is_on(value):
+    assert parse_switch(value) is True
+
+
+@pytest.mark.parametrize("value", [False, "false", "No", "off", 0, "0", None, ""])
+def test_a_switch_is_off(value):
+    assert parse_switch(value) is False
+
+
+def test_something_else_is_no_switch():
+    with pytest.raises(InputError, match="flips: expected true or false, found 'sometimes'"):
+        parse_switch("sometimes", "flips")
