@@ -44,9 +44,9 @@ class Measurer:
         for known in ((weights, True), (weights, copies)):
             if known in self._measured:
                 return self._measured[known]
-        task, where = self.protocol.task, self.protocol.where
+        task, execution = self.protocol.task, self.protocol.execution
         runner = predictor_class(task).from_checkpoint(
-            task, load_checkpoint(weights), where.device, where.precision
+            task, load_checkpoint(weights), execution.device, execution.precision
         )
         strategies = [STRATEGIES[name] for name in self.protocol.strategies]
         passes = PASSES if any(strategy.dropout for strategy in strategies) else 0
@@ -69,7 +69,7 @@ class Measurer:
         return float((self._case(self.samples.pool[id])[1][0] > 0).mean())
 
     def empty_of_test(self) -> int:
-        """Return how many images of the test part have nothing marked."""
+        """Return how many images of the test set have nothing marked."""
         if self.protocol.task.kind == "classification":
             return 0
         return sum(not self._case([item])[1][0].any() for item in self.samples.test)

@@ -1,4 +1,4 @@
-"""What a simulation of active learning does: parts, counts of labels, seeds; fixed before it."""
+"""What a simulation of active learning does, fixed before it: split, counts of labels, seeds."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness.where import Where
+from benchmarks.harness.campaign import Execution
 from lib.active_learning.strategies import strategies_for
 from lib.classification.cases import ViewItem
-from lib.data.studies import Item, split_items
+from lib.data.studies import Item, fingerprint_of, split_items
 from lib.errors import InputError, choose
-from lib.files import fingerprint
 from lib.tasks.spec import TaskSpec
 
 BASELINE = "random"
@@ -26,7 +25,7 @@ METRICS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Protocol:
     """What is played through.
 
@@ -40,8 +39,8 @@ class Protocol:
         continued: whether each round starts from the weights of the round before, as a server's
             retraining does; else each is trained from random weights.
         init_from: weights that each training without a round before begins with; None for random.
-        jobs: parts at the same time, each in its own process: strategies of a seed, and trainings
-            on its first labels and on all.
+        jobs: processes at the same time: each plays a strategy of a seed, or trains on its first
+            labels or on all.
     """
 
     task: TaskSpec
@@ -53,15 +52,14 @@ class Protocol:
     target: float = 0.95
     continued: bool = False
     jobs: int = 1
-    where: Where = field(default_factory=Where)
+    execution: Execution = field(default_factory=Execution)
     data_name: str = ""
     init_from: Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be played or would not be fair."""
-        known = strategies_for(self.task.kind)
         for name in self.strategies:
-            choose("strategy", name, known)
+            choose("strategy", name, strategies_for(self.task.kind))
         if BASELINE not in self.strategies:
             raise InputError(f"strategies {', '.join(self.strategies)} lack '{BASELINE}': add it")
         if len(self.counts) < 2 or list(self.counts) != sorted(set(self.counts)):
@@ -73,7 +71,7 @@ class Protocol:
             raise InputError(
                 f"'{self.task.name}' is trained by schedule {recipe.schedule}, patience "
                 f"{recipe.early_stop_patience}, epochs {recipe.epochs}: expected a fixed number of "
-                f"steps without a look at the test part; give --steps and another --schedule"
+                f"steps without a look at the test set; give --steps and another --schedule"
             )
 
     @property
@@ -88,8 +86,8 @@ class Protocol:
             return self.task
         return fixed_steps(self.task, steps=self.task.training.steps * len(self.counts))
 
-    def described(self) -> dict[str, Any]:
-        """Return what decides the outcome beside the data, for the record."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return what decides the outcome beside the data, for the report."""
         return {
             "task": self.task.as_dict(),
             "strategies": list(self.strategies),
@@ -121,7 +119,7 @@ class Samples:
         return [item for id in sorted(ids) for item in self.pool[id]]
 
     def as_dict(self, empty_pool: int, empty_test: int) -> dict[str, Any]:
-        """Return sizes and fingerprints, for the record."""
+        """Return sizes and fingerprints, for the report."""
         pool = self.items(list(self.pool))
         return {
             "pool": len(self.pool),
@@ -130,13 +128,13 @@ class Samples:
             "test_empty": empty_test,
             "pool_groups": len({item.key for item in pool}),
             "test_groups": len({item.key for item in self.test}),
-            "pool_fingerprint": print_of(pool),
-            "test_fingerprint": print_of(self.test),
+            "pool_fingerprint": fingerprint_of(pool),
+            "test_fingerprint": fingerprint_of(self.test),
         }
 
 
 def split_samples(items: Sequence[Item], protocol: Protocol) -> Samples:
-    """Split labelled items into pool and test part by the hash of their group, or id.
+    """Split labelled items into pool and test set by the hash of their group, or id.
 
     Raises:
         InputError: fewer samples in the pool than the last round has labels.
@@ -157,11 +155,6 @@ def split_samples(items: Sequence[Item], protocol: Protocol) -> Samples:
 def sample_of(item: Item) -> str:
     """Return the id of what is labelled at once: the exam of a view, else the image."""
     return item.exam if isinstance(item, ViewItem) else item.id
-
-
-def print_of(items: Sequence[Item]) -> str:
-    """Return a fingerprint of the files of `items`."""
-    return fingerprint([path for item in items for path in (item.image, item.label) if path])
 
 
 def random_of(seed: int, number: int, name: str) -> np.random.Generator:

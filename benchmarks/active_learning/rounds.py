@@ -1,15 +1,15 @@
-"""Play the rounds of active learning: train, score, choose, train again. What is done is kept.
+"""The rounds of active learning: train, score, choose, train again.
 
-Every training is a cell, a folder with its identity and figures: a simulation that was killed goes
-on where it was, and seeds or strategies may be added later. The cell of the first labels is one
-for all strategies of a seed.
+Every training is a cell: a folder with the identity of the training and its figures. An interrupted
+simulation goes on where it was, and seeds or strategies may be added later. The strategies of a
+seed share the cell of its first labels.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,33 +17,33 @@ from typing import Any
 import numpy as np
 
 from benchmarks.active_learning.measuring import Measurer
-from benchmarks.active_learning.protocol import Protocol, Samples, print_of, random_of
+from benchmarks.active_learning.protocol import Protocol, Samples, random_of
+from benchmarks.harness.campaign import Say, read_result
 from lib.active_learning.strategies import STRATEGIES, choose_next
+from lib.data.studies import Item, fingerprint_of
 from lib.files import write_json
 from lib.tasks.spec import TaskSpec
 from lib.training.loop import fit
 from lib.training.options import FitOptions
 from lib.uncertainty.informativeness import Informativeness
-from lib.weights.checkpoint import load_checkpoint, weights_print
+from lib.weights.checkpoint import Checkpoint, load_checkpoint, weights_print
 
 FIRST, WHOLE = "first labels", "all labels"
 RESULT, CHOICE = "result.json", "choice.json"
 NOTHING = Informativeness(0.0, 0.0, 0.0, 1.0, np.zeros(1, dtype=np.float32))
-
-Say = Callable[[str], object]
 
 
 class _NotFoundError(Exception):
     """A cell is not on disk."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One training: who was labelled, and how well the model does.
+    """One training: the samples it was given, and how well the model does.
 
     Attributes:
         identity: what decides the figures.
-        figures: on the test part, of the last step's weights.
+        figures: on the test set, of the last step's weights.
     """
 
     folder: Path
@@ -64,15 +64,18 @@ class Player:
     def __init__(self, protocol: Protocol, samples: Samples, say: Say = print) -> None:
         self.protocol, self.samples, self.say = protocol, samples, say
         self.measurer = Measurer(protocol, samples)
-        self._test_print = print_of(samples.test)
+        self._test_fingerprint = fingerprint_of(samples.test)
         self._init = load_checkpoint(protocol.init_from) if protocol.init_from else None
         self._only_found = False  # whether nothing may be trained or chosen
 
     def play(self, seed: int) -> dict[str, Any]:
         """Play all strategies of a seed, and train once on all labels."""
         curves = {name: self.play_strategy(seed, name) for name in self.protocol.strategies}
-        told = {name: [self._told(cell) for cell in cells] for name, cells in curves.items()}
-        return {"seed": seed, "curves": told, "all": self._told(self.train_whole(seed))}
+        return {
+            "seed": seed,
+            "curves": {name: [self._summary(cell) for cell in curves[name]] for name in curves},
+            "all": self._summary(self.train_whole(seed)),
+        }
 
     def train_first(self, seed: int) -> Cell:
         """Train on the first labels of a seed, which its strategies share."""
@@ -97,7 +100,7 @@ class Player:
         return self.train(f"seed{seed}-all-{len(pool)}", pool, seed, task=self.protocol.whole)
 
     def play_part(self, seed: int, name: str) -> None:
-        """Play what one process does: `FIRST`, `WHOLE`, or a strategy."""
+        """Play what one process does: `FIRST`, `WHOLE`, or a strategy of a seed."""
         if name == FIRST:
             self.train_first(seed)
         elif name == WHOLE:
@@ -106,7 +109,7 @@ class Player:
             self.play_strategy(seed, name)
 
     def has(self, seed: int, name: str) -> bool:
-        """Return whether a part was played already."""
+        """Return whether `play_part` would find all that it does on disk."""
         self._only_found = True
         try:
             self.play_part(seed, name)
@@ -132,49 +135,64 @@ class Player:
         identity = {
             "task": json.loads(json.dumps(task.as_trained())),
             "seed": seed,
-            "training": print_of(items),
-            "test": self._test_print,
+            "training": fingerprint_of(items),
+            "test": self._test_fingerprint,
             **({"from": origin.identity} if origin else {}),
             **({"init": weights_print(self._init)} if self._init and not origin else {}),
         }
-        if stored := _stored(folder / RESULT, identity):
-            return Cell(
-                folder, identity, tuple(stored["ids"]), stored["figures"], stored["seconds"]
+        result = read_result(folder / RESULT, identity)
+        if result is None:
+            if self._only_found:
+                raise _NotFoundError(name)
+            init = load_checkpoint(origin.weights) if origin else self._init
+            result = {"identity": identity, "ids": list(ids)}
+            result |= self._fit(task, items, folder, seed, init)
+            write_json(folder / RESULT, result)
+            (folder / "state.pt").unlink(missing_ok=True)
+            self.say(
+                f"{name}: {protocol.metric} {result['figures'][protocol.metric]:.4f} on the test "
+                f"set, {result['seconds']:.0f} s"
             )
-        if self._only_found:
-            raise _NotFoundError(name)
+        return Cell(
+            folder=folder,
+            identity=identity,
+            ids=tuple(result["ids"]),
+            figures=result["figures"],
+            seconds=result["seconds"],
+        )
+
+    def _fit(
+        self,
+        task: TaskSpec,
+        items: Sequence[Item],
+        folder: Path,
+        seed: int,
+        init: Checkpoint | None,
+    ) -> dict[str, Any]:
+        """Train, and return the figures on the test set."""
+        execution = self.protocol.execution
         folder.mkdir(parents=True, exist_ok=True)
         start = time.perf_counter()
         options = FitOptions(
             folder,
             seed=seed,
-            device=protocol.where.device,
-            precision=protocol.where.precision,
-            init=load_checkpoint(origin.weights) if origin else self._init,
-            progress=protocol.where.progress,
+            device=execution.device,
+            precision=execution.precision,
+            init=init,
+            progress=execution.progress,
             tensorboard=False,
-            command=protocol.where.command,
+            command=execution.command,
             validation_ids=frozenset(item.id for item in self.samples.test),
-            keep="last",  # so that nothing is chosen on the test part
+            keep="last",  # so that nothing is chosen on the test set
             known=self.measurer.prepared,
         )
         fitted = fit(task, [*items, *self.samples.test], options)
-        seconds = round(time.perf_counter() - start, 1)
-        result = {
-            "identity": identity,
-            "ids": list(ids),
+        return {
             "figures": fitted.metrics,
             "steps": fitted.steps,
             "loss": fitted.history[-1]["loss"],
-            "seconds": seconds,
+            "seconds": round(time.perf_counter() - start, 1),
         }
-        write_json(folder / RESULT, result)
-        (folder / "state.pt").unlink(missing_ok=True)
-        self.say(
-            f"{name}: {protocol.metric} {fitted.metrics[protocol.metric]:.4f} on the test part, "
-            f"{seconds:.0f} s"
-        )
-        return Cell(folder, identity, tuple(ids), fitted.metrics, seconds)
 
     def extend(
         self, cell: Cell, strategy: str, count: int, seed: int, number: int, name: str
@@ -182,20 +200,20 @@ class Player:
         """Return the labelled ids of a cell and what the strategy adds, `count` together."""
         file = self.protocol.out / name / CHOICE
         identity = {"cell": cell.identity, "strategy": strategy, "count": count, "round": number}
-        if stored := _stored(file, identity):
+        if stored := read_result(file, identity):
             return list(stored["ids"])
         if self._only_found:
             raise _NotFoundError(name)
         start = time.perf_counter()
         labelled, free = set(cell.ids), [id for id in self.samples.pool if id not in cell.ids]
-        known = dict.fromkeys(self.samples.pool, NOTHING)
+        measured = dict.fromkeys(self.samples.pool, NOTHING)
         if STRATEGIES[strategy].measures:
             copies = STRATEGIES[strategy].copies
-            known = self.measurer.measured(cell.weights, cell.ids, seed, copies)
+            measured = self.measurer.measured(cell.weights, cell.ids, seed, copies)
         added = choose_next(
             strategy,
-            {id: known[id] for id in free},
-            {id: known[id] for id in sorted(labelled)},
+            {id: measured[id] for id in free},
+            {id: measured[id] for id in sorted(labelled)},
             count - len(cell.ids),
             random_of(seed, number, strategy),
         )
@@ -206,7 +224,7 @@ class Player:
         self.say(f"{name}: {len(added)} labels chosen, {seconds:.0f} s")
         return ids
 
-    def _told(self, cell: Cell) -> dict[str, Any]:
+    def _summary(self, cell: Cell) -> dict[str, Any]:
         return {
             "labels": len(cell.ids),
             "score": cell.figures[self.protocol.metric],
@@ -215,12 +233,3 @@ class Player:
             "ids": list(cell.ids),
             "seconds": cell.seconds,
         }
-
-
-def _stored(file: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return what a file keeps of the same identity, None where it does not."""
-    try:
-        found: dict[str, Any] = json.loads(file.read_text())
-        return found if found["identity"] == identity else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

@@ -1,4 +1,4 @@
-"""The facts of a machine that a figure may depend on; nothing that tells whose machine it is."""
+"""The facts of a machine that a figure may depend on, and none that name the machine."""
 
 from __future__ import annotations
 
@@ -9,29 +9,44 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 
 from lib.devices import cpu_bf16, cpu_has_bf16_units
 from lib.weights.checkpoint import versions
 
+_BF16 = {
+    "amx": "bf16 matrix units (AMX)",
+    "avx512": "bf16 vector dot products (AVX512-BF16), no matrix units",
+    "none": "no bf16 units",
+}
 
-def device_facts(device: torch.device) -> dict[str, str | int]:
-    """Return the accelerator, or the processor where there is none, cores and threads."""
-    name = processor()
-    if device.type == "cuda":
-        name = torch.cuda.get_device_name(device)
+
+def machine_facts(device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Return the accelerator, the processor, its number formats, cores and threads.
+
+    Processor and threads stand under two keys each: stored reports of studies have the first, those
+    of `benchmark` the second.
+
+    Args:
+        device: that is computed on; `name` is the processor's where it is the CPU.
+    """
+    device, cpu, threads = torch.device(device), _processor(), torch.get_num_threads()
     return {
         "device": device.type,
-        "name": name,
-        "processor": processor(),
+        "name": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu,
+        "processor": cpu,
+        "cpu": cpu,
         "cores": os.cpu_count() or 1,
-        "threads": torch.get_num_threads(),
+        "threads": threads,
+        "torch_threads": threads,
+        "instruction_set": torch.backends.cpu.get_cpu_capability(),
+        "bf16_units": cpu_has_bf16_units(),
+        "bf16": cpu_bf16(),
         "system": platform.system(),
     }
 
 
-def processor() -> str:
+def _processor() -> str:
     """Return the model name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="ignore").splitlines()
@@ -41,39 +56,26 @@ def processor() -> str:
     return names[0] if names else platform.machine()
 
 
-_BF16 = {
-    "amx": "bf16 matrix units (AMX)",
-    "avx512": "bf16 vector dot products (AVX512-BF16), no matrix units",
-    "none": "no bf16 units",
-}
+def memory_and_load() -> dict[str, float]:
+    """Return the memory in GiB and the processes at work before a benchmark starts."""
+    import psutil  # not needed for a study
 
-
-def machine_facts() -> dict[str, Any]:
-    """Return processor, cores, what it computes in, memory and load."""
     return {
-        "cpu": processor(),
-        "cores": psutil.cpu_count(logical=True),
-        "instruction_set": torch.backends.cpu.get_cpu_capability(),
-        "bf16_units": cpu_has_bf16_units(),
-        "bf16": cpu_bf16(),
-        "torch_threads": torch.get_num_threads(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "load_before": round(psutil.getloadavg()[0], 2),
     }
 
 
 def bf16_words(facts: Mapping[str, Any]) -> str:
-    """Return in words how the machine of `facts` multiplies bfloat16; older facts tell less."""
+    """Return in words how the machine multiplies bfloat16; older facts have `bf16_units` alone."""
     if "bf16" in facts:
         return _BF16[facts["bf16"]]
     return "bf16 units" if facts["bf16_units"] else "no bf16 units"
 
 
 def all_versions() -> dict[str, str]:
-    """Return the versions of all that is measured, OpenVINO's too where it is installed."""
-    found = versions()
+    """Return the versions of all that is measured, with OpenVINO's where it is installed."""
     try:
-        found["openvino"] = version("openvino")
+        return {**versions(), "openvino": version("openvino")}
     except PackageNotFoundError:
-        pass
-    return found
+        return versions()

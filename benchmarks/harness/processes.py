@@ -1,8 +1,9 @@
-"""Several runs at once, each in a process of its own, so that one that dies takes none with it."""
+"""Several runs at once, each in a process of its own: one that dies does not stop the others."""
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import wait
@@ -13,12 +14,12 @@ POLL_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class Work:
-    """A call that a process can make: the function and its arguments can be pickled.
+class Job:
+    """A call that a process can make: function and arguments can be pickled.
 
     Attributes:
-        name: of this call alone.
-        after: names of those that have to end before, in whatever way.
+        name: unique.
+        after: names of the jobs that have to end first, whether they succeed or fail.
     """
 
     name: str
@@ -27,22 +28,37 @@ class Work:
     after: frozenset[str] = frozenset()
 
 
+def torch_job(
+    name: str, at_once: int, call: Callable[..., Any], *args: Any, after: str = ""
+) -> Job:
+    """Return a job in which torch uses the process's share of the cores, of `at_once` processes."""
+    threads = max(1, (os.cpu_count() or 1) // at_once)
+    return Job(name, _call_with_threads, (threads, call, args), frozenset({after} - {""}))
+
+
+def _call_with_threads(threads: int, call: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    import torch
+
+    torch.set_num_threads(threads)
+    call(*args)
+
+
 def run_in_processes(
-    work: Iterable[Work],
+    jobs: Iterable[Job],
     at_once: int,
     on_end: Callable[[str, int], object],
     on_poll: Callable[[list[str]], object] = lambda names: None,
 ) -> None:
-    """Make the calls in their order, `at_once` at a time, past those that wait for others.
+    """Run the jobs in their order, `at_once` at a time; a job that has to wait is passed by.
 
-    An interruption ends the processes that run.
+    An interruption ends the running processes.
 
     Args:
         on_end: called with the name and the exit status of each, negative if a signal ended it.
-        on_poll: called every few seconds with the names that run.
+        on_poll: called every few seconds with the names of the running jobs.
     """
     context = multiprocessing.get_context("spawn")
-    waiting = list(work)
+    waiting = list(jobs)
     running: dict[str, SpawnProcess] = {}
     try:
         while waiting or running:
@@ -66,7 +82,7 @@ def run_in_processes(
             process.join()
 
 
-def _next(waiting: Sequence[Work], running: Collection[str]) -> Work | None:
-    """Return the first that waits for none that is still to end."""
+def _next(waiting: Sequence[Job], running: Collection[str]) -> Job | None:
+    """Return the first job that waits for no unfinished one."""
     unfinished = {job.name for job in waiting} | set(running)
     return next((job for job in waiting if not job.after & unfinished), None)

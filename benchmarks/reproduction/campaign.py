@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from benchmarks.harness.machine import device_facts
-from benchmarks.harness.processes import Work, run_in_processes
-from benchmarks.harness.where import Where
+from benchmarks.harness.campaign import REPORT, Say
+from benchmarks.harness.processes import run_in_processes, torch_job
 from benchmarks.reproduction.pages.panel import save_panel
 from benchmarks.reproduction.plan import Campaign
 from benchmarks.reproduction.report import assemble
 from benchmarks.reproduction.run import FAILURE, RESULT, Run, execute, finished, write_failure
 from benchmarks.reproduction.sources import volume_items
-from benchmarks.reproduction.splits import Parts, always_empty, fold_parts, split_parts
+from benchmarks.reproduction.splits import Split, always_empty, fold_split, hash_split
 from benchmarks.reproduction.study import Study
 from benchmarks.reproduction.testing import told
 from lib.classification.cases import cases_of
@@ -28,19 +24,13 @@ from lib.devices import resolve_device
 from lib.errors import InputError
 from lib.files import write_json
 from lib.training.progress import STATS
-from lib.weights.checkpoint import utc_now, versions
-
-__all__ = ["Campaign", "reproduce"]
-
-REPORT = "report.json"
-
-Say = Callable[[str], object]
+from lib.weights.checkpoint import utc_now
 
 
 def reproduce(campaign: Campaign, items: Sequence[Item], say: Say = print) -> dict[str, Any]:
     """Do what is missing of the runs, and return and write the report of all in `campaign.out`.
 
-    The report is written after every run, so that an interruption leaves what there is.
+    The report is written after every run, so that an interrupted study leaves one too.
 
     Args:
         items: labelled items.
@@ -50,30 +40,28 @@ def reproduce(campaign: Campaign, items: Sequence[Item], say: Say = print) -> di
         InputError: too few items, an unknown recipe or device.
     """
     study, runs = campaign.study, campaign.runs()
-    device = resolve_device(campaign.where.device)
+    device = resolve_device(campaign.execution.device)
     campaign.out.mkdir(parents=True, exist_ok=True)
-    runs = campaign.with_priors(runs)
-    parts = _parts(runs, campaign, items)
-    _add_parts_of(_outcomes(campaign.out), parts, study, items)
+    runs = campaign.with_initial_weights(runs)
+    splits = _splits(runs, campaign, items)
+    _add_earlier_folds(_outcomes(campaign.out), splits, study, items)
     panel: dict[str, str] = {}
-    if "studies" in parts:
-        parts["studies"], panel = save_panel(campaign.out, parts["studies"], study.kinds)
+    if "studies" in splits:
+        splits["studies"], panel = save_panel(campaign.out, splits["studies"], study.kinds)
     baseline = {}
     if study.often_absent:
-        baseline = {"always_empty": always_empty(parts["studies"].test)}
+        baseline = {"always_empty": always_empty(splits["studies"].test)}
     head = {
         "data": {
             "name": campaign.data_name,
             "split_by": "group" if any(item.group for item in items) else "id",
             **({} if study.folds else {"test_share": study.test_share}),
             "validation_share_of_the_others": study.val_share,
-            "sources": {name: part.as_dict() for name, part in parts.items()},
+            "sources": {name: split.as_dict() for name, split in splits.items()},
         },
         **baseline,
         "panel": panel,
-        "machine": device_facts(device),
-        "versions": versions(),
-        "command": campaign.where.command,
+        **campaign.execution.provenance(device),
     }
 
     def gather() -> dict[str, Any]:
@@ -83,100 +71,96 @@ def reproduce(campaign: Campaign, items: Sequence[Item], say: Say = print) -> di
 
     missing = []
     for run in runs:
-        if finished(run, parts[run.part]):
+        if finished(run, splits[run.split_name]):
             say(f"{run.name}: done before, {_figures(run)}")
         else:
             missing.append(run)
     say(f"{study.name}: {len(missing)} of {len(runs)} runs to do")
     if campaign.jobs > 1:
-        _do_at_once(missing, parts, campaign, say, gather)
+        _do_at_once(missing, splits, campaign, say, gather)
     else:
         for run in missing:
             say(f"{run.name}: starts")
-            execute(run, parts[run.part], campaign.where)
+            execute(run, splits[run.split_name], campaign.execution)
             say(f"{run.name}: {_figures(run)}")
             gather()
     return gather()
 
 
-def _parts(runs: Sequence[Run], campaign: Campaign, items: Sequence[Item]) -> dict[str, Parts]:
-    """Return the parts of the images that the runs need, by `Run.part`."""
-    parts: dict[str, Parts] = {}
+def _splits(runs: Sequence[Run], campaign: Campaign, items: Sequence[Item]) -> dict[str, Split]:
+    """Return the splits of the images that the runs need, by `Run.split_name`."""
+    splits: dict[str, Split] = {}
     for run in runs:
-        if run.part in parts:
+        if run.split_name in splits:
             continue
         if run.fold:
             cases = cases_of(items, run.task)
-            parts[run.part] = fold_parts(cases, campaign.study, run.fold)
+            splits[run.split_name] = fold_split(cases, campaign.study, run.fold)
         else:
             found = items if run.source == "studies" else volume_items(campaign.out / run.source)
-            parts[run.part] = split_parts(found, campaign.study)
-    return parts
+            splits[run.split_name] = hash_split(found, campaign.study)
+    return splits
 
 
-def _add_parts_of(
+def _add_earlier_folds(
     outcomes: Sequence[Mapping[str, Any]],
-    parts: dict[str, Parts],
+    splits: dict[str, Split],
     study: Study,
     items: Sequence[Item],
 ) -> None:
-    """Add the parts of the folds of earlier commands, so that those of other images are known."""
+    """Add the folds of earlier commands, so that runs on other images are recognised."""
     variants = {variant.name: variant for variant in study.variants}
     for outcome in outcomes:
         variant = variants.get(outcome["variant"])
-        if variant and "fold" in outcome and outcome["part"] not in parts:
+        if variant and "fold" in outcome and outcome["part"] not in splits:
             number, folds = outcome["fold"]
             try:
                 cases = cases_of(items, study.row(variant, outcome["recipe"]))
-                parts[outcome["part"]] = fold_parts(cases, study, (number, folds))
+                splits[outcome["part"]] = fold_split(cases, study, (number, folds))
             except InputError:  # no such case here: it is of other images
                 continue
 
 
 def _do_at_once(
     missing: Sequence[Run],
-    parts: Mapping[str, Parts],
+    splits: Mapping[str, Split],
     campaign: Campaign,
     say: Say,
     gather: Callable[[], object],
 ) -> None:
-    """Do the runs in processes, and tell where each stands."""
+    """Do the runs in processes, and show the progress of each."""
     by_name = {run.name: run for run in missing}
-    where = replace(campaign.where, progress=False)
-    threads = max(1, (os.cpu_count() or 1) // campaign.jobs)
+    quiet = replace(campaign.execution, progress=False)
 
     def ended(name: str, status: int) -> None:
         run = by_name[name]
         if not any((run.folder / file).is_file() for file in (RESULT, FAILURE)):
-            write_failure(
-                run, parts[run.part], "ProcessError", f"its process ended with status {status}"
-            )
+            reason = f"its process ended with status {status}"
+            write_failure(run, splits[run.split_name], "ProcessError", reason)
         say(f"{name}: {_figures(run)}")
         gather()
 
-    said: dict[str, str] = {}
+    shown: dict[str, str] = {}
 
-    def standing(names: list[str]) -> None:
+    def show_progress(names: list[str]) -> None:
         for name in names:
             line = _progress(by_name[name].folder)
-            if line and said.get(name) != line:
-                said[name] = line
+            if line and shown.get(name) != line:
+                shown[name] = line
                 say(f"{name}: {line}")
 
     for run in missing:  # what an earlier campaign left must not be taken for this one's
         for file in (RESULT, FAILURE, STATS):
             (run.folder / file).unlink(missing_ok=True)
-    work = [Work(run.name, _in_process, (run, parts[run.part], where, threads)) for run in missing]
-    run_in_processes(work, campaign.jobs, ended, standing)
-
-
-def _in_process(run: Run, parts: Parts, where: Where, threads: int) -> None:
-    torch.set_num_threads(threads)
-    execute(run, parts, where)
+    jobs = [
+        torch_job(run.name, campaign.jobs, execute, run, splits[run.split_name], quiet)
+        for run in missing
+    ]
+    run_in_processes(jobs, campaign.jobs, ended, show_progress)
 
 
 def _progress(folder: Path) -> str:
-    """Return where a run in another process stands, empty where that is not known yet."""
+    """Return the progress of a run in another process, empty before its first validation."""
     try:
         stats = json.loads((folder / STATS).read_text())
         return (

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.reproduction.sources import nuclei_items
-from lib.data.studies import Item
+from lib.data.studies import Item, fingerprint_of
 from lib.errors import InputError
 from lib.files import fingerprint
 from lib.tasks.registry import get_task
@@ -22,67 +22,68 @@ SHARE = 3500 / 30000  # of the steps: the thesis takes nuclei weights of step 35
 
 
 @dataclass(frozen=True)
-class Prior:
-    """Weights of another task.
+class InitialWeights:
+    """Weights of another task: a file, or a run on nuclei that makes them first.
 
     Attributes:
-        weights: their file; None where a run makes them first, of `task` on `items`.
+        file: None where a run makes them.
+        task: of that run.
+        items: of that run.
     """
 
-    weights: Path | None = None
+    file: Path | None = None
     task: TaskSpec | None = None
     items: tuple[Item, ...] = ()
 
     @property
-    def story(self) -> str:
-        """Where the weights are from, in words."""
-        if self.weights:
-            return self.weights.name
-        return f"a run on {len(self.items)} phantoms of nuclei"
+    def description(self) -> str:
+        """Where the weights come from."""
+        return self.file.name if self.file else f"a run on {len(self.items)} phantoms of nuclei"
 
     def identity(self) -> dict[str, Any]:
         """Return what decides the weights."""
-        if self.weights:
-            return {"weights": fingerprint([self.weights])}
+        if self.file:
+            return {"weights": fingerprint([self.file])}
         assert self.task is not None
-        files = [path for item in self.items for path in (item.image, item.label) if path]
         task = json.loads(json.dumps(self.task.as_trained()))
-        return {"task": task, "data": fingerprint(files)}
+        return {"task": task, "data": fingerprint_of(self.items)}
 
     def load(self, options: FitOptions) -> Checkpoint:
-        """Return the weights.
+        """Return the weights; where a run makes them, it is trained now.
 
         Args:
-            options: of the run that starts from them, for the run that makes them.
+            options: of the run that starts from them.
         """
-        if self.weights:
-            return load_checkpoint(self.weights)
+        if self.file:
+            return load_checkpoint(self.file)
         assert self.task is not None
-        own = replace(options, out=options.out / "prior", validation_ids=None)
-        return load_checkpoint(fit(self.task, self.items, own).weights)
+        options = replace(options, out=options.out / "prior", validation_ids=None)
+        return load_checkpoint(fit(self.task, self.items, options).weights)
 
 
-def choose_prior(task: TaskSpec, given: Path | None, shipped: Path | None, folder: Path) -> Prior:
-    """Return the weights that were given; else the shipped ones if they fit, else a run's.
+def choose_initial_weights(
+    task: TaskSpec, file: Path | None, shipped: Path | None, folder: Path
+) -> InitialWeights:
+    """Return the weights in `file` if it is given, the shipped ones if they fit, else a run's.
 
     Args:
         task: what starts from them.
         folder: where phantoms for a run are written.
 
     Raises:
-        InputError: the given file is no checkpoint.
+        InputError: `file` is no checkpoint.
     """
-    if given:
-        load_checkpoint(given)
-        return Prior(given)
+    if file:
+        load_checkpoint(file)
+        return InitialWeights(file)
     if shipped and shipped.is_file():
         try:
             transfer_network(task, load_checkpoint(shipped))
         except InputError:
             pass
         else:
-            return Prior(shipped)
-    return Prior(task=nuclei_like(task), items=tuple(nuclei_items(folder)))
+            return InitialWeights(shipped)
+    return InitialWeights(task=nuclei_like(task), items=tuple(nuclei_items(folder)))
 
 
 def nuclei_like(task: TaskSpec) -> TaskSpec:

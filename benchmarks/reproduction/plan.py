@@ -7,17 +7,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness.where import Where
-from benchmarks.reproduction.initial_weights import choose_prior
+from benchmarks.harness.campaign import Execution
+from benchmarks.reproduction.initial_weights import InitialWeights, choose_initial_weights
 from benchmarks.reproduction.run import Run
 from benchmarks.reproduction.study import Study, Variant
 from lib.errors import InputError
+from lib.tasks.spec import TaskSpec
 from lib.tasks.training_spec import TrainingSpec
 
 VALIDATIONS = 14
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Campaign:
     """What was asked for.
 
@@ -27,10 +28,10 @@ class Campaign:
         epochs: passes of every run, instead of steps.
         folds: of a study with cross-validation; None for its own number.
         recipe: of every variant; empty for the variants' own.
-        jobs: runs at once, each in its own process.
-        data_name: of the images, for the record.
-        changes: of the recipe's training options, beside steps; for tests and trials.
-        prior: weights file for the variants that start from one; None for `shipped`.
+        jobs: runs at the same time, each in its own process.
+        data_name: of the images, for the report.
+        changes: training options that differ from the recipe, beside steps; for tests and trials.
+        initial_weights: file for the variants that start from one; None for `shipped`.
         shipped: weights of nuclei that come with the app, for these variants if they fit.
     """
 
@@ -38,23 +39,23 @@ class Campaign:
     out: Path
     variants: tuple[Variant, ...]
     steps: int | None = None
+    epochs: int | None = None
+    folds: int | None = None
     seeds: tuple[int, ...] = (0,)
     recipe: str = ""
     jobs: int = 1
-    where: Where = Where()
+    execution: Execution = Execution()
     data_name: str = ""
     changes: tuple[tuple[str, Any], ...] = ()
-    prior: Path | None = None
+    initial_weights: Path | None = None
     shipped: Path | None = None
-    epochs: int | None = None
-    folds: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse folds of a study without."""
+        """Refuse folds for a study without cross-validation."""
         if self.folds and not self.study.folds:
             raise InputError(
-                f"--folds is of studies with cross-validation, '{self.study.name}' has one test "
-                f"part; leave it away"
+                f"--folds is for studies with cross-validation; '{self.study.name}' has one test "
+                f"set: leave the option out"
             )
 
     def runs(self) -> list[Run]:
@@ -82,13 +83,13 @@ class Campaign:
         if fold:
             name += f"-fold{fold[0]}of{fold[1]}"
         return Run(
-            variant.name,
-            replace(task, training=training),
-            recipe,
-            seed,
-            self.out / name,
-            self.study.recipes[recipe],
-            variant.source,
+            variant=variant.name,
+            task=replace(task, training=training),
+            recipe=recipe,
+            seed=seed,
+            folder=self.out / name,
+            setting=self.study.recipes[recipe],
+            source=variant.source,
             fold=fold,
         )
 
@@ -103,23 +104,24 @@ class Campaign:
         interval = max(1, steps // VALIDATIONS)
         return replace(recipe, epochs=0, steps=steps, val_interval=interval)
 
-    def with_priors(self, runs: Sequence[Run]) -> list[Run]:
-        """Return the runs, those that start from weights with what these are.
+    def with_initial_weights(self, runs: Sequence[Run]) -> list[Run]:
+        """Return the runs, with the weights that those of a pretrained variant start from.
 
         Raises:
-            InputError: the given weights cannot be read, or no run asks for them.
+            InputError: the given weights cannot be read, or no run starts from weights.
         """
-        wanting = {variant.name for variant in self.variants if variant.prior}
-        if self.prior and not wanting:
+        pretrained = {variant.name for variant in self.variants if variant.pretrained}
+        if self.initial_weights and not pretrained:
             raise InputError(
-                f"--prior '{self.prior.name}' is of no use: none of the chosen variants starts "
-                f"from weights; leave it away"
+                f"--prior '{self.initial_weights.name}' is of no use: none of the chosen variants "
+                f"starts from weights; leave the option out"
             )
+
+        def choose(task: TaskSpec) -> InitialWeights:
+            phantoms = self.out / "nuclei"
+            return choose_initial_weights(task, self.initial_weights, self.shipped, phantoms)
+
         return [
-            replace(
-                run, prior=choose_prior(run.task, self.prior, self.shipped, self.out / "nuclei")
-            )
-            if run.variant in wanting
-            else run
+            replace(run, initial_weights=choose(run.task)) if run.variant in pretrained else run
             for run in runs
         ]

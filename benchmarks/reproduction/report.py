@@ -101,13 +101,13 @@ def _compared(study: Study, tested: Container[str]) -> list[tuple[str, TaskSpec,
 
 def _fits(outcome: Mapping[str, Any], head: Mapping[str, Any]) -> bool:
     """Tell whether the run is of this report's images, as far as it uses that source."""
-    parts = head["data"]["sources"].get(outcome.get("part", outcome["source"]))
+    split = head["data"]["sources"].get(outcome.get("part", outcome["source"]))
     identity = outcome["identity"]
-    if parts is None:
+    if split is None:
         return "fold" not in outcome
     return bool(
-        identity["training_data"] == parts["training_fingerprint"]
-        and identity["test_data"] == parts["test_fingerprint"]
+        identity["training_data"] == split["training_fingerprint"]
+        and identity["test_data"] == split["test_fingerprint"]
     )
 
 
@@ -145,7 +145,7 @@ def _printed(variant: Variant) -> dict[str, Any]:
         "name": variant.name,
         "task": variant.task,
         "training": dict(variant.training),
-        "prior": variant.prior,
+        "prior": variant.pretrained,
         "printed": asdict(printed),
         "other_steps": [asdict(other) for other in variant.other_steps],
         "implied_mean_iou": printed.implied_mean_iou,

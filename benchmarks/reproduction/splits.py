@@ -1,4 +1,4 @@
-"""The images of a study in their parts: trained on, choosing the step, tested on."""
+"""The images of a study, split into training, validation and test set."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ import numpy as np
 
 from benchmarks.reproduction.study import Study
 from lib.data.folds import k_folds
-from lib.data.studies import Item, split_items
+from lib.data.studies import Item, fingerprint_of, split_items
 from lib.errors import InputError
-from lib.files import fingerprint
 from lib.io.masks import read_label
 from lib.segmentation.metrics import image_scores, pixel_scores
 
 
 @dataclass(frozen=True)
-class Parts:
+class Split:
     """The items of a study, split once for all its runs.
 
     Attributes:
@@ -31,8 +30,8 @@ class Parts:
     training: list[Item]
     validation_ids: frozenset[str]
     test: list[Item]
-    training_print: str
-    test_print: str
+    training_fingerprint: str
+    test_fingerprint: str
     panel: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
@@ -45,19 +44,19 @@ class Parts:
             "test": len(self.test),
             "validation": len(self.validation_ids),
             "training": len(self.training) - len(self.validation_ids),
-            "training_fingerprint": self.training_print,
-            "test_fingerprint": self.test_print,
+            "training_fingerprint": self.training_fingerprint,
+            "test_fingerprint": self.test_fingerprint,
         }
 
 
-def split_parts(items: Sequence[Item], study: Study) -> Parts:
+def hash_split(items: Sequence[Item], study: Study) -> Split:
     """Split into test, validation and training by the hash of the group, or of the id.
 
-    The validation items are the next `study.val_share` of what the test part leaves. (The hash is
+    The validation items are the next `study.val_share` of what the test set leaves. (The hash is
     the same, so below the test share itself there would be none.)
 
     Raises:
-        InputError: a part is empty.
+        InputError: one of the three is empty.
     """
     share, val_share = study.test_share, study.val_share
     try:
@@ -67,15 +66,15 @@ def split_parts(items: Sequence[Item], study: Study) -> Parts:
         keys = len({item.key for item in items})
         raise InputError(
             f"{len(items)} labelled images in {keys} groups leave none for the test, validation or "
-            f"training part ({share:.0%} are tested on, {val_share:.0%} of the others choose the "
+            f"training set ({share:.0%} are tested on, {val_share:.0%} of the others choose the "
             f"step); label more images, of at least 3 groups"
         ) from None
     ids = frozenset(item.id for item in held)
-    return Parts(rest, ids, test, _fingerprint(rest), _fingerprint(test))
+    return Split(rest, ids, test, fingerprint_of(rest), fingerprint_of(test))
 
 
-def fold_parts(items: Sequence[Item], study: Study, fold: tuple[int, int]) -> Parts:
-    """Return the parts of one fold: what it holds out is tested on.
+def fold_split(items: Sequence[Item], study: Study, fold: tuple[int, int]) -> Split:
+    """Return the split of one fold: what it holds out is tested on.
 
     The validation items are `study.val_share` of the others, by a hash of their own.
 
@@ -89,7 +88,7 @@ def fold_parts(items: Sequence[Item], study: Study, fold: tuple[int, int]) -> Pa
     rest, test = k_folds(items, folds)[number]
     _, held = split_items(rest, study.val_share, salt=f"fold {number} of {folds}: ")
     ids = frozenset(item.id for item in held)
-    return Parts(rest, ids, test, _fingerprint(rest), _fingerprint(test))
+    return Split(rest, ids, test, fingerprint_of(rest), fingerprint_of(test))
 
 
 def always_empty(test: Sequence[Item]) -> dict[str, float]:
@@ -102,7 +101,3 @@ def always_empty(test: Sequence[Item]) -> dict[str, float]:
     pooled = pixel_scores({name: column.sum() for name, column in counts.items()})
     figures = {**pooled, **image_scores(counts, none)}
     return {name: float(value) for name, value in figures.items()}
-
-
-def _fingerprint(items: Sequence[Item]) -> str:
-    return fingerprint([path for item in items for path in (item.image, item.label) if path])

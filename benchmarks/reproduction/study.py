@@ -50,7 +50,7 @@ class Printed:
 
 @dataclass(frozen=True)
 class Bound:
-    """A published figure that a run must reach on the test part, and its source."""
+    """A published figure that a run must reach on the test set, and its source."""
 
     metric: str
     value: float
@@ -70,7 +70,7 @@ class Variant:
         steps: of its runs; None for the study's.
         source: of the images: the studies folder, or "volumes", seeded phantoms of our own.
         training: options of the recipe, under every recipe, that make it this variant.
-        prior: start from the weights of another task; see
+        pretrained: start from the weights of another task; see
             `benchmarks.reproduction.initial_weights`.
         other_steps: what is printed of further moments of the training.
         size: of the input of a task on exams, pixels; 0 keeps the row's.
@@ -87,7 +87,7 @@ class Variant:
     steps: int | None = None
     source: Literal["studies", "volumes"] = "studies"
     training: tuple[tuple[str, Any], ...] = ()
-    prior: bool = False
+    pretrained: bool = False
     other_steps: tuple[Printed, ...] = ()
     size: int = 0
     accuracy: Mapping[str, float] = field(default_factory=dict)
@@ -198,7 +198,7 @@ class Study:
         """
         if sizes and not any(variant.size for variant in variants):
             raise InputError(
-                f"--sizes is of studies of several input sizes; '{self.name}' has none"
+                f"--sizes is for studies with several input sizes; '{self.name}' has none"
             )
         return [
             variant

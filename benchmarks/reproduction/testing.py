@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.reproduction.splits import Parts
+from benchmarks.reproduction.splits import Split
 from lib.classification.cases import exams_of
 from lib.classification.evaluation import report_on, score_exams
 from lib.classification.predictor import ExamPredictor
@@ -29,17 +29,17 @@ class Testing:
     """What a study asks of a kind of task.
 
     Attributes:
-        test: figures of a predictor on the test part; the folder is the run's.
+        test: figures of a predictor on the test set; the folder is the run's.
         told: the outcome of a run in words, from its figures.
     """
 
-    test: Callable[[Any, Parts, Path], dict[str, Any]]
+    test: Callable[[Any, Split, Path], dict[str, Any]]
     told: Callable[[Mapping[str, Any]], str]
 
 
-def test_run(predictor: NetworkRunner, parts: Parts, folder: Path) -> dict[str, Any]:
-    """Return the figures of a run's weights on its test part."""
-    return choose("kind", predictor.task.kind, TESTING).test(predictor, parts, folder)
+def test_run(predictor: NetworkRunner, split: Split, folder: Path) -> dict[str, Any]:
+    """Return the figures of a run's weights on its test set."""
+    return choose("kind", predictor.task.kind, TESTING).test(predictor, split, folder)
 
 
 def told(result: Mapping[str, Any]) -> str:
@@ -51,14 +51,14 @@ def told(result: Mapping[str, Any]) -> str:
 # --- segmentation --------------------------------------------------------------------------------
 
 
-def _test_masks(predictor: Predictor, parts: Parts, folder: Path) -> dict[str, Any]:
-    """Evaluate the test part, and save the panel's masks for the page."""
-    report = evaluate(predictor, parts.test, BOOTSTRAP_SEED).as_dict()
-    chosen = [item for item in parts.test if item.id in parts.panel]
+def _test_masks(predictor: Predictor, split: Split, folder: Path) -> dict[str, Any]:
+    """Evaluate the test set, and save the panel's masks for the page."""
+    report = evaluate(predictor, split.test, BOOTSTRAP_SEED).as_dict()
+    chosen = [item for item in split.test if item.id in split.panel]
     masks = {item.id: predictor(read_image(item.image)).mask.astype(np.uint8) for item in chosen}
     write_atomically(folder / PANEL, lambda file: np.savez_compressed(file, **masks))
     figures = {name: value for name, value in report.items() if name != "about"}
-    return {**figures, "test_images": len(parts.test), "bootstrap_seed": BOOTSTRAP_SEED}
+    return {**figures, "test_images": len(split.test), "bootstrap_seed": BOOTSTRAP_SEED}
 
 
 def _masks_told(result: Mapping[str, Any]) -> str:
@@ -72,10 +72,10 @@ def _masks_told(result: Mapping[str, Any]) -> str:
 # --- classification ------------------------------------------------------------------------------
 
 
-def _test_exams(predictor: ExamPredictor, parts: Parts, folder: Path) -> dict[str, Any]:
+def _test_exams(predictor: ExamPredictor, split: Split, folder: Path) -> dict[str, Any]:
     """Return the answers on the exams of the fold, and the figures of these alone."""
     rules = predictor.task.exam_rules
-    scored, failed = score_exams(predictor, exams_of(parts.test))
+    scored, failed = score_exams(predictor, exams_of(split.test))
     report = report_on(scored, rules, BOOTSTRAP_SEED, failed)
     return {
         "classes": list(rules.names),

@@ -18,9 +18,9 @@ from PIL import Image
 
 from benchmarks.speed.fixtures import SEED
 from benchmarks.speed.server import Server, spread
-from lib.data.studies import split_items
+from lib.data.studies import fingerprint_of, split_items
 from lib.errors import InputError, UnpublishedError
-from lib.files import fingerprint, sha256
+from lib.files import sha256
 from lib.interactive.click_evaluation import KINDS, MOST_ON_OBJECT, evaluate_clicks
 from lib.interactive.predictor import ClickPredictor
 from lib.io.volumes import save_volume
@@ -72,7 +72,7 @@ def run(
         items = case_kind(task).list(studies or where / "labelled", task, True)
         if held_out:
             items = split_items(items, task.training.val_split)[1]
-        data = fingerprint([p for item in items for p in (item.image, item.label) if p])
+        data = fingerprint_of(items)
         figures = evaluate_clicks(predictor, items, SEED, on_item=on_round)
         times = _times(runs, live, app, where, task.name)
     what = f"{len(items)} {'held-out ' if held_out else ''}images of "

@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.speed.fixtures import SEED
-from lib.data.studies import list_items
-from lib.files import fingerprint
+from lib.data.studies import fingerprint_of, list_items
 from lib.image import Geometry, Image
 from lib.interactive.clicks import Clicks
 from lib.interactive.scribble_evaluation import KINDS, evaluate_scribbles
@@ -43,7 +42,7 @@ def run(
         if studies is None:
             write_nuclei_studies(Path(folder), PHANTOMS, PHANTOMS, seed=SEED)
         items = list_items(studies or folder, labelled=True)
-        data = fingerprint([p for item in items for p in (item.image, item.label) if p])
+        data = fingerprint_of(items)
         figures = evaluate_scribbles(items, SEED, runs, on_round)
     return {
         "what": f"simulated scribbles and clicks on {figures['images']} images of "

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lib.data.groups import read_groups
 from lib.errors import InputError
+from lib.files import fingerprint
 from lib.io.read import extension, image_size, stem
 
 FINAL_LABELS = Path("labels") / "final"
@@ -36,6 +37,11 @@ class Item:
     def key(self) -> str:
         """What decides the side of a split: the group, else the id."""
         return self.group or self.id
+
+
+def fingerprint_of(items: Iterable[Item]) -> str:
+    """Return a fingerprint of the images and labels of `items`."""
+    return fingerprint([path for item in items for path in (item.image, item.label) if path])
 
 
 def list_items(studies: str | Path, labelled: bool = False) -> list[Item]:

@@ -10,8 +10,8 @@ from typing import Any
 import ignite.distributed as idist
 import torch
 
-from lib.data.studies import Item
-from lib.files import fingerprint, write_json
+from lib.data.studies import Item, fingerprint_of
+from lib.files import write_json
 from lib.tasks.spec import TaskSpec
 from lib.training.options import FitOptions
 from lib.weights.checkpoint import load_checkpoint, save_tensors, weights_print
@@ -33,7 +33,7 @@ def run_identity(
     return {
         "task": json.loads(json.dumps(task.as_trained())),
         "seed": options.seed,
-        "data": fingerprint([p for item in items for p in (item.image, item.label) if p]),
+        "data": fingerprint_of(items),
         "validation": sorted(item.id for item in validation),
         "init": weights_print(options.init) if options.init else False,
         "world_size": idist.get_world_size(),

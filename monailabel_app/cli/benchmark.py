@@ -86,12 +86,17 @@ def benchmark(
     import torch
     from tqdm import tqdm
 
-    from benchmarks.harness.machine import all_versions, bf16_words, machine_facts
+    from benchmarks.harness.machine import (
+        all_versions,
+        bf16_words,
+        machine_facts,
+        memory_and_load,
+    )
     from benchmarks.speed.fixtures import SEED
 
     runs = runs or entry.runs
     torch.set_num_threads(threads or torch.get_num_threads())
-    facts = machine_facts()
+    facts = {**machine_facts(), **memory_and_load()}
     total = runs if entry.counted == "round" else None
     with tqdm(desc=name, total=total, unit=entry.counted, disable=not sys.stderr.isatty()) as bar:
         on_round = partial(bar.update, 1)

@@ -134,27 +134,27 @@ def reproduce(
     else:
         if studies is None:
             raise InputError("Missing option '--studies': the folder of images and labels")
-        from benchmarks.harness.where import Where
+        from benchmarks.harness.campaign import Execution
         from benchmarks.reproduction.campaign import reproduce
         from benchmarks.reproduction.initial_weights import NUCLEI
         from benchmarks.reproduction.plan import Campaign
         from benchmarks.reproduction.sources import study_items
 
-        where = Where(device, precision, progress=True, command=options.command_line())
+        execution = Execution(device, precision, command=options.command_line())
         campaign = Campaign(
-            table,
-            out,
-            chosen,
-            steps,
-            seeds,
-            recipe,
-            jobs,
-            where,
-            studies.name,
-            prior=prior,
-            shipped=SHIPPED_MODELS / f"pretrained_{NUCLEI}.pt",
+            study=table,
+            out=out,
+            variants=chosen,
+            steps=steps,
             epochs=epochs,
             folds=folds,
+            seeds=seeds,
+            recipe=recipe,
+            jobs=jobs,
+            execution=execution,
+            data_name=studies.name,
+            initial_weights=prior,
+            shipped=SHIPPED_MODELS / f"pretrained_{NUCLEI}.pt",
         )
         items = study_items(studies, table.importer, out / "studies", table.subject, _say)
         report = reproduce(campaign, items, _say)

@@ -101,7 +101,7 @@ def simulate_active_learning(
     """Play active learning on the labelled STUDIES: what would each strategy have needed?
 
     From --start random labels, each strategy adds labels of its choice in --rounds rounds; after
-    each, TASK is trained anew for --steps and scored on a test part that is never chosen from. A
+    each, TASK is trained anew for --steps and scored on a test set that is never chosen from. A
     training on all labels, for the steps of all rounds if --continued, is what the target is a
     share of. Every training is kept in OUT: an
     interrupted simulation goes on where it was, and seeds may be added.
@@ -113,7 +113,7 @@ def simulate_active_learning(
     from benchmarks.active_learning.campaign import simulate
     from benchmarks.active_learning.page import write_page
     from benchmarks.active_learning.protocol import Protocol, fixed_steps
-    from benchmarks.harness.where import Where
+    from benchmarks.harness.campaign import Execution
     from lib.kinds import case_kind
 
     changes: dict[str, Any] = {
@@ -124,18 +124,18 @@ def simulate_active_learning(
     }
     spec = fixed_steps(spec, **{name: value for name, value in changes.items() if value})
     protocol = Protocol(
-        spec,
-        out or Path("runs") / f"active_learning_{spec.name}",
-        tuple(dict.fromkeys(strategies.split(","))),
-        _counts(start, add, rounds),
-        _seeds(seeds),
-        test_share,
-        target,
-        continued,
-        jobs,
-        Where(device, precision, progress=False, command=options.command_line()),
-        studies.resolve().name,
-        init_from,
+        task=spec,
+        out=out or Path("runs") / f"active_learning_{spec.name}",
+        strategies=tuple(dict.fromkeys(strategies.split(","))),
+        counts=_counts(start, add, rounds),
+        seeds=_seeds(seeds),
+        test_share=test_share,
+        target=target,
+        continued=continued,
+        jobs=jobs,
+        execution=Execution(device, precision, progress=False, command=options.command_line()),
+        data_name=studies.resolve().name,
+        init_from=init_from,
     )
     report = simulate(protocol, case_kind(spec).list(studies, spec, True), click.echo)
     options.save_json(json_file, report)

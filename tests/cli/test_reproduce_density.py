@@ -87,8 +87,8 @@ def test_requests_that_do_not_fit_the_study_are_refused(cli, exam_studies, studi
     cli(*density, "--steps", 1, "--epochs", 1).assert_refused("--steps or --epochs, not both")
     cli(*density, "--task", "density_birad").assert_refused("did you mean 'density_birads'")
     nuclei = ("reproduce", "thesis-nuclei", "--studies", studies, "--out", tmp_path / "o")
-    cli(*nuclei, "--sizes", "64").assert_refused("--sizes is of studies of several input sizes")
-    cli(*nuclei, "--folds", 3).assert_refused("--folds is of studies with cross-validation")
+    cli(*nuclei, "--sizes", "64").assert_refused("--sizes is for studies with several input sizes")
+    cli(*nuclei, "--folds", 3).assert_refused("--folds is for studies with cross-validation")
     empty = tmp_path / "empty"
     empty.mkdir()
     cli("reproduce", "density", "--studies", empty, "--out", tmp_path / "p").assert_refused(

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.reproduction.pages.panel_kinds import by_brightness
-from benchmarks.reproduction.splits import Parts
+from benchmarks.reproduction.splits import Split
 from benchmarks.reproduction.testing import PANEL
 from lib.data.studies import Item
 from lib.files import write_atomically
@@ -34,22 +34,22 @@ def choose_panel(test: Sequence[Item], kinds: Kinds = by_brightness) -> dict[str
 
 
 def save_panel(
-    out: Path, parts: Parts, kinds: Kinds = by_brightness
-) -> tuple[Parts, dict[str, str]]:
-    """Choose the panel's images, keep them with their truth in `out`, and name them in `parts`.
+    out: Path, split: Split, kinds: Kinds = by_brightness
+) -> tuple[Split, dict[str, str]]:
+    """Choose the panel's images, keep them with their truth in `out`, and name them in the split.
 
     Returns:
-        The parts, and the id of each kind.
+        The split, and the id of each kind.
     """
     arrays: dict[str, np.ndarray] = {}
-    chosen = choose_panel(parts.test, kinds)
+    chosen = choose_panel(split.test, kinds)
     for kind, item in chosen.items():
         assert item.label is not None
         arrays[f"{kind}_image"] = displayed(read_image(item.image).pixels)
         arrays[f"{kind}_truth"] = (read_label(item.label) > 0).astype(np.uint8)
     write_atomically(out / PANEL, lambda file: np.savez_compressed(file, **arrays))
     ids = {kind: item.id for kind, item in chosen.items()}
-    return replace(parts, panel=tuple(ids.values())), ids
+    return replace(split, panel=tuple(ids.values())), ids
 
 
 def displayed(pixels: np.ndarray) -> np.ndarray:

@@ -173,15 +173,15 @@ def _how(report: Report) -> str:
     data, machine = report["data"], report["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in report["versions"].items())
     lines = [f"Publication: {report['source']}."]
-    for source, parts in data["sources"].items():
+    for source, used in data["sources"].items():
         name = f"of `{data['name']}`" if source == "studies" else f"phantoms ({source})"
         split = f"hash of the {data.get('split_by', 'id')} below {data['test_share']}"
         if data.get("split_by") == "group":
-            split += f", {parts['test_groups']} of {parts['groups']} groups"
+            split += f", {used['test_groups']} of {used['groups']} groups"
         lines.append(
-            f"Images: {parts['images']} labelled ones {name}; {parts['test']} tested on ({split}), "
-            f"{parts['validation']} choose the step, {parts['training']} trained on; fingerprints "
-            f"{parts['training_fingerprint']} and {parts['test_fingerprint']} (test)."
+            f"Images: {used['images']} labelled ones {name}; {used['test']} tested on ({split}), "
+            f"{used['validation']} choose the step, {used['training']} trained on; fingerprints "
+            f"{used['training_fingerprint']} and {used['test_fingerprint']} (test)."
         )
     steps, seeds = (", ".join(map(str, report[name])) for name in ("steps", "seeds"))
     lines += [

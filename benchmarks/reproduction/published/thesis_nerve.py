@@ -60,7 +60,7 @@ THESIS_NERVE = Study(
             "From_Prior",
             ((0.2432, 0.6038, 25321), (0.3024, 0.4937, 20423), (0.3084, 0.4937, 30000)),
             bounds=_asked(0.6038),
-            prior=True,
+            pretrained=True,
         ),
         _variant(
             "Dice_Lr1e3",

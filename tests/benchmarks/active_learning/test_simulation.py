@@ -12,25 +12,26 @@ import pytest
 from PIL import Image as PillowImage
 from training_samples import with_recipe
 
-from benchmarks.active_learning import processes as parts
+from benchmarks.active_learning import campaign
 from benchmarks.active_learning import rounds as play
 from benchmarks.active_learning.campaign import simulate
 from benchmarks.active_learning.page import write_page
 from benchmarks.active_learning.protocol import Protocol, fixed_steps, sample_of, split_samples
 from benchmarks.active_learning.report import gain_over, holm, labels_needed, summarise, verdicts
-from benchmarks.harness.where import Where
+from benchmarks.harness.campaign import Execution
 from lib.classification.cases import list_views
 from lib.data.studies import list_items
 from lib.errors import InputError
 from lib.phantoms.nuclei import nuclei_phantom
 
-WHERE = Where("cpu", "fp32", progress=False, command="the command")
+QUICK = Execution("cpu", "fp32", progress=False, command="the command")
 STRATEGIES = ("random", "uncertainty", "combined")
 
 
 def _protocol(task, out: Path, **changes) -> Protocol:
-    plain = {"strategies": STRATEGIES, "counts": (2, 4), "seeds": (0, 1), "where": WHERE}
-    return Protocol(fixed_steps(task, steps=3), out, **{**plain, "test_share": 0.3, **changes})
+    plain = {"strategies": STRATEGIES, "counts": (2, 4), "seeds": (0, 1), "test_share": 0.3}
+    plain |= {"task": fixed_steps(task, steps=3), "out": out, "execution": QUICK}
+    return Protocol(**{**plain, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -128,8 +129,8 @@ def test_played_in_parts_by_several_processes_it_ends_alike(
             job.call(*job.args)
             on_end(job.name, 0)
 
-    monkeypatch.setattr(parts, "run_in_processes", run_here)
-    monkeypatch.setattr(parts.torch, "set_num_threads", lambda count: None)
+    monkeypatch.setattr(campaign, "run_in_processes", run_here)
+    monkeypatch.setattr("torch.set_num_threads", lambda count: None)
     said = []
     protocol = _protocol(small, tmp_path, seeds=(0,), strategies=("random",), jobs=2)
     again = simulate(protocol, many, said.append)
@@ -145,10 +146,10 @@ def test_played_in_parts_by_several_processes_it_ends_alike(
 def test_only_what_is_missing_is_given_to_processes(played, many, small, monkeypatch):
     out, _, _ = played
     given = []
-    monkeypatch.setattr(parts, "run_in_processes", lambda work, *args: given.extend(work))
+    monkeypatch.setattr(campaign, "run_in_processes", lambda work, *args: given.extend(work))
     protocol = _protocol(small, out, strategies=(*STRATEGIES, "diversity"), seeds=(0, 1, 2))
     player = play.Player(protocol, split_samples(many, protocol), lambda line: None)
-    parts.play_in_processes(player)
+    campaign.play_in_processes(player)
     assert [work.name for work in given] == [
         "seed 2, first labels",
         "seed 2, all labels",
@@ -210,7 +211,7 @@ def test_what_cannot_be_played_fairly_is_refused(small, tmp_path):
     with pytest.raises(InputError, match="unknown strategy 'margin'"):
         _protocol(small, tmp_path, strategies=("random", "margin"))
     task = with_recipe(small, schedule="plateau")
-    with pytest.raises(InputError, match="without a look at the test part"):
+    with pytest.raises(InputError, match="without a look at the test set"):
         _protocol(task, tmp_path)
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.harness.where import Where
+from benchmarks.harness.campaign import Execution
 from benchmarks.reproduction import run as runs_module
 from benchmarks.reproduction.campaign import reproduce
 from benchmarks.reproduction.pages.exam_text import exam_text
@@ -16,7 +16,7 @@ from benchmarks.reproduction.plan import Campaign
 from benchmarks.reproduction.published.density import DENSITY, SIZES
 from benchmarks.reproduction.published.thesis import THESIS_NUCLEI
 from benchmarks.reproduction.sources import import_mammograms
-from benchmarks.reproduction.splits import fold_parts
+from benchmarks.reproduction.splits import fold_split
 from benchmarks.reproduction.study import Variant
 from lib.classification.cases import cases_of, exams_of, labelled_views
 from lib.classification.evaluation import ScoredExam, report_on, score_exams
@@ -25,7 +25,7 @@ from lib.errors import InputError
 from lib.tasks.registry import TASKS
 from lib.weights.checkpoint import load_checkpoint
 
-QUICK = Where("cpu", "fp32", progress=False, command="a test")
+QUICK = Execution("cpu", "fp32", progress=False, command="a test")
 TASK = "tiny_density"
 
 
@@ -51,8 +51,9 @@ def study(exam_task, monkeypatch):
 @pytest.fixture
 def ask(study, tmp_path):
     def make(**changes):
-        plain = {"epochs": 1, "where": QUICK, "data_name": "phantoms"}
-        return Campaign(study, tmp_path / "out", study.variants, **{**plain, **changes})
+        plain = {"epochs": 1, "execution": QUICK, "data_name": "phantoms"}
+        plain |= {"study": study, "out": tmp_path / "out", "variants": study.variants}
+        return Campaign(**{**plain, **changes})
 
     return make
 
@@ -101,9 +102,9 @@ def test_each_patient_is_tested_on_once_and_never_trained_on_in_that_fold(views,
     cases = cases_of(views, TASKS[TASK])
     tested = []
     for number in range(2):
-        parts = fold_parts(cases, study, (number, 2))
-        test, training = ({item.group for item in part} for part in (parts.test, parts.training))
-        held = {item.group for item in parts.training if item.id in parts.validation_ids}
+        split = fold_split(cases, study, (number, 2))
+        test, training = ({item.group for item in part} for part in (split.test, split.training))
+        held = {item.group for item in split.training if item.id in split.validation_ids}
         assert not test & training
         assert held and held < training
         tested += sorted(test)

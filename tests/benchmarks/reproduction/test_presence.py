@@ -1,4 +1,4 @@
-"""Studies of what is often absent: variants of one row, priors, the always-empty mask."""
+"""Studies of what is often absent: variants of one row, initial weights, the always-empty mask."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.harness.where import Where
-from benchmarks.reproduction import initial_weights as priors
+from benchmarks.harness.campaign import Execution
+from benchmarks.reproduction import initial_weights
 from benchmarks.reproduction.campaign import reproduce
 from benchmarks.reproduction.pages.segmentation_text import text
 from benchmarks.reproduction.plan import Campaign
@@ -16,7 +16,7 @@ from benchmarks.reproduction.published.busi import BUSI
 from benchmarks.reproduction.published.thesis_nerve import ROW, THESIS_NERVE
 from benchmarks.reproduction.sources import import_nerve as importer
 from benchmarks.reproduction.sources import study_items
-from benchmarks.reproduction.splits import always_empty, split_parts
+from benchmarks.reproduction.splits import always_empty, hash_split
 from benchmarks.reproduction.study import Printed
 from lib.data.studies import list_items
 from lib.datasets.nerve import import_nerve, write_nerve_phantoms
@@ -25,7 +25,7 @@ from lib.io.masks import read_label
 from lib.tasks.registry import TASKS
 from lib.weights.checkpoint import load_checkpoint, save_checkpoint
 
-QUICK = Where("cpu", "fp32", progress=False, command="a test")
+QUICK = Execution("cpu", "fp32", progress=False, command="a test")
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +59,11 @@ def small(monkeypatch):
 @pytest.fixture
 def ask(small, tmp_path):
     def make(variants="all", study=THESIS_NERVE, **changes):
-        plain = {"steps": 2, "where": QUICK, "data_name": "phantoms"}
+        plain = {"steps": 2, "execution": QUICK, "data_name": "phantoms"}
         plain["changes"] = (("patch_size", 16), ("batch_size", 2))
-        chosen = tuple(study.choose(variants))
-        return Campaign(study, tmp_path / "out", chosen, **{**plain, **changes})
+        plain |= {"study": study, "out": tmp_path / "out"}
+        plain["variants"] = tuple(study.choose(variants))
+        return Campaign(**{**plain, **changes})
 
     return make
 
@@ -160,11 +161,11 @@ def test_weights_are_taken_as_given_else_as_shipped_if_they_fit(ask, frames, tmp
     foreign = save_checkpoint(
         tmp_path / "foreign.pt", replace(load_checkpoint(weights), weights={}, task="nuclei")
     )
-    chosen = priors.choose_prior(TASKS[ROW], None, foreign, tmp_path / "nuclei")
-    assert chosen.weights is None
+    chosen = initial_weights.choose_initial_weights(TASKS[ROW], None, foreign, tmp_path / "nuclei")
+    assert chosen.file is None
     assert chosen.task.key_metric == "mean_iou"
 
-    given = ask("From_Prior", recipe="thesis", shipped=weights, prior=foreign)
+    given = ask("From_Prior", recipe="thesis", shipped=weights, initial_weights=foreign)
     report = reproduce(given, frames, _quiet)
     assert "do not fit task 'nerve_vhllrhe': 0 of" in report["runs"][1]["reason"]
 
@@ -174,7 +175,9 @@ def test_other_weights_to_start_from_are_another_run(ask, frames, tmp_path):
     one, two = (tmp_path / "out" / run["folder"] / "best.pt" for run in ran["runs"])
     starts = []
     for weights in (one, two, two):
-        report = reproduce(ask("From_Prior", recipe="thesis", prior=weights), frames, _quiet)
+        report = reproduce(
+            ask("From_Prior", recipe="thesis", initial_weights=weights), frames, _quiet
+        )
         starts.append(report["runs"][2])
     assert starts[0]["pooled"] != starts[1]["pooled"]
     assert starts[0]["seconds"]["steps_timed"] == starts[1]["seconds"]["steps_timed"] == 2
@@ -183,9 +186,9 @@ def test_other_weights_to_start_from_are_another_run(ask, frames, tmp_path):
 
 def test_weights_to_start_from_are_refused_where_they_cannot_be_used(ask, frames, tmp_path):
     with pytest.raises(InputError, match="--prior 'a.pt' is of no use: none of the chosen"):
-        reproduce(ask("No_Prior", prior=tmp_path / "a.pt"), frames, _quiet)
+        reproduce(ask("No_Prior", initial_weights=tmp_path / "a.pt"), frames, _quiet)
     with pytest.raises(InputError, match="a.pt: no such weights file"):
-        reproduce(ask("From_Prior", prior=tmp_path / "a.pt"), frames, _quiet)
+        reproduce(ask("From_Prior", initial_weights=tmp_path / "a.pt"), frames, _quiet)
 
 
 def test_a_set_as_published_is_imported_once(kaggle, tmp_path):
@@ -218,12 +221,12 @@ def test_a_set_of_another_layout_is_refused(tmp_path):
 def test_the_shares_of_a_study_decide_its_parts(frames):
     wide = replace(THESIS_NERVE, test_share=0.1, val_share=0.9)
     narrow = replace(wide, val_share=0.1)
-    counts = [len(split_parts(frames, study).validation_ids) for study in (wide, narrow)]
+    counts = [len(hash_split(frames, study).validation_ids) for study in (wide, narrow)]
     assert counts[0] > counts[1] > 0
     groups = {item.id: item.group for item in frames}
-    parts = split_parts(frames, wide)
-    tested = {item.group for item in parts.test}
-    held = {groups[id] for id in parts.validation_ids}
-    trained = {item.group for item in parts.training if item.id not in parts.validation_ids}
+    split = hash_split(frames, wide)
+    tested = {item.group for item in split.test}
+    held = {groups[id] for id in split.validation_ids}
+    trained = {item.group for item in split.training if item.id not in split.validation_ids}
     assert not (tested & held or tested & trained or held & trained)
     assert (BUSI.test_share, BUSI.val_share) == (0.2, 0.15)

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.harness.processes import Work, run_in_processes
-from benchmarks.harness.where import Where
+from benchmarks.harness.campaign import Execution
+from benchmarks.harness.processes import Job, run_in_processes
 from benchmarks.reproduction import campaign as campaigns
 from benchmarks.reproduction import run as runs_module
 from benchmarks.reproduction.campaign import reproduce
@@ -21,7 +21,7 @@ from benchmarks.reproduction.plan import Campaign
 from benchmarks.reproduction.published.catalogue import STUDIES, get_study
 from benchmarks.reproduction.published.recipes import NUCLEI_RECIPES, differences, thesis_setting
 from benchmarks.reproduction.published.thesis import THESIS_NUCLEI
-from benchmarks.reproduction.splits import split_parts
+from benchmarks.reproduction.splits import hash_split
 from benchmarks.reproduction.study import Bound, Printed, Variant
 from lib.data.studies import in_validation
 from lib.data.targets import make_target
@@ -32,7 +32,7 @@ from lib.tasks.registry import TASKS
 from lib.training.loop import fit
 from lib.weights.checkpoint import load_checkpoint
 
-QUICK = Where("cpu", "fp32", progress=False, command="a test")
+QUICK = Execution("cpu", "fp32", progress=False, command="a test")
 PATCH = (("patch_size", 32), ("batch_size", 2))
 
 
@@ -59,9 +59,10 @@ def ask(study, tmp_path):
     """Return a function that makes a campaign of 4 steps."""
 
     def make(variants="all", **changes):
-        plain = {"steps": 4, "where": QUICK, "changes": PATCH, "data_name": "phantoms"}
-        chosen = tuple(study.choose(variants))
-        return Campaign(study, tmp_path / "out", chosen, **{**plain, **changes})
+        plain = {"steps": 4, "execution": QUICK, "changes": PATCH, "data_name": "phantoms"}
+        plain |= {"study": study, "out": tmp_path / "out"}
+        plain["variants"] = tuple(study.choose(variants))
+        return Campaign(**{**plain, **changes})
 
     return make
 
@@ -134,15 +135,15 @@ def test_what_was_eroded_between_neighbours_grows_back():
 
 
 def test_the_test_part_is_never_trained_on_nor_chooses_the_step(items):
-    parts = split_parts(items, THESIS_NUCLEI)
-    assert {item.id for item in parts.test} == {i.id for i in items if in_validation(i.id, 0.3)}
-    training = {item.id for item in parts.training}
-    assert parts.validation_ids < training
-    assert not training & {item.id for item in parts.test}
-    few = split_parts(items[:3], THESIS_NUCLEI)
+    split = hash_split(items, THESIS_NUCLEI)
+    assert {item.id for item in split.test} == {i.id for i in items if in_validation(i.id, 0.3)}
+    training = {item.id for item in split.training}
+    assert split.validation_ids < training
+    assert not training & {item.id for item in split.test}
+    few = hash_split(items[:3], THESIS_NUCLEI)
     assert [few.as_dict()[part] for part in ("test", "validation", "training")] == [1, 1, 1]
     with pytest.raises(InputError, match="2 labelled images in 2 groups leave none for the test"):
-        split_parts(items[:2], THESIS_NUCLEI)
+        hash_split(items[:2], THESIS_NUCLEI)
 
 
 def test_a_study_is_trained_tested_and_judged(ask, items, tmp_path):
@@ -235,7 +236,7 @@ def test_a_run_whose_process_dies_is_reported(ask, items, monkeypatch):
 
 def test_processes_run_at_once_and_one_that_fails_takes_none_with_it():
     ended = {}
-    work = [Work(f"run{status}", sys.exit, (status,)) for status in (0, 3, 0)]
+    work = [Job(f"run{status}", sys.exit, (status,)) for status in (0, 3, 0)]
     work[2] = replace(work[2], name="run2")
     run_in_processes(work, 2, lambda name, status: ended.update({name: status}))
     assert ended == {"run0": 0, "run3": 3, "run2": 0}
@@ -244,9 +245,9 @@ def test_processes_run_at_once_and_one_that_fails_takes_none_with_it():
 def test_a_call_waits_for_those_it_comes_after_and_those_behind_it_do_not():
     order = []
     work = [
-        Work("slow", time.sleep, (2,)),
-        Work("needs slow", sys.exit, (0,), frozenset({"slow"})),
-        Work("free", sys.exit, (0,)),
+        Job("slow", time.sleep, (2,)),
+        Job("needs slow", sys.exit, (0,), frozenset({"slow"})),
+        Job("free", sys.exit, (0,)),
     ]
     run_in_processes(work, 2, lambda name, status: order.append(name))
     assert order == ["free", "slow", "needs slow"]
