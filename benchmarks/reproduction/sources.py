@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from lib.classification.cases import labelled_views
 from lib.data.groups import GROUPS
 from lib.data.studies import FINAL_LABELS, Item, list_items
+from lib.datasets.importing import ImportReport
 from lib.errors import InputError
 from lib.files import file_stamp, write_atomically
 
-Importer = Callable[[Path, Path], Sequence[str]]
+Importer = Callable[[Path, Path], ImportReport]
 
 LISTS: dict[str, Callable[[Path], list[Item]]] = {
     "masks": partial(list_items, labelled=True),
@@ -56,7 +57,7 @@ def study_items(
     if known != origin or not (out / GROUPS).is_file():  # which is written last
         out.mkdir(parents=True, exist_ok=True)
         write_atomically(mark, lambda file: file.write(origin.encode()))
-        for line in importer(folder, out):
+        for line in importer(folder, out).lines:
             say(line)
     return LISTS[subject](out)
 
@@ -72,23 +73,7 @@ def _origin(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def import_nerve(source: Path, studies: Path) -> list[str]:
-    """Import Kaggle's ultrasound-nerve-segmentation."""
-    from lib.datasets import nerve
-
-    report = nerve.import_nerve(source, studies)
-    return [f"{sum(report.frames.values())} images of {len(report.frames)} subjects imported"]
-
-
-def import_busi(source: Path, studies: Path) -> list[str]:
-    """Import BUSI."""
-    from lib.datasets import busi
-
-    report = busi.import_busi(source, studies)
-    return [f"{sum(report.classes.values())} images in {report.groups} groups imported"]
-
-
-def import_mammograms(source: Path, studies: Path) -> list[str]:
+def import_mammograms(source: Path, studies: Path) -> ImportReport:
     """Import INbreast, mini-MIAS or a folder with a table of densities, whichever it is.
 
     Raises:
@@ -100,9 +85,9 @@ def import_mammograms(source: Path, studies: Path) -> list[str]:
         raise InputError(f"folder '{source}' does not exist; give a folder of mammograms")
     names = {path.name.lower() for path in source.rglob("*")}
     if inbreast.TABLE.lower() in names:
-        return inbreast.import_inbreast(source, studies).lines()
+        return inbreast.import_inbreast(source, studies)
     if any(re.match(r"mdb\d{3}\.", name) for name in names):
-        return mini_mias.import_mini_mias(source, studies).lines()
+        return mini_mias.import_mini_mias(source, studies)
     try:
         table = density_folder.find_table(source)
     except InputError as error:
@@ -111,7 +96,7 @@ def import_mammograms(source: Path, studies: Path) -> list[str]:
             f"with {inbreast.TABLE}, nor mini-MIAS with mdbNNN.pgm ({error}); run `import "
             f"inbreast|mini_mias|density SOURCE FOLDER` first and give FOLDER"
         ) from None
-    return density_folder.import_density_folder(source, studies, table=table).lines()
+    return density_folder.import_density_folder(source, studies, table=table)
 
 
 def nuclei_items(folder: Path) -> list[Item]:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from benchmarks.reproduction.pages.panel_kinds import by_brightness
 from lib.data.studies import Item
+from lib.datasets.importing import ImportReport
 from lib.errors import InputError, choose, unknown
 from lib.tasks.registry import get_task
 from lib.tasks.spec import TaskSpec
@@ -125,8 +126,7 @@ class Study:
         often_absent: whether many images lack the structure: the page has the figures of
             `lib.segmentation.metrics.image_scores` and the mask that is always empty.
         kinds: names the kind of each test image; one of each is shown.
-        importer: copies the data set as published (first) into a studies folder (second); returns
-            lines to tell.
+        importer: copies the data set as published (first) into a studies folder (second).
         note: what must be said of the study, on its page.
         tables: the publication's names of the table of mean IoU and of the pixel figures.
         differences: what no recipe shows: (what, in the publication, here).
@@ -145,7 +145,7 @@ class Study:
     val_share: float = 0.2
     often_absent: bool = False
     kinds: Callable[[Sequence[Item]], dict[str, str]] = by_brightness
-    importer: Callable[[Path, Path], Sequence[str]] | None = None
+    importer: Callable[[Path, Path], ImportReport] | None = None
     note: str = ""
     tables: tuple[str, ...] = ("Tab. 2", "Tab. 3")
     differences: tuple[tuple[str, str, str], ...] = ()

@@ -9,9 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from lib.data.groups import read_groups
 from lib.errors import InputError
-from lib.files import fingerprint
+from lib.files import copy_atomically, fingerprint
+from lib.image import Geometry
+from lib.io.masks import write_mask
 from lib.io.read import extension, image_size, stem
 
 FINAL_LABELS = Path("labels") / "final"
@@ -79,6 +83,19 @@ def list_items(studies: str | Path, labelled: bool = False) -> list[Item]:
             f"{FINAL_LABELS.as_posix()}/, or folders images/ and labels/, with equal names"
         )
     return items
+
+
+def write_item(studies: Path, id: str, image: Path, label: np.ndarray | None = None) -> None:
+    """Copy an image file into a studies folder, with its label as PNG in ``labels/final``.
+
+    Args:
+        label: integers `(rows, columns)`.
+    """
+    folder = studies / FINAL_LABELS
+    folder.mkdir(parents=True, exist_ok=True)
+    if label is not None:
+        write_mask(folder / f"{id}.png", label, Geometry.flat(*label.shape))
+    copy_atomically(image, studies / f"{id}{extension(image)}")
 
 
 def group_of(studies: Path) -> dict[str, str]:

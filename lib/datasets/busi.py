@@ -1,8 +1,8 @@
-"""BUSI, breast ultrasound images with lesion masks, in the layouts it is found in.
+"""BUSI: breast ultrasound images with lesion masks, in the layouts it is found in.
 
-Al-Dhabyani et al., Dataset of breast ultrasound images, Data in Brief 28:104863, 2020. It holds
-copies of images, with and without burned-in marks and even in two classes, and several frames of a
-patient; they are grouped here, so that a split does not separate them.
+Al-Dhabyani et al., Dataset of breast ultrasound images, Data in Brief 28:104863, 2020. The set has
+copies of images (with and without burned-in marks, some of them in two classes) and several frames
+of one patient. The importer groups them, so that a split does not separate them.
 """
 
 from __future__ import annotations
@@ -10,20 +10,18 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from lib.data.groups import Grouped, write_groups, write_table
-from lib.data.studies import FINAL_LABELS, list_items
+from lib.data.studies import list_items, write_item
 from lib.datasets.duplicates import Pair, groups_of, read_signature, similar_pairs
+from lib.datasets.importing import ImportReport, OnItem, check_folder, counted
 from lib.errors import InputError
-from lib.files import copy_atomically
-from lib.image import Geometry
-from lib.io.masks import read_label, write_mask
-from lib.io.read import extension, read_image
+from lib.io.masks import read_label
+from lib.io.read import read_image
 
 CLASSES = ("benign", "malignant", "normal")
 DUPLICATES = "duplicates.csv"
@@ -36,8 +34,8 @@ class BusiImage:
 
     Attributes:
         id: ``benign_12`` for ``benign (12).png``.
-        kind: benign, malignant or normal; empty where the layout does not say.
-        masks: its mask files, joined they are the label.
+        kind: its class: benign, malignant or normal; empty where the layout does not say.
+        masks: its mask files; the label is their union.
     """
 
     id: str
@@ -46,35 +44,17 @@ class BusiImage:
     masks: tuple[Path, ...]
 
 
-@dataclass(frozen=True)
-class BusiReport:
-    """What an import found.
-
-    Attributes:
-        classes: how many images of each.
-        groups: how many groups of images that a split keeps together, single images included.
-        duplicates: pairs of ids with the correlation of their signatures.
-        two_classes: groups whose images are of several classes, as ids.
-    """
-
-    classes: dict[str, int]
-    groups: int
-    duplicates: tuple[tuple[str, str, float], ...]
-    two_classes: tuple[tuple[str, ...], ...]
-
-
 def find_images(folder: Path) -> list[BusiImage]:
     """Return the images of the set below `folder`, sorted by id.
 
-    Known layouts: as published, ``[Dataset_BUSI_with_GT/]<class>/<class> (N).png`` beside
-    ``<class> (N)_mask.png``, ``_mask_1.png`` and so on; and compact, ``images/`` and ``labels/``
-    with the classes in ``labels.csv`` (columns id, class).
+    Two layouts are accepted: as published, ``[Dataset_BUSI_with_GT/]<class>/<class> (N).png``
+    beside ``<class> (N)_mask.png``, ``_mask_1.png`` and so on; and compact, ``images/`` and
+    ``labels/`` with the classes in ``labels.csv`` (columns id, class).
 
     Raises:
         InputError: no such folder, or neither layout.
     """
-    if not folder.is_dir():
-        raise InputError(f"folder '{folder}' does not exist; give the unpacked data set")
+    check_folder(folder)
     if (folder / "images").is_dir() and (folder / "labels").is_dir():
         kinds = _listed_classes(folder / "labels.csv")
         return [
@@ -106,35 +86,27 @@ def join_masks(item: BusiImage) -> np.ndarray:
     return label
 
 
-def import_busi(
-    source: Path, studies: Path, on_item: Callable[[int, int], object] | None = None
-) -> BusiReport:
-    """Copy the set into a studies folder in MONAI Label's layout.
+def import_busi(source: Path, studies: Path, on_item: OnItem | None = None) -> ImportReport:
+    """Import the set: see `lib.datasets.importers.Importer.run`.
 
-    Images keep their file; labels become PNG of 0 and 1; a normal image without a mask gets an
-    empty one, another image without a mask no label. Beside them, ``groups.csv`` has the group and
-    class of each image, ``duplicates.csv`` the pairs that made the groups.
+    Image files are copied as they are; labels become PNG of 0 and 1. Of images without a mask,
+    normal ones get an empty label, others none. ``groups.csv`` lists the group and the class of
+    each image, ``duplicates.csv`` the pairs that made the groups.
 
-    Args:
-        on_item: called with the number done and the number in all.
+    The report's figures are `classes`: images of each class; `groups`: how many groups a split
+    keeps together, single images included; `duplicates`: pairs of ids with the correlation of their
+    signatures; `mixed`: the ids of each group whose images are of several classes.
     """
     items = find_images(source)
-    labels = studies / FINAL_LABELS
-    labels.mkdir(parents=True, exist_ok=True)
     signatures = []
-    for done, item in enumerate(items, start=1):
+    for item in counted(items, on_item):
         signatures.append(read_signature(item.image))
-        if item.masks or item.kind == "normal":
-            label = join_masks(item)
-            write_mask(labels / f"{item.id}.png", label, Geometry.flat(*label.shape))
-        copy_atomically(item.image, studies / f"{item.id}{extension(item.image)}")
-        if on_item:
-            on_item(done, len(items))
-    pairs = similar_pairs(signatures)
-    return _report(studies, items, pairs)
+        labelled = item.masks or item.kind == "normal"
+        write_item(studies, item.id, item.image, join_masks(item) if labelled else None)
+    return _report(studies, items, similar_pairs(signatures))
 
 
-def _report(studies: Path, items: list[BusiImage], pairs: list[Pair]) -> BusiReport:
+def _report(studies: Path, items: list[BusiImage], pairs: list[Pair]) -> ImportReport:
     groups = groups_of(len(items), pairs)
     write_groups(
         studies,
@@ -150,11 +122,21 @@ def _report(studies: Path, items: list[BusiImage], pairs: list[Pair]) -> BusiRep
     for item, group in zip(items, groups, strict=True):
         members[group].append(item)
     mixed = [group for group in members.values() if len({item.kind for item in group}) > 1]
-    return BusiReport(
-        dict(Counter(item.kind for item in items)),
-        len(members),
-        tuple((a.id, b.id, correlation) for a, b, correlation in named),
-        tuple(tuple(item.id for item in group) for group in mixed),
+    classes = Counter(item.kind for item in items)
+    counts = ", ".join(f"{count} {kind}" for kind, count in sorted(classes.items()))
+    return ImportReport(
+        images=len(items),
+        lines=(
+            f"{len(items)} images imported into {studies}: {counts}",
+            f"{len(pairs)} pairs show the same, in {DUPLICATES}: {len(members)} groups to split, "
+            f"{len(mixed)} of them of more than one class",
+        ),
+        figures={
+            "classes": dict(classes),
+            "groups": len(members),
+            "duplicates": tuple((a.id, b.id, correlation) for a, b, correlation in named),
+            "mixed": tuple(tuple(item.id for item in group) for group in mixed),
+        },
     )
 
 

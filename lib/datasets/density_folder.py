@@ -1,17 +1,17 @@
 """A folder or DICOM tree of mammograms with a CSV table of densities, as a clinic would have it.
 
-The table has a column of density (A to D, or 1 to 4) and one that says of what: a file, an exam
-(name, study UID or accession number) or a patient. Columns of the side, the view and the patient
-count for files that do not tell it themselves.
+The table has a column with the density (A to D, or 1 to 4) and a column that names what has this
+density: a file, an exam (name, study UID or accession number) or a patient. Columns with side, view
+and patient are used for files that do not state these themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from lib.datasets.mammograms import MammographyReport, SourceView, write_studies
+from lib.datasets.importing import ImportReport, OnItem, check_folder
+from lib.datasets.mammograms import SourceView, write_studies
 from lib.datasets.tables import pick, read_table
 from lib.errors import InputError
 from lib.mammography.density_labels import density_class
@@ -34,10 +34,10 @@ class _Row(NamedTuple):
 
 
 def find_table(folder: Path) -> Path:
-    """Return the one CSV below `folder` that has a column of density.
+    """Return the one CSV file below `folder` that has a column of densities.
 
     Raises:
-        InputError: none, or several.
+        InputError: no such file, or several.
     """
     found = []
     for path in sorted(folder.rglob("*.csv")):
@@ -58,20 +58,16 @@ def find_table(folder: Path) -> Path:
 def import_density_folder(
     source: Path,
     studies: Path,
-    on_item: Callable[[int, int], object] | None = None,
+    on_item: OnItem | None = None,
+    *,
     table: Path | None = None,
-) -> MammographyReport:
-    """Copy mammograms below `source` into a studies folder, with the densities of a table.
+) -> ImportReport:
+    """Import mammograms with the densities of a table: see `lib.datasets.importers.Importer.run`.
 
     Args:
-        on_item: called with the number done and the number in all.
-        table: the CSV; None looks for the one in `source`.
-
-    Raises:
-        InputError: no such folder, no usable table, a density that is none, or no readable image.
+        table: the CSV file; None looks for the one in `source`, see `find_table`.
     """
-    if not source.is_dir():
-        raise InputError(f"folder '{source}' does not exist; give a folder of mammograms")
+    check_folder(source, "a folder of mammograms")
     path = table or find_table(source)
     rows = _read(path)
     unused = set(rows)
@@ -82,10 +78,19 @@ def import_density_folder(
         row = next((rows[key] for key in keys if key in rows), _Row())
         unused.difference_update(keys)
         if view is None:
-            notes.append(f"{file.name}: neither tags, name nor table tell its view; left out")
+            notes.append(
+                f"{file.name}: left out, neither its tags nor its name nor the table state its view"
+            )
         else:
-            named = row.patient or patient
-            found.append(SourceView(file, row.exam or exam, named, view, row.density))
+            found.append(
+                SourceView(
+                    path=file,
+                    exam=row.exam or exam,
+                    patient=row.patient or patient,
+                    view=view,
+                    density=row.density,
+                )
+            )
     if not found:
         raise InputError(
             f"no mammograms with a known view in '{source}': expected DICOM, or names such as "
@@ -98,8 +103,8 @@ def import_density_folder(
             f"{FILE[0]}, {EXAM[0]} or {PATIENT[0]}"
         )
     if unused:
-        some = ", ".join(sorted(unused)[:5])
-        notes.append(f"{len(unused)} rows of {path.name} fit no file, such as {some}")
+        examples = ", ".join(sorted(unused)[:5])
+        notes.append(f"{len(unused)} rows of {path.name} fit no file, such as {examples}")
     return write_studies(studies, found, notes=notes, on_item=on_item)
 
 
@@ -118,13 +123,13 @@ def _files(
             found.append((exam, row.patient, file, row.view))
         else:
             files.append(file)
-    known = set()
+    grouped = set()
     for group in group_exams(files):
         patient = group.patient if group.patient != group.id else ""
         found.extend((group.id, patient, path, view) for view, path in group.views.items())
         notes.extend(f"exam {group.id}: {path.name} left out: {why}" for path, why in group.others)
-        known |= {*group.views.values(), *(path for path, _ in group.others)}
-    found.extend(("", "", file, None) for file in files if file not in known)
+        grouped |= {*group.views.values(), *(path for path, _ in group.others)}
+    found.extend(("", "", file, None) for file in files if file not in grouped)
     return found
 
 
@@ -134,7 +139,7 @@ def _file_keys(file: Path, source: Path) -> tuple[str, ...]:
 
 
 def _read(path: Path) -> dict[str, _Row]:
-    """Return the rows by what they are of, in lower case."""
+    """Return the rows by the file, exam or patient that they describe, in lower case."""
     table = read_table(path)
     columns, keys = set(table[0]), (*FILE, *EXAM, *PATIENT)
     if not columns & set(DENSITY) or not columns & set(keys):

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from lib.data.studies import FINAL_LABELS, list_items
+from lib.data.studies import list_items, write_item
+from lib.datasets.importing import ImportReport, OnItem, check_folder, counted
 from lib.errors import InputError
-from lib.files import copy_atomically
-from lib.image import Geometry
-from lib.io.masks import read_label, write_mask
+from lib.io.masks import read_label
 from lib.io.read import extension, read_image, stem
 
 
 @dataclass(frozen=True)
 class Source:
-    """One image of the set with the files that make its label."""
+    """One image of the set.
+
+    Attributes:
+        masks: the files that make its label; none where it has no label.
+        joined: whether its one mask file is the whole label, nuclei numbered.
+    """
 
     id: str
     image: Path
@@ -29,14 +33,13 @@ class Source:
 def find_sources(folder: Path) -> list[Source]:
     """Return the images of the set below `folder`, sorted by id.
 
-    Known layouts: as published, ``[stage1_train/]ID/images/ID.png`` with one mask file per nucleus
-    in ``ID/masks/``; and compact, ``images/`` with one label image each in ``labels/``.
+    Two layouts are accepted: as published, ``[stage1_train/]ID/images/ID.png`` with one mask file
+    per nucleus in ``ID/masks/``; and compact, ``images/`` with one label image each in ``labels/``.
 
     Raises:
         InputError: the folder does not exist or has neither layout.
     """
-    if not folder.is_dir():
-        raise InputError(f"folder '{folder}' does not exist; give the unpacked data set")
+    check_folder(folder)
     if (folder / "images").is_dir() and (folder / "labels").is_dir():
         items = list_items(folder)
         return [Source(i.id, i.image, (i.label,) if i.label else (), True) for i in items]
@@ -60,9 +63,9 @@ def _published(root: Path) -> Iterator[Source]:
 
 
 def join_masks(source: Source) -> np.ndarray:
-    """Return the label image of `source`: int32 `(rows, columns)`, one number per nucleus.
+    """Return the label image of `source`: int32 `(rows, columns)`, nuclei numbered from 1.
 
-    Where masks overlap the smaller nucleus is kept whole, so that none disappears.
+    Where masks overlap, the smaller nucleus is kept whole, so that none disappears.
 
     Raises:
         InputError: a mask is unreadable or of another size than the image.
@@ -78,28 +81,14 @@ def join_masks(source: Source) -> np.ndarray:
     return label
 
 
-def import_dsb2018(
-    source: Path, studies: Path, on_item: Callable[[int, int], object] | None = None
-) -> int:
-    """Copy the set into a studies folder in MONAI Label's layout.
+def import_dsb2018(source: Path, studies: Path, on_item: OnItem | None = None) -> ImportReport:
+    """Import the set: see `lib.datasets.importers.Importer.run`.
 
-    Images keep their file; labels become 16-bit PNG. Existing files are replaced by equal content,
-    so an interrupted import can be run again.
-
-    Args:
-        on_item: called with the number done and the number in all.
-
-    Returns:
-        How many images were imported; those without masks are imported without a label.
+    Image files are copied as they are; labels become 16-bit PNG; images without masks get no label.
+    Existing files are replaced by equal content, so an interrupted import can be run again.
     """
     sources = find_sources(source)
-    labels = studies / FINAL_LABELS
-    labels.mkdir(parents=True, exist_ok=True)
-    for done, item in enumerate(sources, start=1):
-        if item.masks:
-            label = join_masks(item)
-            write_mask(labels / f"{item.id}.png", label, Geometry.flat(*label.shape))
-        copy_atomically(item.image, studies / f"{item.id}{extension(item.image)}")
-        if on_item:
-            on_item(done, len(sources))
-    return len(sources)
+    for item in counted(sources, on_item):
+        write_item(studies, item.id, item.image, join_masks(item) if item.masks else None)
+    count = len(sources)
+    return ImportReport(images=count, lines=(f"{count} images imported into {studies}",))

@@ -1,17 +1,17 @@
-"""INbreast, full-field digital mammograms with BI-RADS density, as published or as PNG.
+"""INbreast: full-field digital mammograms with BI-RADS density, as published or as PNG.
 
 Moreira et al., INbreast: toward a full-field digital mammographic database, Acad. Radiol.
-19:236-248, 2012. ``AllDICOMs/ID_PATIENT_MG_SIDE_VIEW_ANON.dcm``, where view ML means MLO, and
-``INbreast.csv`` with semicolons, one line for each image, the density in column ACR.
+19:236-248, 2012. The images are ``AllDICOMs/ID_PATIENT_MG_SIDE_VIEW_ANON.dcm``, where view ML means
+MLO. ``INbreast.csv``, with semicolons, has a line for each image and the density in column ACR.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 
-from lib.datasets.mammograms import MammographyReport, SourceView, write_studies
+from lib.datasets.importing import ImportReport, OnItem, check_folder
+from lib.datasets.mammograms import SourceView, write_studies
 from lib.datasets.tables import read_table
 from lib.errors import InputError
 from lib.mammography.density_labels import BIRADS
@@ -24,13 +24,12 @@ TABLE = "INbreast.csv"
 def find_views(folder: Path) -> tuple[list[SourceView], list[str]]:
     """Return the images of the set below `folder`, sorted, and notes on its table.
 
-    An exam is what a patient had in one month (column Acquisition date).
+    The images of a patient from one month (column Acquisition date) are one exam.
 
     Raises:
         InputError: no such folder, no images with the set's names, or no usable ``INbreast.csv``.
     """
-    if not folder.is_dir():
-        raise InputError(f"folder '{folder}' does not exist; give the unpacked data set")
+    check_folder(folder)
     files = {}
     for path in sorted(folder.rglob("*")):
         number = image_id(path).split("_")[0]
@@ -39,7 +38,7 @@ def find_views(folder: Path) -> tuple[list[SourceView], list[str]]:
                 files[number] = (path, named)  # the same image as DICOM and PNG counts once
     tables = [path for path in sorted(folder.rglob("*.csv")) if path.name.lower() == TABLE.lower()]
     if not files or not tables:
-        missing = f"{TABLE}" if files else "ID_PATIENT_MG_SIDE_VIEW_ANON.dcm (or .png)"
+        missing = TABLE if files else "ID_PATIENT_MG_SIDE_VIEW_ANON.dcm (or .png)"
         raise InputError(
             f"'{folder}' is not INbreast: no {missing} in it; expected AllDICOMs/ with {TABLE}; "
             f"give the unpacked data set"
@@ -52,9 +51,13 @@ def find_views(folder: Path) -> tuple[list[SourceView], list[str]]:
     for number, (path, named) in files.items():
         density, date, side = rows.get(number, ("", "", ""))
         if side and side != named.view.laterality:
-            notes.append(f"{path.name}: {TABLE} has side {side}, the name counts")
+            notes.append(f"{path.name}: {TABLE} has side {side}, the side in the name is used")
         exam = f"{named.patient}-{date}" if len(dates[named.patient]) > 1 else named.patient
-        found.append(SourceView(path, exam, named.patient, named.view, density))
+        found.append(
+            SourceView(
+                path=path, exam=exam, patient=named.patient, view=named.view, density=density
+            )
+        )
     unlisted = sum(number not in rows for number in files)
     if unlisted:
         notes.append(f"{unlisted} images are not in {TABLE}")
@@ -64,23 +67,17 @@ def find_views(folder: Path) -> tuple[list[SourceView], list[str]]:
     return sorted(found, key=lambda view: (view.exam, view.view.name, view.path.name)), notes
 
 
-def import_inbreast(
-    source: Path, studies: Path, on_item: Callable[[int, int], object] | None = None
-) -> MammographyReport:
-    """Copy the set into a studies folder: exams named by patient, density A to D in JSON.
+def import_inbreast(source: Path, studies: Path, on_item: OnItem | None = None) -> ImportReport:
+    """Import the set: see `lib.datasets.importers.Importer.run`.
 
-    Args:
-        on_item: called with the number done and the number in all.
-
-    Raises:
-        InputError: not this set, or none of its images is readable.
+    Exams are named by patient; the labels are densities A to D as JSON.
     """
     views, notes = find_views(source)
     return write_studies(studies, views, notes=notes, on_item=on_item)
 
 
 def _rows(path: Path) -> tuple[dict[str, tuple[str, str, str]], list[str]]:
-    """Return density, date and side by number of the image, and notes."""
+    """Return density, date and side of each image by its number, and notes."""
     rows = read_table(path)
     if not {"file name", "acr"} <= set(rows[0]):
         raise InputError(

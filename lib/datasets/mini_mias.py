@@ -1,20 +1,22 @@
-"""mini-MIAS, film mammograms (MLO) with their tissue: fatty, fatty-glandular, dense-glandular.
+"""mini-MIAS: film mammograms (MLO) with their tissue: fatty, fatty-glandular, dense-glandular.
 
 Suckling et al., The Mammographic Image Analysis Society digital mammogram database, Exerpta Medica
-Int. Congr. Ser. 1069:375-378, 1994. ``mdbNNN.pgm`` with ``Info.txt``, whose notes say that each
-pair of films is one patient's, even numbers the left and odd numbers the right breast. The pixels
-agree: odd films have the chest wall at the right, as a right breast hangs. A prepared copy with
-``images/`` and ``labels.csv`` (file, patient, side, view, density_FGD) is read too; its sides are
-told where they differ, and do not count, since all films must be of one rule.
+Int. Congr. Ser. 1069:375-378, 1994. The films are ``mdbNNN.pgm``. The notes in ``Info.txt`` say
+that each pair of films is of one patient: even numbers are left breasts, odd numbers right breasts.
+The pixels agree: odd films have the chest wall at the right, as the view of a right breast hangs.
+
+A prepared copy with ``images/`` and ``labels.csv`` (file, patient, side, view, density_FGD) is read
+too. Where its sides contradict ``Info.txt``, they are reported and not used: one rule must hold for
+all films.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
-from lib.datasets.mammograms import MammographyReport, SourceView, write_studies
+from lib.datasets.importing import ImportReport, OnItem, check_folder
+from lib.datasets.mammograms import SourceView, write_studies
 from lib.datasets.tables import read_table
 from lib.errors import InputError
 from lib.mammography.density_labels import MIAS
@@ -32,8 +34,7 @@ def find_films(folder: Path) -> tuple[list[SourceView], list[str]]:
     Raises:
         InputError: no such folder, neither layout, or films without a line in the table.
     """
-    if not folder.is_dir():
-        raise InputError(f"folder '{folder}' does not exist; give the unpacked data set")
+    check_folder(folder)
     table, info = folder / "labels.csv", _info(folder)
     if table.is_file() and (folder / "images").is_dir():
         tissue, notes = _prepared(table)
@@ -63,16 +64,10 @@ def find_films(folder: Path) -> tuple[list[SourceView], list[str]]:
     return [_view(number, path, tissue[number]) for number, path in sorted(films.items())], notes
 
 
-def import_mini_mias(
-    source: Path, studies: Path, on_item: Callable[[int, int], object] | None = None
-) -> MammographyReport:
-    """Write the set into a studies folder: pairs as exams, films as PNG, tissue F, G, D in JSON.
+def import_mini_mias(source: Path, studies: Path, on_item: OnItem | None = None) -> ImportReport:
+    """Import the set: see `lib.datasets.importers.Importer.run`.
 
-    Args:
-        on_item: called with the number done and the number in all.
-
-    Raises:
-        InputError: not this set, or none of its films is readable.
+    Pairs of films become exams, films become PNG; the labels are the tissue F, G or D as JSON.
     """
     films, notes = find_films(source)
     return write_studies(studies, films, PAIR, "mias", notes, on_item)
@@ -81,7 +76,8 @@ def import_mini_mias(
 def _view(number: int, path: Path, tissue: str) -> SourceView:
     right = number if number % 2 else number - 1
     pair = f"mdb{right:03d}-{right + 1:03d}"
-    return SourceView(path, pair, pair, PAIR[1 - number % 2], tissue)
+    view = PAIR[1 - number % 2]
+    return SourceView(path=path, exam=pair, patient=pair, view=view, density=tissue)
 
 
 def _info(folder: Path) -> Path | None:
@@ -90,7 +86,7 @@ def _info(folder: Path) -> Path | None:
 
 
 def _published(path: Path) -> dict[int, str]:
-    """Return the tissue of each film; films with several findings have several lines."""
+    """Return the tissue by number of the film; films with several findings have several lines."""
     text = path.read_text(encoding="latin-1")
     found = {int(name[3:]): tissue.upper() for name, tissue in _LINE.findall(text)}
     if not found:
@@ -101,6 +97,7 @@ def _published(path: Path) -> dict[int, str]:
 
 
 def _prepared(path: Path) -> tuple[dict[int, str], list[str]]:
+    """Return the tissue by number of the film from ``labels.csv`` of a prepared copy, and notes."""
     rows, notes = read_table(path), []
     if not {"file", "density_fgd"} <= set(rows[0]):
         raise InputError(
@@ -120,7 +117,7 @@ def _prepared(path: Path) -> tuple[dict[int, str], list[str]]:
         other_side += row.get("side", "").upper()[:1] not in ("", PAIR[1 - number % 2].laterality)
     if other_side:
         notes.append(
-            f"{other_side} films have the other side in {path.name}; taken as in Info.txt of the "
-            f"set: odd numbers are right breasts"
+            f"{other_side} films have the other side in {path.name}; the rule of the set's "
+            f"Info.txt is used: odd numbers are right breasts"
         )
     return found, notes

@@ -1,8 +1,8 @@
 """The Kaggle ultrasound-nerve-segmentation set: brachial plexus in ultrasound of the neck.
 
-``train/S_I.tif`` is frame I of subject S, ``train/S_I_mask.tif`` its mask, 0 or 255, empty where no
-nerve was marked. Frames come from video, marked one by one, so that some nearly equal frames have a
-mask and others none: the known fault of the set
+``train/S_I.tif`` is frame I of subject S; ``train/S_I_mask.tif`` is its mask, 0 or 255, empty where
+no nerve was marked. The frames come from video and were marked one by one. So nearly equal frames
+can contradict each other: one has a mask, the other an empty mask. This is a known fault of the set
 (https://fhtagn.net/prog/2016/08/19/kaggle-uns.html).
 """
 
@@ -10,22 +10,19 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image as PillowImage
 
 from lib.data.groups import Grouped, write_groups, write_table
-from lib.data.studies import FINAL_LABELS
+from lib.data.studies import FINAL_LABELS, write_item
 from lib.datasets.duplicates import SAME_FRAME, read_signature, similar_pairs
+from lib.datasets.importing import ImportReport, OnItem, check_folder, counted
 from lib.errors import InputError
-from lib.files import copy_atomically, write_atomically
-from lib.image import Geometry
-from lib.io.masks import read_label, write_mask
-from lib.io.read import extension, read_image
-from lib.phantoms.ultrasound.studies import cine
+from lib.io.masks import read_label
+from lib.io.read import read_image
 
 CONTRADICTIONS = "contradictions.csv"
 _NAME = re.compile(r"(\d+)_(\d+)\.tiff?", re.IGNORECASE)
@@ -38,7 +35,7 @@ class NerveFrame:
     Attributes:
         id: ``S_I``.
         subject: S.
-        mask: None in the set's test part.
+        mask: None for frames of the set's test part.
     """
 
     id: str
@@ -49,12 +46,13 @@ class NerveFrame:
 
 @dataclass(frozen=True)
 class Contradiction:
-    """Two nearly equal frames of a subject of which one has a mask and one an empty one.
+    """Two nearly equal frames of a subject: one has a mask, the other an empty mask.
 
     Attributes:
-        marked, empty: their ids.
-        correlation: of their signatures, see `lib.datasets.duplicates`.
-        pixels: of the mask.
+        marked: id of the frame with the mask.
+        empty: id of the other frame.
+        correlation: of their signatures, up to 1; see `lib.datasets.duplicates`.
+        pixels: how many the mask has.
     """
 
     marked: str
@@ -63,28 +61,13 @@ class Contradiction:
     pixels: int
 
 
-@dataclass(frozen=True)
-class NerveReport:
-    """What an import found.
-
-    Attributes:
-        frames: by subject, how many.
-        marked: by subject, how many with a nerve.
-    """
-
-    frames: dict[int, int]
-    marked: dict[int, int]
-    contradictions: tuple[Contradiction, ...]
-
-
 def find_frames(folder: Path) -> list[NerveFrame]:
     """Return the frames in `folder` or its ``train``, sorted by subject and number.
 
     Raises:
         InputError: no such folder, or no frames in it.
     """
-    if not folder.is_dir():
-        raise InputError(f"folder '{folder}' does not exist; give the unpacked data set")
+    check_folder(folder)
     root = folder / "train" if (folder / "train").is_dir() else folder
     found = []
     for image in root.iterdir():
@@ -107,12 +90,12 @@ def find_contradictions(
     signatures: dict[str, np.ndarray],
     threshold: float = SAME_FRAME,
 ) -> list[Contradiction]:
-    """Return the pairs of nearly equal frames of a subject of which one has an empty mask.
+    """Return the pairs of nearly equal frames of a subject where one mask is empty, one is not.
 
     Args:
-        pixels: of the mask, by id; frames without an entry are passed over.
+        pixels: number of pixels in the mask, by id; frames without an entry are not compared.
         signatures: by id.
-        threshold: least correlation of frames that count as nearly equal, 0..1.
+        threshold: smallest correlation at which two frames count as nearly equal, 0..1.
     """
     by_subject: dict[int, list[str]] = defaultdict(list)
     for frame in frames:
@@ -131,41 +114,35 @@ def find_contradictions(
 def import_nerve(
     source: Path,
     studies: Path,
-    on_item: Callable[[int, int], object] | None = None,
+    on_item: OnItem | None = None,
+    *,
     drop_contradictions: bool = False,
-) -> NerveReport:
-    """Copy the set into a studies folder in MONAI Label's layout.
+) -> ImportReport:
+    """Import the set: see `lib.datasets.importers.Importer.run`.
 
-    Images keep their file; labels become PNG of 0 and 1. Beside them, ``groups.csv`` keeps the
-    frames of a subject together in a split, ``contradictions.csv`` lists nearly equal frames with
-    and without a mask.
+    Image files are copied as they are; labels become PNG of 0 and 1. ``groups.csv`` keeps the
+    frames of a subject together in a split, ``contradictions.csv`` lists the contradictory pairs.
+
+    The report's figures are `frames`: how many by subject; `marked`: how many of these show a
+    nerve; and `contradictions`.
 
     Args:
-        on_item: called with the number done and the number in all.
-        drop_contradictions: leave the label of the empty one of each such pair away.
-
-    Raises:
-        InputError: not this set, or a mask is unreadable or of another size than its image.
+        drop_contradictions: import the empty one of each contradictory pair without its label.
     """
     frames = find_frames(source)
-    labels = studies / FINAL_LABELS
-    labels.mkdir(parents=True, exist_ok=True)
     pixels: dict[str, int] = {}
     signatures = {}
-    for done, frame in enumerate(frames, start=1):
+    for frame in counted(frames, on_item):
         signatures[frame.id] = read_signature(frame.image)
+        label = None
         if frame.mask:
-            shape = read_image(frame.image).shape
-            label = (read_label(frame.mask, shape) > 0).astype(np.uint8)
+            label = (read_label(frame.mask, read_image(frame.image).shape) > 0).astype(np.uint8)
             pixels[frame.id] = int(label.sum())
-            write_mask(labels / f"{frame.id}.png", label, Geometry.flat(*shape))
-        copy_atomically(frame.image, studies / f"{frame.id}{extension(frame.image)}")
-        if on_item:
-            on_item(done, len(frames))
+        write_item(studies, frame.id, frame.image, label)
     contradictions = find_contradictions(frames, pixels, signatures)
     if drop_contradictions:
         for pair in contradictions:
-            (labels / f"{pair.empty}.png").unlink(missing_ok=True)
+            (studies / FINAL_LABELS / f"{pair.empty}.png").unlink(missing_ok=True)
     write_table(
         studies / CONTRADICTIONS,
         ("marked", "empty", "correlation", "mask_pixels"),
@@ -175,56 +152,20 @@ def import_nerve(
     write_groups(
         studies, (Grouped(f.id, f"subject_{f.subject}", kinds.get(f.id, "")) for f in frames)
     )
-    return NerveReport(
-        dict(Counter(frame.subject for frame in frames)),
-        dict(Counter(frame.subject for frame in frames if pixels.get(frame.id))),
-        tuple(contradictions),
+    subjects = Counter(frame.subject for frame in frames)
+    marked = Counter(frame.subject for frame in frames if pixels.get(frame.id))
+    dropped = "; the empty ones were imported without label" if drop_contradictions else ""
+    return ImportReport(
+        images=len(frames),
+        lines=(
+            f"{len(frames)} images of {len(subjects)} subjects imported into {studies}, "
+            f"{marked.total()} with a nerve",
+            f"{len(contradictions)} pairs of nearly equal frames with and without a mask, in "
+            f"{CONTRADICTIONS}{dropped}",
+        ),
+        figures={
+            "frames": dict(subjects),
+            "marked": dict(marked),
+            "contradictions": tuple(contradictions),
+        },
     )
-
-
-def write_nerve_phantoms(
-    folder: Path,
-    seed: int = 0,
-    subjects: int = 4,
-    frames: int = 6,
-    size: tuple[int, int] = (420, 580),
-    contradictions: int = 1,
-) -> int:
-    """Write phantoms in the layout of the set, with its share of empty masks and its fault.
-
-    A subject's frames are moments of two loops, one with a nerve and one without, about as many.
-
-    Args:
-        frames: of each subject.
-        contradictions: this many subjects get one more frame, almost that of a frame with a nerve,
-            with an empty mask.
-
-    Returns:
-        How many images were written.
-    """
-    train = folder / "train"
-    train.mkdir(parents=True, exist_ok=True)
-    written = 0
-    for subject in range(1, subjects + 1):
-        number = seed * 100_003 + subject
-        with_nerve = (frames + subject % 2) // 2
-        twice = subject <= contradictions and with_nerve > 0
-        loops = (
-            (cine(number, 3 * with_nerve + 1, size, present=True), with_nerve),
-            (cine(number, 3 * (frames - with_nerve) + 1, size, present=False), frames - with_nerve),
-        )
-        moments = [
-            (loop.image[3 * k], loop.label[3 * k]) for loop, count in loops for k in range(count)
-        ]
-        if twice:
-            first, label = moments[0]
-            moments.append(((np.roll(first, 1, axis=1) * 0.93).astype(np.uint8), label * 0))
-        for index, (image, label) in enumerate(moments, start=1):
-            _save(train / f"{subject}_{index}.tif", image)
-            _save(train / f"{subject}_{index}_mask.tif", label * np.uint8(255))
-        written += len(moments)
-    return written
-
-
-def _save(path: Path, pixels: np.ndarray) -> None:
-    write_atomically(path, lambda file: PillowImage.fromarray(pixels).save(file, format="TIFF"))

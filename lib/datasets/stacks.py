@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from lib.data.studies import FINAL_LABELS, list_items
+from lib.datasets.importing import ImportReport, OnItem, check_folder, counted
 from lib.errors import InputError
 from lib.image import LUMINANCE
 from lib.io.masks import read_label
 from lib.io.read import extension, image_extensions, read_image
 from lib.io.volumes import save_volume
 
+SLICES = "a folder of 2D slices"
+
 
 def natural_key(path: str | Path) -> tuple[tuple[int, int, str], ...]:
     """Return a sorting key by which ``s_2.png`` comes before ``s_10.png``."""
-    parts = re.split(r"(\d+)", Path(path).name.lower())
-    return tuple((0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts if p)
+    words = re.split(r"(\d+)", Path(path).name.lower())
+    return tuple((0, int(w), "") if w.isdecimal() else (1, 0, w) for w in words if w)
 
 
 def list_slices(folder: Path) -> list[Path]:
@@ -29,8 +32,7 @@ def list_slices(folder: Path) -> list[Path]:
     Raises:
         InputError: no such folder, or no images in it.
     """
-    if not folder.is_dir():
-        raise InputError(f"folder '{folder}' does not exist; give a folder of 2D slices")
+    check_folder(folder, SLICES)
     slices = [
         file for file in folder.iterdir() if extension(file) and not file.name.startswith(".")
     ]
@@ -43,12 +45,12 @@ def list_slices(folder: Path) -> list[Path]:
 
 
 def stack_slices(files: Sequence[Path]) -> np.ndarray:
-    """Return 2D images as one grey volume `(slices, rows, columns)` in the given order.
+    """Return 2D images as one grey volume `(slices, rows, columns)`, in the order given.
 
-    Colour is turned to luminance; the pixel type is that of the files.
+    Colour becomes luminance; the pixel type is that of the files.
 
     Raises:
-        InputError: no files, one is unreadable, or of another size or type than the first.
+        InputError: no files, an unreadable one, or one whose size or type differs from the first.
     """
     if not files:
         raise InputError("no slices to stack; give at least one image")
@@ -64,8 +66,8 @@ def stack_labels(files: Sequence[Path | None], shape: tuple[int, ...]) -> np.nda
     """Return 2D label images as one volume `(slices, rows, columns)`, int32.
 
     Args:
-        files: one per slice; a slice without a file is background.
-        shape: rows and columns that each must have.
+        files: one per slice; a slice without a file (None) is background.
+        shape: rows and columns of each slice.
     """
     empty = np.zeros(shape, np.int32)
     return np.stack([empty if file is None else read_label(file, shape) for file in files])
@@ -84,24 +86,18 @@ def grey(pixels: np.ndarray) -> np.ndarray:
 def import_stack(
     source: Path,
     studies: Path,
+    on_item: OnItem | None = None,
+    *,
     spacing: tuple[float, float, float],
-    on_item: Callable[[int, int], object] | None = None,
-) -> int:
-    """Import slices as volumes into a studies folder.
+) -> ImportReport:
+    """Import slices as volumes: see `lib.datasets.importers.Importer.run`.
 
     `source` is one volume: 2D images at its top with labels in ``labels/final``, or ``images/``
     beside ``labels/``. Or each of its folders is one volume, named by the folder. A volume gets a
-    label where at least one of its slices has one; its other slices are then background.
+    label if at least one of its slices has one; its other slices are then background.
 
     Args:
-        spacing: between slices, rows and columns, mm.
-        on_item: called with the number done and the number in all.
-
-    Returns:
-        How many volumes were imported.
-
-    Raises:
-        InputError: no slices, slices of different sizes, or a spacing that is not positive.
+        spacing: between slices, rows and columns, mm, above 0.
     """
     if not all(math.isfinite(step) and step > 0 for step in spacing):
         raise InputError(
@@ -111,7 +107,7 @@ def import_stack(
     folders = _volumes(source)
     labels = studies / FINAL_LABELS
     labels.mkdir(parents=True, exist_ok=True)
-    for done, folder in enumerate(folders, start=1):
+    for folder in counted(folders, on_item):
         items = sorted(list_items(folder), key=lambda item: natural_key(item.image))
         volume = stack_slices([item.image for item in items])
         name = f"{folder.resolve().name}.nrrd"
@@ -120,15 +116,13 @@ def import_stack(
             small = label.astype(np.uint8 if label.max() < 256 else np.uint16)
             save_volume(labels / name, small, spacing)
         save_volume(studies / name, volume, spacing)
-        if on_item:
-            on_item(done, len(folders))
-    return len(folders)
+    count = len(folders)
+    return ImportReport(images=count, lines=(f"{count} volumes imported into {studies}",))
 
 
 def _volumes(source: Path) -> list[Path]:
     """Return the folders that hold one volume each: `source` itself or those in it."""
-    if not source.is_dir():
-        raise InputError(f"folder '{source}' does not exist; give a folder of 2D slices")
+    check_folder(source, SLICES)
     if (source / "images").is_dir() or any(extension(file) for file in source.iterdir()):
         return [source]
     inner = sorted((path for path in source.iterdir() if path.is_dir()), key=natural_key)

@@ -1,4 +1,4 @@
-"""CSV files as they come: with commas, semicolons or tabs, a byte-order mark, stray spaces."""
+"""Read CSV files as people write them: comma, semicolon or tab, byte-order mark, extra spaces."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from lib.errors import InputError
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a CSV file by column; names in lower case, all without outer spaces.
+    """Return the rows of a CSV file as cells by column name.
+
+    Names are in lower case; names and cells have no spaces around them.
 
     Raises:
-        InputError: no such file, no text, or no columns.
+        InputError: no such file, no text, or fewer than two columns or two lines.
     """
     try:
         content = path.read_bytes()

@@ -207,7 +207,7 @@ def test_a_folder_with_a_table_is_imported(cli, exam_studies, tmp_path):
     assert ended.status == 0, ended.err
     assert "2 images of 1 exams of 1 patients: 1 C" in ended.out
     cli("import", "inbreast", source, tmp_path / "x", "--table", table).assert_refused(
-        "--table is of `import density`"
+        "--table is for `import density`"
     )
 
 

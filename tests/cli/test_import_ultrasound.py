@@ -63,9 +63,11 @@ def test_a_stack_is_imported_with_its_spacing(cli, tmp_path):
 
 def test_options_of_another_set_are_refused(cli, nerve, tmp_path):
     words = ("import", "nerve", nerve, tmp_path / "studies")
-    cli(*words, "--spacing", 1, 1, 1).assert_refused("--spacing is of `import stack`")
+    cli(*words, "--spacing", 1, 1, 1).assert_refused(
+        "--spacing is for `import stack`, not for nerve"
+    )
     ended = cli("import", "dsb2018", nerve, tmp_path / "studies", "--drop-contradictions")
-    ended.assert_refused("--drop-contradictions is of `import nerve`, not of dsb2018")
+    ended.assert_refused("--drop-contradictions is for `import nerve`, not for dsb2018")
     assert not (tmp_path / "studies").exists()
 
 

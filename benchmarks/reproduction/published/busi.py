@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from benchmarks.reproduction.pages.panel_kinds import by_class
 from benchmarks.reproduction.published.recipes import OURS
-from benchmarks.reproduction.sources import import_busi
 from benchmarks.reproduction.study import Bound, Study, Variant
+from lib.datasets.importers import IMPORTERS
 
 _ASKED = "asked of the nerve recipe"
 
@@ -21,7 +21,7 @@ BUSI = Study(
     val_share=0.15,
     often_absent=True,
     kinds=by_class,
-    importer=import_busi,
+    importer=IMPORTERS["busi"].run,
     tables=(),
     variants=(
         Variant(

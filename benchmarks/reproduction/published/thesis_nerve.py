@@ -6,8 +6,8 @@ from typing import Any
 
 from benchmarks.reproduction.pages.panel_kinds import by_class
 from benchmarks.reproduction.published.recipes import NERVE_RECIPES
-from benchmarks.reproduction.sources import import_nerve
 from benchmarks.reproduction.study import Bound, Printed, Study, Variant
+from lib.datasets.importers import IMPORTERS
 
 ROW = "nerve_vhllrhe"
 TABLE = "Tab. 4"
@@ -48,7 +48,7 @@ THESIS_NERVE = Study(
     steps=STEPS,
     often_absent=True,
     kinds=by_class,
-    importer=import_nerve,
+    importer=IMPORTERS["nerve"].run,
     tables=(TABLE,),
     variants=(
         _variant(

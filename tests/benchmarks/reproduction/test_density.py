@@ -118,7 +118,8 @@ def test_a_folder_with_a_table_and_one_of_films_are_imported_too(exam_studies, t
     view = "exam_000_R-CC.dcm"
     (clinic / view).write_bytes((exam_studies / view).read_bytes())
     (clinic / "labels.csv").write_text(f"file,density\n{view},C\n")
-    assert "1 images of 1 exams of 1 patients: 1 C" in import_mammograms(clinic, tmp_path / "one")
+    report = import_mammograms(clinic, tmp_path / "one")
+    assert "1 images of 1 exams of 1 patients: 1 C" in report.lines
     (films / "mdb001.pgm").write_bytes(b"P5 1 1 255\n0")
     with pytest.raises(InputError, match="is not mini-MIAS"):
         import_mammograms(films, tmp_path / "two")

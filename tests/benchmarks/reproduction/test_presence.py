@@ -14,14 +14,14 @@ from benchmarks.reproduction.pages.segmentation_text import text
 from benchmarks.reproduction.plan import Campaign
 from benchmarks.reproduction.published.busi import BUSI
 from benchmarks.reproduction.published.thesis_nerve import ROW, THESIS_NERVE
-from benchmarks.reproduction.sources import import_nerve as importer
 from benchmarks.reproduction.sources import study_items
 from benchmarks.reproduction.splits import always_empty, hash_split
 from benchmarks.reproduction.study import Printed
 from lib.data.studies import list_items
-from lib.datasets.nerve import import_nerve, write_nerve_phantoms
+from lib.datasets.importers import IMPORTERS
 from lib.errors import InputError
 from lib.io.masks import read_label
+from lib.phantoms.ultrasound.nerve_set import write_nerve_phantoms
 from lib.tasks.registry import TASKS
 from lib.weights.checkpoint import load_checkpoint, save_checkpoint
 
@@ -39,7 +39,7 @@ def kaggle(tmp_path_factory):
 @pytest.fixture(scope="module")
 def frames(kaggle, tmp_path_factory):
     studies = tmp_path_factory.mktemp("data") / "studies"
-    import_nerve(kaggle, studies)
+    IMPORTERS["nerve"].run(kaggle, studies)
     return list_items(studies, labelled=True)
 
 
@@ -196,7 +196,7 @@ def test_a_set_as_published_is_imported_once(kaggle, tmp_path):
 
     def counted(source, studies):
         calls.append(source)
-        return importer(source, studies)
+        return IMPORTERS["nerve"].run(source, studies)
 
     out = tmp_path / "studies"
     items = study_items(kaggle, counted, out)
@@ -215,7 +215,7 @@ def test_a_set_as_published_is_imported_once(kaggle, tmp_path):
 def test_a_set_of_another_layout_is_refused(tmp_path):
     (tmp_path / "images").mkdir()
     with pytest.raises(InputError, match="is not ultrasound-nerve-segmentation: expected train"):
-        study_items(tmp_path, importer, tmp_path / "out")
+        study_items(tmp_path, IMPORTERS["nerve"].run, tmp_path / "out")
 
 
 def test_the_shares_of_a_study_decide_its_parts(frames):

@@ -75,7 +75,7 @@ def test_the_published_layout_is_imported(published, tmp_path):
     seen = []
     report = import_busi(published, tmp_path / "studies", lambda *done: seen.append(done))
     assert seen[-1] == (4, 4)
-    assert report.classes == {"benign": 2, "malignant": 1, "normal": 1}
+    assert report.figures["classes"] == {"benign": 2, "malignant": 1, "normal": 1}
     labelled = {item.id: item for item in list_items(tmp_path / "studies", labelled=True)}
     assert sorted(labelled) == ["benign_1", "malignant_1", "normal_1"]  # benign_12 has no mask
     assert np.unique(read_label(labelled["benign_1"].label)).tolist() == [0, 1]
@@ -84,9 +84,9 @@ def test_the_published_layout_is_imported(published, tmp_path):
 
 def test_duplicates_are_one_group_also_across_classes(published, tmp_path):
     report = import_busi(published, tmp_path)
-    assert report.groups == 3
-    assert [pair[:2] for pair in report.duplicates] == [("benign_1", "malignant_1")]
-    assert report.two_classes == (("benign_1", "malignant_1"),)
+    assert report.figures["groups"] == 3
+    assert [pair[:2] for pair in report.figures["duplicates"]] == [("benign_1", "malignant_1")]
+    assert report.figures["mixed"] == (("benign_1", "malignant_1"),)
     rows = {row.id: (row.group, row.kind) for row in read_groups(tmp_path)}
     assert rows == {
         "benign_1": ("benign_1", "benign"),
@@ -111,7 +111,7 @@ def test_the_compact_layout_is_imported(tmp_path, listed):
             "id,class,mask_px\nbenign_3,benign,25\nnormal_7,normal,0\n"
         )
     report = import_busi(source, tmp_path / "studies")
-    assert report.classes == {"benign": 1, "normal": 1}
+    assert report.figures["classes"] == {"benign": 1, "normal": 1}
     items = list_items(tmp_path / "studies", labelled=True)
     assert [read_label(item.label).sum() for item in items] == [25, 0]
 

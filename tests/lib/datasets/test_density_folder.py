@@ -42,7 +42,7 @@ def test_pictures_get_the_density_of_their_exam(tmp_path):
     source = _pictures(tmp_path / "in")
     (source / "list.csv").write_text("exam,density,patient\ne1,b,Anna\ne2,4,Anna\n")
     report = import_density_folder(source, tmp_path / "out")
-    assert report.classes == {"B": 1, "D": 1} and report.patients == 1
+    assert report.figures["classes"] == {"B": 1, "D": 1} and report.figures["patients"] == 1
     one, two = list_exams(tmp_path / "out", labelled=True)
     assert (one.density, two.density) == ("B", "D")
     assert one.patient == two.patient == "Anna"
@@ -55,8 +55,8 @@ def test_a_dicom_tree_gets_the_density_of_its_study_or_patient(tmp_path, key):
     keys = [str(mammogram_dataset(exam(n).views[0], 1, n, 0)[key].value) for n in (0, 1)]
     (tmp_path / "t.csv").write_text(f"{key};Density\n{keys[0]};A\n{keys[1]};C\n")
     report = import_density_folder(source, tmp_path / "out", table=tmp_path / "t.csv")
-    assert report.classes == {"A": 1, "C": 1}
-    assert (report.exams, report.images, report.incomplete) == (2, 8, 0)
+    assert report.figures["classes"] == {"A": 1, "C": 1}
+    assert (report.figures["exams"], report.images, report.figures["incomplete"]) == (2, 8, 0)
     assert sorted(e.density for e in list_exams(tmp_path / "out", labelled=True)) == ["A", "C"]
 
 
@@ -71,7 +71,7 @@ def test_a_table_tells_the_view_of_files_that_do_not(tmp_path):
     report = import_density_folder(source, tmp_path / "out")
     (found,) = list_exams(tmp_path / "out")
     assert (found.id, found.density, found.missing) == ("x7", "C", ())
-    assert any("spare.png" in note for note in report.notes)
+    assert any("spare.png" in note for note in report.figures["notes"])
 
 
 def test_files_left_out_and_rows_that_fit_nothing_are_told(tmp_path):
@@ -80,8 +80,8 @@ def test_files_left_out_and_rows_that_fit_nothing_are_told(tmp_path):
     (source / "t.csv").write_text("exam\tdensity\ne1\tA\nghost\tB\nempty\t\n")
     report = import_density_folder(source, tmp_path / "out")
     assert report.images == 4
-    assert any("magnified" in note for note in report.notes)
-    assert any("ghost" in note for note in report.notes)
+    assert any("magnified" in note for note in report.figures["notes"])
+    assert any("ghost" in note for note in report.figures["notes"])
 
 
 def test_a_path_with_folders_and_a_progress_are_understood(tmp_path):

@@ -40,7 +40,7 @@ def test_the_published_layout_is_imported(tmp_path, below):
     _published(source / below, "abc", masks)
     _published(source / below, "def", masks[:1])
     seen = []
-    assert import_dsb2018(source, studies, lambda *done: seen.append(done)) == 2
+    assert import_dsb2018(source, studies, lambda *done: seen.append(done)).images == 2
     assert seen == [(1, 2), (2, 2)]
     items = list_items(studies, labelled=True)
     assert [item.id for item in items] == ["abc", "def"]
@@ -58,7 +58,7 @@ def test_the_compact_layout_is_imported(tmp_path):
     _save(source / "images" / "a.png", np.zeros((20, 30), np.uint8))
     _save(source / "images" / "b.png", np.zeros((20, 30), np.uint8))
     _save(source / "labels" / "a.png", label)
-    assert import_dsb2018(source, studies) == 2
+    assert import_dsb2018(source, studies).images == 2
     labelled = list_items(studies, labelled=True)
     assert [item.id for item in labelled] == ["a"]
     np.testing.assert_array_equal(read_label(labelled[0].label), label)
@@ -88,7 +88,7 @@ def test_a_mask_of_another_size_is_refused_with_its_name(tmp_path):
 
 def test_an_image_without_masks_is_imported_without_a_label(tmp_path):
     _published(tmp_path / "dsb", "a", [])
-    assert import_dsb2018(tmp_path / "dsb", tmp_path / "studies") == 1
+    assert import_dsb2018(tmp_path / "dsb", tmp_path / "studies").images == 1
     assert list_items(tmp_path / "studies")[0].label is None
 
 

@@ -47,9 +47,9 @@ def _write(folder: Path, patients: dict[str, list[tuple[str, str]]], kind: str =
 def test_the_published_layout_becomes_exams_with_densities(tmp_path, kind):
     source = _write(tmp_path / "in", {ONE: [("201001", " 2 ")], TWO: [("201003", "4")]}, kind)
     report = import_inbreast(source, tmp_path / "out")
-    assert (report.exams, report.patients, report.images) == (2, 2, 8)
-    assert report.classes == {"B": 1, "D": 1}
-    assert report.incomplete == 0 and report.unreadable == ()
+    assert (report.figures["exams"], report.figures["patients"], report.images) == (2, 2, 8)
+    assert report.figures["classes"] == {"B": 1, "D": 1}
+    assert report.figures["incomplete"] == 0 and report.figures["unreadable"] == ()
     two, one = list_exams(tmp_path / "out", labelled=True)
     assert (one.id, one.patient, one.density) == (ONE, ONE, "B")
     assert one.missing == () and one.notes == ()
@@ -68,7 +68,7 @@ def test_ml_in_a_name_is_the_oblique_view(tmp_path):
 
 def test_two_dates_of_a_patient_are_two_exams_of_one_group(tmp_path):
     source = _write(tmp_path / "in", {ONE: [("201001", "2"), ("201102", "1")]})
-    assert import_inbreast(source, tmp_path / "out").classes == {"A": 1, "B": 1}
+    assert import_inbreast(source, tmp_path / "out").figures["classes"] == {"A": 1, "B": 1}
     exams = list_exams(tmp_path / "out")
     assert [exam.id for exam in exams] == [f"{ONE}-201001", f"{ONE}-201102"]
     assert {exam.patient for exam in exams} == {ONE}
@@ -78,9 +78,9 @@ def test_two_dates_of_a_patient_are_two_exams_of_one_group(tmp_path):
 def test_exams_without_a_density_are_imported_without_label(tmp_path, blank):
     source = _write(tmp_path / "in", {ONE: [("201001", blank)], TWO: [("201001", "3")]})
     report = import_inbreast(source, tmp_path / "out")
-    assert report.classes == {"": 1, "C": 1}
+    assert report.figures["classes"] == {"": 1, "C": 1}
     assert [exam.id for exam in list_exams(tmp_path / "out", labelled=True)] == [TWO]
-    assert any("ACR" in line for line in report.lines())
+    assert any("ACR" in line for line in report.lines)
 
 
 def test_images_that_disagree_give_the_commonest_density(tmp_path):
@@ -88,8 +88,8 @@ def test_images_that_disagree_give_the_commonest_density(tmp_path):
     table = next(source.rglob("INbreast.csv"))
     table.write_text(table.read_text().replace(";20586908;2", ";20586908;3"))
     report = import_inbreast(source, tmp_path / "out")
-    assert report.classes == {"B": 1}
-    assert any("densities B, C, B is used" in note for note in report.notes)
+    assert report.figures["classes"] == {"B": 1}
+    assert any("densities B, C, B is used" in note for note in report.figures["notes"])
 
 
 def test_damaged_and_missing_images_are_told(tmp_path):
@@ -98,9 +98,11 @@ def test_damaged_and_missing_images_are_told(tmp_path):
     damaged.write_bytes(damaged.read_bytes()[:3000])
     sorted(source.rglob("*.dcm"))[-1].unlink()
     report = import_inbreast(source, tmp_path / "out")
-    assert (report.images, report.incomplete) == (6, 2)
-    assert report.unreadable[0][0] == damaged.name
-    assert any("1 images of INbreast.csv are not in the folder" in note for note in report.notes)
+    assert (report.images, report.figures["incomplete"]) == (6, 2)
+    assert report.figures["unreadable"][0][0] == damaged.name
+    assert any(
+        "1 images of INbreast.csv are not in the folder" in note for note in report.figures["notes"]
+    )
 
 
 def test_other_folders_are_refused(tmp_path):

@@ -58,9 +58,9 @@ def _prepared(folder: Path, side: str = "R") -> Path:
 
 def test_the_published_layout_becomes_pairs_with_their_tissue(tmp_path):
     report = import_mini_mias(_published(tmp_path / "in"), tmp_path / "out")
-    assert (report.exams, report.patients, report.images) == (3, 3, 6)
-    assert report.classes == {"G": 1, "D": 1, "F": 1}
-    assert report.incomplete == 0
+    assert (report.figures["exams"], report.figures["patients"], report.images) == (3, 3, 6)
+    assert report.figures["classes"] == {"G": 1, "D": 1, "F": 1}
+    assert report.figures["incomplete"] == 0
     exams = list_exams(tmp_path / "out", labelled=True)
     assert [(exam.id, exam.density, exam.scale) for exam in exams] == [
         ("mdb001-002", "G", "mias"),
@@ -79,16 +79,16 @@ def test_odd_films_are_right_breasts_and_keep_their_pixels(tmp_path):
 @pytest.mark.parametrize("side", ["R", "L"])
 def test_the_prepared_layout_gives_the_same_sides_and_tells_where_its_table_differs(tmp_path, side):
     report = import_mini_mias(_prepared(tmp_path / "in", side), tmp_path / "out")
-    assert report.classes == {"G": 1, "D": 1}
+    assert report.figures["classes"] == {"G": 1, "D": 1}
     odd = read_mammogram(tmp_path / "out" / "mdb001-002_R-MLO.png")
     np.testing.assert_allclose(odd.pixels, np.asarray(_film(1)) / 255, atol=1e-6)
-    assert bool(report.notes) == (side == "L")
+    assert bool(report.figures["notes"]) == (side == "L")
 
 
 def test_a_film_without_its_pair_is_told(tmp_path):
     report = import_mini_mias(_published(tmp_path / "in", range(2, 7)), tmp_path / "out")
-    assert (report.images, report.incomplete) == (5, 1)
-    assert "1 films of the table are not in the folder" in report.notes
+    assert (report.images, report.figures["incomplete"]) == (5, 1)
+    assert "1 films of the table are not in the folder" in report.figures["notes"]
 
 
 def test_other_folders_are_refused(tmp_path):

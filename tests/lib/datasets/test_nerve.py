@@ -11,10 +11,11 @@ from PIL import Image as PillowImage
 
 from lib.data.groups import read_groups
 from lib.data.studies import list_items
-from lib.datasets.nerve import find_frames, import_nerve, write_nerve_phantoms
+from lib.datasets.nerve import find_frames, import_nerve
 from lib.errors import InputError
 from lib.io.masks import read_label
 from lib.io.read import read_image
+from lib.phantoms.ultrasound.nerve_set import write_nerve_phantoms
 from lib.phantoms.ultrasound.studies import nerve_frame
 
 SIDE = (84, 116)
@@ -56,8 +57,8 @@ def test_masks_become_0_and_1_and_images_stay_as_they_are(source, tmp_path):
     seen = []
     report = import_nerve(source, tmp_path / "studies", lambda *done: seen.append(done))
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
-    assert report.frames == {1: 3, 10: 1}
-    assert report.marked == {1: 1}
+    assert report.figures["frames"] == {1: 3, 10: 1}
+    assert report.figures["marked"] == {1: 1}
     items = {item.id: item for item in list_items(tmp_path / "studies", labelled=True)}
     assert sorted(items) == ["10_1", "1_1", "1_10", "1_2"]
     np.testing.assert_array_equal(read_label(items["1_1"].label), nerve_frame(1, SIDE).label)
@@ -79,7 +80,9 @@ def test_frames_of_a_subject_are_one_group(source, tmp_path):
 
 def test_contradictory_frames_of_a_subject_are_found_and_listed(source, tmp_path):
     report = import_nerve(source, tmp_path / "studies")
-    (pair,) = report.contradictions  # 10_1 equals 1_1, but another subject's frame cannot
+    (pair,) = report.figures[
+        "contradictions"
+    ]  # 10_1 equals 1_1, but another subject's frame cannot
     assert (pair.marked, pair.empty) == ("1_1", "1_2")
     assert pair.correlation > 0.85
     assert pair.pixels == nerve_frame(1, SIDE).label.sum()
@@ -98,8 +101,8 @@ def test_the_test_part_is_imported_without_labels(source, tmp_path):
     for mask in (source / "train").glob("*_mask.tif"):
         mask.unlink()
     report = import_nerve(source, tmp_path)
-    assert report.marked == {}
-    assert report.contradictions == ()
+    assert report.figures["marked"] == {}
+    assert report.figures["contradictions"] == ()
     assert all(item.label is None for item in list_items(tmp_path))
 
 
@@ -123,9 +126,11 @@ def test_phantoms_in_the_layout_hold_empty_masks_and_the_fault(tmp_path):
     count = write_nerve_phantoms(tmp_path / "k", 5, subjects=2, frames=4, size=SIDE)
     assert count == 9
     report = import_nerve(tmp_path / "k", tmp_path / "studies")
-    assert report.frames == {1: 5, 2: 4}
-    assert report.marked == {1: 2, 2: 2}
-    assert [(pair.marked, pair.empty) for pair in report.contradictions] == [("1_1", "1_5")]
+    assert report.figures["frames"] == {1: 5, 2: 4}
+    assert report.figures["marked"] == {1: 2, 2: 2}
+    assert [(pair.marked, pair.empty) for pair in report.figures["contradictions"]] == [
+        ("1_1", "1_5")
+    ]
     before = {path.name: path.read_bytes() for path in (tmp_path / "k").rglob("*.tif")}
     write_nerve_phantoms(tmp_path / "k", 5, subjects=2, frames=4, size=SIDE)
     assert {path.name: path.read_bytes() for path in (tmp_path / "k").rglob("*.tif")} == before

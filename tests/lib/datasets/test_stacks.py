@@ -70,7 +70,9 @@ def test_a_folder_becomes_one_labelled_volume_with_its_spacing(tmp_path):
     _slices(source, 3)
     _save(source / "labels" / "final" / "frame_1.png", np.eye(6, 8, dtype=np.uint8))
     seen = []
-    assert import_stack(source, studies, SPACING, lambda *done: seen.append(done)) == 1
+    assert (
+        import_stack(source, studies, lambda *done: seen.append(done), spacing=SPACING).images == 1
+    )
     assert seen == [(1, 1)]
     (item,) = list_items(studies, labelled=True)
     assert item.id == "case_a"
@@ -86,7 +88,7 @@ def test_each_folder_of_a_folder_becomes_a_volume(tmp_path):
     _slices(tmp_path / "in" / "one" / "images", 2)
     _save(tmp_path / "in" / "one" / "labels" / "frame_0.png", np.ones((6, 8), np.uint8))
     _slices(tmp_path / "in" / "two", 3, (4, 4))
-    assert import_stack(tmp_path / "in", tmp_path / "out", SPACING) == 2
+    assert import_stack(tmp_path / "in", tmp_path / "out", spacing=SPACING).images == 2
     assert [item.id for item in list_items(tmp_path / "out")] == ["one", "two"]
     assert [item.id for item in list_items(tmp_path / "out", labelled=True)] == ["one"]
 
@@ -109,16 +111,16 @@ def test_unlike_slices_are_refused_with_their_names(tmp_path):
 def test_a_spacing_that_is_no_length_is_refused(tmp_path, spacing):
     _slices(tmp_path / "in", 2)
     with pytest.raises(InputError, match="must be positive numbers of mm, found"):
-        import_stack(tmp_path / "in", tmp_path / "out", spacing)
+        import_stack(tmp_path / "in", tmp_path / "out", spacing=spacing)
     assert not (tmp_path / "out").exists()
 
 
 def test_folders_without_slices_are_refused(tmp_path):
     with pytest.raises(InputError, match="does not exist; give a folder of 2D slices"):
-        import_stack(tmp_path / "absent", tmp_path / "out", SPACING)
+        import_stack(tmp_path / "absent", tmp_path / "out", spacing=SPACING)
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no images in .*expected 2D slices of one volume"):
-        import_stack(tmp_path / "empty", tmp_path / "out", SPACING)
+        import_stack(tmp_path / "empty", tmp_path / "out", spacing=SPACING)
 
 
 def test_a_failed_write_leaves_nothing(tmp_path):
