@@ -25,16 +25,16 @@ KEPT_IMAGES = 4
 
 
 class ClickInfer(SegmentationInfer[ClickPredictor]):
-    """Answers without clicks, and with them: ``foreground`` and ``background`` of a request.
+    """Answers with or without clicks, the ``foreground`` and ``background`` points of a request.
 
-    Points are indices of the image as the viewers count, see `lib.interactive.prompts.read_points`.
-    The images asked for last are kept with what the encoder made of them, so that a further click
-    costs the decoder only. The mask has gaps between touching objects, so that it shows, and as a
-    label means, separate ones. The other parameters are those of `SegmentationInfer`, without
-    ``flips``.
+    Points are indices of the image in the viewers' order, see
+    `lib.interactive.prompts.read_points`. The images of the latest requests are kept with the
+    encoder's maps, so that one more click costs the decoder only. In the mask, gaps part touching
+    objects, so that viewers show them, and saved labels keep them, as separate ones. The other
+    parameters are those of `SegmentationInfer`, without ``flips``.
 
-    To viewers this is of type deepgrow: to a model of one structure only that gives 3D Slicer
-    negative clicks.
+    Viewers see a model of type deepgrow, for which 3D Slicer offers negative clicks even if there
+    is one structure only.
     """
 
     kind = InferType.DEEPGROW
@@ -64,7 +64,7 @@ class ClickInfer(SegmentationInfer[ClickPredictor]):
         return super()._label(prediction, wanted)
 
     def _open(self, predictor: ClickPredictor, path: Path) -> ClickedImage:
-        """Return the image ready for clicks; one that was asked for lately is still there."""
+        """Return the image prepared for clicks; images of the latest requests are kept."""
         key = (path, file_stamp(path), id(predictor))
         with self._lock:
             if key in self._kept and self._kept[key].predictor is predictor:

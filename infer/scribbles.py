@@ -25,15 +25,17 @@ POSITIVE, NEGATIVE = "foreground_scribbles", "background_scribbles"
 _VALUES = {NEGATIVE: 2, POSITIVE: 3}
 
 
-class SeededInfer(InferTask):
-    """Answers from what is marked in the image, for any structure of any image or volume.
+class UntrainedInfer(InferTask):
+    """Answers from marks in the image, without a trained model, for any structure.
 
-    The label image holds 1 where the structure is: viewers draw it as the segment that they asked
-    for. Request parameters: ``roi`` (a box around the structure), ``result_extension``,
+    The label image is 1 inside the structure; viewers draw it as the segment that they asked for.
+    Request parameters: ``roi`` (a box around the structure), ``result_extension``,
     ``result_dtype``.
 
     Args:
-        labels: names that viewers offer for what is drawn.
+        kind: one of MONAI Label's `InferType`.
+        labels: names that viewers offer for the structure.
+        description: shown by viewers.
     """
 
     def __init__(self, kind: str, labels: Sequence[str], description: str) -> None:
@@ -42,11 +44,11 @@ class SeededInfer(InferTask):
         super().__init__(type=kind, labels=values, dimension=3, description=description)
 
     def is_valid(self) -> bool:
-        """Tell whether it can answer: always, there are no weights."""
+        """Return true: there are no weights that could be missing."""
         return True
 
     def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        """Segment what is marked in ``request["image"]``, a file path.
+        """Segment the marked structure in ``request["image"]``, a file path.
 
         Returns:
             The label file, which the caller deletes, and a summary: ``label_names``,
@@ -57,9 +59,8 @@ class SeededInfer(InferTask):
         """
         start = time.perf_counter()
         path = Path(str(request["image"]))
-        wanted = first(request.get("result_extension"))
         dims = 2 if len(image_size(path)) == 2 else 3
-        suffix = result_extension(wanted, path, dims)
+        suffix = result_extension(first(request.get("result_extension")), path, dims)
         image = read_image(path, MAX_PIXELS if dims == 2 else MAX_VOXELS, dims)
         read = time.perf_counter()
         mask = self.segment(image, request)
@@ -90,11 +91,11 @@ class SeededInfer(InferTask):
         return str(asked or next(iter(self.labels), "structure"))
 
 
-class ScribblesInfer(SeededInfer):
-    """Follows scribbles, drawn into the label image ``request["label"]``.
+class ScribblesInfer(UntrainedInfer):
+    """Follows scribbles that the user drew into the label image ``request["label"]``.
 
-    ``label_info`` names its values: the scribbles `POSITIVE` and `NEGATIVE`, and the segments of
-    the viewer, of which ``selected_label_name`` is the one to make, or to correct.
+    ``label_info`` names the values of that image: the scribbles `POSITIVE` and `NEGATIVE`, and the
+    segments of the viewer. ``selected_label_name`` is the segment to draw or to correct.
     """
 
     def __init__(self, labels: Sequence[str]) -> None:
@@ -103,7 +104,7 @@ class ScribblesInfer(SeededInfer):
         )
 
     def segment(self, image: Image, request: Mapping[str, Any]) -> np.ndarray:
-        """Return what the scribbles mark, see `lib.interactive.scribbles.segment_scribbles`."""
+        """Return the structure that scribbles mark, see `lib.interactive.scribbles`."""
         box = read_box(request, image.shape)
         drawn = np.zeros(image.shape, np.int32)
         if request.get("label"):
@@ -119,8 +120,8 @@ class ScribblesInfer(SeededInfer):
         )
 
 
-class RegionInfer(SeededInfer):
-    """Follows clicks: the region around each positive one, without what negative ones lie in."""
+class RegionInfer(UntrainedInfer):
+    """Follows clicks: answers the region around each positive one, without the negative ones."""
 
     def __init__(self, labels: Sequence[str]) -> None:
         super().__init__(
@@ -128,7 +129,7 @@ class RegionInfer(SeededInfer):
         )
 
     def segment(self, image: Image, request: Mapping[str, Any]) -> np.ndarray:
-        """Return what the clicks mark, see `lib.interactive.scribbles.segment_clicks`."""
+        """Return the regions that clicks mark, see `lib.interactive.scribbles`."""
         box = read_box(request, image.shape)
         return segment_clicks(image, read_points(request, image.shape, tuple(self.labels)), box)
 

@@ -21,7 +21,7 @@ from benchmarks.speed.server import Server, spread
 from lib.data.studies import fingerprint_of, split_items
 from lib.errors import InputError, UnpublishedError
 from lib.files import sha256
-from lib.interactive.click_evaluation import KINDS, MOST_ON_OBJECT, evaluate_clicks
+from lib.interactive.click_evaluation import ERRORS, MOST_ON_OBJECT, evaluate_clicks
 from lib.interactive.predictor import ClickPredictor
 from lib.io.volumes import save_volume
 from lib.kinds import case_kind
@@ -142,7 +142,7 @@ def table(report: dict[str, Any]) -> list[str]:
     ]
     lines += [
         _line(f"clicks on an object: {_WORDS[kind]}, at most {MOST_ON_OBJECT}", clicks[kind])
-        for kind in KINDS
+        for kind in ERRORS
         if kind in clicks
     ]
     for kind, title in (("first", "first click on an image"), ("further", "further click")):

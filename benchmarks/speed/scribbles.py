@@ -19,7 +19,7 @@ from benchmarks.speed.fixtures import SEED
 from lib.data.studies import fingerprint_of, list_items
 from lib.image import Geometry, Image
 from lib.interactive.clicks import Clicks
-from lib.interactive.scribble_evaluation import KINDS, evaluate_scribbles
+from lib.interactive.scribble_evaluation import MARKINGS, evaluate_scribbles
 from lib.interactive.scribbles import segment_clicks, segment_scribbles
 from lib.phantoms.nuclei import write_nuclei_studies
 
@@ -48,7 +48,7 @@ def run(
         "what": f"simulated scribbles and clicks on {figures['images']} images of "
         f"{studies.name if studies else 'phantoms'}, and {REPEATS} answers of each size",
         "data": data,
-        "kinds": KINDS,
+        "kinds": MARKINGS,
         "dice": figures,
         "seconds": {name: _times(shape) for name, shape in SIZES.items()},
         "limits_s": LIMITS_S,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from lib.data.case import Case
-from lib.interactive.clicks import Clicks, click_maps, first_clicks
+from lib.interactive.clicks import Clicks, click_maps
+from lib.interactive.simulated_user import first_clicks
 from lib.segmentation.cases import draw_training_patch
 from lib.tasks.spec import TaskSpec
 

@@ -1,12 +1,15 @@
 """How many clicks an answer needs: simulated users on images with known labels.
 
-Two users. One corrects the foreground: click after click where the answer is most wrong (see
-`lib.interactive.clicks`), until the Dice is reached; the number of clicks is the figure NoC@90 of
-the literature (Xu et al. 2016, section 4). The other corrects objects that the answer without
-clicks did not find: on each alone, until it is matched at an intersection over union above 0.5.
-Such an object was missed (less than half of it is in any answered one), merged (more than half of
-another one lies in the answered object that it lies in), or its outline is otherwise wrong: cut in
-two, or much too large or small.
+There are two users. The first corrects the foreground, click after click, where the answer is most
+wrong (see `lib.interactive.simulated_user`), until a target Dice is reached. The number of clicks
+is called NoC@90 in the literature (Xu et al. 2016, section 4).
+
+The second corrects the objects that the answer without clicks did not find. It clicks on each alone
+until an answered object has an intersection over union above 0.5 with it. Such an object was
+
+* ``missed``: at least half of it is background in the answer;
+* ``merged``: the answered object in which most of it lies holds more than half of another one too;
+* ``outline``: anything else, so it was cut in two, or answered much too large or too small.
 """
 
 from __future__ import annotations
@@ -16,35 +19,37 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from lib.data.studies import Item
 from lib.data.targets import as_instances
-from lib.interactive.clicks import FOUND, Clicks, inner_click, next_click
+from lib.interactive.clicks import Clicks
 from lib.interactive.predictor import ClickedImage, ClickPredictor
+from lib.interactive.simulated_user import FOUND, inner_click, next_click
 from lib.io.masks import read_label
 from lib.io.read import read_image
+from lib.segmentation.instances import depth_inside
 from lib.segmentation.metrics import dice, object_overlaps
 from lib.statistics import RESAMPLES, interval
 
 TARGET = 0.9
-MOST = 20  # clicks on an image
-MOST_ON_OBJECT = 5
-OBJECTS = 25  # that are tried of one image, at most
-KINDS = ("missed", "merged", "outline")
+MOST = 20  # most clicks on an image
+MOST_ON_OBJECT = 5  # most clicks on an object
+OBJECTS = 25  # most objects tried in an image
+ERRORS = ("missed", "merged", "outline")
 
 
 @dataclass(frozen=True)
 class Rounds:
-    """One image's answers.
+    """The answers on one image.
 
     Attributes:
-        dice: of the foreground after none, one, two ... clicks; of an image without any
-            foreground 1 or 0.
+        dice: Dice of the foreground after none, one, two ... clicks; 1 or 0 for an image without
+            foreground.
         present: whether the truth has any foreground.
-        objects: of each object that was not found without clicks: one of `KINDS`, the clicks until
-            it was found (one more than tried where it was not), its Dice after the first, and
-            whether a single click off its middle (`lib.interactive.clicks.inner_click`) finds it.
+        objects: for each object that was not found without clicks: "kind", one of `ERRORS`;
+            "clicks" until it was found, or one more than tried if it was not; "dice_first", its
+            Dice after the first click; "found_off_middle", whether a single click off its middle
+            (`lib.interactive.simulated_user.inner_click`) finds it.
     """
 
     id: str
@@ -53,12 +58,12 @@ class Rounds:
     objects: list[dict[str, Any]]
 
     def clicks_to(self, target: float) -> int:
-        """Return the clicks until the Dice is at least `target`; one more than tried if never."""
+        """Return the clicks until the Dice is at least `target`; if never, one more than tried."""
         return next((n for n, value in enumerate(self.dice) if value >= target), len(self.dice))
 
 
 def click_on_image(predictor: ClickPredictor, item: Item, most: int = MOST) -> Rounds:
-    """Simulate the users on one labelled image."""
+    """Simulate both users on one labelled image, with at most `most` clicks of the first."""
     task = predictor.task
     image = read_image(item.image, task.input.max_pixels, task.image_dims)
     assert item.label is not None, item.id
@@ -78,61 +83,61 @@ def click_on_image(predictor: ClickPredictor, item: Item, most: int = MOST) -> R
 
 
 def _objects(shown: ClickedImage, truth: np.ndarray) -> list[dict[str, Any]]:
-    """Click on the objects that the answer without clicks did not find, each by itself."""
+    """Click on each object that the answer without clicks did not find, alone."""
     automatic = shown(Clicks()).instances
     assert automatic is not None
     numbers, _, overlaps = object_overlaps(automatic, truth)
-    found = []
+    rows = []
     for number in numbers[overlaps.max(axis=1, initial=0) <= FOUND][:OBJECTS]:
-        own = truth == number
-        depth = ndimage.distance_transform_edt(np.pad(own, 1))[(slice(1, -1),) * own.ndim]
-        off = Clicks().with_one(inner_click(depth, np.random.default_rng(int(number))), True)
-        found.append(
+        mask = truth == number
+        rng = np.random.default_rng(int(number))
+        off_middle = Clicks().with_one(inner_click(depth_inside(mask), rng), True)
+        rows.append(
             {
-                "kind": _kind(automatic, truth, own),
-                **_on_object(shown, own),
-                "found_off_middle": _overlap(shown(off).instances, own)[1] > FOUND,
+                "kind": object_error(automatic, truth, mask),
+                **_on_object(shown, mask),
+                "found_off_middle": _overlap(shown(off_middle).instances, mask)[1] > FOUND,
             }
         )
-    return found
+    return rows
 
 
-def _kind(automatic: np.ndarray, truth: np.ndarray, own: np.ndarray) -> str:
-    """Tell what is wrong of an object that was not found."""
-    inside = np.bincount(automatic[own])
+def object_error(automatic: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> str:
+    """Return which of `ERRORS` the answer makes about the true object in `mask`."""
+    inside = np.bincount(automatic[mask])
     if inside[0] >= 0.5 * inside.sum():
         return "missed"
     inside[0] = 0
-    others, shared = np.unique(truth[(automatic == inside.argmax()) & ~own], return_counts=True)
+    others, shared = np.unique(truth[(automatic == inside.argmax()) & ~mask], return_counts=True)
     for number, count in zip(others.tolist(), shared.tolist(), strict=True):
         if number and count > 0.5 * np.count_nonzero(truth == number):
             return "merged"
     return "outline"
 
 
-def _on_object(shown: ClickedImage, own: np.ndarray) -> dict[str, Any]:
-    """Click on one object until it is found: first on its middle, then on what is wrong of it."""
+def _on_object(shown: ClickedImage, mask: np.ndarray) -> dict[str, Any]:
+    """Click on the object in `mask` until it is found: on its middle, then where it is wrong."""
     clicks, first = Clicks(), 0.0
-    answer = np.zeros(own.shape, dtype=bool)
+    answer = np.zeros(mask.shape, dtype=bool)
     for count in range(1, MOST_ON_OBJECT + 1):
-        click = next_click(answer[np.newaxis].astype(np.float32), own[np.newaxis])
+        click = next_click(answer[np.newaxis].astype(np.float32), mask[np.newaxis])
         if click is None:
             break
         clicks = clicks.with_one(*click)
         instances = shown(clicks).instances
         assert instances is not None
-        best, overlap = _overlap(instances, own)
+        best, overlap = _overlap(instances, mask)
         answer = (instances == best) if best else np.zeros_like(answer)
-        first = first or dice(answer, own)
+        first = first or dice(answer, mask)
         if overlap > FOUND:
             return {"clicks": count, "dice_first": round(first, 4)}
     return {"clicks": MOST_ON_OBJECT + 1, "dice_first": round(first, 4)}
 
 
-def _overlap(objects: np.ndarray | None, own: np.ndarray) -> tuple[int, float]:
-    """Return the object with the greatest intersection over union with `own`, and that."""
+def _overlap(objects: np.ndarray | None, mask: np.ndarray) -> tuple[int, float]:
+    """Return the object with the greatest intersection over union with `mask`, and that value."""
     assert objects is not None
-    _, numbers, overlaps = object_overlaps(objects, own.astype(np.int32))
+    _, numbers, overlaps = object_overlaps(objects, mask.astype(np.int32))
     if not overlaps.max(initial=0):
         return 0, 0.0
     best = int(overlaps[0].argmax())
@@ -148,11 +153,18 @@ def evaluate_clicks(
 ) -> dict[str, Any]:
     """Return the figures of simulated clicks on labelled items.
 
+    Args:
+        seed: of the bootstrap.
+        most: most clicks on an image.
+        on_item: called after each item, for progress.
+
     Returns:
-        ``mean_dice`` after none, one, two ... clicks over all images, and its ``largest_fall``
-        from one to the next; ``clicks_to_90`` over the images with foreground: median, mean, their
-        bootstrap intervals over images, and the share that reached it; of tasks that separate
-        objects, the same of each of `KINDS`; one row per image.
+        * ``mean_dice`` over all images after none, one, two ... clicks, and its ``largest_fall``
+          from one click to the next.
+        * ``clicks_to_90`` over the images with foreground: median and mean, their bootstrap
+          intervals over images, and the share of images that reached the target.
+        * The same for each of `ERRORS`, over objects, if the task separates objects.
+        * ``rows``, one for each image.
     """
     rows = []
     for item in items:
@@ -171,13 +183,17 @@ def evaluate_clicks(
         "clicks_to_90": _spread(needed, most, rng),
     }
     if predictor.task.output.instances:
-        for kind in KINDS:
-            by_image = [[o for o in row.objects if o["kind"] == kind] for row in rows]
-            spread = _spread([[o["clicks"] for o in own] for own in by_image], MOST_ON_OBJECT, rng)
-            spread["dice_after_first"] = _median([o["dice_first"] for own in by_image for o in own])
-            off = [o["found_off_middle"] for own in by_image for o in own]
-            spread["found_off_middle"] = round(float(np.mean(off)), 4) if off else None
-            report[kind] = spread
+        for error in ERRORS:
+            by_image = [[o for o in row.objects if o["kind"] == error] for row in rows]
+            objects = [o for of_image in by_image for o in of_image]
+            counts = [[o["clicks"] for o in of_image] for of_image in by_image]
+            first = [o["dice_first"] for o in objects]
+            off_middle = [o["found_off_middle"] for o in objects]
+            report[error] = {
+                **_spread(counts, MOST_ON_OBJECT, rng),
+                "dice_after_first": round(float(np.median(first)), 4) if objects else None,
+                "found_off_middle": round(float(np.mean(off_middle)), 4) if objects else None,
+            }
     report["rows"] = [
         {"id": row.id, "dice": [round(v, 4) for v in row.dice], "objects": row.objects}
         for row in rows
@@ -186,11 +202,15 @@ def evaluate_clicks(
 
 
 def _spread(counts: Sequence[Sequence[int]], most: int, rng: np.random.Generator) -> dict[str, Any]:
-    """Return median and mean clicks, their intervals over images, and the share that did it."""
-    flat = np.array([n for own in counts for n in own], dtype=float)
+    """Return median and mean of the clicks, their intervals, and the share of at most `most`.
+
+    Args:
+        counts: of each image, the clicks that its cases needed; images are drawn by the bootstrap.
+    """
+    flat = np.array([n for of_image in counts for n in of_image], dtype=float)
     if not len(flat):
         return {"count": 0}
-    filled = [np.array(own, dtype=float) for own in counts if len(own)]
+    filled = [np.array(of_image, dtype=float) for of_image in counts if len(of_image)]
     drawn = [
         np.concatenate([filled[index] for index in rng.integers(len(filled), size=len(filled))])
         for _ in range(RESAMPLES)
@@ -203,7 +223,3 @@ def _spread(counts: Sequence[Sequence[int]], most: int, rng: np.random.Generator
         "mean_interval": np.round(interval([one.mean() for one in drawn]), 3).tolist(),
         "reached": round(float((flat <= most).mean()), 4),
     }
-
-
-def _median(values: Sequence[float]) -> float | None:
-    return round(float(np.median(values)), 4) if values else None

@@ -1,4 +1,4 @@
-"""The objects of an answer to clicks: each positive click has one of its own."""
+"""Objects that follow clicks: each positive click gets its own object."""
 
 from __future__ import annotations
 
@@ -11,24 +11,30 @@ from lib.errors import InputError
 from lib.image import Geometry, Image
 from lib.interactive.clicks import Clicks
 from lib.interactive.scribbles import segment_clicks
-from lib.segmentation.instances import part_around, part_off, split_at
+from lib.interactive.splitting import (
+    split_around_point,
+    split_at_neck,
+    split_between_points,
+)
 from lib.tasks.spec import TaskSpec
 
-REACH = 32  # pixels around a click in which a region may lie that the network does not see
-SAME = 0.8  # intersection over union from which an object is the one without clicks
-CENTRED = 0.6  # share of an object around a click that says: this is what is meant, all of it
+REACH = 32  # pixels around a click in which a region is sought that the network missed
+SAME = 0.8  # intersection over union from which an object equals the one answered without clicks
+CENTRED = 0.6  # an object that lies symmetrically around a click by this share stays whole
 
 Point = tuple[int, ...]
 
 
 class ClickedObjects:
-    """Makes the objects of one image fit clicks; remembers what it found around each in the image.
+    """Fits the objects of one image to clicks; keeps the region that it found around each click.
 
-    A click in what was answered and dropped as smaller than the least area keeps it. One that the
-    network did not follow gets the region that stands out around it in the image
-    (`lib.interactive.scribbles`). Of several in one object each has its part; one in an object with
-    a neck parts it there. Where a click leaves the object as it was without any, the user sees more
-    than one in it: what lies around the click is parted from the rest, unless that is most of it.
+    * A click in an object that was dropped as too small restores it.
+    * A click that the network did not follow gets the region that stands out around it in the image
+      (`lib.interactive.scribbles`).
+    * Several clicks in one object split it between them.
+    * A click in an object with a neck splits it there.
+    * If the object at a click is the same as without clicks, the user sees several objects in it:
+      the part around the click is split from the rest, unless that part is most of the object.
     """
 
     def __init__(self, image: Image, task: TaskSpec) -> None:
@@ -40,19 +46,20 @@ class ClickedObjects:
         self,
         objects: np.ndarray,
         probability: np.ndarray,
-        said: np.ndarray,
+        unforced: np.ndarray,
         height: np.ndarray,
         clicks: Clicks,
         automatic: Callable[[], np.ndarray],
     ) -> np.ndarray:
-        """Return the objects, `(*spatial)` int32; 0 is background.
+        """Return the objects, int32 `(*spatial)`; 0 is background.
 
         Args:
-            objects: separated without a look at the clicks; changed in place.
-            probability: of the foreground, 0..1, of the same shape, following the clicks.
-            said: the same as the network said it.
-            height: greatest inside objects.
-            automatic: returns the objects that are answered without clicks; asked only if needed.
+            objects: separated without regard to the clicks; changed in place.
+            probability: of the foreground, 0..1, of the same shape, forced to follow the clicks.
+            unforced: the probability that the network answered.
+            height: of the same shape, greatest inside objects.
+            clicks: in the order of the image's axes.
+            automatic: returns the objects that are answered without clicks; called only if needed.
         """
         threshold = self.task.output.threshold
         points: list[Point] = [tuple(point) for point in clicks.positive.tolist()]
@@ -61,35 +68,37 @@ class ClickedObjects:
             if number == 0:
                 number = int(objects.max()) + 1
                 self._mark(objects, number, (probability >= threshold) & (objects == 0), point)
-            if said[point] < threshold:
+            if unforced[point] < threshold:
                 free = self._region(point) & ((objects == 0) | (objects == number))
                 for other in clicks.negative.tolist():
                     free[tuple(other)] = False
                 objects[free] = number
-        objects = split_at(objects, height, clicks.positive)
+        objects = split_between_points(objects, height, clicks.positive)
         for point in points:
-            objects = part_off(objects, height, point)
-            parted = part_around(objects.copy(), point, CENTRED)
-            if (parted != objects).any() and _unchanged(objects, automatic(), point, points):
-                objects = parted
+            objects = split_at_neck(objects, height, point)
+            split = split_around_point(objects.copy(), point, CENTRED)
+            if (split != objects).any() and _unchanged(objects, automatic(), point, points):
+                objects = split
         return objects
 
     def _mark(self, objects: np.ndarray, number: int, mask: np.ndarray, point: Point) -> None:
-        """Give a number to a point, and to what of `mask` hangs together with it in its frame."""
-        frame, place = point[: -self._dims], point[-self._dims :]
+        """Give a number to a point, and to the pixels of `mask` connected with it in its frame."""
+        frame, inner_point = point[: -self._dims], point[-self._dims :]
         labels, _ = ndimage.label(mask[frame])
-        if labels[place]:
-            objects[frame][labels == labels[place]] = number
+        if labels[inner_point]:
+            objects[frame][labels == labels[inner_point]] = number
         objects[point] = number
 
     def _region(self, point: Point) -> np.ndarray:
-        """Return what stands out around a point; the point alone where nothing does."""
+        """Return the region that stands out around a point; the point alone if nothing does."""
         if point not in self._regions:
-            found = np.zeros(self.image.shape, dtype=bool)
-            frame, place = point[: -self._dims], point[-self._dims :]  # of a loop its own frame
-            near = tuple(slice(max(0, at - REACH), at + REACH + 1) for at in place)
+            region = np.zeros(self.image.shape, dtype=bool)
+            frame, inner_point = point[: -self._dims], point[-self._dims :]  # frame: of a loop
+            near = tuple(slice(max(0, index - REACH), index + REACH + 1) for index in inner_point)
             pixels = self.image.pixels[frame][near]
-            inside = tuple(at - part.start for at, part in zip(place, near, strict=True))
+            centre = tuple(
+                index - side.start for index, side in zip(inner_point, near, strict=True)
+            )
             window = Image(
                 pixels,
                 Geometry.flat(*pixels.shape[: self._dims]),
@@ -97,19 +106,19 @@ class ClickedObjects:
                 self.image.colour,
             )
             try:
-                found[frame][near] = segment_clicks(window, Clicks().with_one(inside, True))
+                region[frame][near] = segment_clicks(window, Clicks().with_one(centre, True))
             except InputError:  # nothing stands out
-                found[point] = True
-            self._regions[point] = found
+                region[point] = True
+            self._regions[point] = region
         return self._regions[point]
 
 
 def _unchanged(
     objects: np.ndarray, automatic: np.ndarray, point: Point, points: list[Point]
 ) -> bool:
-    """Tell whether the object of a click is one that was answered without, with no other click."""
+    """Return whether the object of a click is as without clicks, and no other click is in it."""
     number = automatic[point]
     if number == 0 or sum(automatic[other] == number for other in points) > 1:
         return False
-    one, other = objects == objects[point], automatic == number
-    return bool(np.count_nonzero(one & other) >= SAME * np.count_nonzero(one | other))
+    now, before = objects == objects[point], automatic == number
+    return bool(np.count_nonzero(now & before) >= SAME * np.count_nonzero(now | before))

@@ -1,4 +1,4 @@
-"""Training with clicks: a simulated user corrects what the network answers at that time."""
+"""Training with clicks: a simulated user corrects the network's present answers."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ import numpy as np
 import torch
 
 from lib.data.case import Batch
-from lib.interactive.clicks import Clicks, click_maps, next_click, object_clicks
+from lib.interactive.clicks import Clicks, click_maps
 from lib.interactive.predictor import ClickPredictor
+from lib.interactive.simulated_user import next_click, object_clicks
 from lib.segmentation.instances import separate
 
 
 def corrected(predictor: ClickPredictor, batch: Batch) -> Batch:
-    """Return a batch whose clicks include corrections of the network's present answers.
+    """Return a batch whose click maps include corrections of the network's present answers.
 
     Args:
-        batch: images and targets `(N, channels, *spatial)`, click maps, and int `(N, 2)`: rounds of
-            corrections, and a seed for their places.
+        batch: images and targets `(N, channels, *spatial)`, click maps `(N, 2, *spatial)`, and int
+            `(N, 2)`: the number of correction rounds, and the seed of their random points.
 
     Returns:
-        Images, targets, click maps.
+        Images, targets and click maps.
     """
     images, targets, guidance, plans = batch
     rounds = plans[:, 0]
@@ -31,22 +32,23 @@ def corrected(predictor: ClickPredictor, batch: Batch) -> Batch:
         for target, seed in zip(targets, plans[:, 1], strict=True)
     ]
     for done in range(int(rounds.max())):
-        places = torch.nonzero(rounds > done)[:, 0]
-        own = [level[places.to(level.device)] for level in levels]
-        answers = predictor.decode(own, guidance[places]).cpu().numpy()
-        for place, answer in zip(places.tolist(), answers, strict=True):
-            drawn = click_maps(
-                users[place].clicks(answer), answer.shape[1:], predictor.task.click_rules.radius
+        rows = torch.nonzero(rounds > done)[:, 0]
+        chosen = [level[rows.to(level.device)] for level in levels]
+        answers = predictor.decode(chosen, guidance[rows]).cpu().numpy()
+        for row, answer in zip(rows.tolist(), answers, strict=True):
+            maps = click_maps(
+                users[row].clicks(answer), answer.shape[1:], predictor.task.click_rules.radius
             )
-            guidance[place] = torch.maximum(guidance[place], torch.from_numpy(drawn))
+            guidance[row] = torch.maximum(guidance[row], torch.from_numpy(maps))
     return images, targets, guidance
 
 
 class _User:
     """Corrects the answers to one patch.
 
-    Where objects are told apart by their answered depth, first those that no answered one matches;
-    else, and where all are found, where the answer is most wrong.
+    If objects are separated by an answered distance map, the user first clicks objects that no
+    answered one matches. Otherwise, or when all objects are found, the user clicks where the answer
+    is most wrong.
     """
 
     def __init__(self, predictor: ClickPredictor, target: np.ndarray, seed: int) -> None:
@@ -55,7 +57,7 @@ class _User:
         self._random = np.random.default_rng(seed)
 
     def clicks(self, answer: np.ndarray) -> Clicks:
-        """Return the clicks of a round on an answer `(maps, *spatial)`; none if it is right."""
+        """Return one round of clicks on an answer `(maps, *spatial)`; none if it is right."""
         task = self.predictor.task
         if task.output.separation == "distance":
             depth = self.target[self.answered.index("distance")]

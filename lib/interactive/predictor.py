@@ -24,10 +24,10 @@ from lib.weights.runner import evaluating
 
 
 class ClickPredictor(Predictor):
-    """Answers without clicks as `Predictor` does, and with clicks through `open` and `look_at`."""
+    """Answers without clicks as `Predictor` does, and with clicks through `look_at` and `open`."""
 
     def look_at(self, image: Image) -> ClickedImage:
-        """Return `image` ready to be answered with one set of clicks after another.
+        """Return `image` prepared for answers to one set of clicks after another.
 
         Raises:
             InputError: the image is too small or too large for the task.
@@ -35,7 +35,7 @@ class ClickPredictor(Predictor):
         return ClickedImage(self, image)
 
     def open(self, prepared: np.ndarray) -> ClickSession:
-        """Return the same of a network input `(channels, *spatial)`."""
+        """Return a network input `(channels, *spatial)` prepared in the same way."""
         return ClickSession(self, prepared)
 
     def probabilities(
@@ -50,7 +50,10 @@ class ClickPredictor(Predictor):
         return super().probabilities(np.concatenate((prepared, maps)), flips)
 
     def encode(self, images: Tensor) -> list[Tensor]:
-        """Return what the encoder makes of images `(N, channels, *spatial)` of a fitting size."""
+        """Return the encoder's maps of images `(N, channels, *spatial)`, from fine to coarse.
+
+        The sides of the images must be ones that the network takes.
+        """
         with (
             self._lock,
             torch.inference_mode(),
@@ -61,7 +64,12 @@ class ClickPredictor(Predictor):
         return levels
 
     def decode(self, levels: list[Tensor], guidance: Tensor) -> Tensor:
-        """Return probabilities `(N, maps, *spatial)`, float32, of what `encode` returned."""
+        """Return probabilities, float32 `(N, maps, *spatial)`.
+
+        Args:
+            levels: the maps that `encode` returned.
+            guidance: click maps `(N, 2, *spatial)`.
+        """
         with (
             self._lock,
             torch.inference_mode(),
@@ -72,17 +80,17 @@ class ClickPredictor(Predictor):
         return torch.sigmoid(logits.float())
 
     def _logits(self, *inputs: Tensor) -> Tensor:
-        """Return the answer to windows that hold image and click maps."""
+        """Return logits of windows whose channels are the image and then its click maps."""
         channels = self.task.encoder_decoder.in_channels
         (window,) = inputs
         return super()._logits(window[:, :channels], window[:, channels:])
 
 
 class ClickSession:
-    """One input of the network, answered again and again as clicks come.
+    """One input of the network that is answered again with every click.
 
-    What does not depend on the clicks is computed once: the encoder's maps of an input that is
-    answered whole, and the slices without clicks where a network in 2D answers slice by slice.
+    Results that do not depend on the clicks are computed once: the encoder's maps of an input that
+    fits the network whole, and the slices without clicks if a 2D network answers slice by slice.
     """
 
     def __init__(self, predictor: ClickPredictor, prepared: np.ndarray) -> None:
@@ -91,28 +99,34 @@ class ClickSession:
         self._without: np.ndarray | None = None
 
     def probabilities(self, clicks: Clicks) -> np.ndarray:
-        """Return probabilities, float32 `(maps, *spatial)`; `clicks` are on the input's grid.
+        """Return probabilities, float32 `(maps, *spatial)`, that follow the clicks.
 
-        A click that the network does not heed has at least its disc.
+        Args:
+            clicks: on the input's grid.
         """
         return self.answer(clicks)[0]
 
     def answer(self, clicks: Clicks) -> tuple[np.ndarray, np.ndarray]:
-        """Return probabilities, and those of the foreground before clicks were enforced."""
+        """Return probabilities that follow the clicks, and the network's own foreground.
+
+        See `follow_clicks`.
+        """
         task = self.predictor.task
         shape = self.prepared.shape[1:]
         if len(shape) > task.network.spatial_dims:
             return self._by_frame(clicks)
         if math.prod(shape) <= WHOLE_PIXELS[len(shape)]:
-            return _heeded(self._whole(clicks), clicks, task)
-        return _heeded(self.predictor.probabilities(self.prepared, clicks=clicks), clicks, task)
+            return follow_clicks(self._whole(clicks), clicks, task)
+        return follow_clicks(
+            self.predictor.probabilities(self.prepared, clicks=clicks), clicks, task
+        )
 
     def _whole(self, clicks: Clicks) -> np.ndarray:
-        """Return the answer of an input that the network takes at once."""
+        """Return the probabilities of an input that fits the network whole."""
         task, shape = self.predictor.task, self.prepared.shape[1:]
 
         def filled(maps: np.ndarray) -> Tensor:
-            """Return maps mirrored at their borders to sizes that the network takes."""
+            """Return maps, mirrored at their borders up to sides that the network takes."""
             for axis, size in enumerate(shape, start=1):
                 index = mirrored(np.arange(task.encoder_decoder.input_size(size)), size)
                 maps = maps.take(index, axis)
@@ -126,16 +140,16 @@ class ClickSession:
         return np.array(answer[0].cpu().numpy()[(slice(None), *inside)])
 
     def _by_frame(self, clicks: Clicks) -> tuple[np.ndarray, np.ndarray]:
-        """Return the answer of slices: those with clicks anew."""
+        """Return what `answer` does, slice by slice; only slices with clicks are computed anew."""
         if self._without is None:
             self._without = self.predictor.probabilities(self.prepared)
-        answer, said = self._without.copy(), self._without[0].copy()
+        answer, unforced = self._without.copy(), self._without[0].copy()
         points = [points[:, 0] for points in (clicks.positive, clicks.negative) if len(points)]
         for frame in sorted(set(np.concatenate(points).tolist())) if points else ():
-            own = clicks.of_frame(frame)
-            maps = self.predictor.probabilities(self.prepared[:, frame], clicks=own)
-            answer[:, frame], said[frame] = _heeded(maps, own, self.predictor.task)
-        return answer, said
+            here = clicks.of_frame(frame)
+            maps = self.predictor.probabilities(self.prepared[:, frame], clicks=here)
+            answer[:, frame], unforced[frame] = follow_clicks(maps, here, self.predictor.task)
+        return answer, unforced
 
 
 class ClickedImage:
@@ -149,26 +163,29 @@ class ClickedImage:
         self._automatic: np.ndarray | None = None
 
     def __call__(self, clicks: Clicks, instances: bool = True) -> Prediction:
-        """Segment the image so that it fits `clicks`, which are in array order of the image.
+        """Segment the image so that the answer follows the clicks.
 
-        Each positive click is in the answer, where objects are numbered in one of its own; no
-        negative click is.
+        Each positive click is in the mask, and no negative click is. If objects are numbered, each
+        positive click is in its own object.
+
+        Args:
+            clicks: in the order of the image's axes.
+            instances: whether to separate objects, for tasks that can.
 
         Raises:
             InputError: a positive click lies outside the part of the image that networks see.
         """
         region = self.grid.region
-        seen = self._seen(clicks)
-        inner = seen.scaled(
-            [part.start for part in region],
+        inner = self._seen(clicks).scaled(
+            [side.start for side in region],
             [
-                size / (part.stop - part.start)
-                for size, part in zip(self.grid.shape, region, strict=True)
+                size / (side.stop - side.start)
+                for size, side in zip(self.grid.shape, region, strict=True)
             ],
             self.grid.shape,
         )
         start, task = time.perf_counter(), self.predictor.task
-        probabilities, said = self.session.answer(inner)
+        probabilities, unforced = self.session.answer(inner)
         maps = self.grid.undo(probabilities)
         done = time.perf_counter()
         answer = self.predictor.finished(self.image, maps, instances)
@@ -178,7 +195,7 @@ class ClickedImage:
             objects = self._objects(
                 objects,
                 maps[0],
-                self.grid.undo(said[np.newaxis])[0],
+                self.grid.undo(unforced[np.newaxis])[0],
                 answered.get("distance", maps[0]),
                 clicks,
                 self._without_clicks,
@@ -199,12 +216,12 @@ class ClickedImage:
         return objects
 
     def _seen(self, clicks: Clicks) -> Clicks:
-        """Return the clicks in the part of the image that networks see; there is no answer beside.
+        """Return the clicks that lie in the part of the image that networks see.
 
         Raises:
-            InputError: a positive one is not.
+            InputError: a positive click lies outside that part, where nothing is answered.
         """
-        starts, stops = zip(*((part.start, part.stop) for part in self.grid.region), strict=True)
+        starts, stops = zip(*((side.start, side.stop) for side in self.grid.region), strict=True)
 
         def within(points: np.ndarray) -> np.ndarray:
             return ((points >= starts) & (points < stops)).all(axis=1)
@@ -220,27 +237,33 @@ class ClickedImage:
         return Clicks(clicks.positive, negative[within(negative)] if len(negative) else negative)
 
 
-def _heeded(maps: np.ndarray, clicks: Clicks, task: TaskSpec) -> tuple[np.ndarray, np.ndarray]:
-    """Make probabilities `(maps, *spatial)` of one input follow `clicks`.
+def follow_clicks(
+    maps: np.ndarray, clicks: Clicks, task: TaskSpec
+) -> tuple[np.ndarray, np.ndarray]:
+    """Force probabilities of one input to follow the clicks.
 
-    Where the network follows a click, only its neighbours that say otherwise come to the threshold
-    (the pixel of the image lies between them); where it does not, a disc is set. A
-    positive click says that there is something.
+    If the network follows a click, only its neighbours are moved to the right side of the
+    threshold, as the clicked pixel of the image lies between them. If it does not, a disc is set to
+    1 or 0. A positive click also sets the answered presence to 1.
+
+    Args:
+        maps: probabilities `(maps, *spatial)`, foreground first; changed in place.
+        clicks: on the same grid.
 
     Returns:
-        The probabilities, which were changed, and the foreground's as they were.
+        `maps`, and a copy of the foreground as the network answered it.
     """
-    threshold, said = task.output.threshold, maps[0].copy()
+    threshold, unforced = task.output.threshold, maps[0].copy()
     for points, inside in ((clicks.positive, True), (clicks.negative, False)):
         for point in points:
             if (maps[0][tuple(point)] >= threshold) != inside:
                 click = Clicks().with_one(point, inside)
                 disc = click_maps(click, maps.shape[1:], task.click_rules.footprint).max(axis=0)
                 maps[0][disc >= 0.5] = 1.0 if inside else 0.0
-            near = maps[0][tuple(slice(max(0, place - 1), place + 2) for place in point)]
+            near = maps[0][tuple(slice(max(0, index - 1), index + 2) for index in point)]
             near[...] = (
                 np.maximum(near, threshold) if inside else np.minimum(near, 0.99 * threshold)
             )
     if PRESENCE in task.target.answered and len(clicks.positive):
         maps[task.target.answered.index(PRESENCE)] = 1.0
-    return maps, said
+    return maps, unforced

@@ -1,8 +1,8 @@
-"""What an annotator points at in a viewer: clicks and boxes of a request, in our arrays' order.
+"""Clicks and boxes of a viewer's request, converted to the order of our arrays.
 
-Viewers send indices of the image's grid as ITK counts them: x (column), y (row), z (slice or
-frame), z = 0 of a 2D image. `lib.io.read` keeps ITK's grid, so an array index is the same numbers
-in reverse. See docs/decisions/0011-clicks-and-scribbles.md.
+Viewers send indices of the image's grid in ITK's order: x (column), y (row), z (slice or frame; 0
+for a 2D image). `lib.io.read` keeps ITK's grid, so the same numbers in reverse order are an array
+index. See docs/decisions/0011-clicks-and-scribbles.md.
 """
 
 from __future__ import annotations
@@ -25,22 +25,23 @@ _EXAMPLE = {2: "[[x, y, 0], ...]", 3: "[[x, y, z], ...]"}
 def read_points(
     request: Mapping[str, Any], shape: Sequence[int], labels: Sequence[str] = ()
 ) -> Clicks:
-    """Read the clicks of a request: ``foreground`` and ``background``, and those of labels.
+    """Read the clicks of a request: ``foreground``, ``background``, and one key for each label.
 
-    A value may be a list of points, one point, their JSON as text, or nothing. A point of two
-    numbers in a volume lies in the request's ``slice``. Fractions go to the nearest pixel.
+    A value may be a list of points, one point, either of them as JSON text, or nothing. A point of
+    two numbers in a volume lies in the request's ``slice``. Fractions are rounded to the nearest
+    pixel.
 
     Args:
-        shape: of the image without colour: rows and columns, of a volume slices first.
-        labels: names under which viewers send positive points of models of type deepedit.
+        shape: of the image without its colour axis: rows and columns; of a volume, slices first.
+        labels: names under which viewers send positive points to models of type deepedit.
 
     Raises:
-        InputError: no numbers, too many or too few of them, a point outside the image, or one that
-            is both positive and negative.
+        InputError: a value that is not numbers, or too many or too few of them; a point outside the
+            image, or one that is both positive and negative.
     """
     keys = dict.fromkeys((POSITIVE, *(name for name in labels if name != NEGATIVE)))
-    found = [_points(request, key, shape) for key in keys]
-    clicks = Clicks(np.concatenate(found), _points(request, NEGATIVE, shape))
+    positive = np.concatenate([_points(request, key, shape) for key in keys])
+    clicks = Clicks(positive, _points(request, NEGATIVE, shape))
     both = set(map(tuple, clicks.positive.tolist())) & set(map(tuple, clicks.negative.tolist()))
     if both:
         raise InputError(
@@ -51,15 +52,16 @@ def read_points(
 
 
 def read_box(request: Mapping[str, Any], shape: Sequence[int]) -> tuple[slice, ...] | None:
-    """Read ``roi``, a box in which the structure lies; None where the request has none.
+    """Read ``roi``, a box that holds the structure; None where the request has none.
 
-    Viewers send x0, x1, y0, y1, z0, z1, the lower of two not always first, the upper counted in.
+    Viewers send x0, x1, y0, y1, z0, z1. The smaller number of a pair is not always first, and the
+    larger belongs to the box.
 
     Returns:
         A slice along each axis of the image's array.
 
     Raises:
-        InputError: not six finite numbers (four will do in 2D), or a box beside the image.
+        InputError: not six finite numbers (in 2D four are accepted), or a box outside the image.
     """
     value = _parsed("roi", request.get("roi"))
     if not value:
@@ -71,20 +73,20 @@ def read_box(request: Mapping[str, Any], shape: Sequence[int]) -> tuple[slice, .
             f"roi {_cut(value)} is no box; expected six numbers x0, x1, y0, y1, z0, z1 in pixels; "
             f"draw it again"
         )
-    parts = []
+    box = []
     for axis, side in enumerate(shape):
         ends = sorted(numbers[2 * (dims - 1 - axis) :][:2])
-        part = slice(max(round(ends[0]), 0), min(round(ends[1]) + 1, side))
-        if part.start >= part.stop:
+        extent = slice(max(round(ends[0]), 0), min(round(ends[1]) + 1, side))
+        if extent.start >= extent.stop:
             raise InputError(
-                f"roi {_cut(value)} lies beside the image of {_size(shape)} pixels; draw it again"
+                f"roi {_cut(value)} lies outside the image of {_size(shape)} pixels; draw it again"
             )
-        parts.append(part)
-    return tuple(parts)
+        box.append(extent)
+    return tuple(box)
 
 
 def _points(request: Mapping[str, Any], key: str, shape: Sequence[int]) -> np.ndarray:
-    """Return the points under `key` as `(points, dims)` in array order."""
+    """Return the points under `key`, `(points, dims)` in array order."""
     value = _parsed(key, request.get(key))
     dims = len(shape)
     if not value and value != 0:
@@ -102,8 +104,8 @@ def _index(key: str, point: Any, request: Mapping[str, Any], shape: Sequence[int
     dims = len(shape)
     numbers = _numbers(point)
     if numbers is not None and len(numbers) == 2 and dims == 3:
-        place = _numbers([request.get("slice")])
-        numbers = None if place is None else [*numbers, *place]
+        index = _numbers([request.get("slice")])
+        numbers = None if index is None else [*numbers, *index]
     if numbers is None or len(numbers) not in {dims, 3}:
         raise _no_points(key, point, dims)
     whole = [math.floor(number + 0.5) for number in numbers]

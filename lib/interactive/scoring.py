@@ -7,8 +7,9 @@ import torch
 
 from lib.data.case import Cases, Figures
 from lib.distributed import over_processes, own_indices
-from lib.interactive.clicks import Clicks, next_click
+from lib.interactive.clicks import Clicks
 from lib.interactive.predictor import ClickPredictor
+from lib.interactive.simulated_user import next_click
 from lib.segmentation.metrics import dice
 from lib.segmentation.scoring import answered_mask, score_masks
 
@@ -26,10 +27,10 @@ def score_clicks(predictor: ClickPredictor, cases: Cases) -> Figures:
     for index in own_indices(len(cases)):
         image, target = cases[index]
         session, clicks = predictor.open(image.astype(np.float32)), Clicks()
-        for place in range(rules.validated + 1):
+        for count in range(rules.validated + 1):
             maps = session.probabilities(clicks)
             mask, _ = answered_mask(maps, answered, predictor.task.output)
-            table[index, place] = dice(mask, target[0])
+            table[index, count] = dice(mask, target[0])
             click = next_click(np.concatenate((mask[np.newaxis], maps[1:])), target, answered)
             if click:
                 clicks = clicks.with_one(*click)

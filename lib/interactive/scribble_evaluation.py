@@ -1,4 +1,4 @@
-"""How well scribbles and clicks without training do: simulated annotators on labelled images."""
+"""How good scribbles and clicks without training are: simulated annotators on labelled images."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from lib.interactive.clicks import Clicks
 from lib.interactive.scribbles import segment_clicks, segment_scribbles
 from lib.io.masks import read_label
 from lib.io.read import read_image
+from lib.segmentation.instances import depth_inside
 from lib.segmentation.metrics import dice
 
 STROKE = 0.4  # share of an object's middle line that a short stroke covers
-PIECE = 16  # side of the squares by which short background strokes are broken off, pixels
-KINDS = {
+PIECE = 16  # side of the squares that cut a background line into pieces, pixels
+MARKINGS = {
     "full": "the middle line of every object, and a line around",
     "strokes": "a short stroke in every object, and half of the line around in pieces",
     "click": "one click in one object, at random within its middle",
@@ -35,15 +36,18 @@ def evaluate_scribbles(
     most: int,
     on_item: Callable[[], object] | None = None,
 ) -> dict[str, Any]:
-    """Return the Dice of simulated scribbles, clicks and corrections, see `KINDS`.
+    """Return the Dice of simulated scribbles, clicks and corrections, see `MARKINGS`.
 
     Args:
-        items: labelled 2D images; those with an empty label are passed over.
-        most: images measured, drawn at random.
+        items: labelled 2D images; those with an empty label are skipped.
+        seed: of the choice of images and of the simulated marks.
+        most: most images measured, drawn at random.
+        on_item: called after each measured image, for progress.
 
     Returns:
-        ``images``, and for each kind the ``median``, ``mean`` and the tenth percentile of Dice;
-        ``improved``, the share of images that the correction made better.
+        ``images``, their number; for each of `MARKINGS` the ``median``, ``mean`` and
+        ``tenth_percentile`` of the Dice; ``improved``, the share of images whose Dice the
+        correction raised.
 
     Raises:
         InputError: an unreadable file, or every label is empty.
@@ -65,7 +69,7 @@ def evaluate_scribbles(
     better = [row["corrected"] > row["before"] for row in rows]
     return {
         "images": len(rows),
-        **{kind: _spread([row[kind] for row in rows]) for kind in KINDS},
+        **{kind: _spread([row[kind] for row in rows]) for kind in MARKINGS},
         "improved": round(float(np.mean(better)), 4),
     }
 
@@ -91,50 +95,50 @@ def _scores(image: Image, label: np.ndarray, rng: np.random.Generator) -> dict[s
 
 
 def _clicked(image: Image, chosen: np.ndarray, rng: np.random.Generator) -> float:
-    depth = _depth(chosen)
-    places = np.argwhere(depth >= 0.6 * depth.max())
+    depth = depth_inside(chosen)
+    middle = np.argwhere(depth >= 0.6 * depth.max())
     try:
-        return dice(segment_clicks(image, Clicks(rng.choice(places)[np.newaxis])), chosen)
+        return dice(segment_clicks(image, Clicks(rng.choice(middle)[np.newaxis])), chosen)
     except InputError:  # nothing stands out
         return 0.0
 
 
 def middle_lines(truth: np.ndarray, objects: np.ndarray | None = None) -> np.ndarray:
-    """Return a line along the middle of each object; of one too thin for that its deepest pixel."""
+    """Return a line along the middle of each object; for very thin objects their deepest pixels."""
     objects = ndimage.label(truth)[0] if objects is None else objects
     lines = np.zeros(truth.shape, bool)
-    for number, ends in enumerate(ndimage.find_objects(objects), start=1):
-        if ends is None:
+    for number, box in enumerate(ndimage.find_objects(objects), start=1):
+        if box is None:
             continue
-        own = objects[ends] == number
-        depth = _depth(own)
+        mask = objects[box] == number
+        depth = depth_inside(mask)
         line = skeletonize(depth > 2)
-        lines[ends] |= line if line.any() else own & (depth == depth.max())
+        lines[box] |= line if line.any() else mask & (depth == depth.max())
     return lines
 
 
 def line_around(truth: np.ndarray) -> np.ndarray:
-    """Return a line around the objects, at a third of their typical half width and 4 pixels."""
-    width = 4 + float(np.median(_depth(truth)[middle_lines(truth)])) / 3
+    """Return a line around the objects: 4 pixels and a third of their typical half width away."""
+    width = 4 + float(np.median(depth_inside(truth)[middle_lines(truth)])) / 3
     away = ndimage.distance_transform_edt(~truth)
     return skeletonize((away > 0.5 * width) & (away <= 1.5 * width))
 
 
 def short_strokes(lines: np.ndarray, objects: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return of the line in each object the `STROKE` that is nearest to a random point of it."""
+    """Return the `STROKE` share of each object's line that is nearest to a random point of it."""
     strokes = np.zeros(lines.shape, bool)
-    places = np.argwhere(lines)
+    points = np.argwhere(lines)
     numbers = objects[lines]
     for number in np.unique(numbers):
-        own = places[numbers == number]
-        away = ((own - rng.choice(own)) ** 2).sum(axis=1)
-        kept = own[np.argsort(away)[: max(1, round(STROKE * len(own)))]]
+        line = points[numbers == number]
+        squared_distance = ((line - rng.choice(line)) ** 2).sum(axis=1)
+        kept = line[np.argsort(squared_distance)[: max(1, round(STROKE * len(line)))]]
         strokes[tuple(kept.T)] = True
     return strokes
 
 
 def in_pieces(line: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return about half of a line: what lies in randomly chosen squares; all if that is nothing."""
+    """Return about half of a line: its pixels in random squares; all of it if none are there."""
     squares = rng.random([-(-side // PIECE) for side in line.shape]) < 0.5
     chosen = np.kron(squares, np.ones((PIECE, PIECE), bool))[: line.shape[0], : line.shape[1]]
     return line & chosen if (line & chosen).any() else line
@@ -143,25 +147,20 @@ def in_pieces(line: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def damaged(
     truth: np.ndarray, chosen: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return a wrong answer, what it lacks of the chosen object, and what it has beside it.
+    """Return a wrong answer, the pixels that it lacks of an object, and those that are false.
 
-    It lacks one side of a random line through the middle, and has a disc of half the size across
-    the outline of the other side.
+    The answer lacks the half of the object on one side of a random line through the middle. On the
+    other side a false disc of half the object's size lies across the outline.
     """
-    places = np.argwhere(chosen)
-    middle, angle = places.mean(axis=0), rng.uniform(0, 2 * np.pi)
+    pixels = np.argwhere(chosen)
+    middle, angle = pixels.mean(axis=0), rng.uniform(0, 2 * np.pi)
     rows, columns = np.ogrid[tuple(map(slice, truth.shape))]
     ahead = np.sin(angle) * (rows - middle[0]) + np.cos(angle) * (columns - middle[1])
     missing = chosen & (ahead > 0)
-    at = places[np.argmin(ahead[tuple(places.T)])]
-    radius = max(2.0, 0.5 * np.sqrt(len(places) / np.pi))
-    false = (np.hypot(rows - at[0], columns - at[1]) <= radius) & ~truth
+    centre = pixels[np.argmin(ahead[tuple(pixels.T)])]
+    radius = max(2.0, 0.5 * np.sqrt(len(pixels) / np.pi))
+    false = (np.hypot(rows - centre[0], columns - centre[1]) <= radius) & ~truth
     return truth & ~missing | false, missing, false
-
-
-def _depth(mask: np.ndarray) -> np.ndarray:
-    """Return the distance of each pixel of `mask` to the next that is not, also beyond the edge."""
-    return ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
 
 
 def _spread(values: Sequence[float]) -> dict[str, float]:

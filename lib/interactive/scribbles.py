@@ -1,8 +1,8 @@
 """Segmentation from a few marked pixels, without training: scribbles, clicks, corrections.
 
-What marks leave open is flooded from them, see `lib.interactive.watershed`; what counts as marked
-is decided here: around a click, at the edge of what is looked at, and of a present answer. Why not
-a random walker or a graph cut: see docs/decisions/0011-clicks-and-scribbles.md.
+Unmarked pixels are flooded from the marks, see `lib.interactive.watershed`. This module decides
+which pixels of a present answer count as marked; `lib.interactive.regions` does so around clicks.
+Why not a random walker or a graph cut: see docs/decisions/0011-clicks-and-scribbles.md.
 """
 
 from __future__ import annotations
@@ -16,15 +16,14 @@ from scipy import ndimage
 from lib.errors import InputError
 from lib.image import Image
 from lib.interactive.clicks import Clicks
-from lib.interactive.watershed import BACKGROUND, STRUCTURE, Part, axis_steps, channels_of, flood
+from lib.interactive.regions import regions_around
+from lib.interactive.watershed import BACKGROUND, STRUCTURE, Box, box_marks, flood
+from lib.segmentation.instances import corners_touch
 
-MARGIN = 16  # least distance from a mark to the edge of what is looked at, pixels
-LARGEST = 2**20  # pixels flooded at once, see `lib.interactive.watershed.flood`
+MARGIN = 16  # least distance from a mark to the edge of the box that is flooded, pixels
+LARGEST = 2**20  # pixels flooded at full resolution, see `lib.interactive.watershed.flood`
 OUTLINE = 2  # distance from its outline within which an answer may change near a mark, pixels
 REACH = 16  # distance from a new mark within which an answer may grow, pixels
-WINDOWS = (6, 9, 13, 19, 28, 42, 63, 95, 142, 213, 320)  # half sides tried around a mark, pixels
-CORE = 0.25  # share of the half side around a mark that counts as structure
-LARGEST_WINDOW = 2**18  # as `LARGEST`, of each window
 
 Segment = Callable[[Image, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
@@ -34,26 +33,27 @@ def segment_scribbles(
     positive: np.ndarray,
     negative: np.ndarray,
     present: np.ndarray | None = None,
-    box: Part | None = None,
+    box: Box | None = None,
 ) -> np.ndarray:
-    """Return the structure that scribbles mark, or a present answer as they correct it.
+    """Return the structure that scribbles mark, or a present answer corrected by scribbles.
 
-    Without anything marked as background or present, it is found as around a click, see
-    `segment_clicks`. A loop over time is answered frame by frame: frames without scribbles keep
-    what is present.
+    If there is neither a background mark nor a present answer, the structure is found as around a
+    click, see `segment_clicks`. A loop over time is answered frame by frame; frames without
+    scribbles keep the present answer.
 
     Args:
-        positive: boolean `(*image.shape)`, what surely is the structure. Wins over `negative`.
-        negative: the same, of what surely is not.
-        present: boolean `(*image.shape)`, the answer to correct; away from scribbles it stays.
-        box: in which the structure lies, nothing beyond stays; its middle is marked where nothing
-            else is.
+        positive: boolean `(*image.shape)`, pixels that surely are the structure. Wins over
+            `negative`.
+        negative: the same for pixels that surely are not.
+        present: boolean `(*image.shape)`, the answer to correct. Far from scribbles it stays.
+        box: a box that holds the whole structure. Its middle is marked as structure if nothing else
+            is.
 
     Returns:
         Boolean `(*image.shape)`.
 
     Raises:
-        InputError: nothing is marked as the structure, or nothing stands out around what is.
+        InputError: nothing is marked as the structure, or nothing stands out around the marks.
     """
     present = np.zeros_like(positive) if present is None else present
     if box is not None:
@@ -61,7 +61,7 @@ def segment_scribbles(
         negative, present = negative | (around & ~inside), present & inside
         if not positive.any() and not present.any():
             positive = positive.copy()
-            positive[tuple((part.start + part.stop - 1) // 2 for part in box)] = True
+            positive[tuple((side.start + side.stop - 1) // 2 for side in box)] = True
     if not positive.any() and not present.any():
         raise InputError(
             "nothing is marked as the structure; expected a foreground scribble; draw one inside "
@@ -70,12 +70,11 @@ def segment_scribbles(
     return _by_frame(_corrected, image, positive, negative & ~positive, present)
 
 
-def segment_clicks(image: Image, clicks: Clicks, box: Part | None = None) -> np.ndarray:
-    """Return the structures around the positive clicks; negative clicks lie outside.
+def segment_clicks(image: Image, clicks: Clicks, box: Box | None = None) -> np.ndarray:
+    """Return the structures around the positive clicks, without the points of negative clicks.
 
-    Around each positive click windows of several sizes are flooded from their edges, and of the
-    answers the one is taken whose two sides differ most along its outline. A box tells the size
-    instead.
+    The structure around a click is the region that stands out best, see `lib.interactive.regions`.
+    If there is a box, the structure is flooded within it instead.
 
     Returns:
         Boolean `(*image.shape)`.
@@ -93,7 +92,7 @@ def segment_clicks(image: Image, clicks: Clicks, box: Part | None = None) -> np.
             "no positive click; expected one inside the structure; add one (negative clicks only "
             "cut from what positive ones mark)"
         )
-    return _by_frame(_grown, image, positive, negative & ~positive, np.zeros_like(positive))
+    return _by_frame(_regions, image, positive, negative & ~positive, np.zeros_like(positive))
 
 
 def _by_frame(
@@ -103,7 +102,7 @@ def _by_frame(
     negative: np.ndarray,
     present: np.ndarray,
 ) -> np.ndarray:
-    """Segment an image or a volume at once, of a loop each frame that has marks."""
+    """Segment an image or a volume at once, and each frame of a loop that has marks."""
     if not image.over_time:
         return segment(image, positive, negative, present)
     answer = present.copy()
@@ -114,58 +113,41 @@ def _by_frame(
     return answer
 
 
+def _regions(
+    image: Image, positive: np.ndarray, negative: np.ndarray, present: np.ndarray
+) -> np.ndarray:
+    return regions_around(image, positive, negative)
+
+
 def _corrected(
     image: Image, positive: np.ndarray, negative: np.ndarray, present: np.ndarray
 ) -> np.ndarray:
-    """Flood the surroundings of what is marked, and of what is present."""
+    """Flood the surroundings of the marks and of the present answer."""
     if not negative.any() and not present.any():
-        return _grown(image, positive, negative, present)
-    part = _surroundings(positive | negative | present)
-    inside = _marks(part, image.shape, positive[part], negative[part])
+        return regions_around(image, positive, negative)
+    box = _surroundings(positive | negative | present)
+    marks = box_marks(box, image.shape, positive[box], negative[box])
     if present.any():
-        _keep_present(inside, present[part], positive[part], negative[part])
+        _keep_present(marks, present[box], positive[box], negative[box])
     answer = np.zeros(image.shape, bool)
-    answer[part] = flood(image, part, inside, LARGEST)
+    answer[box] = flood(image, box, marks, LARGEST)
     return answer
-
-
-def _marks(
-    part: Part, shape: Sequence[int], positive: np.ndarray, negative: np.ndarray
-) -> np.ndarray:
-    """Return the marks in a part of an image, given those in it; the edge is background.
-
-    Where the part ends with the image the structure may go on, unless it ends so on all sides and
-    nothing else is background.
-    """
-    marks = np.zeros([side.stop - side.start for side in part], np.uint8)
-    edges = [
-        (axis, end)
-        for axis, (side, size) in enumerate(zip(part, shape, strict=True))
-        for end, cut in ((0, side.start > 0), (-1, side.stop < size))
-        if cut
-    ]
-    if not edges and not negative.any():
-        edges = [(axis, end) for axis in range(marks.ndim) for end in (0, -1)]
-    for axis, end in edges:
-        marks[(slice(None),) * axis + (end,)] = BACKGROUND
-    marks[negative] = BACKGROUND
-    marks[positive] = STRUCTURE
-    return marks
 
 
 def _keep_present(
     marks: np.ndarray, present: np.ndarray, positive: np.ndarray, negative: np.ndarray
 ) -> None:
-    """Mark what stays of a present answer: all that new marks do not reach.
+    """Mark the pixels of a present answer, and of its background, that new marks do not change.
 
-    A mark outside reaches what is not present, and the outline; a background mark inside reaches
-    over the thickness that the answer has there. Viewers take what marks cover out of the answer,
-    so a background mark that touches it counts as inside.
+    A positive mark outside the answer can change the background around it, and the answer's
+    outline. A background mark inside the answer can change the whole thickness of the answer there.
+    Viewers remove the pixels under a mark from the answer, so a background mark that touches the
+    answer counts as inside.
     """
-    every = np.ones((3,) * present.ndim, dtype=bool)
-    strokes, _ = ndimage.label(negative, structure=every)
-    met = strokes[ndimage.binary_dilation(present, every) & negative]
-    added, cut = positive & ~present, negative & np.isin(strokes, met)
+    touching = corners_touch(present.ndim)
+    strokes, _ = ndimage.label(negative, structure=touching)
+    touched = strokes[ndimage.binary_dilation(present, touching) & negative]
+    added, cut = positive & ~present, negative & np.isin(strokes, touched)
     inside, outside = (
         ndimage.distance_transform_edt(side) for side in (present | cut, ~(present | cut))
     )
@@ -180,82 +162,8 @@ def _keep_present(
     marks[free] = keep[free]
 
 
-def _grown(
-    image: Image, positive: np.ndarray, negative: np.ndarray, present: np.ndarray
-) -> np.ndarray:
-    """Return what stands out best around each connected mark."""
-    strokes, _ = ndimage.label(positive, structure=np.ones((3,) * positive.ndim))
-    answer = present.copy()
-    for number, ends in enumerate(ndimage.find_objects(strokes), start=1):
-        stroke = strokes[ends] == number
-        if not answer[ends][stroke].all():  # an earlier mark's answer may have it already
-            part, found = _around(image, ends, stroke, positive, negative)
-            answer[part] |= found
-    return answer & ~negative
-
-
-def _around(
-    image: Image, ends: Part, stroke: np.ndarray, positive: np.ndarray, negative: np.ndarray
-) -> tuple[Part, np.ndarray]:
-    """Return what stands out best around a stroke, after the part of the image that it lies in.
-
-    The wider the window, the more around the stroke counts as structure: one pixel of a speckled
-    or textured structure has a wall of its own.
-
-    Args:
-        ends: the box of the stroke.
-        stroke: boolean, in this box.
-    """
-    steps = axis_steps(image)
-    best: tuple[float, Part, np.ndarray] | None = None
-    for window in WINDOWS:
-        part = tuple(
-            slice(max(side.start - reach - 1, 0), min(side.stop + reach + 1, size))
-            for side, size, reach in zip(
-                ends, image.shape, (max(1, round(window * step)) for step in steps), strict=True
-            )
-        )
-        here = np.zeros([side.stop - side.start for side in part], bool)
-        here[
-            tuple(
-                slice(inner.start - outer.start, inner.stop - outer.start)
-                for inner, outer in zip(ends, part, strict=True)
-            )
-        ] = stroke
-        away = ndimage.distance_transform_edt(~here, sampling=[1 / step for step in steps])
-        core = (away <= CORE * window) & ~negative[part] | positive[part]
-        marks = _marks(part, image.shape, core, negative[part] & ~positive[part])
-        objects, _ = ndimage.label(flood(image, part, marks, LARGEST_WINDOW))
-        found = np.isin(objects, np.unique(objects[here]))
-        contrast = _contrast(channels_of(image, part), found)
-        if best is None or contrast > best[0]:
-            best = contrast, part, found
-        if marks.shape == image.shape:
-            break
-    assert best is not None
-    if best[0] <= 0:
-        at = ", ".join(str((side.start + side.stop - 1) // 2) for side in reversed(ends))
-        raise InputError(
-            f"nothing stands out around the mark at ({at}), the image is even there; mark a "
-            f"structure that has an edge, or scribble background around it as well"
-        )
-    return best[1:]
-
-
-def _contrast(channels: np.ndarray, found: np.ndarray) -> float:
-    """Return how far apart the two sides of an outline are, in standard deviations."""
-    inner = found & ~ndimage.binary_erosion(found, iterations=3, border_value=1)
-    outer = ndimage.binary_dilation(found, iterations=3) & ~found
-    if not inner.any() or not outer.any():
-        return 0.0
-    one, other = channels[:, inner], channels[:, outer]
-    apart = np.abs(one.mean(axis=1) - other.mean(axis=1))
-    spread = np.sqrt((one.var(axis=1) + other.var(axis=1)) / 2)
-    return float((apart / (spread + 1e-3 * np.ptp(channels) + 1e-9)).max())
-
-
-def _surroundings(marked: np.ndarray) -> Part:
-    """Return the box around what is marked, grown by half of its longest side."""
+def _surroundings(marked: np.ndarray) -> Box:
+    """Return the box around the marked pixels, grown by half of its longest side."""
     ends = [(int(at.min()), int(at.max()) + 1) for at in np.nonzero(marked)]
     margin = max(MARGIN, max(stop - start for start, stop in ends) // 2)
     return tuple(
@@ -271,15 +179,15 @@ def _marked(points: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     return marks
 
 
-def _widened(box: Part, shape: Sequence[int]) -> Part:
-    """Return a box with two more pixels on each side, a wall that no flood crosses."""
+def _widened(box: Box, shape: Sequence[int]) -> Box:
+    """Return a box with two more pixels on each side, a border that no flood crosses."""
     return tuple(
         slice(max(side.start - 2, 0), min(side.stop + 2, size))
         for side, size in zip(box, shape, strict=True)
     )
 
 
-def _filled(box: Part, shape: Sequence[int]) -> np.ndarray:
+def _filled(box: Box, shape: Sequence[int]) -> np.ndarray:
     inside = np.zeros(shape, bool)
     inside[box] = True
     return inside

@@ -1,12 +1,13 @@
-"""Marker-controlled watersheds (scikit-image) over a part of an image.
+"""Marker-controlled watersheds (scikit-image) in a box of an image.
 
-They flood the gradient of the image from what is marked as structure and as background. Floods over
-several scales of the gradient vote, which holds in sharp microscopy as in speckle.
+A watershed floods the gradient of the image from pixels marked as structure and as background. The
+floods at several scales of the gradient vote, which works in sharp microscopy and in speckle alike.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import ndimage
@@ -16,22 +17,24 @@ from lib.data.grid import resample
 from lib.image import Image
 
 SCALES = (1.0, 1.5, 2.5)  # standard deviations of the gradients, pixels of the finest axis
-STRUCTURE, BACKGROUND = 1, 2  # of marks; 0 is open
+STRUCTURE, BACKGROUND = 1, 2  # values of marks; 0 is unmarked
 
-Part = tuple[slice, ...]
+Box = tuple[slice, ...]
 
 
-def flood(image: Image, part: Part, marks: np.ndarray, largest: int) -> np.ndarray:
-    """Return where most floods from `marks` over `part` of the image are structure.
+def flood(image: Image, box: Box, marks: np.ndarray, largest: int) -> np.ndarray:
+    """Return the pixels in a box of the image that most floods give to the structure.
 
     Args:
-        marks: `STRUCTURE`, `BACKGROUND` or 0, of the shape of the part; they stay.
-        largest: pixels flooded at once; a larger part is flooded on a coarser grid.
+        box: a slice along each axis of the image.
+        marks: `STRUCTURE`, `BACKGROUND` or 0, of the shape of the box. Marked pixels keep their
+            mark.
+        largest: most pixels flooded at full resolution; a larger box is flooded on a coarser grid.
 
     Returns:
-        Boolean, of the shape of the part.
+        Boolean, of the shape of the box.
     """
-    channels, steps = channels_of(image, part), axis_steps(image)
+    channels, steps = channels_of(image, box), axis_steps(image)
     factor = (marks.size / largest) ** (1 / marks.ndim)
     grid = marks
     if factor > 1:
@@ -50,24 +53,58 @@ def flood(image: Image, part: Part, marks: np.ndarray, largest: int) -> np.ndarr
     return np.where(marks == 0, most, marks == STRUCTURE)
 
 
+def box_marks(
+    box: Box, shape: Sequence[int], positive: np.ndarray, negative: np.ndarray
+) -> np.ndarray:
+    """Return the marks for `flood` in a box of an image; edges of the box become background.
+
+    At an edge that the box shares with the image, the structure may go on. If all edges are such
+    and nothing is marked as background, all of them become background.
+
+    Args:
+        shape: of the whole image.
+        positive: boolean, of the shape of the box: pixels of the structure. Wins over `negative`.
+        negative: boolean, of the shape of the box: pixels of the background.
+
+    Returns:
+        uint8, of the shape of the box.
+    """
+    marks = np.zeros([side.stop - side.start for side in box], np.uint8)
+    edges = [
+        (axis, end)
+        for axis, (side, size) in enumerate(zip(box, shape, strict=True))
+        for end, cut in ((0, side.start > 0), (-1, side.stop < size))
+        if cut
+    ]
+    if not edges and not negative.any():
+        edges = [(axis, end) for axis in range(marks.ndim) for end in (0, -1)]
+    for axis, end in edges:
+        marks[(slice(None),) * axis + (end,)] = BACKGROUND
+    marks[negative] = BACKGROUND
+    marks[positive] = STRUCTURE
+    return marks
+
+
 def _thinned(marks: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Return marks on a coarser grid, on which none is lost; structure wins over background."""
+    """Return marks on a coarser grid. Every mark is kept; structure wins over background."""
     grid = np.zeros(shape, np.uint8)
     for mark in (BACKGROUND, STRUCTURE):
-        places = np.nonzero(marks == mark)
-        to = (at * new // old for at, new, old in zip(places, shape, marks.shape, strict=True))
-        grid[tuple(to)] = mark
+        positions = np.nonzero(marks == mark)
+        coarser = (
+            at * new // old for at, new, old in zip(positions, shape, marks.shape, strict=True)
+        )
+        grid[tuple(coarser)] = mark
     return grid
 
 
-def channels_of(image: Image, part: Part) -> np.ndarray:
-    """Return a part of the image as float32 `(channels, *part)`."""
-    pixels = image.pixels[part].astype(np.float32)
+def channels_of(image: Image, box: Box) -> np.ndarray:
+    """Return the pixels in a box of the image as float32 `(channels, *shape of the box)`."""
+    pixels = image.pixels[box].astype(np.float32)
     return np.moveaxis(pixels, -1, 0) if image.colour else pixels[np.newaxis]
 
 
 def axis_steps(image: Image) -> list[float]:
-    """Return how many pixels along each axis are as long as one along the finest."""
+    """Return, for each axis, how many of its pixels are as long as one pixel of the finest axis."""
     if image.spatial_dims == 2:
         return [1.0, 1.0]
     spacing = np.array(image.geometry.spacing[:3][::-1], dtype=float)

@@ -11,7 +11,7 @@ CLICK_MAPS = 2  # positive and negative
 
 @dataclass(frozen=True, kw_only=True)
 class ClickSpec:
-    """How clicks guide a network, and how training simulates them (`lib.interactive.clicks`).
+    """How clicks guide a network, and how `lib.interactive.simulated_user` makes them in training.
 
     Attributes:
         radius: of the disc, or ball, that a click is drawn as, in pixels of the network's grid.

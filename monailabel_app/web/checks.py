@@ -15,7 +15,7 @@ import torch
 from monailabel.config import settings
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
-from infer.scribbles import SeededInfer
+from infer.scribbles import UntrainedInfer
 from lib.errors import InputError, NotFoundError, choose
 from lib.io.masks import MASK_EXTENSIONS
 from lib.io.read import extension, stem
@@ -94,7 +94,7 @@ def _model_guards(app: App) -> dict[str, Guard]:
     def before_batch(arguments: dict[str, Any]) -> None:
         params = dict(arguments.get("params") or {})
         model = app.require_model(params.get("model", arguments["model"]))
-        if isinstance(model, SeededInfer):
+        if isinstance(model, UntrainedInfer):
             raise InputError(
                 f"'{arguments['model']}' answers on what is marked in one image; choose a trained "
                 f"model for many, or ask with POST /infer/{arguments['model']} for each image"

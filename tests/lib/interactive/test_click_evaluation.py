@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lib.interactive.click_evaluation import _kind
-from lib.segmentation.instances import part_off
+from lib.interactive.click_evaluation import object_error
+from lib.interactive.splitting import split_at_neck
 
 
 def _disc(row: int, column: int, radius: float) -> np.ndarray:
@@ -29,12 +29,12 @@ TRUTH = np.where(ONE, 1, np.where(OTHER, 2, 0)).astype(np.int32)
     ],
 )
 def test_the_kind_of_an_error_is_told(answer, kind):
-    assert _kind(answer, TRUTH, TRUTH == 1) == kind
+    assert object_error(answer, TRUTH, TRUTH == 1) == kind
 
 
 def test_a_click_parts_what_has_a_neck():
     merged = (ONE | OTHER).astype(np.int32)
-    parted = part_off(merged.copy(), merged.astype(np.float32), (32, 30))
+    parted = split_at_neck(merged.copy(), merged.astype(np.float32), (32, 30))
     assert parted[32, 30] == 2
     assert parted[32, 50] == 1
     np.testing.assert_array_equal(parted > 0, merged > 0)
@@ -44,11 +44,11 @@ def test_a_click_parts_what_has_a_neck():
 @pytest.mark.parametrize("point", [(32, 30), (26, 25), (32, 40)])
 def test_a_click_in_what_has_no_neck_changes_nothing(point):
     disc = ONE.astype(np.int32)
-    parted = part_off(disc.copy(), disc.astype(np.float32), point)
+    parted = split_at_neck(disc.copy(), disc.astype(np.float32), point)
     assert len(np.unique(parted[parted > 0])) == 1
 
 
 def test_a_click_on_the_background_parts_nothing():
     merged = (ONE | OTHER).astype(np.int32)
-    parted = part_off(merged.copy(), merged.astype(np.float32), (2, 2))
+    parted = split_at_neck(merged.copy(), merged.astype(np.float32), (2, 2))
     np.testing.assert_array_equal(parted, merged)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lib.interactive.clicks import Clicks, click_maps, first_clicks, next_click
+from lib.interactive.clicks import Clicks, click_maps
+from lib.interactive.simulated_user import first_clicks, next_click
 from lib.tasks.click_spec import ClickSpec
 
 

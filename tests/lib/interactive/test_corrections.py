@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from lib.data.targets import distance
-from lib.interactive.clicks import inner_click, object_clicks
 from lib.interactive.corrections import corrected
 from lib.interactive.predictor import ClickPredictor
+from lib.interactive.simulated_user import inner_click, object_clicks
+from lib.interactive.splitting import split_around_point
 from lib.kinds import case_kind
 from lib.networks import build_network
 from lib.phantoms.nuclei import write_nuclei_studies
-from lib.segmentation.instances import part_around
 from lib.tasks.image_spec import TargetSpec
 from lib.tasks.registry import TASKS
 
@@ -106,7 +106,7 @@ def test_training_clicks_on_nuclei_that_an_untrained_network_does_not_find(tmp_p
 def test_what_is_around_a_point_is_parted_where_it_is_off_the_middle():
     objects = (_discs((32, 14, 9), (32, 38, 15)) > 0).astype(np.int32)
     small = _discs((32, 14, 9)) > 0
-    parted = part_around(objects.copy(), (32, 14), 0.6)
+    parted = split_around_point(objects.copy(), (32, 14), 0.6)
     own = parted == parted[32, 14]
     assert parted.max() == 2
     assert (own & small).sum() / (own | small).sum() > 0.85
@@ -115,8 +115,8 @@ def test_what_is_around_a_point_is_parted_where_it_is_off_the_middle():
 
 def test_what_is_clicked_in_its_middle_stays_whole():
     objects = (_discs((32, 32, 12)) > 0).astype(np.int32)
-    assert (part_around(objects.copy(), (33, 31), 0.6) == objects).all()
-    assert not part_around(np.zeros((8, 8), np.int32), (4, 4), 0.6).any()
+    assert (split_around_point(objects.copy(), (33, 31), 0.6) == objects).all()
+    assert not split_around_point(np.zeros((8, 8), np.int32), (4, 4), 0.6).any()
 
 
 def test_a_ball_in_a_volume_is_parted_as_a_disc_is():
@@ -124,5 +124,5 @@ def test_a_ball_in_a_volume_is_parted_as_a_disc_is():
     small = (z - 12) ** 2 + (y - 12) ** 2 + (x - 10) ** 2 <= 36
     large = (z - 12) ** 2 + (y - 12) ** 2 + (x - 26) ** 2 <= 110
     objects = (small | large).astype(np.int32)
-    own = part_around(objects, (12, 12, 10), 0.6)
+    own = split_around_point(objects, (12, 12, 10), 0.6)
     assert own[12, 12, 10] != own[12, 12, 30]

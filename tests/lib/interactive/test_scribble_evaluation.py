@@ -12,7 +12,7 @@ from scipy import ndimage
 from lib.data.studies import Item
 from lib.errors import InputError
 from lib.interactive.scribble_evaluation import (
-    KINDS,
+    MARKINGS,
     damaged,
     evaluate_scribbles,
     in_pieces,
@@ -63,7 +63,7 @@ def test_the_figures_of_phantoms_are_good_and_the_same_each_time(items: list[Ite
     done: list[int] = []
     figures = evaluate_scribbles(items, 0, 3, lambda: done.append(1))
     assert figures["images"] == len(done) == 3
-    assert set(KINDS) < set(figures)
+    assert set(MARKINGS) < set(figures)
     assert figures["full"]["median"] > 0.85
     assert figures["strokes"]["median"] > 0.8
     assert figures["corrected"]["median"] > figures["before"]["median"]
