@@ -1,4 +1,4 @@
-"""k-fold cross-validation: folds that do not move as images arrive, and figures over the folds."""
+"""k-fold cross-validation with folds that do not change as images arrive."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ def k_folds(
 ) -> list[Split]:
     """Split `items` `k` times; each item is a validation case exactly once.
 
-    The fold of an item is a function of its key and `k` alone, as its place in
-    `lib.data.studies.in_validation` is: it does not move as images arrive.
+    The fold of an item depends on its key and `k` alone, see `lib.data.studies.in_validation`. So
+    it does not change as images arrive.
 
     Args:
-        key: what keeps items together; items of one key (a patient, say) share a fold.
+        key: returns what keeps items together; items of equal keys (of one patient, say) share a
+            fold.
 
     Returns:
         For each fold its training and its validation items, in the order of `items`.
@@ -29,7 +30,7 @@ def k_folds(
     """
     if k < 2:
         raise InputError(f"folds must be at least 2, found {k}; 5 is usual")
-    folds = [sum(not in_validation(key(item), part / k) for part in range(1, k)) for item in items]
+    folds = [sum(not in_validation(key(item), n / k) for n in range(1, k)) for item in items]
     empty = sorted(set(range(k)) - set(folds))
     if empty:
         raise InputError(
@@ -38,8 +39,8 @@ def k_folds(
         )
     return [
         (
-            [item for item, own in zip(items, folds, strict=True) if own != fold],
-            [item for item, own in zip(items, folds, strict=True) if own == fold],
+            [item for item, its_fold in zip(items, folds, strict=True) if its_fold != fold],
+            [item for item, its_fold in zip(items, folds, strict=True) if its_fold == fold],
         )
         for fold in range(k)
     ]

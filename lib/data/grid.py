@@ -1,4 +1,4 @@
-"""The grid a network sees of an image: its region, resampled; and the way back."""
+"""The pixel grid on which a network sees an image, and resampling from and to the file's grid."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torch.nn import functional
 from lib.image import Image
 from lib.tasks.image_spec import InputSpec
 
-ISOTROPIC = 1.05  # largest over smallest spacing that counts as equal
-COARSENED = 1.5  # most that the common spacing may be above the geometric mean
+ISOTROPIC = 1.05  # up to this ratio of the largest to the smallest spacing, they count as equal
+COARSENED = 1.5  # largest ratio of the common spacing to the geometric mean of the spacings
 _LINEAR = {2: "bilinear", 3: "trilinear"}
 
 
@@ -24,7 +24,7 @@ class Grid:
 
     Attributes:
         full: size of the file's grid, `(*spatial)` in array order.
-        region: part of it that the network sees, a slice along each axis.
+        region: the part of it that the network sees, a slice along each axis.
         shape: size of the network's grid, which covers the region.
     """
 
@@ -35,23 +35,23 @@ class Grid:
     def apply(self, channels: np.ndarray) -> np.ndarray:
         """Return intensities `(channels, *full)` on the network's grid, float32.
 
-        Linear interpolation, after a Gaussian against aliasing along axes that shrink, with
-        pixel centres kept in place.
+        Axes that shrink are first blurred by a Gaussian against aliasing. Then the pixels are
+        interpolated linearly; the centre of the region stays where it is.
         """
         return resample(channels[(slice(None), *self.region)], self.shape)
 
     def apply_label(self, label: np.ndarray) -> np.ndarray:
-        """Return a label image `(*full)` on the network's grid: the nearest value of each pixel."""
-        part = label[self.region]
-        for axis, (size, wanted) in enumerate(zip(part.shape, self.shape, strict=True)):
-            if size != wanted:
-                centres = (np.arange(wanted) + 0.5) * (size / wanted)
-                part = part.take(np.minimum(centres.astype(int), size - 1), axis)
-        return part
+        """Return a label image `(*full)` on the network's grid, by the nearest neighbour."""
+        inside = label[self.region]
+        for axis, (size, new_size) in enumerate(zip(inside.shape, self.shape, strict=True)):
+            if size != new_size:
+                centres = (np.arange(new_size) + 0.5) * (size / new_size)
+                inside = inside.take(np.minimum(centres.astype(int), size - 1), axis)
+        return inside
 
     def undo(self, maps: np.ndarray) -> np.ndarray:
-        """Return `(maps, *shape)` on the file's grid, float32, linearly; 0 beyond the region."""
-        size = tuple(part.stop - part.start for part in self.region)
+        """Return `(maps, *shape)` on the file's grid, float32, linearly; 0 outside the region."""
+        size = tuple(span.stop - span.start for span in self.region)
         inside = resample(maps, size, smooth=False)
         if size == self.full:
             return inside
@@ -61,13 +61,13 @@ class Grid:
 
 
 def network_grid(image: Image, spec: InputSpec) -> Grid:
-    """Return the grid on which a network with that input sees `image`."""
+    """Return the grid on which a network whose input is `spec` sees `image`."""
     rows, columns = image.region or (slice(None), slice(None))
-    parts = (*(slice(None) for _ in range(image.spatial_dims - 2)), rows, columns)
+    spans = (*(slice(None) for _ in range(image.spatial_dims - 2)), rows, columns)
     region = tuple(
-        slice(*part.indices(size)[:2]) for part, size in zip(parts, image.shape, strict=True)
+        slice(*span.indices(size)[:2]) for span, size in zip(spans, image.shape, strict=True)
     )
-    size = np.array([part.stop - part.start for part in region], dtype=float)
+    size = np.array([span.stop - span.start for span in region], dtype=float)
     if spec.isotropic and image.spatial_dims == 3 and not image.over_time:
         spacing = np.array(image.geometry.spacing[:3][::-1], dtype=float)
         if spacing.max() > ISOTROPIC * spacing.min() > 0:
@@ -82,15 +82,15 @@ def resample(channels: np.ndarray, shape: tuple[int, ...], smooth: bool = True) 
     """Return `(channels, *spatial)` linearly resampled to `(channels, *shape)`, float32.
 
     Args:
-        smooth: blur along the axes that shrink, by a standard deviation of half of what the factor
-            is above 1, so that detail finer than the new pixels does not alias.
+        smooth: first blur each axis that shrinks by a factor f with a Gaussian of standard
+            deviation (f - 1) / 2 pixels, so that detail finer than the new pixels does not alias.
     """
     channels = np.ascontiguousarray(channels, dtype=np.float32)
     if channels.shape[1:] == shape:
         return channels
     if smooth:
-        for axis, wanted in enumerate(shape, start=1):
-            sigma = (channels.shape[axis] / wanted - 1) / 2
+        for axis, new_size in enumerate(shape, start=1):
+            sigma = (channels.shape[axis] / new_size - 1) / 2
             if sigma > 0:
                 channels = ndimage.gaussian_filter1d(channels, sigma, axis, mode="nearest")
     tensor = torch.from_numpy(channels)[np.newaxis]

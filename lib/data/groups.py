@@ -1,4 +1,4 @@
-"""`groups.csv` of a studies folder: which images must not be separated by a split."""
+"""`groups.csv` of a studies folder: the images that a split must not separate."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ COLUMNS = ("id", "group", "class")
 
 @dataclass(frozen=True)
 class Grouped:
-    """One image of a studies folder.
+    """The group of one image of a studies folder.
 
     Attributes:
         id: of the image.
-        group: a patient, or images that show the same; equal ids stay on one side of a split.
-        kind: class of the image, empty where the set has none; column ``class`` of the file.
+        group: names a patient, or images that show the same; images of one group stay on one side
+            of a split.
+        kind: class of the image, column ``class`` of the file; empty where it has none.
     """
 
     id: str
@@ -31,10 +32,10 @@ class Grouped:
 
 
 def write_groups(studies: Path, rows: Iterable[Grouped]) -> Path:
-    """Write `rows` into ``groups.csv`` of a studies folder; rows of other images there are kept.
+    """Write `rows` into ``groups.csv`` of a studies folder; its rows of other images are kept.
 
     Raises:
-        InputError: the file that is there is not one of groups.
+        InputError: the folder's ``groups.csv`` lacks a column.
     """
     merged = {row.id: row for row in (*read_groups(studies), *rows)}
     lines = [(row.id, row.group, row.kind) for row in sorted(merged.values(), key=lambda r: r.id)]
@@ -42,7 +43,7 @@ def write_groups(studies: Path, rows: Iterable[Grouped]) -> Path:
 
 
 def read_groups(studies: Path) -> list[Grouped]:
-    """Return the rows of ``groups.csv``; none where there is no such file.
+    """Return the rows of ``groups.csv`` of a studies folder; none where there is no such file.
 
     Raises:
         InputError: it lacks a column.
@@ -57,12 +58,12 @@ def read_groups(studies: Path) -> list[Grouped]:
             f"{path}: columns {', '.join(header) or 'none'}, expected {', '.join(COLUMNS)} in "
             f"every line; delete the file and import again"
         )
-    places = [header.index(column) for column in COLUMNS]
-    return [Grouped(*(row[place] for place in places)) for row in rows[1:] if row]
+    id, group, kind = (header.index(column) for column in COLUMNS)
+    return [Grouped(row[id], row[group], row[kind]) for row in rows[1:] if row]
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Path:
-    """Write a CSV file whole or not at all."""
+    """Write a CSV file, whole or not at all."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
@@ -74,5 +75,5 @@ _NOBODY = {"", "anon", "anonymous", "anonymized", "anonymised", "removed", "none
 
 
 def is_nobody(patient: str) -> bool:
-    """Tell whether a PatientID is one of those that de-identification leaves behind."""
+    """Tell whether a PatientID is a placeholder that de-identification leaves, not a patient."""
     return patient.strip().lower() in _NOBODY

@@ -28,8 +28,8 @@ class Item:
 
     Attributes:
         id: the file name without extension.
-        group: a patient, or images that show the same, by ``groups.csv`` of the folder; a split
-            never separates them. Empty where the image stands alone.
+        group: names a patient, or images that show the same, by ``groups.csv`` of the folder; a
+            split never separates them. Empty where the image stands alone.
     """
 
     id: str
@@ -39,7 +39,7 @@ class Item:
 
     @property
     def key(self) -> str:
-        """What decides the side of a split: the group, else the id."""
+        """What a split goes by: the group, or the id where there is no group."""
         return self.group or self.id
 
 
@@ -51,15 +51,15 @@ def fingerprint_of(items: Iterable[Item]) -> str:
 def list_items(studies: str | Path, labelled: bool = False) -> list[Item]:
     """Return the images of a studies folder, sorted by id.
 
-    Two layouts are known: images at the top with labels in ``labels/final`` (MONAI Label), and
+    Two layouts are accepted: images at the top with labels in ``labels/final`` (MONAI Label), and
     ``images/`` beside ``labels/``. A label belongs to the image whose id is its stem; see
     `image_ids`.
 
     Args:
-        labelled: only those with a label.
+        labelled: whether to return only the images with a label.
 
     Raises:
-        InputError: no such folder, or nothing in it that fits.
+        InputError: no such folder, or no such image in it.
     """
     studies = Path(studies)
     if not studies.is_dir():
@@ -104,10 +104,10 @@ def group_of(studies: Path) -> dict[str, str]:
 
 
 def volumes_only(items: Sequence[Item], dims: int | None) -> list[Item]:
-    """Return the items that a task of these image dimensions takes: of 3 the volumes, else all.
+    """Return the items for a task on images of `dims` dimensions: the volumes if 3, else all.
 
     Raises:
-        InputError: none is left, or a file cannot be read.
+        InputError: there is no volume, or a file cannot be read.
     """
     if dims != 3:
         return list(items)
@@ -123,11 +123,12 @@ def volumes_only(items: Sequence[Item], dims: int | None) -> list[Item]:
 def image_ids(files: Iterable[str], listed: Mapping[str, str]) -> dict[str, str]:
     """Return the id of each image file: its stem, or its whole name where the stem is shared.
 
-    Labels are stored by id, so an id must not come to mean another file: those in `listed` (file
-    to id, the server's index) stay, and of several new files with one stem none gets the stem.
+    Labels are stored by id, so an id must never come to mean another file. Therefore files keep the
+    id that they have in `listed`, and if several new files share a stem, none of them gets it.
 
     Args:
         files: names of all image files of a folder.
+        listed: file name to id, from the server's index.
     """
     files = sorted(files)
     shared = Counter(stem(file) for file in files)
@@ -149,11 +150,11 @@ def _listed(index: Path) -> dict[str, str]:
 
 
 def in_validation(id: str, val_split: float) -> bool:
-    """Tell whether the item is held out: its place in 0..1 by a hash of its id is below the split.
+    """Tell whether the item is held out: whether the hash of its id, in 0..1, is below the split.
 
-    The answer depends on the id alone, so it never moves as labels arrive.
+    The answer depends on the id alone, so it never changes as labels arrive.
     """
-    return _place(id) < val_split
+    return _hash(id) < val_split
 
 
 def split_items(
@@ -161,9 +162,13 @@ def split_items(
 ) -> tuple[list[Item], list[Item]]:
     """Split into training and validation items by the hash of their keys: group, or id.
 
-    Where none falls into the validation share (few labels), the one with the smallest hash is held
-    out. A later item can take that place only by being new, so an image that was trained on
-    never becomes a validation case.
+    If none falls into the validation share (few labels), the key with the smallest hash is held
+    out. Only a new item can have a smaller hash later, so an image that was trained on never
+    becomes a validation case.
+
+    Args:
+        val_split: share of the keys that is held out, 0..1.
+        salt: put before each key; another salt gives another split.
 
     Raises:
         InputError: fewer than two items, or `val_split` outside 0..1.
@@ -177,7 +182,7 @@ def split_items(
         )
     keys = {item.key for item in items}
     held = {key for key in keys if in_validation(salt + key, val_split)}
-    held = held or {min(keys, key=lambda key: _place(salt + key))}
+    held = held or {min(keys, key=lambda key: _hash(salt + key))}
     validation = [item for item in items if item.key in held]
     training = [item for item in items if item.key not in held]
     if not training:
@@ -188,7 +193,8 @@ def split_items(
     return training, validation
 
 
-def _place(id: str) -> float:
+def _hash(id: str) -> float:
+    """Return a hash of `id` in 0..1, evenly distributed."""
     digest = hashlib.blake2b(id.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
 

@@ -1,9 +1,9 @@
-"""From an accepted label image to what a network is trained on: one map per name of the spec.
+"""Make the training target of a label image: one map for each name in the task's spec.
 
 Binary maps hold 0 and 1. "distance" is the depth inside an object relative to the object's deepest
 point, so that it does not depend on magnification (after Naylor et al. 2019, "Segmentation of
-nuclei in histopathology images by deep regression of the distance map", section III). Maps whose
-name ends in "_weight" are not answered by the network; they weigh its loss.
+nuclei in histopathology images by deep regression of the distance map", section III). The network
+does not predict the maps whose names end in "_weight"; they weight its loss.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from lib.tasks.image_spec import PRESENCE, STRUCTURE, TargetSpec
 BORDER_RADIUS = 1
 WEIGHT_PEAK, WEIGHT_SIGMA = 10.0, 5.0
 _WEIGHT_REACH = 4 * WEIGHT_SIGMA
-_MANY = 1 << 20
+_LARGEST_NUMBER = 1 << 20  # labels above this are numbered anew before boxes are made
 
 
 def as_instances(label: np.ndarray) -> np.ndarray:
-    """Number the objects of a label image.
+    """Return a label image whose objects are numbered.
 
     A label image with one value only is taken as a mask: its connected components (diagonals
-    count) become the instances. Others are kept as they are.
+    count) become the objects. Others are returned as they are.
 
     Args:
         label: `(*spatial)` integers, 0 is background.
@@ -51,9 +51,10 @@ def make_target(label: np.ndarray, spec: TargetSpec) -> np.ndarray:
 
 
 def foreground(label: np.ndarray, spec: TargetSpec) -> np.ndarray:
-    """Return what belongs to any object.
+    """Return the pixels that belong to any object.
 
-    With `spec.gap` > 0, pixels whose neighbourhood of that radius holds two instances are cleared.
+    If `spec.gap` is above 0, pixels that have two objects within that radius are cleared; objects
+    that would disappear are kept whole.
     """
     found = label > 0
     if spec.gap > 0:
@@ -64,12 +65,15 @@ def foreground(label: np.ndarray, spec: TargetSpec) -> np.ndarray:
 
 
 def presence(label: np.ndarray, spec: TargetSpec) -> np.ndarray:
-    """Return 1 everywhere if there is any object, else 0; of a training patch, of what it shows."""
+    """Return 1 everywhere if there is any object, else 0.
+
+    For a training patch, `lib.data.transforms.draw_patch` sets the map by what the patch shows.
+    """
     return np.full(label.shape, bool(label.any()))
 
 
 def border(label: np.ndarray, spec: TargetSpec) -> np.ndarray:
-    """Return the pixels within `BORDER_RADIUS` of two objects at once, background included."""
+    """Return the pixels that have two objects within `BORDER_RADIUS`, background included."""
     return _near_two(as_instances(label), BORDER_RADIUS)
 
 
@@ -85,8 +89,8 @@ def distance(label: np.ndarray, spec: TargetSpec) -> np.ndarray:
 def border_weight(label: np.ndarray, spec: TargetSpec) -> np.ndarray:
     """Return the weight map of U-Net 2015, eq. 2, with w0 = 10, sigma = 5 pixels and w_c = 1.
 
-    The distances to the nearest and the second nearest object are exact up to 4 sigma, beyond
-    which the term is below 1e-3 of its peak.
+    The distances to the nearest and the second nearest object are exact up to 4 sigma; beyond, the
+    term is below 1e-3 of its peak.
     """
     nearest = np.full(label.shape, np.inf, np.float32)
     second = nearest.copy()
@@ -121,19 +125,19 @@ def _get_map(name: str) -> Callable[[np.ndarray, TargetSpec], np.ndarray]:
 
 
 def _near_two(label: np.ndarray, radius: int) -> np.ndarray:
-    """Return the pixels whose neighbourhood of `radius` holds pixels of two objects."""
-    size, none = 2 * radius + 1, np.iinfo(label.dtype).max
-    lowest = ndimage.minimum_filter(np.where(label > 0, label, none), size=size)
+    """Return the pixels that have two objects within `radius` along every axis."""
+    size, background = 2 * radius + 1, np.iinfo(label.dtype).max
+    lowest = ndimage.minimum_filter(np.where(label > 0, label, background), size=size)
     highest = ndimage.maximum_filter(label, size=size)
-    return (lowest != highest) & (lowest != none)
+    return (lowest != highest) & (lowest != background)
 
 
 def _objects(label: np.ndarray, margin: int) -> Iterator[tuple[np.ndarray, tuple[slice, ...]]]:
-    """Yield each object's mask within its box, and the box, `margin` pixels larger all around.
+    """Yield each object's mask within its box, and the box; it is `margin` pixels larger all round.
 
-    A mask at the image's border is not surrounded there: what lies beyond is not known.
+    At the image's border the box ends with the image: what lies beyond is unknown.
     """
-    if label.max(initial=0) > _MANY:  # numbers far apart: one box each would be too many
+    if label.max(initial=0) > _LARGEST_NUMBER:  # find_objects makes a box for every number below
         values, numbers = np.unique(label, return_inverse=True)
         label = numbers.reshape(label.shape) + (values[0] != 0)
     for number, box in enumerate(ndimage.find_objects(label.astype(np.int32)), start=1):

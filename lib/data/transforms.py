@@ -1,6 +1,6 @@
-"""From image to network input, from label to target, and random changes of training patches.
+"""Make the network input of an image, and draw augmented training patches.
 
-All are made from the task's spec, so that training and serving cannot drift apart.
+Both follow the task's spec, so that training and serving cannot differ.
 """
 
 from __future__ import annotations
@@ -16,19 +16,18 @@ from torch.nn import functional
 from lib.data.grid import network_grid
 from lib.data.targets import is_binary
 from lib.errors import InputError
-from lib.image import Image
+from lib.image import LUMINANCE, Image
 from lib.tasks.image_spec import PRESENCE, AugmentSpec, InputSpec
-
-REC_601 = np.array((0.299, 0.587, 0.114), dtype=np.float32)
 
 
 def prepare_image(image: Image, spec: InputSpec) -> np.ndarray:
-    """Return `image` as network input.
+    """Return `image` as network input: grey, scaled to 0..1.
+
+    The spec's lower and upper percentile become 0 and 1; values beyond are clipped. A constant
+    image becomes all zero.
 
     Returns:
-        float32 of shape `(1, *spatial)` on the image's `lib.data.grid.network_grid`; the spec's
-        lower and upper percentile become 0 and 1, values beyond are clipped; a constant image
-        becomes all zero.
+        float32 `(1, *spatial)` on the image's `lib.data.grid.network_grid`.
 
     Raises:
         InputError: the image is smaller than `spec.min_side` or larger than `spec.max_pixels`.
@@ -46,7 +45,7 @@ def prepare_image(image: Image, spec: InputSpec) -> np.ndarray:
         )
     grid = network_grid(image, spec)
     pixels = image.pixels.astype(np.float32)
-    grey = pixels @ REC_601 if image.colour else pixels
+    grey = pixels @ LUMINANCE if image.colour else pixels
     low, middle, high = _scale(grey[grid.region], spec)
     if high <= low:
         return np.zeros((1, *grid.shape), dtype=np.float32)
@@ -57,12 +56,12 @@ def prepare_image(image: Image, spec: InputSpec) -> np.ndarray:
 
 
 def _scale(grey: np.ndarray, spec: InputSpec) -> tuple[float, float, float]:
-    """Return the intensities that become 0 and 1, and the median between them."""
+    """Return the intensity that becomes 0, the median, and the intensity that becomes 1."""
     # percentiles of every k-th pixel: exact enough for a scale, and fast on large images
     step = max(1, int((grey.size / 500_000) ** (1 / grey.ndim)))
     sample = grey[(slice(None, None, step),) * grey.ndim]
     low, middle, high = np.percentile(sample, (spec.percentiles[0], 50, spec.percentiles[1]))
-    if high <= low:  # nearly constant: whatever differs must not be lost
+    if high <= low:  # nearly constant: use the whole range, to keep the few other pixels
         low, high = grey.min(), grey.max()
     return float(low), float(middle), float(high)
 
@@ -78,14 +77,14 @@ def draw_patch(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw one augmented training patch.
 
-    Images smaller than the patch are mirrored at their borders (the thesis's augmentation). Of a
-    volume or a loop, a patch of two sides is drawn in one of its slices.
+    Images smaller than the patch are mirrored at their borders (the thesis's augmentation). If
+    `size` has two sides and the image is a volume or a loop, the patch is drawn in one slice.
 
     Args:
         image: `(channels, *spatial)` in 0..1.
         target: `(maps, *spatial)`; see `lib.data.targets.make_target`.
-        size: sides of the patch in pixels, one for all axes or one each.
-        maps: names of the target's maps; binary ones stay binary.
+        size: sides of the patch in pixels, one for all axes or one for each.
+        maps: names of the target's maps; binary maps stay binary.
         foreground_share: probability that the patch is centred on a foreground pixel.
 
     Returns:
@@ -99,27 +98,27 @@ def draw_patch(
         frame = int(rng.integers(image.shape[1])) if centre is None else centre[0]
         image, target = image[:, frame], target[:, frame]
         centre = centre and centre[1:]
-    # a turned or bent patch reaches beyond its own square
-    room = 0
+    # a rotated or bent patch reaches beyond its own square
+    margin = 0
     if spec.rotate > 0 or spec.elastic > 0:
-        turned = math.hypot(*spans[-2:]) - min(spans[-2:]) if spec.rotate > 0 else 0.0
-        room = math.ceil(turned / 2 + 2 * spec.elastic)
+        rotated = math.hypot(*spans[-2:]) - min(spans[-2:]) if spec.rotate > 0 else 0.0
+        margin = math.ceil(rotated / 2 + 2 * spec.elastic)
     index = []
     for axis, (span, length) in enumerate(zip(spans, image.shape[1:], strict=True)):
         start = int(rng.integers(0, max(1, length - span + 1)))
         if centre is not None:
             start = min(max(0, centre[axis] - span // 2), max(0, length - span))
-        index.append(mirrored(np.arange(start - room, start + span + room), length))
-    patch, truth = _taken(image, index), _taken(target, index)
-    if room or spans != list(sides):
+        index.append(mirrored(np.arange(start - margin, start + span + margin), length))
+    patch, truth = _crop(image, index), _crop(target, index)
+    if margin or spans != list(sides):
         both = _warp(np.concatenate((patch, truth)), sides, spans, spec, rng)
         patch, truth = both[: len(patch)], both[len(patch) :]
-        for place, name in enumerate(maps):
+        for channel, name in enumerate(maps):
             if is_binary(name):
-                truth[place] = truth[place] >= 0.5
-    for place, name in enumerate(maps):
+                truth[channel] = truth[channel] >= 0.5
+    for channel, name in enumerate(maps):
         if name == PRESENCE:
-            truth[place] = truth[0].any()
+            truth[channel] = truth[0].any()
     if spec.flips:
         depth = patch.ndim - 2
         axes = tuple(
@@ -136,19 +135,19 @@ def draw_patch(
         patch = ndimage.grey_dilation(patch, window)
         truth = np.stack(
             [
-                ndimage.grey_dilation(truth[place], window[1:]) if is_binary(name) else truth[place]
-                for place, name in enumerate(maps)
+                ndimage.grey_dilation(channel, window[1:]) if is_binary(name) else channel
+                for name, channel in zip(maps, truth, strict=True)
             ]
         )
-    patch = _with_other_grey(patch, spec, rng)
+    patch = _augment_grey(patch, spec, rng)
     return np.ascontiguousarray(patch, np.float32), np.ascontiguousarray(truth, np.float32)
 
 
 def augment_image(image: np.ndarray, spec: AugmentSpec, rng: np.random.Generator) -> np.ndarray:
-    """Return a randomly turned, magnified and shaded copy of a whole mammogram.
+    """Return a copy of a whole mammogram, randomly rotated, magnified and changed in grey.
 
-    It is turned about its centre and magnified about the middle of the right edge, where the chest
-    wall is; what lies beyond the edges is as the pixels there. What is background stays 0.
+    It is rotated about its centre and magnified about the middle of the right edge, where the chest
+    wall is. Beyond the edges, the pixels of the edge are repeated. Background stays 0.
 
     Args:
         image: `(channels, rows, columns)` in 0..1, as `lib.classification.cases.network_input`
@@ -166,12 +165,12 @@ def augment_image(image: np.ndarray, spec: AugmentSpec, rng: np.random.Generator
         image = _warp(image, sides, spans, spec, rng, shift, "border")
     axes = [axis for axis in (1, 2) if spec.flips and (axis > 1 or spec.flip_depth)]
     image = np.flip(image, [axis for axis in axes if rng.random() < 0.5])
-    shaded = _with_other_grey(image, spec, rng)
-    return np.ascontiguousarray(np.where(image > 0, shaded, 0), np.float32)
+    augmented = _augment_grey(image, spec, rng)
+    return np.ascontiguousarray(np.where(image > 0, augmented, 0), np.float32)
 
 
-def _with_other_grey(patch: np.ndarray, spec: AugmentSpec, rng: np.random.Generator) -> np.ndarray:
-    """Return `(channels, *spatial)` blurred, of another gamma, and noisy."""
+def _augment_grey(patch: np.ndarray, spec: AugmentSpec, rng: np.random.Generator) -> np.ndarray:
+    """Return `(channels, *spatial)` with random blur, gamma and noise."""
     if spec.blur > 0:
         sigma = rng.uniform(0, spec.blur)
         patch = np.stack([ndimage.gaussian_filter(channel, sigma) for channel in patch])
@@ -183,20 +182,20 @@ def _with_other_grey(patch: np.ndarray, spec: AugmentSpec, rng: np.random.Genera
     return patch
 
 
-def _taken(maps: np.ndarray, index: list[np.ndarray]) -> np.ndarray:
-    """Return `maps` at the product of the indices of its spatial axes, as float32."""
-    for axis, places in enumerate(index, start=1):
-        maps = maps.take(places, axis)
+def _crop(maps: np.ndarray, index: list[np.ndarray]) -> np.ndarray:
+    """Return `(maps, *spatial)` at the given indices along each spatial axis, as float32."""
+    for axis, positions in enumerate(index, start=1):
+        maps = maps.take(positions, axis)
     return maps.astype(np.float32)
 
 
 def _foreground_pixel(mask: np.ndarray, rng: np.random.Generator) -> tuple[int, ...] | None:
-    """Return the place of a random foreground pixel; None if there is none."""
-    places = np.flatnonzero(mask)
-    if not len(places):
+    """Return the position of a random foreground pixel; None if there is none."""
+    foreground = np.flatnonzero(mask)
+    if not len(foreground):
         return None
-    chosen = int(places[rng.integers(len(places))])
-    return tuple(int(place) for place in np.unravel_index(chosen, mask.shape))
+    chosen = int(foreground[rng.integers(len(foreground))])
+    return tuple(int(index) for index in np.unravel_index(chosen, mask.shape))
 
 
 def _warp(
@@ -208,14 +207,14 @@ def _warp(
     shift: Sequence[float] = (),
     padding: str = "reflection",
 ) -> np.ndarray:
-    """Sample `(channels, *spatial)` on a grid that is zoomed, turned and bent about its centre.
+    """Sample `(channels, *spatial)` on a grid that is zoomed, rotated and bent about its centre.
 
-    Linear interpolation.
+    Values are interpolated linearly.
 
     Args:
-        sides: of the result.
-        spans: pixels of the source that the result covers along each axis.
-        shift: of the result's centre from the source's, pixels along each axis.
+        sides: of the result, pixels.
+        spans: how many pixels of the source the result covers along each axis.
+        shift: from the source's centre to the result's, pixels along each axis.
         padding: what lies beyond the borders, as `torch.nn.functional.grid_sample` names it.
     """
     axes = [
@@ -231,13 +230,13 @@ def _warp(
     if spec.elastic > 0:
         coarse = rng.standard_normal((1, len(sides), *(4,) * len(sides)), dtype=np.float32)
         mode = "bicubic" if len(sides) == 2 else "trilinear"
-        bent = functional.interpolate(
+        bending = functional.interpolate(
             torch.from_numpy(coarse * spec.elastic), sides, mode=mode, align_corners=True
         )
-        offsets = [offset + bend for offset, bend in zip(offsets, bent[0].numpy(), strict=True)]
+        offsets = [offset + bend for offset, bend in zip(offsets, bending[0].numpy(), strict=True)]
     if shift:
-        offsets = [offset + away for offset, away in zip(offsets, shift, strict=True)]
-    # grid_sample wants the last axis first, each scaled so that -1 and 1 are the outermost pixels
+        offsets = [offset + step for offset, step in zip(offsets, shift, strict=True)]
+    # grid_sample takes the last axis first, each scaled so that -1 and 1 are the outermost pixels
     scaled = [
         offset * (2 / max(1, length - 1))
         for offset, length in zip(offsets, channels.shape[1:], strict=True)
@@ -251,7 +250,7 @@ def _warp(
 
 
 def mirrored(index: np.ndarray, length: int) -> np.ndarray:
-    """Fold indices beyond `length` back into it, mirroring at the border pixels."""
+    """Return indices in 0..length-1: those outside are mirrored at the border pixels."""
     if length == 1:
         return np.zeros_like(index)
     period = 2 * (length - 1)
