@@ -10,7 +10,7 @@ from typing import Generic, TypeVar, cast
 from lib.devices import resolve_device
 from lib.errors import InputError, UnpublishedError
 from lib.files import FileStamp, file_stamp
-from lib.kinds import predictor_class
+from lib.kinds import kind_of
 from lib.tasks.spec import TaskSpec
 from lib.weights.checkpoint import load_checkpoint
 from lib.weights.runner import NetworkRunner
@@ -62,7 +62,7 @@ class LivePredictors(Generic[Runner]):
 
     def _load(self, path: Path, device: str) -> tuple[Runner, str]:
         checkpoint = load_checkpoint(path)
-        kind = predictor_class(self.task)
+        kind = kind_of(self.task).predictor
         predictor = kind.from_checkpoint(self.task, checkpoint, device, self.precision)
         version = self.store.live_version(self.task.name)
         logger.info(f"Serving '{self.task.name}' version {version} on {device}")

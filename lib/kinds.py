@@ -1,49 +1,146 @@
-"""What a case is, by kind of task: how it is listed, read, drawn for a batch, and ordered."""
+"""The kinds of tasks: one row each, where everything that depends on the kind is found.
+
+A further kind is a `TaskKind` that is given to `register`; its tasks have its name as their `kind`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pkgutil import resolve_name
+from typing import Any, Literal, Protocol
 
-from lib.classification import cases as exam_cases
-from lib.classification.cases import draw_view
+from lib.active_learning.review import EXAM_REVIEWS, IMAGE_REVIEWS, Scorer
+from lib.active_learning.strategies import CLASS_STRATEGIES, MAP_STRATEGIES
+from lib.classification.cases import EXAM_CASES
+from lib.classification.losses import CLASS_LOSSES
 from lib.classification.predictor import ExamPredictor
-from lib.classification.scoring import calibrated, class_loss, one_class, score_exam_views
-from lib.data.case import CaseKind, Cases, Figures, Scoring
-from lib.errors import choose
+from lib.classification.scoring import EXAM_SCORING
+from lib.classification.summary import EXAM_EVALUATION
+from lib.data.case import CaseFunctions, Cases, Evaluation, Figures, Scoring
+from lib.errors import InputError, choose
 from lib.image import Image
-from lib.interactive.cases import draw_clicked
-from lib.interactive.corrections import corrected
+from lib.interactive.cases import CLICK_CASES
 from lib.interactive.predictor import ClickPredictor
-from lib.interactive.scoring import score_clicks
+from lib.interactive.scoring import CLICK_SCORING
 from lib.mammography.exams import Exam
 from lib.segmentation.cases import SEGMENTATION_CASES
-from lib.segmentation.losses import get_loss
+from lib.segmentation.losses import LOSSES
 from lib.segmentation.predictor import Predictor
-from lib.segmentation.scoring import empty_mask, score_masks
+from lib.segmentation.scoring import SEGMENTATION_SCORING
+from lib.segmentation.summary import SEGMENTATION_EVALUATION
+from lib.tasks.click_spec import CLICK_MAPS
+from lib.tasks.network_spec import ClassifierSpec, EncoderDecoderSpec
 from lib.tasks.spec import TaskSpec
 from lib.uncertainty.informativeness import PASSES, Informativeness, measure_exam, measure_image
 from lib.weights.runner import NetworkRunner
 
+EntryPoint = str | Callable[..., Any]
+"""A class or function, or its name as "package.module:name".
 
-def case_kind(task: TaskSpec) -> CaseKind:
-    """Return what the cases of `task` are."""
-    return choose("kind", task.kind, CASE_KINDS)
+Names are for what stands above `lib`, which must not be imported here. As the entry points of
+Python packages they are resolved when they are first used.
+"""
 
 
-CASE_KINDS: dict[str, CaseKind] = {
-    "segmentation": SEGMENTATION_CASES,
-    "interactive": replace(SEGMENTATION_CASES, draw=draw_clicked),
-    "classification": CaseKind(
-        exam_cases.list_views,
-        exam_cases.load_view,
-        lambda task, largest: task,
-        draw_view,
-        lambda cases, rng: exam_cases.epoch_order(cases.items, cases.task, rng),
-        exam_cases.epoch_batches,
-    ),
-}
+class Measure(Protocol):
+    """Measures how informative a label of one case would be; see `measure`."""
+
+    def __call__(
+        self, predictor: Any, case: Any, seed: int = 0, passes: int = PASSES, copies: bool = True
+    ) -> Informativeness:
+        """Return what was measured."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskKind:
+    """One kind of task.
+
+    Attributes:
+        name: what tasks have as their `kind`.
+        check: raises `ValueError` for a task that is not of this kind; `TaskSpec` has checked that
+            its parts fit each other.
+        losses: by the names that `TrainingSpec.loss` may have.
+        predictor: answers with a network of such a task.
+        by_exam: whether a case that is labelled at once is an exam; else it is an image.
+        painted: whether its labels are painted, so that viewers offer the names of its structures.
+        label: what it is trained on: a label image, or a density.
+        mirrored: whether `predictor` has the option ``flips``.
+        measure: see `measure`.
+        reviews: the scoring methods of `lib.active_learning.review` that fit, by name.
+        strategies: names of the fitting `lib.active_learning.strategies.STRATEGIES`.
+        simulation_metric: the figure that simulations of active learning compare.
+        answer_files: answers on files for the command line, with `monailabel_app.cli.answers`.
+        infer_task: answers on the server, see `infer.build`; None where the server does not.
+        trainer: trains on the server, see `trainers.build`; None where the server does not.
+    """
+
+    name: str
+    check: Callable[[TaskSpec], None]
+    cases: CaseFunctions
+    losses: Mapping[str, Callable[..., Any]]
+    scoring: Scoring
+    predictor: type[NetworkRunner]
+    evaluation: Evaluation
+    by_exam: bool = False
+    painted: bool = True
+    label: Literal["mask", "density"] = "mask"
+    mirrored: bool = True
+    measure: Measure = measure_image
+    reviews: Mapping[str, Scorer]
+    strategies: tuple[str, ...]
+    simulation_metric: str
+    answer_files: EntryPoint
+    infer_task: EntryPoint | None = None
+    trainer: EntryPoint | None = None
+
+    @property
+    def served(self) -> bool:
+        """Whether the server can answer and train."""
+        return self.infer_task is not None and self.trainer is not None
+
+    @property
+    def unit(self) -> str:
+        """What one case is called."""
+        return "exam" if self.by_exam else "image"
+
+
+KINDS: dict[str, TaskKind] = {}
+
+
+def register(kind: TaskKind) -> TaskKind:
+    """Add a row and return it.
+
+    Raises:
+        InputError: the name is taken.
+    """
+    if kind.name in KINDS:
+        raise InputError(f"kind '{kind.name}' is already registered; give the new row its own name")
+    KINDS[kind.name] = kind
+    return kind
+
+
+def kind_of(task: TaskSpec) -> TaskKind:
+    """Return the row of the kind of `task`.
+
+    Raises:
+        NotFoundError: there is no such kind; the message names the nearest one.
+        ValueError: the task lacks what its kind needs.
+    """
+    kind = choose("kind", task.kind, KINDS)
+    kind.check(task)
+    return kind
+
+
+def resolve(entry: EntryPoint) -> Any:
+    """Return the class or function that an entry point names."""
+    return resolve_name(entry) if isinstance(entry, str) else entry
+
+
+def score_cases(predictor: NetworkRunner, cases: Cases) -> Figures:
+    """Return the figures of whole cases; several processes share the work."""
+    return kind_of(predictor.task).scoring.score(predictor, cases)
 
 
 def measure(
@@ -53,63 +150,89 @@ def measure(
     passes: int = PASSES,
     copies: bool = True,
 ) -> Informativeness:
-    """Measure one image with a `Predictor`, or one exam with an `ExamPredictor`.
+    """Measure how informative a label of one image, or of one exam, would be.
 
     Other threads may use the predictor meanwhile; their answers are not disturbed.
 
     Args:
         case: as `lib.io.read.read_image` or `lib.mammography.exams.list_exams` return it.
         seed: of the dropped features.
-        passes: with dropped features; 0 for none, which is faster and leaves `entropy` at 0.
+        passes: number of passes with dropped features; with 0, which is faster, `entropy` is 0.
         copies: whether to answer on mirrored or turned copies too; without, which is faster,
             `disagreement` is 0.
 
     Raises:
         InputError: the image or exam cannot be answered on.
     """
-    return choose("kind", predictor.task.kind, _MEASURES)(predictor, case, seed, passes, copies)
+    return kind_of(predictor.task).measure(predictor, case, seed, passes, copies)
 
 
-_MEASURES: dict[str, Callable[[Any, Any, int, int, bool], Informativeness]] = {
-    "segmentation": measure_image,
-    "interactive": measure_image,
-    "classification": measure_exam,
-}
-
-PREDICTORS: dict[str, type[NetworkRunner]] = {
-    "segmentation": Predictor,
-    "interactive": ClickPredictor,
-    "classification": ExamPredictor,
-}
+def _check_maps(task: TaskSpec) -> None:
+    if not isinstance(task.network, EncoderDecoderSpec):
+        raise ValueError(f"task '{task.name}': {task.kind} needs an EncoderDecoderSpec")
 
 
-def predictor_class(task: TaskSpec) -> type[NetworkRunner]:
-    """Return the class that answers with the networks of `task`."""
-    return choose("kind", task.kind, PREDICTORS)
+def _check_clicks(task: TaskSpec) -> None:
+    _check_maps(task)
+    if task.clicks is None:
+        raise ValueError(
+            f"task '{task.name}': interactive segmentation needs a ClickSpec and a network with "
+            f"{CLICK_MAPS} guidance_channels, found none"
+        )
 
 
-def scoring(task: TaskSpec) -> Scoring:
-    """Return what training asks of the kind of `task`."""
-    return choose("kind", task.kind, SCORING)
+def _check_classes(task: TaskSpec) -> None:
+    if not isinstance(task.network, ClassifierSpec):
+        raise ValueError(f"task '{task.name}': {task.kind} needs a ClassifierSpec and an exam")
 
 
-def score_cases(predictor: NetworkRunner, cases: Cases) -> Figures:
-    """Return the figures of whole cases; several processes share the work.
-
-    Of segmentation, pixel figures are pooled, those of `lib.segmentation.metrics.image_scores` are
-    means over cases. Of classification, see `score_exam_views`.
-    """
-    return scoring(predictor.task).score(predictor, cases)
-
-
-_SEGMENTATION = Scoring(
-    lambda task, items: get_loss(task.training.loss, task.target.maps),
-    score_masks,
-    empty_mask,
-    lambda task, scores, items: {},
+SEGMENTATION = register(
+    TaskKind(
+        name="segmentation",
+        check=_check_maps,
+        cases=SEGMENTATION_CASES,
+        losses=LOSSES,
+        scoring=SEGMENTATION_SCORING,
+        predictor=Predictor,
+        evaluation=SEGMENTATION_EVALUATION,
+        reviews=IMAGE_REVIEWS,
+        strategies=MAP_STRATEGIES,
+        simulation_metric="dice_kaggle",
+        answer_files="monailabel_app.cli.images:answer_images",
+        infer_task="infer.segmentation:SegmentationInfer",
+        trainer="trainers.segmentation:SegmentationTrain",
+    )
 )
-SCORING: dict[str, Scoring] = {
-    "segmentation": _SEGMENTATION,
-    "interactive": replace(_SEGMENTATION, score=score_clicks, complete=corrected),
-    "classification": Scoring(class_loss, score_exam_views, one_class, calibrated, partial=True),
-}
+INTERACTIVE = register(
+    replace(
+        SEGMENTATION,
+        name="interactive",
+        check=_check_clicks,
+        cases=CLICK_CASES,
+        scoring=CLICK_SCORING,
+        predictor=ClickPredictor,
+        infer_task="infer.clicks:ClickInfer",
+    )
+)
+CLASSIFICATION = register(
+    TaskKind(
+        name="classification",
+        check=_check_classes,
+        cases=EXAM_CASES,
+        losses=CLASS_LOSSES,
+        scoring=EXAM_SCORING,
+        predictor=ExamPredictor,
+        evaluation=EXAM_EVALUATION,
+        by_exam=True,
+        painted=False,
+        label="density",
+        mirrored=False,
+        measure=measure_exam,
+        reviews=EXAM_REVIEWS,
+        strategies=CLASS_STRATEGIES,
+        simulation_metric="exam_kappa",
+        answer_files="monailabel_app.cli.exams:answer_exams",
+        infer_task="infer.classification:ClassificationInfer",
+        trainer="trainers.classification:ClassificationTrain",
+    )
+)

@@ -22,9 +22,9 @@ from lib.data.studies import Item, split_items
 from lib.devices import resolve_device
 from lib.errors import BusyError, InputError, parse_switch, unknown
 from lib.files import write_json
-from lib.kinds import case_kind
+from lib.kinds import kind_of
 from lib.tasks.spec import TaskSpec
-from lib.training.options import FitOptions, check_patch_size
+from lib.training.options import FitOptions
 from lib.training.progress import STATS
 from lib.training.publish import train_and_submit
 from lib.weights.store import ModelStore
@@ -165,7 +165,7 @@ class LiveTrain(TrainTask):
         resolve_device(values["device"])
         task = self.with_own(values)
         split_items(self.items(datastore, task), values["val_split"])
-        check_patch_size(task)
+        kind_of(task).cases.check_size(task)
 
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
         """Train, and publish through the gate.
@@ -179,7 +179,7 @@ class LiveTrain(TrainTask):
         training, _ = split_items(items, values["val_split"])
         batch = values["train_batch_size"]
         task = replace(task, training=replace(task.training, batch_size=batch))
-        per_epoch = case_kind(task).batches(training, task)
+        per_epoch = kind_of(task).cases.batches(training, task)
         steps = per_epoch * values["max_epochs"]
         interval = min(task.training.val_interval or per_epoch, steps // 5)
         task = replace(

@@ -12,7 +12,7 @@ from monailabel.interfaces.datastore import Datastore
 
 from lib.data.studies import Item
 from lib.errors import InputError
-from lib.kinds import case_kind
+from lib.kinds import kind_of
 from lib.tasks.spec import TaskSpec
 from trainers.base import LiveTrain, Parameter, TrainingFolders
 
@@ -37,10 +37,10 @@ class ClassificationTrain(LiveTrain):
     def items(self, datastore: Datastore, task: TaskSpec) -> list[Item]:
         """Return the views of labelled exams."""
         if isinstance(datastore, TrainingFolders):
-            return case_kind(task).list(datastore.training_folder(task.kind), task, True)
+            return kind_of(task).cases.list(datastore.training_folder(task.kind), task, True)
         if not isinstance(datastore, LocalDatastore):
             raise InputError(
                 f"'{self.task.name}' trains on exams of a studies folder or of a DICOMweb archive; "
                 f"serve one of these with --studies"
             )
-        return case_kind(task).list(Path(datastore._datastore.image_path()), task, True)
+        return kind_of(task).cases.list(Path(datastore._datastore.image_path()), task, True)

@@ -11,7 +11,7 @@ from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 
 from lib.data.studies import Item, group_of, volumes_only
 from lib.io.read import extension
-from lib.kinds import case_kind
+from lib.kinds import kind_of
 from lib.tasks.spec import TaskSpec
 from lib.tasks.training_spec import read_patch_size, show_patch_size
 from trainers.base import LiveTrain, Parameter, TrainingFolders
@@ -33,7 +33,7 @@ class SegmentationTrain(LiveTrain):
     def items(self, datastore: Datastore, task: TaskSpec) -> list[Item]:
         """Return the images with a final label image; answers on density as JSON are none."""
         if isinstance(datastore, TrainingFolders):
-            return case_kind(task).list(datastore.training_folder(task.kind), task, True)
+            return kind_of(task).cases.list(datastore.training_folder(task.kind), task, True)
         images = {id: Path(datastore.get_image_uri(id)) for id in datastore.get_labeled_images()}
         groups: dict[str, str] = {}
         for folder in {image.parent for image in images.values()}:

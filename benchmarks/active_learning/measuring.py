@@ -13,7 +13,7 @@ from lib.active_learning.strategies import STRATEGIES
 from lib.classification.cases import exams_of
 from lib.data.case import Case
 from lib.data.studies import Item
-from lib.kinds import measure, predictor_class
+from lib.kinds import kind_of, measure
 from lib.segmentation.predictor import Predictor
 from lib.training.batches import PreparedCases
 from lib.uncertainty.informativeness import PASSES, Informativeness, measure_prepared
@@ -45,7 +45,7 @@ class Measurer:
             if known in self._measured:
                 return self._measured[known]
         task, execution = self.protocol.task, self.protocol.execution
-        runner = predictor_class(task).from_checkpoint(
+        runner = kind_of(task).predictor.from_checkpoint(
             task, load_checkpoint(weights), execution.device, execution.precision
         )
         strategies = [STRATEGIES[name] for name in self.protocol.strategies]
@@ -64,13 +64,13 @@ class Measurer:
 
     def foreground(self, id: str) -> float:
         """Return the share of a labelled sample that its label marks; 1 of exams."""
-        if self.protocol.task.kind == "classification":
+        if kind_of(self.protocol.task).by_exam:
             return 1.0
         return float((self._case(self.samples.pool[id])[1][0] > 0).mean())
 
     def empty_of_test(self) -> int:
         """Return how many images of the test set have nothing marked."""
-        if self.protocol.task.kind == "classification":
+        if kind_of(self.protocol.task).by_exam:
             return 0
         return sum(not self._case([item])[1][0].any() for item in self.samples.test)
 
@@ -78,7 +78,7 @@ class Measurer:
         self, runner: NetworkRunner, id: str, seed: int, passes: int, copies: bool
     ) -> Informativeness:
         items = self.samples.pool[id]
-        if self.protocol.task.kind == "classification":
+        if kind_of(self.protocol.task).by_exam:
             return measure(runner, exams_of(items)[0], seed, passes, copies)
         assert isinstance(runner, Predictor)
         image = self._case(items)[0].astype(np.float32)

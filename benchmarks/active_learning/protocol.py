@@ -11,18 +11,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness.campaign import Execution
-from lib.active_learning.strategies import strategies_for
-from lib.classification.cases import ViewItem
 from lib.data.studies import Item, fingerprint_of, split_items
 from lib.errors import InputError, choose
+from lib.kinds import kind_of
 from lib.tasks.spec import TaskSpec
 
 BASELINE = "random"
-METRICS = {
-    "segmentation": "dice_kaggle",
-    "interactive": "dice_kaggle",
-    "classification": "exam_kappa",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +52,9 @@ class Protocol:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be played or would not be fair."""
+        fitting = dict.fromkeys(kind_of(self.task).strategies)
         for name in self.strategies:
-            choose("strategy", name, strategies_for(self.task.kind))
+            choose("strategy", name, fitting)
         if BASELINE not in self.strategies:
             raise InputError(f"strategies {', '.join(self.strategies)} lack '{BASELINE}': add it")
         if len(self.counts) < 2 or list(self.counts) != sorted(set(self.counts)):
@@ -76,8 +71,8 @@ class Protocol:
 
     @property
     def metric(self) -> str:
-        """The figure that is compared; of segmentation the mean over images of their Dice."""
-        return choose("kind", self.task.kind, METRICS)
+        """The figure that is compared; in segmentation the mean over images of their Dice."""
+        return kind_of(self.task).simulation_metric
 
     @property
     def whole(self) -> TaskSpec:
@@ -142,19 +137,14 @@ def split_samples(items: Sequence[Item], protocol: Protocol) -> Samples:
     rest, test = split_items(items, protocol.test_share)
     pool: dict[str, tuple[Item, ...]] = {}
     for item in rest:
-        pool[sample_of(item)] = (*pool.get(sample_of(item), ()), item)
+        pool[item.sample] = (*pool.get(item.sample, ()), item)
     if len(pool) <= protocol.counts[-1]:
         raise InputError(
             f"the last round has {protocol.counts[-1]} labels, the pool {len(pool)} samples "
             f"({protocol.test_share:.0%} of all are tested on); expected more: ask for fewer "
             f"labels or rounds, or label more"
         )
-    return Samples(pool, tuple(test), len({sample_of(item) for item in test}))
-
-
-def sample_of(item: Item) -> str:
-    """Return the id of what is labelled at once: the exam of a view, else the image."""
-    return item.exam if isinstance(item, ViewItem) else item.id
+    return Samples(pool, tuple(test), len({item.sample for item in test}))
 
 
 def random_of(seed: int, number: int, name: str) -> np.random.Generator:

@@ -17,7 +17,7 @@ from benchmarks.reproduction.run import FAILURE, RESULT, Run, execute, finished,
 from benchmarks.reproduction.sources import volume_items
 from benchmarks.reproduction.splits import Split, always_empty, fold_split, hash_split
 from benchmarks.reproduction.study import Study
-from benchmarks.reproduction.testing import told
+from benchmarks.reproduction.testing import describe_outcome
 from lib.classification.cases import cases_of
 from lib.data.studies import Item
 from lib.devices import resolve_device
@@ -177,7 +177,7 @@ def _figures(run: Run) -> str:
     if (run.folder / FAILURE).is_file():
         failure = json.loads((run.folder / FAILURE).read_text())
         return f"failed: {failure['reason']}"
-    return told(json.loads((run.folder / RESULT).read_text()))
+    return describe_outcome(json.loads((run.folder / RESULT).read_text()))
 
 
 def _outcomes(out: Path) -> list[dict[str, Any]]:

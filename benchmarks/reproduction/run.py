@@ -16,7 +16,7 @@ from benchmarks.reproduction.splits import Split
 from benchmarks.reproduction.study import Recipe
 from benchmarks.reproduction.testing import test_run
 from lib.files import write_json
-from lib.kinds import predictor_class
+from lib.kinds import kind_of
 from lib.tasks.spec import TaskSpec
 from lib.training.loop import fit
 from lib.training.options import FitOptions
@@ -195,7 +195,7 @@ def _test_again(
 
 
 def _predictor(run: Run, checkpoint: Checkpoint, execution: Execution) -> NetworkRunner:
-    return predictor_class(run.task).from_checkpoint(
+    return kind_of(run.task).predictor.from_checkpoint(
         run.task, checkpoint, execution.device, execution.precision
     )
 

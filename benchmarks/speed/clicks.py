@@ -24,7 +24,7 @@ from lib.files import sha256
 from lib.interactive.click_evaluation import ERRORS, MOST_ON_OBJECT, evaluate_clicks
 from lib.interactive.predictor import ClickPredictor
 from lib.io.volumes import save_volume
-from lib.kinds import case_kind
+from lib.kinds import kind_of
 from lib.phantoms.nuclei import nuclei_phantom, write_nuclei_studies
 from lib.phantoms.ultrasound.studies import gland_volume
 from lib.tasks.registry import get_task
@@ -59,7 +59,7 @@ def run(
         held_out: only those that training holds out.
     """
     task = get_task(name or TASK)
-    if task.kind != "interactive":
+    if task.clicks is None:
         raise InputError(f"'{task.name}' takes no clicks; choose a task such as {TASK}")
     live = ModelStore(models, shipped).live_path(task.name)
     if live is None:
@@ -69,7 +69,7 @@ def run(
         where = Path(folder)
         if studies is None:
             write_nuclei_studies(where / "labelled", PHANTOMS, PHANTOMS, seed=SEED)
-        items = case_kind(task).list(studies or where / "labelled", task, True)
+        items = kind_of(task).cases.list(studies or where / "labelled", task, True)
         if held_out:
             items = split_items(items, task.training.val_split)[1]
         data = fingerprint_of(items)

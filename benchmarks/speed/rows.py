@@ -32,7 +32,7 @@ RUNS = 10
 SECONDS = 6.0
 MIN_STEPS = 2
 FOREGROUND_SHARE = 0.3
-SEGMENTING = {name: task for name, task in TASKS.items() if task.kind == "segmentation"}
+SEGMENTING = {name: task for name, task in TASKS.items() if not (task.exam or task.clicks)}
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
-"""Scores of images by a model, as tables: which to look at again first.
+"""Scoring methods: tables of images by a model, with those to look at first on top.
 
 The server's scoring methods and the command line both call `review`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,40 +18,60 @@ from lib.errors import InputError, choose
 from lib.image import Image
 from lib.io.masks import read_label
 from lib.io.read import read_image
-from lib.kinds import measure
 from lib.mammography.exams import Exam, image_id
 from lib.segmentation.metrics import pixel_counts, pixel_scores
 from lib.segmentation.predictor import Predictor
 from lib.tasks.spec import TaskSpec
+from lib.uncertainty.informativeness import measure_exam, measure_image
 from lib.uncertainty.label_quality import class_qualities, mask_quality
 from lib.weights.runner import NetworkRunner
 
 Row = dict[str, Any]
 Done = Callable[[object], object]
+Scorer = Callable[[Any, Sequence[Item], Done], list[Row]]
 DIGITS = 4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Method:
     """One way to score.
 
     Attributes:
         description: one line for users.
         figure: the column that ranks.
-        worst_first: whether the least of it comes first; else the greatest.
-        kinds: how the cases of a kind of task are scored.
+        lowest_first: whether the lowest value of it comes first; else the highest.
         labelled: whether it scores labels; else images, with or without one.
     """
 
     description: str
     figure: str
-    worst_first: bool
-    kinds: dict[str, Callable[[Any, Sequence[Item], Done], list[Row]]]
+    lowest_first: bool
     labelled: bool = True
+
+
+METHODS: dict[str, Method] = {
+    "dice": Method(
+        description="Dice of the model's answer with the accepted label",
+        figure="dice",
+        lowest_first=True,
+    ),
+    "uncertainty": Method(
+        description="how unsure the model is of an image",
+        figure="disagreement",
+        lowest_first=False,
+        labelled=False,
+    ),
+    "label_quality": Method(
+        description="accepted labels that the model doubts, for review",
+        figure="quality",
+        lowest_first=True,
+    ),
+}
 
 
 def review(
     name: str,
+    scorers: Mapping[str, Scorer],
     predictor: NetworkRunner,
     items: Sequence[Item],
     on_case: Done | None = None,
@@ -59,55 +79,54 @@ def review(
     """Score images, or exams, and return a row for each, the first to look at first.
 
     A row has ``id``, ``images`` (ids of the image, or of the exam's views) and the figures of the
-    method; of what cannot be scored ``error`` instead, at the end.
+    method. A case that cannot be scored has ``error`` instead of figures, and comes last.
 
     Args:
         name: of `METHODS`.
-        items: as `lib.kinds.case_kind(task).list` returns them.
+        scorers: those of the predictor's kind of task, see `lib.kinds`.
+        items: of the same kind.
         on_case: called after each, for progress.
 
     Raises:
         NotFoundError: no such method.
         InputError: one that does not fit the task, or nothing to score.
     """
-    task = predictor.task
-    method = method_for(name, task)
+    scorer = scorer_for(name, scorers, predictor.task)
     if not items:
-        what = "images with an accepted label" if method.labelled else "images"
-        raise InputError(f"nothing to score: no {what} of '{task.name}'; label some first")
-    return ranked(name, method.kinds[task.kind](predictor, items, on_case or (lambda case: None)))
+        cases = "images with an accepted label" if METHODS[name].labelled else "images"
+        raise InputError(
+            f"nothing to score: no {cases} of '{predictor.task.name}'; label some first"
+        )
+    return ranked(name, scorer(predictor, items, on_case or (lambda case: None)))
 
 
-def method_for(name: str, task: TaskSpec) -> Method:
-    """Return a method.
+def scorer_for(name: str, scorers: Mapping[str, Scorer], task: TaskSpec) -> Scorer:
+    """Return the scorer of a method.
 
     Raises:
         NotFoundError: no such method.
         InputError: it is not for such tasks.
     """
-    method = choose("scoring method", name, METHODS)
-    if task.kind not in method.kinds:
-        fitting = [known for known, one in METHODS.items() if task.kind in one.kinds]
-        instead = f"choose one of {', '.join(fitting)}, or another task" if fitting else ""
+    choose("scoring method", name, METHODS)
+    if name not in scorers:
+        instead = f"choose one of {', '.join(scorers)}, or another task" if scorers else ""
         raise InputError(
             f"'{name}' is not for '{task.name}' ({task.kind}); {instead or 'choose another task'}"
         )
-    return method
+    return scorers[name]
 
 
 def ranked(name: str, rows: Sequence[Row]) -> list[Row]:
     """Return rows in the order of a method, those with an error last."""
     method = choose("scoring method", name, METHODS)
-    sign = 1 if method.worst_first else -1
+    sign = 1 if method.lowest_first else -1
     return sorted(
         rows, key=lambda row: ("error" in row, sign * row.get(method.figure, 0), row["id"])
     )
 
 
-def _each_image(
-    score: Callable[[Predictor, Item, Image], Row],
-) -> Callable[[Predictor, Sequence[Item], Done], list[Row]]:
-    """Return the scoring of images one by one."""
+def _each_image(score: Callable[[Predictor, Item, Image], Row]) -> Scorer:
+    """Return the scorer of images one by one."""
 
     def run(predictor: Predictor, items: Sequence[Item], done: Done) -> list[Row]:
         rows = []
@@ -147,8 +166,8 @@ def _overlap(mask: np.ndarray, label: np.ndarray) -> float:
 
 def _mask_quality(predictor: Predictor, item: Item, image: Image) -> Row:
     label, answer = _label(item, image), predictor(image)
-    seen = answer.mask if answer.instances is None else answer.instances
-    found = mask_quality(predictor.task, answer.probabilities, seen, label)
+    answered = answer.mask if answer.instances is None else answer.instances
+    found = mask_quality(predictor.task, answer.probabilities, answered, label)
     return {
         "quality": round(found.quality, DIGITS),
         "objects": found.objects,
@@ -164,7 +183,7 @@ def informativeness(measured: Any) -> Row:
 
 
 def _measured(predictor: Predictor, item: Item, image: Image) -> Row:
-    return informativeness(measure(predictor, image))
+    return informativeness(measure_image(predictor, image))
 
 
 def _each_exam(
@@ -185,20 +204,20 @@ def _each_exam(
 def _class_quality(predictor: ExamPredictor, items: Sequence[Item], done: Done) -> list[Row]:
     rules = predictor.task.exam_rules
     answers: dict[str, np.ndarray] = {}
-    given: dict[str, int] = {}
+    labels: dict[str, int] = {}
 
     def score(exam: Exam) -> Row:
         truth = rules.class_index(exam.density, exam.scale)
         if truth is None:
             raise InputError(f"exam '{exam.id}': density {exam.density} is no class of the task")
         answers[exam.id] = predictor(exam, tissue=False).probabilities
-        given[exam.id] = truth
+        labels[exam.id] = truth
         return {"class": rules.names[truth]}
 
     rows = _each_exam(predictor, items, done, score)
     if not answers:
         return rows
-    rated = class_qualities(list(given.values()), np.stack(list(answers.values())))
+    rated = class_qualities(list(labels.values()), np.stack(list(answers.values())))
     by_exam = dict(zip(answers, rated, strict=True))
     for row in rows:
         if (found := by_exam.get(row["id"])) is not None:
@@ -209,33 +228,16 @@ def _class_quality(predictor: ExamPredictor, items: Sequence[Item], done: Done) 
 
 def _measured_exams(predictor: ExamPredictor, items: Sequence[Item], done: Done) -> list[Row]:
     return _each_exam(
-        predictor, items, done, lambda exam: informativeness(measure(predictor, exam))
+        predictor, items, done, lambda exam: informativeness(measure_exam(predictor, exam))
     )
 
 
-_DICE, _MEASURED, _QUALITY = (_each_image(each) for each in (_dice, _measured, _mask_quality))
-METHODS: dict[str, Method] = {
-    "dice": Method(
-        "Dice of the model's answer with the accepted label",
-        "dice",
-        True,
-        {"segmentation": _DICE, "interactive": _DICE},
-    ),
-    "uncertainty": Method(
-        "how unsure the model is of an image",
-        "disagreement",
-        False,
-        {
-            "segmentation": _MEASURED,
-            "interactive": _MEASURED,
-            "classification": _measured_exams,
-        },
-        labelled=False,
-    ),
-    "label_quality": Method(
-        "accepted labels that the model doubts, for review",
-        "quality",
-        True,
-        {"segmentation": _QUALITY, "interactive": _QUALITY, "classification": _class_quality},
-    ),
+IMAGE_REVIEWS: dict[str, Scorer] = {
+    "dice": _each_image(_dice),
+    "uncertainty": _each_image(_measured),
+    "label_quality": _each_image(_mask_quality),
+}
+EXAM_REVIEWS: dict[str, Scorer] = {
+    "uncertainty": _measured_exams,
+    "label_quality": _class_quality,
 }

@@ -33,22 +33,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from lib.errors import InputError, choose
-from lib.kinds import measure
-from lib.uncertainty.informativeness import Informativeness, measure_prepared
-
-__all__ = [
-    "STRATEGIES",
-    "Informativeness",
-    "Strategy",
-    "choose_next",
-    "measure",
-    "measure_prepared",
-    "strategies_for",
-]
+from lib.uncertainty.informativeness import Informativeness
 
 REPRESENTED = 2000  # images that stand for all, where there are more
-OUTLINES = ("segmentation", "interactive")
-ALL = (*OUTLINES, "classification")
 
 Next = Callable[[np.ndarray], int]  # from who may be chosen, bool (images), to who is
 Start = Callable[[Sequence[Informativeness], Sequence[Informativeness], int], Next]
@@ -62,7 +49,6 @@ class Strategy:
         description: one line for users.
         start: from images to choose from, labelled ones and how many, returns what names the
             next one of those that may be chosen; it takes account of those it has named.
-        kinds: of tasks that it is for.
         measures: whether it looks at what `measure` returns.
         copies: whether it looks at `disagreement`, which costs the mirrored or turned copies.
         dropout: whether it looks at `entropy`, which costs the passes with dropped features.
@@ -71,7 +57,6 @@ class Strategy:
 
     description: str
     start: Start
-    kinds: tuple[str, ...] = ALL
     measures: bool = True
     copies: bool = True
     dropout: bool = False
@@ -122,11 +107,6 @@ def choose_next(
         room -= int(empty[place])
         chosen.append(ids[place])
     return chosen
-
-
-def strategies_for(kind: str) -> dict[str, Strategy]:
-    """Return the strategies for a kind of task."""
-    return {name: one for name, one in STRATEGIES.items() if kind in one.kinds}
 
 
 def _shuffled(ids: list[str], rng: np.random.Generator) -> list[str]:
@@ -203,7 +183,6 @@ STRATEGIES: dict[str, Strategy] = {
     "dropout_entropy": Strategy(
         "the answer is unsure if features are dropped",
         _greatest(lambda each: each.entropy),
-        OUTLINES,
         copies=False,
         dropout=True,
     ),
@@ -217,14 +196,14 @@ STRATEGIES: dict[str, Strategy] = {
     "margin": Strategy(
         "the two likeliest classes are near each other",
         _greatest(lambda each: each.margin),
-        ("classification",),
         copies=False,
     ),
     "entropy": Strategy(
         "the classes are unsure if features are dropped",
         _greatest(lambda each: each.entropy),
-        ("classification",),
         copies=False,
         dropout=True,
     ),
 }
+MAP_STRATEGIES = ("random", "first", "uncertainty", "dropout_entropy", "diversity", "combined")
+CLASS_STRATEGIES = ("random", "first", "uncertainty", "diversity", "combined", "margin", "entropy")

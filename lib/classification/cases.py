@@ -1,4 +1,4 @@
-"""Views of mammography exams as cases: what is read, prepared, and put into one batch."""
+"""Cases for classification: views of mammography exams, read, prepared and drawn for a batch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.data.case import Case
+from lib.data.case import Case, CaseFunctions
 from lib.data.studies import Item
 from lib.data.transforms import augment_image
 from lib.errors import InputError
@@ -20,21 +20,28 @@ from lib.mammography.views import View
 from lib.tasks.image_spec import InputSpec
 from lib.tasks.spec import TaskSpec
 
+LEAST_SIDE = 32  # of the network's input, pixels
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class ViewItem(Item):
     """One view of an exam; its group is the patient.
 
     Attributes:
         exam: id of the exam.
-        density: class of the exam, None where there is no label.
+        density: label of the exam, None where there is none.
         scale: of `density`, see `lib.mammography.exams.Exam`.
     """
 
-    exam: str = ""
+    exam: str
     view: View = field(default_factory=View)
     density: str | None = None
     scale: str = "birads"
+
+    @property
+    def sample(self) -> str:
+        """Id of the exam: all its views have one label."""
+        return self.exam
 
 
 def list_views(studies: Path, task: TaskSpec, labelled: bool = False) -> list[Item]:
@@ -58,23 +65,24 @@ def list_task_exams(studies: Path, task: TaskSpec, labelled: bool = False) -> li
     """
     exams = list_exams(studies, labelled)
     rules = task.exam_rules
-    known = [
+    cases = [
         exam
         for exam in exams
         if (not labelled or rules.class_index(exam.density, exam.scale) is not None)
         and any(task.classifier.network_of(view.name) is not None for view in exam.views)
     ]
-    if not known:
+    if not cases:
         found = Counter(f"{exam.density} ({exam.scale})" for exam in exams if exam.density)
-        told = ", ".join(f"{count} of {kind}" for kind, count in sorted(found.items()))
+        labels = ", ".join(f"{count} of {label}" for label, count in sorted(found.items()))
         raise InputError(
             f"no exam in '{studies}' is a case of '{task.name}': {len(exams)} exams, labelled "
-            f"{told or 'none'}; expected views {', '.join(task.classifier.views) or 'of any name'} "
-            f"and classes {', '.join(rules.names)}; label exams, or choose another task"
+            f"{labels or 'none'}; expected views "
+            f"{', '.join(task.classifier.views) or 'of any name'} and classes "
+            f"{', '.join(rules.names)}; label exams, or choose another task"
         )
     if labelled:
-        _check_patients(known)
-    return known
+        _check_patients(cases)
+    return cases
 
 
 def labelled_views(studies: Path) -> list[Item]:
@@ -143,14 +151,14 @@ def views_of(exams: Sequence[Exam], task: TaskSpec | None = None) -> list[ViewIt
     """Return the views of exams, those that the task has a network for if one is given."""
     return [
         ViewItem(
-            image_id(path),
-            path,
-            exam.label,
-            exam.patient,
-            exam.id,
-            view,
-            exam.density,
-            exam.scale,
+            id=image_id(path),
+            image=path,
+            label=exam.label,
+            group=exam.patient,
+            exam=exam.id,
+            view=view,
+            density=exam.density,
+            scale=exam.scale,
         )
         for exam in exams
         for view, path in exam.views.items()
@@ -174,49 +182,58 @@ def network_input(prepared: PreparedBreast, spec: InputSpec) -> np.ndarray:
 
 
 def load_view(item: Item, task: TaskSpec) -> tuple[np.ndarray, ...]:
-    """Return image float16 `(channels, rows, columns)`, class and place of the network, int64.
+    """Return image float16 `(channels, rows, columns)`, class index and network index, int64.
 
     Raises:
         InputError: no label that is a class of the task, or an unreadable image.
     """
-    view, place, network = _known(item, task)
+    view, class_index, network = _labelled(item, task)
     image = network_input(prepare_view(view.image, task.input), task.input)
-    return image.astype(np.float16), np.array(place), np.array(network)
+    return image.astype(np.float16), np.array(class_index), np.array(network)
 
 
 def class_of(item: Item, task: TaskSpec) -> int:
-    """Return the class of a view's exam.
+    """Return the class index of a view's exam.
 
     Raises:
-        InputError: none of the task.
+        InputError: its label is no class of the task.
     """
-    return _known(item, task)[1]
+    return _labelled(item, task)[1]
 
 
 def network_of(item: Item, task: TaskSpec) -> int:
-    """Return the place of the network that answers on a view."""
-    return _known(item, task)[2]
+    """Return the index of the network that answers on a view."""
+    return _labelled(item, task)[2]
+
+
+def check_input_size(task: TaskSpec) -> None:
+    """Raise `InputError` if the input is too small; the network sees whole images."""
+    if min(task.input.sides) < LEAST_SIDE:
+        raise InputError(
+            f"the input of '{task.name}' must have at least {LEAST_SIDE} rows and columns, "
+            f"found {task.input.size}"
+        )
 
 
 def epoch_order(items: Sequence[Item], task: TaskSpec, rng: np.random.Generator) -> np.ndarray:
     """Return the cases of one pass in batches whose views are all for one network.
 
-    A network with statistics over its batch needs the whole batch. What a network's last batch
-    lacks is filled from the front of its own order, so the length is a multiple of the batch.
+    A network that normalises over its batch needs full batches. The last batch of each network is
+    filled from the front of its own order, so the length is a multiple of the batch size.
     """
     batches = []
     size = task.training.batch_size
-    for places in _by_network(items, task).values():
-        order = rng.permutation(places)
+    for indices in _by_network(items, task).values():
+        order = rng.permutation(indices)
         count = -(-len(order) // size)
         batches += list(np.resize(order, (count, size)))
-    return np.concatenate([batches[place] for place in rng.permutation(len(batches))])
+    return np.concatenate([batches[index] for index in rng.permutation(len(batches))])
 
 
 def epoch_batches(items: Sequence[Item], task: TaskSpec) -> int:
     """Return the batches of one pass over `items`."""
     size = task.training.batch_size
-    return sum(-(-len(places) // size) for places in _by_network(items, task).values())
+    return sum(-(-len(indices) // size) for indices in _by_network(items, task).values())
 
 
 def _by_network(items: Sequence[Item], task: TaskSpec) -> dict[int, list[int]]:
@@ -226,21 +243,34 @@ def _by_network(items: Sequence[Item], task: TaskSpec) -> dict[int, list[int]]:
     return dict(sorted(groups.items()))
 
 
-def _known(item: Item, task: TaskSpec) -> tuple[ViewItem, int, int]:
-    """Return the item as a view, its class and its network."""
+def _labelled(item: Item, task: TaskSpec) -> tuple[ViewItem, int, int]:
+    """Return the item as a view, the index of its class and that of its network."""
     if not isinstance(item, ViewItem):
-        raise InputError(f"'{item.id}' is no view of an exam, which '{task.name}' is trained on")
-    place = task.exam_rules.class_index(item.density, item.scale)
+        raise InputError(
+            f"'{item.id}' is no view of an exam; '{task.name}' is trained on views of mammograms"
+        )
+    class_index = task.exam_rules.class_index(item.density, item.scale)
     network = task.classifier.network_of(item.view.name)
-    if place is None or network is None:
+    if class_index is None or network is None:
         raise InputError(
             f"'{item.id}' is view {item.view.name} of density {item.density}, expected a view "
             f"that '{task.name}' has a network for, with a label of {task.exam_rules.names}"
         )
-    return item, place, network
+    return item, class_index, network
 
 
 def draw_view(case: Case, task: TaskSpec, rng: np.random.Generator) -> Case:
     """Return an augmented copy of a prepared view."""
     image, *rest = case
     return augment_image(image, task.augment, rng), *rest
+
+
+EXAM_CASES = CaseFunctions(
+    list=list_views,
+    load=load_view,
+    fitted=lambda task, largest: task,
+    check_size=check_input_size,
+    draw=draw_view,
+    order=lambda cases, rng: epoch_order(cases.items, cases.task, rng),
+    batches=epoch_batches,
+)

@@ -75,7 +75,7 @@ class ExamPredictor(NetworkRunner):
         checkpoint: Checkpoint,
         device: str | torch.device | None = None,
         precision: str = "auto",
-        *more: Any,
+        **options: Any,
     ) -> Self:
         """Return a predictor as the checkpoint's training left it: temperature, views, input.
 
@@ -85,7 +85,9 @@ class ExamPredictor(NetworkRunner):
         temperature = float(checkpoint.answer.get("temperature", 1.0))
         trained = checkpoint.answer.get("views")
         views = None if trained is None else tuple(trained)
-        return super().from_checkpoint(task, checkpoint, device, precision, temperature, views)
+        return super().from_checkpoint(
+            task, checkpoint, device, precision, temperature=temperature, trained=views, **options
+        )
 
     def __call__(self, exam: Exam, tissue: bool = True, pictures: bool = False) -> ExamAnswer:
         """Answer on `exam`, from the views that it has.

@@ -1,4 +1,4 @@
-"""Figures of classification on whole validation exams."""
+"""What training asks of classification: the loss, and figures of whole validation exams."""
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ from lib.classification.losses import class_weights, get_class_loss
 from lib.classification.metrics import class_figures
 from lib.classification.predictor import ExamPredictor
 from lib.classification.rules import combine
-from lib.data.case import VALIDATION_LOSS, Cases, Figures, Loss
+from lib.data.case import VALIDATION_LOSS, Cases, Figures, Loss, Scoring
 from lib.data.studies import Item
 from lib.distributed import over_processes, own_indices
 from lib.tasks.spec import TaskSpec
-
-# --- classification ------------------------------------------------------------------------------
 
 
 def score_exam_views(predictor: ExamPredictor, cases: Cases) -> Figures:
     """Return figures of views (``view_``) and exams (``exam_``), calibrated on these very cases.
 
-    Beside `lib.classification.metrics.class_figures` of both there are ``temperature``,
-    ``classes_answered`` of the exams and ``val_loss``, the cross-entropy of the views before
-    calibration.
+    Both have the names of `lib.classification.metrics.class_figures`. There are also
+    ``temperature``, the number of classes that the exams are answered with (``classes_answered``)
+    and have (``classes_true``), and ``val_loss``, the cross-entropy of the views before
+    calibration. Several processes share the work.
     """
     rules = predictor.task.exam_rules
     items = [item for item in cases.items if isinstance(item, ViewItem)]
@@ -41,30 +40,31 @@ def score_exam_views(predictor: ExamPredictor, cases: Cases) -> Figures:
     truth = np.array([class_of(item, predictor.task) for item in items])
     temperature = fit_temperature(logits, truth)
     views = class_probabilities(logits, temperature)
-    exams = {item.exam: place for item, place in zip(items, truth, strict=True)}
+    exam_truth = {item.exam: index for item, index in zip(items, truth, strict=True)}
     answers = []
-    for exam in exams:
-        own = [place for place, item in enumerate(items) if item.exam == exam]
-        answers.append(combine(rules, [items[place].view for place in own], views[own]).exam)
-    whole = np.stack(answers)
-    given = class_probabilities(logits)[np.arange(len(truth)), truth]
-    figures = {f"view_{name}": value for name, value in _of(truth, views).items()}
-    figures |= {f"exam_{name}": v for name, v in _of(np.array(list(exams.values())), whole).items()}
+    for exam in exam_truth:
+        rows = [row for row, item in enumerate(items) if item.exam == exam]
+        answers.append(combine(rules, [items[row].view for row in rows], views[rows]).exam)
+    exams = np.stack(answers)
+    of_truth = class_probabilities(logits)[np.arange(len(truth)), truth]
+    classes = np.array(list(exam_truth.values()))
     return {
-        **figures,
-        VALIDATION_LOSS: float(-np.log(np.maximum(given, 1e-12)).mean()),
+        **_figures("view_", truth, views),
+        **_figures("exam_", classes, exams),
+        VALIDATION_LOSS: float(-np.log(np.maximum(of_truth, 1e-12)).mean()),
         "temperature": temperature,
-        "classes_answered": float(len(set(whole.argmax(1).tolist()))),
-        "classes_true": float(len(set(exams.values()))),
+        "classes_answered": float(len(set(exams.argmax(1).tolist()))),
+        "classes_true": float(len(set(classes.tolist()))),
     }
 
 
-def _of(truth: np.ndarray, probabilities: np.ndarray) -> Figures:
-    return {name: float(value[0]) for name, value in class_figures(truth, probabilities).items()}
+def _figures(prefix: str, truth: np.ndarray, probabilities: np.ndarray) -> Figures:
+    figures = class_figures(truth, probabilities)
+    return {f"{prefix}{name}": float(value[0]) for name, value in figures.items()}
 
 
 def one_class(task: TaskSpec, step: int, scores: Figures) -> str:
-    """Tell of the collapse to one class, which scores well where others are rare."""
+    """Return a warning of the collapse to one class; it scores well where others are rare."""
     if scores["classes_answered"] > 1 or scores["classes_true"] == 1:
         return ""
     return (
@@ -75,7 +75,7 @@ def one_class(task: TaskSpec, step: int, scores: Figures) -> str:
 
 
 def class_loss(task: TaskSpec, items: Sequence[Item]) -> Loss:
-    """Return the loss of `task`, weighted by its training items if it asks so."""
+    """Return the loss of `task`; balanced class weights are those of its training items."""
     classes = len(task.exam_rules.classes)
     weights = None
     if task.training.class_weights == "balanced":
@@ -87,3 +87,12 @@ def calibrated(task: TaskSpec, scores: Figures, items: Sequence[Item]) -> dict[s
     """Return what the checkpoint keeps: temperature, and the views seen in training."""
     views = {item.view.name for item in items if isinstance(item, ViewItem)}
     return {"temperature": scores["temperature"], "views": sorted(views)}
+
+
+EXAM_SCORING = Scoring(
+    loss=class_loss,
+    score=score_exam_views,
+    collapsed=one_class,
+    answer=calibrated,
+    partial=True,
+)

@@ -1,8 +1,8 @@
-"""What a case and a batch are, and what training asks of a kind of task."""
+"""What a case and a batch are, and what training and evaluation ask of a kind of task."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,7 +13,7 @@ from torch import Tensor
 from lib.data.studies import Item
 from lib.tasks.spec import TaskSpec
 
-Case = tuple[np.ndarray, ...]  # image, target, and what else the network is given
+Case = tuple[np.ndarray, ...]  # image, target, and further inputs of the network
 
 
 class CaseList(Protocol):
@@ -31,28 +31,31 @@ class Cases(CaseList, Protocol):
     def __getitem__(self, index: int) -> Case: ...
 
 
-@dataclass(frozen=True)
-class CaseKind:
-    """What the cases of a kind of task are.
+@dataclass(frozen=True, kw_only=True)
+class CaseFunctions:
+    """How the cases of a kind of task are listed, read, and drawn for training.
 
     Attributes:
-        list: the items of a studies folder; all, or the labelled ones.
-        load: one item, prepared.
-        fitted: the task as it is trained on cases of these largest sides.
-        draw: a case as it goes into a batch, augmented: image float32, target, more.
-        order: numbers of the cases of one pass, shuffled.
-        batches: how many batches one pass has.
+        list: returns the items of a studies folder; all, or the labelled ones.
+        load: reads and prepares one item.
+        fitted: returns the task as it is trained on cases of these largest sides.
+        check_size: raises `InputError` if the network cannot be trained on cases of the size that
+            the task asks for.
+        draw: returns a case as it goes into a batch, augmented: image float32, target, and more.
+        order: returns the indices of the cases of one pass, shuffled.
+        batches: returns the number of batches of one pass.
     """
 
     list: Callable[[Path, TaskSpec, bool], list[Item]]
     load: Callable[[Item, TaskSpec], Case]
     fitted: Callable[[TaskSpec, tuple[int, ...]], TaskSpec]
+    check_size: Callable[[TaskSpec], None]
     draw: Callable[[Case, TaskSpec, np.random.Generator], Case]
     order: Callable[[CaseList, np.random.Generator], np.ndarray]
     batches: Callable[[Sequence[Item], TaskSpec], int]
 
 
-Batch = tuple[Tensor, ...]  # images, targets, and what else the network is given
+Batch = tuple[Tensor, ...]  # images, targets, and further inputs of the network
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -60,23 +63,82 @@ Figures = dict[str, float]
 VALIDATION_LOSS = "val_loss"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Scoring:
     """What training asks of a kind of task.
 
     Attributes:
-        loss: of a batch, by task and training items.
-        score: figures of whole cases.
-        collapsed: what is wrong with figures that look well, for a warning; empty where nothing is.
-        answer: what the checkpoint keeps beside the weights, by figures and training items.
-        complete: a batch as the step takes it, by the predictor that answers now.
-        partial: whether a step may train a part of the weights only: of several networks in one,
-            those of its batch.
+        loss: returns the loss of a batch, by task and training items.
+        score: returns the figures of whole cases.
+        collapsed: returns a warning where figures look good but all answers are the same, else "".
+        answer: returns what the checkpoint keeps beside the weights, by figures and training items.
+        complete: returns a batch as the step takes it, by the predictor that answers now.
+        partial: whether a step may train some of the weights only, as where several networks are
+            in one and a batch is for one of them.
     """
 
     loss: Callable[[TaskSpec, Sequence[Item]], Loss]
     score: Callable[[Any, Cases], Figures]
-    collapsed: Callable[[TaskSpec, int, Figures], str]
-    answer: Callable[[TaskSpec, Figures, Sequence[Item]], dict[str, Any]]
+    collapsed: Callable[[TaskSpec, int, Figures], str] = lambda task, step, figures: ""
+    answer: Callable[[TaskSpec, Figures, Sequence[Item]], dict[str, Any]] = (
+        lambda task, figures, items: {}
+    )
     complete: Callable[[Any, Batch], Batch] = lambda predictor, batch: batch
     partial: bool = False
+
+
+class Report(Protocol):
+    """The figures of one evaluation; ``failed`` of its data names cases without an answer."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        ...
+
+
+class Evaluate(Protocol):
+    """Answers on labelled items and compares the answers with the labels."""
+
+    def __call__(
+        self,
+        predictor: Any,
+        items: Sequence[Item],
+        seed: int = 0,
+        on_case: Callable[[Any], object] | None = None,
+        about: dict[str, Any] | None = None,
+    ) -> Report:
+        """Return the report.
+
+        Args:
+            seed: of the bootstrap.
+            on_case: called after each case, for progress.
+            about: what to record beside versions, seed and data.
+
+        Raises:
+            InputError: an item without a label, or a file that cannot be read.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """How answers of a kind of task are compared with labels, and shown.
+
+    Attributes:
+        evaluate: returns the report of a predictor on labelled items.
+        count: returns the number of cases of a report.
+        lines: returns a report as lines of text.
+        pool: returns one report on the answers of several predictors, each on its own items, by
+            the seed of the bootstrap; None where the kind has no figures of pooled answers.
+        plots: draws a report's plain data into a folder, by the prefix of file names, and returns
+            the files; None where nothing is drawn.
+        figures: returns what a benchmark keeps of a report.
+        outcome: returns these figures as one line of text.
+    """
+
+    evaluate: Evaluate
+    count: Callable[[Any], int]
+    lines: Callable[[Any], list[str]]
+    pool: Callable[[Iterable[tuple[Any, Sequence[Item]]], int], Report] | None = None
+    plots: Callable[[Path, dict[str, Any], str], list[Path]] | None = None
+    figures: Callable[[Any], dict[str, Any]] = lambda report: report.as_dict()
+    outcome: Callable[[Mapping[str, Any]], str] = lambda figures: ""

@@ -42,6 +42,11 @@ class Item:
         """What a split goes by: the group, or the id where there is no group."""
         return self.group or self.id
 
+    @property
+    def sample(self) -> str:
+        """Id of what is labelled at once: the image."""
+        return self.id
+
 
 def fingerprint_of(items: Iterable[Item]) -> str:
     """Return a fingerprint of the images and labels of `items`."""

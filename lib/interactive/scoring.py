@@ -1,6 +1,8 @@
-"""Figures of interactive segmentation on whole validation cases."""
+"""What training asks of interactive segmentation: corrected batches, and figures of cases."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -8,19 +10,18 @@ import torch
 from lib.data.case import Cases, Figures
 from lib.distributed import over_processes, own_indices
 from lib.interactive.clicks import Clicks
+from lib.interactive.corrections import corrected
 from lib.interactive.predictor import ClickPredictor
 from lib.interactive.simulated_user import next_click
 from lib.segmentation.metrics import dice
-from lib.segmentation.scoring import answered_mask, score_masks
-
-# --- interactive segmentation --------------------------------------------------------------------
+from lib.segmentation.scoring import SEGMENTATION_SCORING, answered_mask, score_masks
 
 
 def score_clicks(predictor: ClickPredictor, cases: Cases) -> Figures:
-    """Return the figures of answers without clicks, and ``click_dice``.
+    """Return the figures of answers without clicks, Dice after each click, and ``click_dice``.
 
-    That is the Dice of foreground (1 where there is none and none is answered) as the mean over
-    cases and over the answers after none, one, ... and all of the spec's corrections.
+    The last is the mean Dice of foreground over all cases and over the answers after 0, 1, ... and
+    ``validated`` clicks of the spec. Where there is no foreground and none is answered Dice is 1.
     """
     rules, answered = predictor.task.click_rules, predictor.task.target.answered
     table = torch.zeros((len(cases), rules.validated + 1), dtype=torch.float64)
@@ -37,3 +38,6 @@ def score_clicks(predictor: ClickPredictor, cases: Cases) -> Figures:
     by_clicks = over_processes(table).numpy().mean(axis=0)
     figures = {f"dice_{n}_clicks": float(value) for n, value in enumerate(by_clicks)}
     return {**score_masks(predictor, cases), **figures, "click_dice": float(by_clicks.mean())}
+
+
+CLICK_SCORING = replace(SEGMENTATION_SCORING, score=score_clicks, complete=corrected)

@@ -1,4 +1,4 @@
-"""Cases of segmentation: images with label images, drawn as patches."""
+"""Cases for segmentation: images with label images, drawn as patches."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.data.case import Case, CaseKind
+from lib.data.case import Case, CaseFunctions
 from lib.data.grid import network_grid
 from lib.data.studies import Item, list_items, volumes_only
 from lib.data.targets import make_target
@@ -36,7 +36,7 @@ def _load_image(item: Item, task: TaskSpec) -> Case:
 
 
 def _fitting_patch(task: TaskSpec, largest: tuple[int, ...]) -> TaskSpec:
-    """Return `task` with a patch without what is beyond the largest case, of sizes that pass."""
+    """Return `task` with its patch cut to the largest case, in sizes that the network takes."""
     network, recipe = task.encoder_decoder, task.training
     if network.padding != "same" or not largest:
         return task
@@ -61,11 +61,29 @@ def draw_training_patch(case: Case, task: TaskSpec, rng: np.random.Generator) ->
     )
 
 
-SEGMENTATION_CASES = CaseKind(
-    _list_images,
-    _load_image,
-    _fitting_patch,
-    draw_training_patch,
-    lambda cases, rng: rng.permutation(len(cases)),
-    lambda items, task: -(-len(items) // task.training.batch_size),
+def check_patch_size(task: TaskSpec) -> None:
+    """Raise `InputError` if the network cannot take patches of the recipe's size."""
+    network, axes = task.encoder_decoder, task.network.spatial_dims
+    for side in (sides := task.training.patch_sides(axes)):
+        if len(sides) != axes or network.output_size(side) is None:
+            least = network.input_size(1)
+            expected = f"a multiple of {network.divisor}"
+            if least > network.divisor:
+                expected += f" from {least} on"
+            if network.padding == "valid":
+                expected = f"a size such as {network.input_size(max(1, side // 2))}"
+            raise InputError(
+                f"patch_size must be {expected} for '{task.name}', one for all {axes} axes or one "
+                f"each, found {task.training.patch_size}"
+            )
+
+
+SEGMENTATION_CASES = CaseFunctions(
+    list=_list_images,
+    load=_load_image,
+    fitted=_fitting_patch,
+    check_size=check_patch_size,
+    draw=draw_training_patch,
+    order=lambda cases, rng: rng.permutation(len(cases)),
+    batches=lambda items, task: -(-len(items) // task.training.batch_size),
 )

@@ -73,7 +73,7 @@ def evaluate(
     predictor: Predictor,
     items: Sequence[Item],
     seed: int = 0,
-    on_item: Callable[[Item], object] | None = None,
+    on_case: Callable[[Item], object] | None = None,
     about: dict[str, Any] | None = None,
 ) -> Report:
     """Run `predictor` on every item and compare with its label.
@@ -81,7 +81,7 @@ def evaluate(
     Args:
         items: labelled items.
         seed: of the bootstrap.
-        on_item: called after each item, for progress.
+        on_case: called after each item, for progress.
         about: what to record beside versions, seed and data.
 
     Raises:
@@ -114,8 +114,8 @@ def evaluate(
         row["presence"] = _presence(prediction)
         row["seconds"] = round(sum(prediction.seconds.values()), 4)
         rows.append(row)
-        if on_item:
-            on_item(item)
+        if on_case:
+            on_case(item)
 
     pooled, intervals = _pool(pixels, objects, np.random.default_rng(seed))
     files = [path for item in items for path in (item.image, item.label) if path]

@@ -1,4 +1,4 @@
-"""Figures of segmentation on whole validation cases."""
+"""What training asks of segmentation: the loss, and figures of whole validation cases."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from lib.data.case import Cases, Figures
+from lib.data.case import Cases, Figures, Scoring
 from lib.distributed import over_processes, own_indices
+from lib.segmentation.losses import get_loss
 from lib.segmentation.metrics import PIXEL_COUNTS, image_scores, pixel_counts, pixel_scores
 from lib.segmentation.predictor import Predictor
 from lib.tasks.image_spec import PRESENCE, OutputSpec
 from lib.tasks.spec import TaskSpec
 
-# --- segmentation --------------------------------------------------------------------------------
-
 
 def score_masks(predictor: Predictor, cases: Cases) -> Figures:
-    """Return pooled pixel figures, and the means over images of `lib.segmentation.metrics`."""
+    """Return figures of pixels pooled over cases, and means over cases of `image_scores`.
+
+    Both are those of `lib.segmentation.metrics`. Several processes share the work.
+    """
     table = torch.zeros((len(cases), len(PIXEL_COUNTS) + 1), dtype=torch.float64)
     spec, answered = predictor.task.output, predictor.task.target.answered
     for index in own_indices(len(cases)):
@@ -38,7 +40,7 @@ def score_masks(predictor: Predictor, cases: Cases) -> Figures:
 def answered_mask(
     maps: np.ndarray, answered: Sequence[str], spec: OutputSpec
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mask that answered maps make, and how sure it is that there is anything."""
+    """Return the mask of answered maps `(maps, *spatial)`, and the probability of any structure."""
     mask, sure = maps[0] >= spec.threshold, maps[0]
     if PRESENCE in answered:
         sure = maps[answered.index(PRESENCE)]
@@ -47,7 +49,7 @@ def answered_mask(
 
 
 def empty_mask(task: TaskSpec, step: int, scores: Figures) -> str:
-    """Tell of the collapse to the empty mask, which scores well where structures are rare."""
+    """Return a warning of the collapse to the empty mask; it scores well on rare structures."""
     if scores["found"] > 0:
         return ""
     return (
@@ -55,3 +57,10 @@ def empty_mask(task: TaskSpec, step: int, scores: Figures) -> str:
         f"collapsed to the empty mask; if it stays so, lower the learning rate (now "
         f"{task.training.learning_rate}) or choose loss bce_dice (now {task.training.loss})"
     )
+
+
+SEGMENTATION_SCORING = Scoring(
+    loss=lambda task, items: get_loss(task.training.loss, task.target.maps),
+    score=score_masks,
+    collapsed=empty_mask,
+)

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from lib.data.case import Batch, Case
 from lib.data.studies import Item
 from lib.errors import InputError
-from lib.kinds import case_kind
+from lib.kinds import kind_of
 from lib.tasks.spec import TaskSpec
 from lib.training.replay import Pass, cases_of_pass
 
@@ -63,7 +63,7 @@ class PreparedCases(Dataset[Case]):
         case = self._cache.get(file)
         known = case is not None
         if case is None:
-            case = case_kind(self.task).load(self.items[index], self.task)
+            case = kind_of(self.task).cases.load(self.items[index], self.task)
         sides = case[0].shape[-self.task.network.spatial_dims :]
         self.largest = tuple(np.maximum(sides, self.largest or sides).tolist())
         size = sum(part.nbytes for part in case)
@@ -100,8 +100,8 @@ class StepBatches(Dataset[Batch]):
                 f"choose a multiple of {world_size}"
             )
         self.cases, self.seed, self.new_ids = cases, seed, new_ids
-        self.kind, self.batch_size = case_kind(cases.task), recipe.batch_size
-        self.task = self.kind.fitted(cases.task, cases.largest)
+        self._functions, self.batch_size = kind_of(cases.task).cases, recipe.batch_size
+        self.task = self._functions.fitted(cases.task, cases.largest)
         share = recipe.batch_size // world_size
         self.places = range(rank * share, (rank + 1) * share)
         self._order = lru_cache(maxsize=4)(self._shuffled)
@@ -120,14 +120,14 @@ class StepBatches(Dataset[Batch]):
         epoch, place = divmod(position, len(self._order(0)))
         case = self.cases[int(self._order(epoch)[place])]
         rng = np.random.default_rng((self.seed, 1, position))
-        return self.kind.draw(case, self.task, rng)
+        return self._functions.draw(case, self.task, rng)
 
     def _shuffled(self, epoch: int) -> np.ndarray:
         rng = np.random.default_rng((self.seed, 0, epoch))
         items = self.cases.items
         numbers = cases_of_pass(items, self.new_ids, rng)
         drawn = Pass(self.cases.task, [items[number] for number in numbers])
-        order = numbers[self.kind.order(drawn, rng)]
+        order = numbers[self._functions.order(drawn, rng)]
         # passes of different cases may fill different numbers of batches; all have the first's
         return np.resize(order, len(self._order(0))) if epoch else order
 

@@ -29,11 +29,11 @@ from lib.devices import resolve_device, resolve_precision
 from lib.distributed import over_processes
 from lib.errors import DivergedError
 from lib.files import write_json
-from lib.kinds import case_kind, predictor_class, score_cases, scoring
+from lib.kinds import kind_of, score_cases
 from lib.networks import build_network, place_network
 from lib.tasks.spec import TaskSpec
 from lib.training.batches import PreparedCases, StepBatches, loading_threads, prefetch
-from lib.training.options import FitOptions, FitResult, check_patch_size
+from lib.training.options import FitOptions, FitResult
 from lib.training.plan import plan_run
 from lib.training.progress import STATS, attach_progress
 from lib.training.resume import BEST, read_state, run_identity, write_state
@@ -46,8 +46,6 @@ from lib.weights.checkpoint import (
     utc_now,
     versions,
 )
-
-__all__ = ["FitOptions", "FitResult", "check_patch_size", "fit", "score_cases"]
 
 STATE_SECONDS = 60.0
 logger = logging.getLogger(__name__)
@@ -76,7 +74,7 @@ class _Run:
         self.task, self.options, self.recipe = task, options, recipe
         self.device = _process_device(options.device)
         self.dtype = resolve_precision(self.device, options.precision, task.network.spatial_dims)
-        self.scoring = scoring(task)
+        self.scoring = kind_of(task).scoring
         self.training = PreparedCases(training, task, options.cache_bytes, options.known)
         self.validation = PreparedCases(validation, task, options.cache_bytes // 4, options.known)
         self.main = idist.get_rank() == 0
@@ -102,7 +100,7 @@ class _Run:
         self.scheduler = self.take_step.scheduler
         averaged = self.take_step.averaged
         answering = averaged or network
-        self.predictor = predictor_class(task)(task, answering, self.device, options.precision)
+        self.predictor = kind_of(task).predictor(task, answering, self.device, options.precision)
         self.completed = partial(self.scoring.complete, self.predictor)
         self.key = task.key_metric
         self.best: dict[str, float] = {}
@@ -281,7 +279,7 @@ class _Run:
 
     def standing(self, step: int, active: bool) -> dict[str, Any]:
         """Return where the run stands, for viewers that poll."""
-        per_epoch = max(1, case_kind(self.task).batches(self.training.items, self.task))
+        per_epoch = max(1, kind_of(self.task).cases.batches(self.training.items, self.task))
         elapsed = time.time() - self.started
         done = max(1, step - self.first_step)
         stats: dict[str, Any] = {

@@ -7,12 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from lib.data.case import Case
-from lib.errors import InputError
-from lib.tasks.spec import TaskSpec
 from lib.training.batches import CACHE_BYTES
 from lib.weights.checkpoint import Checkpoint
-
-LEAST_SIDE = 32  # of a classifier's input
 
 
 @dataclass(frozen=True)
@@ -76,30 +72,3 @@ class FitResult:
     stopped_early: bool
     training_ids: list[str] = field(default_factory=list)
     validation_ids: list[str] = field(default_factory=list)
-
-
-def check_patch_size(task: TaskSpec) -> None:
-    """Raise `InputError` if the network cannot take patches of the recipe's size.
-
-    A classifier sees whole images, of the size that its task's input has.
-    """
-    if task.kind == "classification":
-        if min(task.input.sides) < LEAST_SIDE:
-            raise InputError(
-                f"the input of '{task.name}' must have at least {LEAST_SIDE} rows and columns, "
-                f"found {task.input.size}"
-            )
-        return
-    network, axes = task.encoder_decoder, task.network.spatial_dims
-    for side in (sides := task.training.patch_sides(axes)):
-        if len(sides) != axes or network.output_size(side) is None:
-            least = network.input_size(1)
-            wanted = f"a multiple of {network.divisor}"
-            if least > network.divisor:
-                wanted += f" from {least} on"
-            if network.padding == "valid":
-                wanted = f"a size such as {network.input_size(max(1, side // 2))}"
-            raise InputError(
-                f"patch_size must be {wanted} for '{task.name}', one for all {axes} axes or one "
-                f"each, found {task.training.patch_size}"
-            )

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from lib.data.studies import Item, split_items
 from lib.errors import InputError
-from lib.kinds import case_kind
+from lib.kinds import kind_of
 from lib.tasks.spec import TaskSpec
-from lib.training.options import FitOptions, check_patch_size
+from lib.training.options import FitOptions
 
 
 def plan_run(
@@ -29,7 +29,7 @@ def plan_run(
             f"steps, batch_size and val_interval must be at least 1, found {recipe.steps}, "
             f"{recipe.batch_size} and {recipe.val_interval}"
         )
-    check_patch_size(task)
+    kind_of(task).cases.check_size(task)
     return task, training, validation
 
 
@@ -65,7 +65,7 @@ def _in_steps(task: TaskSpec, training: Sequence[Item]) -> TaskSpec:
             f"epochs must not be negative and batch_size at least 1, found {recipe.epochs} and "
             f"{recipe.batch_size}"
         )
-    batches = case_kind(task).batches(training, task)
+    batches = kind_of(task).cases.batches(training, task)
     steps = recipe.epochs * batches or recipe.steps
     interval = recipe.val_interval or batches
     return replace(task, training=replace(recipe, epochs=0, steps=steps, val_interval=interval))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from lib.data.studies import Item, split_items
 from lib.errors import InputError
-from lib.kinds import predictor_class, score_cases
+from lib.kinds import kind_of, score_cases
 from lib.tasks.spec import TaskSpec
 from lib.training.batches import PreparedCases
 from lib.training.options import FitOptions, FitResult
@@ -53,7 +53,7 @@ def train_and_submit(
     if live is not None:
         try:
             checkpoint = load_checkpoint(live)
-            predictor = predictor_class(task).from_checkpoint(
+            predictor = kind_of(task).predictor.from_checkpoint(
                 task, checkpoint, options.device, options.precision
             )
             _, held_out = split_items(items, task.training.val_split)
@@ -78,7 +78,7 @@ def _is_foreign(task: TaskSpec, store: ModelStore) -> bool:
     live = store.live_path(task.name)
     try:
         if live is not None:
-            predictor_class(task).from_checkpoint(task, load_checkpoint(live), "cpu")
+            kind_of(task).predictor.from_checkpoint(task, load_checkpoint(live), "cpu")
     except InputError:
         return True
     return False

@@ -24,6 +24,8 @@ from lib.classification.cases import network_input
 from lib.classification.predictor import ExamPredictor
 from lib.classification.rules import combine
 from lib.data.transforms import prepare_image
+from lib.image import Image
+from lib.mammography.exams import Exam
 from lib.networks.classifiers import MultiViewClassifier
 from lib.networks.encoder_decoder import EncoderDecoder
 from lib.segmentation.predictor import Predictor
@@ -196,18 +198,17 @@ def _seen(predictor: Predictor, prepared: np.ndarray) -> np.ndarray:
 
 
 def measure_image(
-    predictor: Any, case: Any, seed: int, passes: int, copies: bool
+    predictor: Predictor, case: Image, seed: int = 0, passes: int = PASSES, copies: bool = True
 ) -> Informativeness:
-    """Measure one image with a `Predictor`; see `lib.kinds.measure`."""
+    """Measure one image; see `lib.kinds.measure`."""
     prepared = prepare_image(case, predictor.task.input)
     return measure_prepared(predictor, prepared, seed, passes, copies)
 
 
 def measure_exam(
-    predictor: Any, case: Any, seed: int, passes: int, copies: bool
+    predictor: ExamPredictor, case: Exam, seed: int = 0, passes: int = PASSES, copies: bool = True
 ) -> Informativeness:
-    """Measure one exam with an `ExamPredictor`; see `lib.kinds.measure`."""
-    assert isinstance(predictor, ExamPredictor)
+    """Measure one exam; see `lib.kinds.measure`."""
     network, task = predictor.network, predictor.task
     assert isinstance(network, MultiViewClassifier)
     answer = predictor(case, tissue=False)

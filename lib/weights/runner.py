@@ -49,14 +49,14 @@ class NetworkRunner:
         checkpoint: Checkpoint,
         device: str | torch.device | None = None,
         precision: str = "auto",
-        *more: Any,
+        **options: Any,
     ) -> Self:
         """Return a runner with the checkpoint's weights; they must fit the task's network.
 
         Args:
-            more: what the class takes beside these.
+            options: further arguments of the class.
         """
-        return cls(task, load_network(task, checkpoint), device, precision, *more)
+        return cls(task, load_network(task, checkpoint), device, precision, **options)
 
     @contextmanager
     def watching(

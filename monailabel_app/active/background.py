@@ -17,6 +17,7 @@ from pathlib import Path
 
 from lib.active_learning.strategies import STRATEGIES
 from lib.errors import InputError
+from lib.kinds import kind_of
 from lib.mammography.exams import Exam
 from lib.tasks.spec import TaskSpec
 from lib.uncertainty.informativeness import PASSES
@@ -198,7 +199,7 @@ class Background:
         label: Path | None = None
         case: Path | Exam | None
         try:
-            if task.kind == "classification":
+            if kind_of(task).by_exam:
                 case = self.samples.exam(images)
             else:
                 case, label = self.samples.files(images)[images[0]], self.samples.label(images)

@@ -1,4 +1,4 @@
-"""What is labelled as one: an image, or of tasks on exams all views of an exam."""
+"""What is labelled at once: an image or, for tasks on exams, all views of an exam."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from monailabel.interfaces.datastore import Datastore
 
 from lib.data.studies import group_of
 from lib.files import file_stamp
+from lib.kinds import kind_of
 from lib.mammography.exams import Exam, group_exams
 from lib.tasks.spec import TaskSpec
 from monailabel_app.archive.datastore import ArchiveDatastore
@@ -19,14 +20,14 @@ from monailabel_app.studies.datastore import StudiesDatastore
 
 FINAL = "final"
 
-Groups = dict[str, tuple[str, ...]]  # ids of images by the id of what is labelled as one
+Groups = dict[str, tuple[str, ...]]  # ids of images by the id of the sample
 
 
 class Samples:
     """The samples of a datastore, for each task.
 
-    Of tasks on exams an image that belongs to none is a sample of its own: it can be labelled all
-    the same.
+    For tasks on exams an image that belongs to none is a sample of its own: it can be labelled
+    too.
     """
 
     def __init__(self, store: Datastore) -> None:
@@ -42,13 +43,13 @@ class Samples:
     def unlabelled(self, task: TaskSpec) -> Groups:
         """Return the samples without an accepted label, of any of their images."""
         ids = self.store.get_unlabeled_images()
-        if task.kind != "classification":
+        if not kind_of(task).by_exam:
             return {id: (id,) for id in ids}
         free = set(ids)
         return {id: own for id, own in self.all(task).items() if free.issuperset(own)}
 
     def _grouped(self, task: TaskSpec, ids: list[str]) -> Groups:
-        if task.kind != "classification":
+        if not kind_of(task).by_exam:
             return {id: (id,) for id in ids}
         groups: dict[str, list[str]] = defaultdict(list)
         exams = self._exam_of(ids)
@@ -106,8 +107,8 @@ class Samples:
     def stamp(self, images: tuple[str, ...]) -> str:
         """Return what changes when a file of a sample changes, its label too."""
         if not isinstance(self.store, StudiesDatastore):  # files of an archive never change
-            told = (self.store.get_label_info(id, FINAL) for id in images)
-            return " ".join(str(one.get("SOPInstanceUID") or one.get("ts", "")) for one in told)
+            infos = (self.store.get_label_info(id, FINAL) for id in images)
+            return " ".join(str(one.get("SOPInstanceUID") or one.get("ts", "")) for one in infos)
         label = self.label(images)
         files = [*self.store.files(images).values(), *([label] if label else [])]
         stamps = [file_stamp(file) for file in files if file.exists()]

@@ -8,17 +8,17 @@ from typing import Any, Protocol
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 
-from lib.active_learning.review import METHODS, Row, informativeness, method_for, ranked, review
+from lib.active_learning.review import METHODS, Row, informativeness, ranked, review, scorer_for
 from lib.data.studies import Item
 from lib.errors import InputError, UnpublishedError, choose
-from lib.kinds import predictor_class
+from lib.kinds import kind_of
 from lib.tasks.spec import TaskSpec
 from lib.weights.checkpoint import load_checkpoint
 from monailabel_app.active.samples import FINAL
 from monailabel_app.active.strategies import ActiveLearning
 from monailabel_app.studies.datastore import StudiesDatastore
 
-TOLD = 100  # rows in an answer, which is logged whole when it was made in the background
+REPORTED = 100  # rows in an answer, which is logged whole when it was made in the background
 
 
 class _Trainer(Protocol):
@@ -49,7 +49,7 @@ class ReviewMethod(ScoringMethod):
 
         Returns:
             ``method``, ``model``, ``model_version``, how many were ``scored`` and how many could
-            not (``failed``), and the `TOLD` ``images`` to look at first.
+            not (``failed``), and the `REPORTED` ``images`` to look at first.
         """
         task = self._task(str(request.get("model") or ""))
         version = self.active.store.live_version(task.name)
@@ -61,14 +61,13 @@ class ReviewMethod(ScoringMethod):
         scored = [row for row in rows if "error" not in row]
         self._keep({row["id"]: row for row in scored}, about, datastore)
         counts = {"scored": len(scored), "failed": len(rows) - len(scored)}
-        return {"method": self.name, **about, **counts, "images": rows[:TOLD]}
+        return {"method": self.name, **about, **counts, "images": rows[:REPORTED]}
 
     def _models(self) -> list[str]:
-        kinds, store = METHODS[self.name].kinds, self.active.store
         return [
             name
             for name, task in self.active.tasks.items()
-            if task.kind in kinds and store.live_path(name) is not None
+            if self.name in kind_of(task).reviews and self.active.store.live_path(name) is not None
         ]
 
     def _task(self, model: str) -> TaskSpec:
@@ -85,7 +84,7 @@ class ReviewMethod(ScoringMethod):
                 f"'{self.name}' needs a model with weights and there is none; train one first"
             )
         task = choose("model", model or models[0], self.active.tasks)
-        method_for(self.name, task)
+        scorer_for(self.name, kind_of(task).reviews, task)
         if task.name not in models:
             raise UnpublishedError(f"'{model}' has no weights yet; train it first")
         return task
@@ -93,11 +92,12 @@ class ReviewMethod(ScoringMethod):
     def _review(self, task: TaskSpec, device: str, datastore: Datastore) -> list[Row]:
         path = self.active.store.live_path(task.name)
         assert path is not None
-        predictor = predictor_class(task).from_checkpoint(
+        kind = kind_of(task)
+        predictor = kind.predictor.from_checkpoint(
             task, load_checkpoint(path), device, self.precision
         )
         items = choose("model", task.name, self.trainers).items(datastore, task)
-        return review(self.name, predictor, items)
+        return review(self.name, kind.reviews, predictor, items)
 
     def _measured(self, task: TaskSpec) -> list[Row]:
         """Return what was measured in the background."""
@@ -138,9 +138,8 @@ def make_methods(
     trainers: Mapping[str, _Trainer], active: ActiveLearning, precision: str
 ) -> dict[str, ReviewMethod]:
     """Return the methods for the kinds of tasks that are served."""
-    kinds = {task.kind for task in active.tasks.values()}
     return {
         name: ReviewMethod(name, trainers, active, precision)
-        for name, method in METHODS.items()
-        if kinds & method.kinds.keys()
+        for name in METHODS
+        if any(name in kind_of(task).reviews for task in active.tasks.values())
     }

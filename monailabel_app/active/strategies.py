@@ -13,8 +13,9 @@ from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.strategy import Strategy
 
 from lib.active_learning.review import informativeness
-from lib.active_learning.strategies import STRATEGIES, choose_next, strategies_for
+from lib.active_learning.strategies import STRATEGIES, choose_next
 from lib.errors import InputError, choose
+from lib.kinds import kind_of
 from lib.tasks.spec import TaskSpec
 from lib.uncertainty.informativeness import Informativeness
 from lib.weights.store import ModelStore
@@ -101,7 +102,7 @@ class ActiveLearning:
         self.samples = Samples(datastore)
         local = not isinstance(datastore, ArchiveDatastore)
         enabled = scoring == "on" or (scoring == "auto" and local)
-        measured = {name: task for name, task in self.tasks.items() if strategies_for(task.kind)}
+        measured = {name: task for name, task in self.tasks.items() if kind_of(task).strategies}
         self.background = Background(
             scores_folder(datastore), self.samples, measured, store, device, precision, enabled
         )
@@ -172,7 +173,7 @@ class ActiveLearning:
     def _answer(self, task: TaskSpec, id: str, images: tuple[str, ...]) -> dict[str, Any]:
         answer: dict[str, Any] = {"id": images[0], "path": self.datastore.get_image_uri(images[0])}
         answer["model"] = task.name
-        if task.kind == "classification":
+        if kind_of(task).by_exam:
             answer["exam"] = id
         records = self.background.records(task)
         record = records.get(id)
@@ -189,8 +190,7 @@ class ActiveLearning:
 
 def fits(strategy: str, task: TaskSpec) -> bool:
     """Tell whether a strategy is for a task: one that looks at no scores is for any."""
-    known = STRATEGIES[strategy]
-    return not known.measures or task.kind in known.kinds
+    return not STRATEGIES[strategy].measures or strategy in kind_of(task).strategies
 
 
 def scores_folder(datastore: Datastore) -> Path:

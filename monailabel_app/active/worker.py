@@ -19,7 +19,7 @@ import torch
 from lib.errors import InputError
 from lib.io.masks import read_label
 from lib.io.read import read_image
-from lib.kinds import measure, predictor_class
+from lib.kinds import kind_of, measure
 from lib.mammography.exams import Exam
 from lib.tasks.registry import get_task
 from lib.uncertainty.informativeness import Informativeness
@@ -101,7 +101,7 @@ class Measurer:
                 raise InputError(f"'{name}' has no weights")
             self._loaded = None  # its memory is needed for the next
             task = get_task(name)
-            predictor = predictor_class(task).from_checkpoint(
+            predictor = kind_of(task).predictor.from_checkpoint(
                 task, load_checkpoint(path), self.setup.device, self.setup.precision
             )
             if self.store.live_version(name) != version:  # published in between

@@ -15,6 +15,7 @@ from lib.dicom.objects import Author
 from lib.dicom.seg.write import make_seg
 from lib.io.masks import read_label
 from lib.io.read import image_size
+from lib.kinds import kind_of
 from lib.mammography.density_labels import BIRADS, SCALE, read_density, read_scale
 from lib.mammography.report.read import DensityReport
 from lib.mammography.report.write import make_density_report
@@ -44,8 +45,8 @@ def task_labels(tasks: Sequence[TaskSpec], image: ArchiveImage) -> dict[str, int
 def _fitting(tasks: Sequence[TaskSpec], image: ArchiveImage) -> list[TaskSpec]:
     """Return the tasks that can be about an image, those of mammograms first where it is one."""
     mammogram = image.series.modality == DENSITY_MODALITY
-    fitting = [task for task in tasks if mammogram or task.kind != "classification"]
-    return sorted(fitting, key=lambda task: task.kind != "classification")
+    fitting = [task for task in tasks if mammogram or not kind_of(task).by_exam]
+    return sorted(fitting, key=lambda task: not kind_of(task).by_exam)
 
 
 def make_objects(

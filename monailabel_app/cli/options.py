@@ -5,13 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from lib.errors import InputError
 from lib.files import write_json
 from monailabel_app.config import SHIPPED_MODELS
+
+if TYPE_CHECKING:  # it imports torch, and every verb imports this module
+    from lib.data.case import Evaluation, Report
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -54,6 +57,14 @@ def save_json(file: Path | None, value: Mapping[str, Any]) -> None:
     """Write `value` to `file` where one was asked for."""
     if file is not None:
         write_json(file, value)
+
+
+def show_report(evaluation: Evaluation, report: Report) -> None:
+    """Print the figures of a report, and name on standard error what could not be answered."""
+    for line in evaluation.lines(report):
+        click.echo(line)
+    for id, cause in report.as_dict().get("failed", {}).items():
+        click.echo(f"not answered: {id}: {cause}", err=True)
 
 
 def command_line() -> str:

@@ -49,15 +49,16 @@ def score(
     from lib.active_learning.review import METHODS, review
     from lib.errors import choose
     from lib.files import sha256
-    from lib.kinds import case_kind
-    from monailabel_app.cli.predictors import load_exam_predictor, load_predictor
+    from lib.kinds import kind_of
+    from monailabel_app.cli.predictors import load_predictor
 
     chosen = choose("scoring method", method, METHODS)
-    load = load_exam_predictor if spec.kind == "classification" else load_predictor
-    predictor, path = load(spec, weights, models, device, precision, False)
-    items = case_kind(spec).list(studies, spec, chosen.labelled)
-    with tqdm(total=len(items), disable=not sys.stderr.isatty()) as bar:
-        rows = review(method, predictor, items, lambda case: bar.update())
+    kind = kind_of(spec)
+    predictor, path = load_predictor(spec, weights, models, device, precision)
+    items = kind.cases.list(studies, spec, chosen.labelled)
+    samples = len({item.sample for item in items})
+    with tqdm(total=samples, unit=kind.unit, disable=not sys.stderr.isatty()) as bar:
+        rows = review(method, kind.reviews, predictor, items, lambda case: bar.update())
     click.echo(f"{spec.name}, {chosen.description}: {len(rows)} of {studies.name}")
     for row in rows[:top]:
         click.echo(_line(row))
@@ -79,16 +80,16 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-    """Return a figure as text; doubted objects by kind and place, images by nothing."""
+    """Return a figure as text; doubted objects by fault and box, and images as nothing."""
     if isinstance(value, float):
         return f"{value:.4f}"
     if isinstance(value, list):
         boxes = [one for one in value if isinstance(one, dict)]
-        return ", ".join(f"{one['kind']} at {_place(one['box'])}" for one in boxes[:3])
+        return ", ".join(f"{one['kind']} at {_box(one['box'])}" for one in boxes[:3])
     return str(value)
 
 
-def _place(box: list[tuple[int, int]]) -> str:
+def _box(box: list[tuple[int, int]]) -> str:
     return " x ".join(f"{start}..{stop}" for start, stop in box)
 
 

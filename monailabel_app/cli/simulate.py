@@ -114,7 +114,7 @@ def simulate_active_learning(
     from benchmarks.active_learning.page import write_page
     from benchmarks.active_learning.protocol import Protocol, fixed_steps
     from benchmarks.harness.campaign import Execution
-    from lib.kinds import case_kind
+    from lib.kinds import kind_of
 
     changes: dict[str, Any] = {
         "steps": steps,
@@ -137,7 +137,7 @@ def simulate_active_learning(
         data_name=studies.resolve().name,
         init_from=init_from,
     )
-    report = simulate(protocol, case_kind(spec).list(studies, spec, True), click.echo)
+    report = simulate(protocol, kind_of(spec).cases.list(studies, spec, True), click.echo)
     options.save_json(json_file, report)
     page = page or protocol.out / "page.md"
     write_page(report, page, json_file.name if json_file else "report.json")

@@ -17,8 +17,10 @@ channels = click.option("--channels", help="Maps of each level, as in 8,16,32: a
 
 def resized(task: TaskSpec, longest_side: int | None, channels: str | None) -> TaskSpec:
     """Return `task` with smaller images or other numbers of maps, where these were asked for."""
-    if (longest_side or channels) and task.kind == "classification":
-        raise InputError(f"--longest-side and --channels are of segmentation, '{task.name}' is not")
+    if (longest_side or channels) and task.exam is not None:
+        raise InputError(
+            f"--longest-side and --channels are for segmentation; leave them away for '{task.name}'"
+        )
     if longest_side:
         task = replace(task, input=replace(task.input, longest_side=longest_side))
     if channels:

@@ -16,12 +16,21 @@ from monailabel_app.cli import options, sizes
 from monailabel_app.config import SHIPPED_MODELS
 
 if TYPE_CHECKING:
-    from lib.classification.evaluation import ScoredExam
     from lib.data.studies import Item
     from lib.training.options import FitOptions
 
-LOSSES = ("bce", "dice", "bce_dice", "border_weighted_bce")
-EXAM_LOSSES = ("cross_entropy", "squared_emd", "cross_entropy_emd")
+
+class _LossOption(click.Option):
+    """Names the losses of each kind of task in its help, where torch is imported only then."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        from lib.kinds import KINDS
+
+        kinds: dict[str, list[str]] = {}
+        for kind in KINDS.values():
+            kinds.setdefault(", ".join(kind.losses), []).append(kind.name)
+        self.help = "; ".join(f"{' and '.join(names)}: {losses}" for losses, names in kinds.items())
+        return super().get_help_record(ctx)
 
 
 @click.command()
@@ -39,7 +48,7 @@ EXAM_LOSSES = ("cross_entropy", "squared_emd", "cross_entropy_emd")
 @click.option("--learning-rate", type=float)
 @click.option("--optimizer", help="adam, adamw, nadam, rmsprop, sgd or plain_sgd.")
 @click.option("--schedule", type=click.Choice(["constant", "cosine", "plateau"]))
-@click.option("--loss", help=f"{', '.join(LOSSES)}; of exams {', '.join(EXAM_LOSSES)}.")
+@click.option("--loss", cls=_LossOption)
 @click.option("--label-smoothing", type=float, help="Exams: share spread over all classes.")
 @click.option("--class-weights", type=click.Choice(["none", "balanced"]), help="Exams.")
 @click.option("--input-size", help="Exams: pixels that the breast is brought to, 350 or 350x256.")
@@ -94,7 +103,7 @@ def train(
     """
     spec = sizes.resized(get_task(task), longest_side, channels)
     if publish and spec != get_task(task):
-        raise InputError("--publish is of a task as it is, not with --longest-side or --channels")
+        raise InputError("--publish is for a task as it is, not with --longest-side or --channels")
     if steps and epochs:
         raise InputError("give --steps or --epochs, not both")
     if fold is not None and (folds is None or fold >= folds):
@@ -104,7 +113,7 @@ def train(
 
     import ignite.distributed as idist
 
-    from lib.kinds import case_kind
+    from lib.kinds import kind_of
     from lib.training.loop import fit
     from lib.training.options import FitOptions
     from lib.training.parallel import backend, fit_in_processes, launched_by_torchrun
@@ -113,10 +122,10 @@ def train(
     from lib.weights.store import ModelStore
 
     if input_size:
-        if spec.kind != "classification":
-            raise InputError(f"--input-size is of tasks on exams; '{task}' takes --patch-size")
+        if spec.exam is None:
+            raise InputError(f"--input-size is for tasks on exams; '{task}' takes --patch-size")
         spec = replace(spec, input=replace(spec.input, size=_input_size(input_size)))
-    items = case_kind(spec).list(studies, spec, True)
+    items = kind_of(spec).cases.list(studies, spec, True)
     changed = {name: value for name, value in recipe.items() if value is not None}
     if "patch_size" in changed:
         changed["patch_size"] = read_patch_size(changed["patch_size"])
@@ -205,15 +214,16 @@ def _cross_validate(
 ) -> None:
     """Train a model for each fold, or for the one that is asked for, and show mean and spread.
 
-    Of tasks on exams, all held-out exams are pooled too, each answered by the fold that held it
-    out.
+    Where the kind of task has pooled figures, there is also one report on all held-out cases, each
+    answered by the fold that held it out.
     """
     from lib.data.folds import k_folds
+    from lib.kinds import kind_of
     from lib.statistics import mean_and_sd
     from lib.training.parallel import fit_in_processes
 
     rows: list[dict[str, Any]] = []
-    answered: list[ScoredExam] = []
+    held_out_of: list[tuple[Path, list[Item]]] = []
     for number, (_, held_out) in enumerate(k_folds(items, folds)):
         if only not in (None, number):
             continue
@@ -238,20 +248,18 @@ def _cross_validate(
                 "validation_ids": result.validation_ids,
             }
         )
-        if spec.kind == "classification":
-            answered += _answer_held_out(spec, held_out, run, result.weights)
+        held_out_of.append((result.weights, held_out))
     figures = mean_and_sd([row["metrics"] for row in rows])
     last = mean_and_sd([{name: row["history"][-1][name] for name in figures} for row in rows])
     for name, value in figures.items():
         spread = f" ± {value['sd']:.4f}" if "sd" in value else ""
         click.echo(f"{name:10} {value['mean']:.4f}{spread}")
     pooled: dict[str, Any] = {}
-    if answered:
-        from lib.classification.evaluation import report_on
-        from monailabel_app.cli.exams import show_report
-
-        report = report_on(answered, spec.exam_rules, run.seed)
-        show_report(report)
+    evaluation = kind_of(spec).evaluation
+    if evaluation.pool:
+        predictors = ((_load(spec, weights, run), cases) for weights, cases in held_out_of)
+        report = evaluation.pool(predictors, run.seed)
+        options.show_report(evaluation, report)
         pooled = {"pooled": report.as_dict()}
     options.save_json(
         json_file,
@@ -269,22 +277,14 @@ def _cross_validate(
     )
 
 
-def _answer_held_out(
-    spec: TaskSpec, held_out: list[Item], run: FitOptions, weights: Path
-) -> list[ScoredExam]:
-    """Return the answers of a fold's weights on the exams that it held out."""
-    from lib.classification.cases import exams_of
-    from lib.classification.evaluation import score_exams
-    from lib.classification.predictor import ExamPredictor
+def _load(task: TaskSpec, weights: Path, run: FitOptions) -> Any:
+    """Return the predictor of a fold's weights."""
+    from lib.kinds import kind_of
     from lib.weights.checkpoint import load_checkpoint
 
-    predictor = ExamPredictor.from_checkpoint(
-        spec, load_checkpoint(weights), run.device, run.precision
+    return kind_of(task).predictor.from_checkpoint(
+        task, load_checkpoint(weights), run.device, run.precision
     )
-    scored, failed = score_exams(predictor, exams_of(held_out))
-    for id, cause in failed.items():
-        click.echo(f"not answered: {id}: {cause}", err=True)
-    return scored
 
 
 COMMANDS = {"train": train}

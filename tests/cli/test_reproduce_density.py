@@ -106,5 +106,5 @@ def test_evaluate_draws_its_figures_where_asked(cli, exam_studies, studies, tmp_
     assert list(report["by_breast"]) == ["L", "R"]
     assert len(report["exams"]) == len(list_exams(exam_studies))
     cli("evaluate", "nuclei", "--studies", studies, "--plots", tmp_path).assert_refused(
-        "--plots is of tasks on exams; 'nuclei' is for segmentation"
+        "--plots is for tasks on exams; leave it away for 'nuclei'"
     )

@@ -62,4 +62,4 @@ def test_what_cannot_be_played_is_refused_in_one_line(simulate, words, reason):
 def test_smaller_images_are_of_segmentation_only(simulate):
     ended = simulate("--longest-side", 64, task="density_birads")
     assert ended.status == 2
-    assert "--longest-side and --channels are of segmentation" in ended.err
+    assert "--longest-side and --channels are for segmentation" in ended.err

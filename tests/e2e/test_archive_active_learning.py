@@ -14,9 +14,10 @@ import torch
 from archive import stow
 from server_support import MODEL
 
-from lib.active_learning.strategies import STRATEGIES, strategies_for
+from lib.active_learning.strategies import STRATEGIES
 from lib.io.masks import write_mask
 from lib.io.read import read_image
+from lib.kinds import kind_of
 from lib.networks import build_network
 from lib.phantoms.dicom_studies import DemoStudy, frame_study, mammogram_study
 from lib.tasks.density import VIEWS
@@ -57,7 +58,7 @@ class Site:
 
     def measure(self) -> dict[str, Record]:
         background = self.active.background
-        for strategy in strategies_for(self.task.kind):
+        for strategy in kind_of(self.task).strategies:
             background.want(self.task, strategy)
         try:
             while not background._measure_all():
@@ -113,7 +114,7 @@ def test_images_of_an_archive_are_measured_given_in_order_and_scored(site, tmp_p
     assert given["model_version"] == here.store.live_version(MODEL)
     assert read_image(given["path"]).shape == images[best].truth[best].shape == (64, 80)
     assert here.next("uncertainty", "bert")["id"] == other
-    for strategy in strategies_for(here.task.kind):
+    for strategy in kind_of(here.task).strategies:
         assert here.next(strategy, "anna")["id"] == best, "it is still hers"
 
     truth = images[best].truth[best] > 0

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from server_support import MODEL, threshold_weights
 
-from lib.active_learning.strategies import STRATEGIES, strategies_for
+from lib.active_learning.strategies import MAP_STRATEGIES, STRATEGIES
 from lib.errors import InputError
 from lib.phantoms.mammograms.exams import write_exams
 from lib.phantoms.nuclei import nuclei_phantom
@@ -27,7 +27,7 @@ from monailabel_app.config import AppConfig
 from monailabel_app.studies.datastore import StudiesDatastore
 
 DENSITY = "density_birads"
-SEGMENTATION = list(strategies_for("segmentation"))
+SEGMENTATION = list(MAP_STRATEGIES)
 
 
 @dataclass

@@ -16,7 +16,7 @@ from benchmarks.active_learning import campaign
 from benchmarks.active_learning import rounds as play
 from benchmarks.active_learning.campaign import simulate
 from benchmarks.active_learning.page import write_page
-from benchmarks.active_learning.protocol import Protocol, fixed_steps, sample_of, split_samples
+from benchmarks.active_learning.protocol import Protocol, fixed_steps, split_samples
 from benchmarks.active_learning.report import gain_over, holm, labels_needed, summarise, verdicts
 from benchmarks.harness.campaign import Execution
 from lib.classification.cases import list_views
@@ -186,7 +186,7 @@ def test_an_exam_is_labelled_as_a_whole(exam_studies, exam_task, tmp_path):
     views = list_views(exam_studies, task, True)
     protocol = _protocol(task, tmp_path, strategies=("random", "margin"), seeds=(0,), counts=(3, 5))
     report = simulate(protocol, views, lambda line: None)
-    exams = {sample_of(view) for view in views}
+    exams = {view.sample for view in views}
     chosen = report["seeds"][0]["curves"]["margin"][-1]["ids"]
     assert len(chosen) == 5 and set(chosen) <= exams
     assert report["protocol"]["metric"] == "exam_kappa"

@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from lib.active_learning import strategies as acquisition
-from lib.active_learning.strategies import STRATEGIES, choose_next, strategies_for
+from lib.active_learning.strategies import STRATEGIES, choose_next
 from lib.classification.cases import list_task_exams
 from lib.classification.predictor import ExamPredictor
 from lib.errors import InputError
 from lib.image import Geometry, Image
 from lib.interactive.predictor import ClickPredictor
-from lib.kinds import measure
+from lib.kinds import KINDS, measure
 from lib.networks import build_network
 from lib.phantoms.nuclei import nuclei_phantom
 from lib.segmentation.predictor import Predictor
@@ -289,10 +289,12 @@ def test_where_no_label_is_empty_an_image_without_an_answer_may_be_chosen():
 
 
 def test_each_kind_of_task_has_its_strategies():
-    assert {"random", "uncertainty", "diversity", "combined"} <= set(strategies_for("segmentation"))
-    assert strategies_for("interactive") == strategies_for("segmentation")
-    assert {"margin", "entropy"} <= set(strategies_for("classification"))
-    assert "margin" not in strategies_for("segmentation")
+    fitting = {name: set(kind.strategies) for name, kind in KINDS.items()}
+    assert {"random", "uncertainty", "diversity", "combined"} <= fitting["segmentation"]
+    assert fitting["interactive"] == fitting["segmentation"]
+    assert {"margin", "entropy"} <= fitting["classification"]
+    assert "margin" not in fitting["segmentation"]
+    assert set.union(*fitting.values()) == set(STRATEGIES)
 
 
 def test_a_network_that_follows_clicks_is_measured_as_the_one_without():

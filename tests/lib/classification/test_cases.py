@@ -20,7 +20,7 @@ from lib.classification.cases import (
 from lib.data.folds import k_folds
 from lib.data.transforms import augment_image
 from lib.errors import InputError, NotFoundError
-from lib.kinds import case_kind
+from lib.kinds import kind_of
 from lib.mammography.density_labels import write_density
 from lib.mammography.views import STANDARD_VIEWS, View
 from lib.tasks.image_spec import AugmentSpec, InputSpec
@@ -146,7 +146,7 @@ def test_a_batch_holds_views_of_one_network(views, exam_task):
 def test_a_pass_holds_every_case_and_fills_its_last_batches(views, exam_task):
     task = replace(exam_task, training=replace(exam_task.training, batch_size=5))
     cases = PreparedCases(views, task)
-    kind = case_kind(task)
+    kind = kind_of(task).cases
     order = kind.order(cases, np.random.default_rng(0))
     assert len(order) == 5 * kind.batches(views, task) == 5 * 4 * 3
     assert set(order.tolist()) == set(range(len(views)))
@@ -156,8 +156,8 @@ def test_a_pass_holds_every_case_and_fills_its_last_batches(views, exam_task):
 
 def test_one_network_for_all_views_mixes_them(views, exam_task):
     task = replace(exam_task, network=replace(exam_task.network, views=()))
-    assert case_kind(task).batches(views, task) == 12
-    order = case_kind(task).order(PreparedCases(views, task), np.random.default_rng(0))
+    assert kind_of(task).cases.batches(views, task) == 12
+    order = kind_of(task).cases.order(PreparedCases(views, task), np.random.default_rng(0))
     assert len({views[place].view for place in order[:8]}) > 1
 
 

@@ -127,17 +127,17 @@ def test_the_collapse_to_one_class_is_said(views, exam_task, tmp_path, caplog):
 
 def _grey_squares(views, monkeypatch) -> dict[str, str]:
     """Let the views of an exam be squares as bright as its class; return the classes by exam."""
-    from lib import kinds as cases
+    from lib.kinds import KINDS
 
     density = {item.exam: item.density for item in views}
 
     def load(item, task):
-        place = "ABCD".index(density[item.exam])
-        image = np.full((2, 16, 16), 0.1 + 0.25 * place, np.float16)
+        index = "ABCD".index(density[item.exam])
+        image = np.full((2, 16, 16), 0.1 + 0.25 * index, np.float16)
         return image, np.array("ABCD".index(item.density)), np.array(0)
 
-    kind = replace(cases.CASE_KINDS["classification"], load=load)
-    monkeypatch.setitem(cases.CASE_KINDS, "classification", kind)
+    kind = KINDS["classification"]
+    monkeypatch.setitem(KINDS, kind.name, replace(kind, cases=replace(kind.cases, load=load)))
     return density
 
 

@@ -13,7 +13,7 @@ from lib.interactive.corrections import corrected
 from lib.interactive.predictor import ClickPredictor
 from lib.interactive.simulated_user import inner_click, object_clicks
 from lib.interactive.splitting import split_around_point
-from lib.kinds import case_kind
+from lib.kinds import kind_of
 from lib.networks import build_network
 from lib.phantoms.nuclei import write_nuclei_studies
 from lib.tasks.image_spec import TargetSpec
@@ -78,7 +78,7 @@ def test_a_user_clicks_anywhere_but_near_the_outline():
 
 def test_training_clicks_on_nuclei_that_an_untrained_network_does_not_find(tmp_path):
     write_nuclei_studies(tmp_path, 2, 2, seed=1)
-    kind = case_kind(TASK)
+    kind = kind_of(TASK).cases
     case = kind.load(kind.list(tmp_path, TASK, True)[0], TASK)
     image, target = (part.astype(np.float32) for part in case[:2])
     torch.manual_seed(0)

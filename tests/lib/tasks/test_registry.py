@@ -9,13 +9,13 @@ import pytest
 
 from lib.classification.losses import CLASS_LOSSES
 from lib.errors import InputError, NotFoundError, choose
+from lib.kinds import kind_of
 from lib.segmentation.losses import LOSSES, get_loss
 from lib.tasks.image_spec import TargetSpec
 from lib.tasks.network_spec import EncoderDecoderSpec
 from lib.tasks.registry import TASKS, get_task, register
 from lib.tasks.training_spec import TrainingSpec
 from lib.training.optimizers import OPTIMIZERS
-from lib.training.options import check_patch_size
 
 EVERY_ROW = pytest.mark.parametrize("name", TASKS)
 
@@ -33,7 +33,7 @@ def test_every_row_says_what_a_viewer_needs_and_names_parts_that_exist(name):
     assert task.reference
     assert all(value > 0 for value in task.labels.values())
     assert task.training.optimizer in OPTIMIZERS
-    check_patch_size(task)
+    kind_of(task).cases.check_size(task)
     if task.kind == "classification":
         assert task.training.loss in CLASS_LOSSES
     else:
@@ -155,14 +155,14 @@ def test_patches_that_the_network_cannot_take_are_refused(patch_size, message):
     task = TASKS["nuclei_huv"]
     wrong = replace(task, training=replace(task.training, patch_size=patch_size))
     with pytest.raises(InputError, match=message):
-        check_patch_size(wrong)
+        kind_of(wrong).cases.check_size(wrong)
 
 
 def test_a_patch_for_a_network_without_padding_is_refused_with_one_it_takes():
     task = TASKS["nuclei_unet2015"]
     wrong = replace(task, training=replace(task.training, patch_size=256))
     with pytest.raises(InputError, match="patch_size must be a size such as 316 .* found 256"):
-        check_patch_size(wrong)
+        kind_of(wrong).cases.check_size(wrong)
 
 
 @pytest.mark.parametrize(
