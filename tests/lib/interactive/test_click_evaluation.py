@@ -1,4 +1,4 @@
-"""What is wrong of an object that was not found, and what a click on it does."""
+"""What is wrong with an object that was not found."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from lib.interactive.click_evaluation import object_error
-from lib.interactive.splitting import split_at_neck
 
 
 def _disc(row: int, column: int, radius: float) -> np.ndarray:
@@ -30,25 +29,3 @@ TRUTH = np.where(ONE, 1, np.where(OTHER, 2, 0)).astype(np.int32)
 )
 def test_the_kind_of_an_error_is_told(answer, kind):
     assert object_error(answer, TRUTH, TRUTH == 1) == kind
-
-
-def test_a_click_parts_what_has_a_neck():
-    merged = (ONE | OTHER).astype(np.int32)
-    parted = split_at_neck(merged.copy(), merged.astype(np.float32), (32, 30))
-    assert parted[32, 30] == 2
-    assert parted[32, 50] == 1
-    np.testing.assert_array_equal(parted > 0, merged > 0)
-    assert abs(int((parted == 2).sum()) - int(ONE.sum())) < 0.1 * ONE.sum()
-
-
-@pytest.mark.parametrize("point", [(32, 30), (26, 25), (32, 40)])
-def test_a_click_in_what_has_no_neck_changes_nothing(point):
-    disc = ONE.astype(np.int32)
-    parted = split_at_neck(disc.copy(), disc.astype(np.float32), point)
-    assert len(np.unique(parted[parted > 0])) == 1
-
-
-def test_a_click_on_the_background_parts_nothing():
-    merged = (ONE | OTHER).astype(np.int32)
-    parted = split_at_neck(merged.copy(), merged.astype(np.float32), (2, 2))
-    np.testing.assert_array_equal(parted, merged)
