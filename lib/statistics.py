@@ -13,11 +13,11 @@ RESAMPLES = 2000  # of the bootstrap
 CONFIDENCE = 0.95  # of its intervals
 
 
-def bootstrap_weights(groups: Sequence[str], resamples: int, seed: int) -> np.ndarray:
+def bootstrap_weights(groups: Sequence[str | int], resamples: int, seed: int) -> np.ndarray:
     """Return how often each case counts in each resample of the groups, with replacement.
 
     Args:
-        groups: the patient, say, of each case.
+        groups: the group of each case, such as its patient, or its index to resample cases.
 
     Returns:
         `(resamples + 1, cases)`; the first row is every case once.

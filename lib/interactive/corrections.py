@@ -61,7 +61,7 @@ class _User:
         task = self.predictor.task
         if task.output.separation == "distance":
             depth = self.target[self.answered.index("distance")]
-            _, objects, _ = self.predictor.objects(answer)
+            objects = self.predictor.predict(answer).instances
             assert objects is not None
             points = object_clicks(
                 objects, self._truth, depth, task.click_rules.objects, self._random

@@ -1,4 +1,4 @@
-"""Score weights on labelled images: a row per image, pooled figures, confidence intervals."""
+"""Evaluation of a segmentation on labelled images: figures with confidence intervals."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ from lib.segmentation.metrics import (
     pixel_scores,
 )
 from lib.segmentation.predictor import Prediction, Predictor
-from lib.statistics import CONFIDENCE, RESAMPLES, interval
+from lib.statistics import CONFIDENCE, RESAMPLES, bootstrap_weights, interval
 from lib.tasks.image_spec import PRESENCE
 from lib.tasks.spec import TaskSpec
 from lib.weights.checkpoint import versions
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """Figures of one evaluation.
 
     Attributes:
-        images: one row per image: id, size, figures, seconds.
-        pooled: each figure over all pixels (and all objects) together.
-        mean: each figure averaged over images.
+        images: one row for each image: id, size, figures, seconds.
+        pooled: each figure over all pixels (and all objects) of the images together.
+        mean: the mean of each figure over the images.
         intervals: for each pooled figure, the bounds of its bootstrap interval over images.
-        presence: of a structure that some images lack, or that the task answers the presence of:
-            `lib.segmentation.metrics.image_scores` with their intervals, the number of images with
-            and without it, and the same figures of the mask that is always empty.
-        groups: pooled figures, and their number of images, of grey and of coloured images alone,
-            where there are both.
+        presence: `lib.segmentation.metrics.image_scores` with their intervals, the numbers of
+            images with and without the structure, and the same figures of a mask that is always
+            empty. Empty if all images have the structure and the task does not answer presence.
+        groups: pooled figures and numbers of images of grey and of coloured images alone; empty if
+            all images are of one group.
         about: versions, seed, data fingerprint, weights and command.
     """
 
@@ -76,13 +76,12 @@ def evaluate(
     on_case: Callable[[Item], object] | None = None,
     about: dict[str, Any] | None = None,
 ) -> Report:
-    """Run `predictor` on every item and compare with its label.
+    """Run `predictor` on every item and compare its answer with the item's label.
 
     Args:
-        items: labelled items.
         seed: of the bootstrap.
         on_case: called after each item, for progress.
-        about: what to record beside versions, seed and data.
+        about: facts to record beside versions, seed and data.
 
     Raises:
         InputError: an item without a label, or a file that cannot be read.
@@ -117,16 +116,16 @@ def evaluate(
         if on_case:
             on_case(item)
 
-    pooled, intervals = _pool(pixels, objects, np.random.default_rng(seed))
+    pooled, intervals = _pool(pixels, objects, seed)
     files = [path for item in items for path in (item.image, item.label) if path]
     return Report(
-        rows,
-        pooled,
-        _means(rows, pooled),
-        intervals,
-        _of_presence(rows, pixels, PRESENCE in predictor.task.target.answered, seed),
-        _by_kind(rows, pixels, objects),
-        {
+        images=rows,
+        pooled=pooled,
+        mean=_means(rows, pooled),
+        intervals=intervals,
+        presence=presence_figures(rows, pixels, PRESENCE in predictor.task.target.answered, seed),
+        groups=_by_colour(rows, pixels, objects),
+        about={
             "task": predictor.task.name,
             "images": len(items),
             "data": fingerprint(files),
@@ -142,7 +141,7 @@ def evaluate(
 
 
 def _structures(task: TaskSpec, mask: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """Return the Dice of each structure, where the task has several."""
+    """Return the Dice of each structure if the task has several."""
     if not task.target.structures:
         return {}
     return {
@@ -152,15 +151,22 @@ def _structures(task: TaskSpec, mask: np.ndarray, truth: np.ndarray) -> dict[str
 
 
 def _presence(prediction: Prediction) -> float:
-    """Return the answered presence of a structure; else its greatest probability."""
+    """Return the answered presence of a structure, or else its greatest probability."""
     answered = prediction.presence
     return round(float(prediction.probabilities[0].max()) if answered is None else answered, 6)
 
 
-def _of_presence(
+def presence_figures(
     rows: Sequence[dict[str, Any]], pixels: Sequence[dict[str, int]], answered: bool, seed: int
 ) -> dict[str, Any]:
-    """Return `Report.presence`; nothing where every image has the structure and none was asked."""
+    """Return `Report.presence`.
+
+    Args:
+        rows: one for each image, with its "presence".
+        pixels: `pixel_counts` of each image.
+        answered: whether the task answers presence.
+        seed: of the bootstrap over images.
+    """
     counts = {name: np.array([case[name] for case in pixels]) for name in PIXEL_COUNTS}
     present = counts["tp"] + counts["fn"] > 0
     if present.all() and not answered:
@@ -183,36 +189,33 @@ def _means(rows: Sequence[dict[str, Any]], names: Iterable[str]) -> dict[str, fl
     return {name: float(np.mean([row[name] for row in rows])) for name in names}
 
 
-def _by_kind(
+def _by_colour(
     rows: Sequence[dict[str, Any]],
     pixels: Sequence[dict[str, int]],
     objects: Sequence[dict[str, np.ndarray]],
 ) -> dict[str, dict[str, Any]]:
-    """Return the figures of grey and of coloured images; nothing where all are of one kind."""
-    kinds = [row["kind"] for row in rows]
+    """Return `Report.groups`."""
+    colours = sorted({row["kind"] for row in rows})
     groups: dict[str, dict[str, Any]] = {}
-    for kind in sorted(set(kinds)) if len(set(kinds)) > 1 else ():
-        chosen = [place for place, own in enumerate(kinds) if own == kind]
+    for colour in colours if len(colours) > 1 else ():
+        chosen = [index for index, row in enumerate(rows) if row["kind"] == colour]
         pooled, _ = _pool(
-            [pixels[place] for place in chosen],
-            [objects[place] for place in chosen] if objects else [],
-            np.random.default_rng(0),
+            [pixels[index] for index in chosen],
+            [objects[index] for index in chosen] if objects else [],
+            seed=0,
         )
-        means = _means([rows[place] for place in chosen], pooled)
-        groups[kind] = {"images": len(chosen), "pooled": pooled, "mean_over_images": means}
+        means = _means([rows[index] for index in chosen], pooled)
+        groups[colour] = {"images": len(chosen), "pooled": pooled, "mean_over_images": means}
     return groups
 
 
 def _pool(
     pixels: Sequence[dict[str, int]],
     objects: Sequence[dict[str, np.ndarray]],
-    rng: np.random.Generator,
+    seed: int,
 ) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
     """Return pooled figures and their percentile bootstrap intervals over images."""
-    count = len(pixels)
-    # row 0 is every image once, the others are resamples: how often each image was drawn
-    draws = rng.multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
-    weights = np.vstack((np.ones((1, count), dtype=int), draws))
+    weights = bootstrap_weights(range(len(pixels)), RESAMPLES, seed)
     pooled = {n: weights @ np.array([case[n] for case in pixels], float) for n in PIXEL_COUNTS}
     scores = pixel_scores(pooled)
     if objects:

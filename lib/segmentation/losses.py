@@ -1,7 +1,7 @@
-"""Losses of the tasks, by name.
+"""Losses of segmentation networks, by name.
 
-Each takes logits `(N, answered maps, *spatial)` and targets `(N, maps, *spatial)`, in which the
-answered maps come first (see `lib.data.targets`), and returns a scalar.
+Each takes logits `(N, answered maps, *spatial)` and targets `(N, maps, *spatial)` and returns a
+scalar. In the targets the answered maps come first, see `lib.data.targets`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from lib.tasks.image_spec import PRESENCE
 
 _Terms = Callable[[Tensor, Tensor, Sequence[str]], Tensor]
 
-# Dice per image, averaged over the batch, so that the mean over processes equals the mean over
-# one large batch; squared denominators as in V-Net 2016, section 3.
+# Dice per image, then averaged over the batch: so the mean over processes equals the mean over one
+# large batch. Squared denominators as in V-Net 2016, section 3.
 _dice = DiceLoss(sigmoid=True, squared_pred=True, batch=False)
 FOREGROUND = ("foreground",)
 
@@ -29,7 +29,7 @@ FOREGROUND = ("foreground",)
 def bce(logits: Tensor, target: Tensor, maps: Sequence[str] = FOREGROUND) -> Tensor:
     """Binary cross-entropy, averaged over pixels and summed over maps.
 
-    A map of fractions (a distance) is fitted by it as well: the least is at equality.
+    It fits maps of fractions (a distance) as well: it is least where answer and target are equal.
     """
     mean = functional.binary_cross_entropy_with_logits(logits, target[:, : logits.shape[1]])
     return mean * logits.shape[1]
@@ -37,8 +37,8 @@ def bce(logits: Tensor, target: Tensor, maps: Sequence[str] = FOREGROUND) -> Ten
 
 def dice(logits: Tensor, target: Tensor, maps: Sequence[str] = FOREGROUND) -> Tensor:
     """Soft Dice loss, 1 - Dice, averaged over images and binary maps (V-Net 2016, eq. 1)."""
-    places = range(logits.shape[1])
-    binary = [n for n in places if is_binary(maps[n]) and maps[n] != PRESENCE]
+    answered = maps[: logits.shape[1]]
+    binary = [n for n, name in enumerate(answered) if is_binary(name) and name != PRESENCE]
     return _dice(logits[:, binary], target[:, binary])
 
 
@@ -48,7 +48,7 @@ def bce_dice(logits: Tensor, target: Tensor, maps: Sequence[str] = FOREGROUND) -
 
 
 def border_weighted_bce(logits: Tensor, target: Tensor, maps: Sequence[str]) -> Tensor:
-    """Cross-entropy with each pixel weighed by the map "border_weight" (U-Net 2015, eq. 1)."""
+    """Binary cross-entropy of pixels weighted by the map "border_weight" (U-Net 2015, eq. 1)."""
     weight = target[:, [list(maps).index("border_weight")]]
     answered = target[:, : logits.shape[1]]
     mean = functional.binary_cross_entropy_with_logits(
@@ -66,9 +66,13 @@ LOSSES: dict[str, _Terms] = {
 
 
 def get_loss(name: str, maps: Sequence[str] = FOREGROUND) -> Loss:
-    """Return the loss called `name` for targets of `maps`.
+    """Return the loss called `name`.
 
-    A target larger than the answer (of a network without padding) is cut to its middle.
+    If the target is larger than the answer, as with unpadded convolutions, its middle counts.
+
+    Args:
+        name: one of `LOSSES`.
+        maps: names of the target's maps, in their order.
 
     Raises:
         NotFoundError: unknown name.

@@ -1,9 +1,9 @@
-"""Figures of merit, each named for what it is.
+"""Figures of merit of segmentations, each named for what it is.
 
-Pixel figures come from the four counts (true and false positives and negatives). "mean_iou" is the
-two-class mean: foreground and background IoU over pooled pixels, then averaged, as the thesis's
-Tab. 2 computes it. "ap50" and "ap" are the challenge's precision TP / (TP + FP + FN) of matched
-objects at IoU 0.5, and averaged over 0.5, 0.55 .. 0.95.
+Pixel figures come from the counts of true and false positives and negatives. "mean_iou" is the mean
+of foreground IoU and background IoU over pooled pixels, as in Tab. 2 of the thesis. "ap50" is the
+precision TP / (TP + FP + FN) of matched objects at IoU 0.5, as in the Data Science Bowl 2018; "ap"
+is its mean over the IoU thresholds 0.5, 0.55 .. 0.95.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PIXEL_COUNTS = ("tp", "fp", "fn", "tn")
 
 
 def pixel_counts(prediction: np.ndarray, truth: np.ndarray) -> dict[str, int]:
-    """Count pixels by outcome; both arguments are foreground masks of the same shape."""
+    """Return the numbers of pixels, "tp", "fp", "fn", "tn", of two masks of the same shape."""
     prediction, truth = prediction.astype(bool), truth.astype(bool)
     if prediction.shape != truth.shape:
         raise ValueError(f"shapes differ: {prediction.shape} predicted, {truth.shape} expected")
@@ -32,11 +32,11 @@ def pixel_scores(counts: Mapping[str, float | np.ndarray]) -> dict[str, np.ndarr
     """Return the figures that follow from pixel counts.
 
     Args:
-        counts: "tp", "fp", "fn", "tn", numbers or arrays of one shape.
+        counts: "tp", "fp", "fn", "tn", as numbers or arrays of one shape.
 
     Returns:
-        fg_iou, bg_iou, mean_iou, fg_dice, accuracy, precision and recall, in 0..1. A ratio with
-        nothing to count (0 / 0) is 1: an empty mask where nothing should be is right.
+        mean_iou, fg_iou, bg_iou, fg_dice, accuracy, precision and recall, 0..1, of that shape. A
+        ratio 0 / 0 is 1: an empty mask is right where there is no structure.
     """
     tp, fp, fn, tn = (np.asarray(counts[name], dtype=np.float64) for name in PIXEL_COUNTS)
     fg_iou, bg_iou = _ratio(tp, tp + fp + fn), _ratio(tn, tn + fp + fn)
@@ -88,7 +88,7 @@ def image_scores(
 
 
 def dice(prediction: np.ndarray, truth: np.ndarray) -> float:
-    """Return "dice_kaggle" of one image; both arguments are foreground masks of the same shape."""
+    """Return "dice_kaggle" of one image, whose masks have the same shape; see `image_scores`."""
     counts = {name: np.array([n]) for name, n in pixel_counts(prediction, truth).items()}
     return float(image_scores(counts)["dice_kaggle"])
 
@@ -100,15 +100,15 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 def object_overlaps(
     prediction: np.ndarray, truth: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Compare every object with every other.
+    """Return how much every predicted object overlaps every true object.
 
     Args:
         prediction: `(*spatial)` integers, 0 is background.
         truth: the same.
 
     Returns:
-        The numbers of the objects of `truth`, those of `prediction`, and the intersection over
-        union of each pair, float `(in truth, predicted)`.
+        The numbers of the true objects, the numbers of the predicted objects, and the intersection
+        over union of each pair, float `(true objects, predicted objects)`.
     """
     predicted, prediction_index = np.unique(prediction, return_inverse=True)
     expected, truth_index = np.unique(truth, return_inverse=True)
@@ -121,31 +121,35 @@ def object_overlaps(
 
 
 def matched_counts(prediction: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
-    """Match objects and count them at every IoU of `AP_THRESHOLDS`.
+    """Match objects and count them at every IoU threshold of `AP_THRESHOLDS`.
 
-    At IoU above 0.5 an object can match one other at most, so counting pairs is exact.
+    With an IoU above 0.5 an object can match only one other, so it is exact to count pairs.
 
     Args:
-        prediction: `(rows, columns)` integers, 0 is background.
+        prediction: `(*spatial)` integers, 0 is background.
         truth: the same.
 
     Returns:
-        "tp", "fp", "fn", each an int array with one entry per threshold.
+        "tp", "fp", "fn", each int `(thresholds)`.
     """
     _, _, iou = object_overlaps(prediction, truth)
     thresholds = np.array(AP_THRESHOLDS)
     if iou.size:
-        # strictly above 0.5 for the first, so that no object is matched twice
+        # the first threshold must be exceeded, so that no object is matched twice
         hits = iou[..., np.newaxis] > np.maximum(thresholds - 1e-9, 0.5)
         tp = hits.any(axis=1).sum(axis=0)
     else:
         tp = np.zeros(len(thresholds), dtype=int)
-    objects, guesses = iou.shape
-    return {"tp": tp, "fp": guesses - tp, "fn": objects - tp}
+    true_objects, predicted_objects = iou.shape
+    return {"tp": tp, "fp": predicted_objects - tp, "fn": true_objects - tp}
 
 
 def average_precision(counts: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return "ap50" and "ap" of `matched_counts`, or sums of them (thresholds on the last axis)."""
+    """Return "ap50" and "ap" of `matched_counts`, or of sums of them.
+
+    Args:
+        counts: "tp", "fp", "fn", each `(..., thresholds)`.
+    """
     tp, fp, fn = (np.asarray(counts[name], dtype=np.float64) for name in ("tp", "fp", "fn"))
     precision = _ratio(tp, tp + fp + fn)
     return {"ap50": precision[..., 0], "ap": precision.mean(axis=-1)}

@@ -62,7 +62,9 @@ def _task(
         numbers = (mask.T * np.arange(1, len(mask) + 1, dtype=np.int32)).T
         seconds = dict.fromkeys(("pre", "infer", "post"), 0.0)
         probabilities = mask[np.newaxis].astype(np.float32)
-        return Prediction(probabilities, mask, numbers, seconds=seconds)
+        return Prediction(
+            probabilities=probabilities, mask=mask, instances=numbers, seconds=seconds
+        )
 
     monkeypatch.setattr(task.live, "get", lambda device: (predict, "v1"))
     return task

@@ -45,7 +45,9 @@ class Fixed:
         instances = self.rule(self.labels[image.path]).astype(np.int32)
         mask = (instances > 0).astype(np.uint8)
         probabilities = mask[np.newaxis].astype(np.float32)
-        return Prediction(probabilities, mask, instances, seconds={"infer": 0.25})
+        return Prediction(
+            probabilities=probabilities, mask=mask, instances=instances, seconds={"infer": 0.25}
+        )
 
 
 def test_the_right_answer_scores_one(items):
@@ -192,7 +194,7 @@ def test_structures_that_images_lack_are_scored_by_image(rare):
     assert json.loads(json.dumps(report.as_dict()))["presence"]["images_without"] == 3
 
 
-def test_intervals_of_presence_are_those_of_images_drawn_again(rare):
+def test_intervalspresence_figures_are_those_of_images_drawn_again(rare):
     report = evaluate(Sure(rare, _partly, (0.9, 0.3, 0.3, 0.1, 0.2)), rare, seed=3)
     draws = np.random.default_rng(3).integers(5, size=(RESAMPLES, 5))
     dice = np.array([1, 2 / 3, 1, 1, 1])
@@ -213,12 +215,12 @@ def test_where_every_image_has_the_structure_presence_is_left_out_unless_it_was_
     assert report.presence["presence_auc"] == 0.5, "nothing to tell apart"
 
 
-def test_the_bootstrap_of_presence_takes_seconds(timed, monkeypatch):
-    from lib.segmentation.evaluation import _of_presence
+def test_the_bootstrappresence_figures_takes_seconds(timed, monkeypatch):
+    from lib.segmentation.evaluation import presence_figures
 
     rng = np.random.default_rng(0)
     columns = rng.integers(0, 99, (600, 4)) * (rng.random((600, 1)) < 0.5)
     pixels = [dict(zip(("tp", "fp", "fn", "tn"), row.tolist(), strict=True)) for row in columns]
     rows = [{"presence": value} for value in rng.random(600)]
     with timed(6):
-        assert _of_presence(rows, pixels, True, 0)["images_with"] > 200
+        assert presence_figures(rows, pixels, True, 0)["images_with"] > 200

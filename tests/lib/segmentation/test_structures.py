@@ -236,7 +236,7 @@ class _Shifted:
     def __call__(self, image):
         mask = self.labels[image.path].astype(np.uint8)
         mask[:, 15:][mask[:, 15:] == 1] = 0
-        return Prediction(np.zeros((3, *mask.shape), np.float32), mask, None)
+        return Prediction(probabilities=np.zeros((3, *mask.shape), np.float32), mask=mask)
 
 
 def test_evaluation_tells_the_dice_of_each_structure(several, glands):
@@ -254,7 +254,7 @@ def test_evaluation_of_one_structure_does_not_name_it_twice(task, glands):
     class Empty(_Shifted):
         def __call__(self, image):
             mask = np.zeros(image.shape, np.uint8)
-            return Prediction(np.zeros((1, *mask.shape), np.float32), mask, None)
+            return Prediction(probabilities=np.zeros((1, *mask.shape), np.float32), mask=mask)
 
     report = evaluate(Empty(replace(task, output=OutputSpec()), glands), glands)
     assert not [name for name in report.images[0] if name.startswith("dice_")]
