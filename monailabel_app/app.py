@@ -7,9 +7,10 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
@@ -22,20 +23,21 @@ from infer import ClassificationInfer, ClickInfer, ResultShelf, SegmentationInfe
 from infer.scribbles import REGION, SCRIBBLES, RegionInfer, ScribblesInfer
 from lib.devices import keep_freed_memory
 from lib.errors import DivergedError, InputError, UnpublishedError, choose, parse_switch, unknown
-from lib.mammography.exams import Exam, exam_of, find_exam, group_exams
 from lib.tasks.registry import get_task
 from lib.tasks.spec import TaskSpec
 from lib.weights.store import ModelStore
 from monailabel_app import __version__
+from monailabel_app.active.background import Quiet
 from monailabel_app.active.scoring_methods import make_methods
-from monailabel_app.active.strategies import ActiveLearning
-from monailabel_app.archive.datastore import ArchiveDatastore
-from monailabel_app.archive.open import open_archive, opens_here
+from monailabel_app.active.strategies import ActiveLearning, ActiveStrategy
+from monailabel_app.archive.open import is_google, open_archive, open_google
 from monailabel_app.batch import ResumableBatch
 from monailabel_app.config import SHIPPED_MODELS, AppConfig
 from monailabel_app.retraining import Retraining
 from monailabel_app.studies.datastore import StudiesDatastore
+from monailabel_app.studies.protocol import StudiesProtocol
 from monailabel_app.web.users import Users
+from trainers import LiveTrain, trainer_class
 
 logger = logging.getLogger(__name__)
 
@@ -52,9 +54,7 @@ class App(MONAILabelApp):
             self.config = AppConfig.from_conf({k: v for k, v in conf.items() if k != "server_mode"})
             self.users = Users.read(self.config.users) if self.config.users else None
         except InputError as error:
-            logger.error(str(error))
-            print(f"Error: {error}", flush=True)
-            os._exit(2)  # a server that cannot start: no traceback, and uvicorn would print one
+            _refuse_to_start(error)
         self.store = ModelStore(self.config.model_dir, SHIPPED_MODELS)
         self.shelf = ResultShelf()
         self.retraining: Retraining | None = None
@@ -73,17 +73,21 @@ class App(MONAILabelApp):
 
     # --- what is served --------------------------------------------------------------------------
 
-    def init_datastore(self) -> Datastore:
+    def init_datastore(self) -> StudiesProtocol:
         """Open the studies: a local folder, or a DICOMweb archive at a URL."""
-        if self.studies.startswith(("http://", "https://")):
-            return self._archive() if opens_here(self.studies) else super().init_datastore()
-        reload = os.environ.get("MONAI_LABEL_DATASTORE_AUTO_RELOAD", "true").lower() == "true"
-        return StudiesDatastore(self.studies, auto_reload=reload)
-
-    def _archive(self) -> Datastore:
+        if not self.studies.startswith(("http://", "https://")):
+            reload = os.environ.get("MONAI_LABEL_DATASTORE_AUTO_RELOAD", "true").lower() == "true"
+            return StudiesDatastore(self.studies, auto_reload=reload)
         url = str(self.studies).strip().rstrip("/")
+        if is_google(url):
+            self._download_dcmqi_tools()  # with which MONAI Label reads and writes DICOM SEG
+            return open_google(url)
         tasks = [get_task(name) for name in self.config.models]
-        return open_archive(url, self.config.archive_cache, self.config.archive_cache_gb, tasks)
+        config = self.config
+        try:
+            return open_archive(url, config.archive_cache, config.archive_cache_gb, tasks)
+        except InputError as error:
+            _refuse_to_start(error)
 
     def init_infers(self) -> dict[str, InferTask]:
         """Return an infer task per served row, invalid without weights, and those without any."""
@@ -98,19 +102,10 @@ class App(MONAILabelApp):
         device, precision = self.config.device, self.config.precision
         if task.kind == "classification":
             return ClassificationInfer(
-                task, self.store, device, precision, self._find_exam, self._open_shelf
+                task, self.store, device, precision, self.datastore().exam_of, self._open_shelf
             )
         kind = {"segmentation": SegmentationInfer, "interactive": ClickInfer}[task.kind]
         return kind(task, self.store, device, precision, self.config.flips)
-
-    def _find_exam(self, image: Path) -> Exam | None:
-        """Return the exam of an image: of the studies, else what the file alone makes up."""
-        store = self.datastore()
-        if isinstance(store, ArchiveDatastore):
-            return store.exam_of(image)
-        if isinstance(store, StudiesDatastore) and (exam := find_exam(store.folder, image)):
-            return exam
-        return exam_of(image, group_exams([image]))
 
     def _open_shelf(self) -> ResultShelf | None:
         """Return where answers put their files; a process beside the server has none."""
@@ -118,8 +113,6 @@ class App(MONAILabelApp):
 
     def init_trainers(self) -> dict[str, TrainTask]:
         """Return a trainer per served row."""
-        from trainers import trainer_class
-
         return {
             task.name: trainer_class(task)(
                 task, self.store, self.config.device, self.config.precision
@@ -149,7 +142,7 @@ class App(MONAILabelApp):
 
     def init_scoring_methods(self) -> dict[str, ScoringMethod]:
         """Return the ways to score images and their labels."""
-        return dict(make_methods(self._trainers, self.active, self.config.precision))
+        return dict(make_methods(self.trainers, self.active, self.config.precision))
 
     def init_batch_infer(self) -> ResumableBatch:
         """Return what answers on many images."""
@@ -160,11 +153,22 @@ class App(MONAILabelApp):
         from monailabel_app.web import routes
 
         super().on_init_complete()
-        routes.install(self)
+        routes.install(self, self.users)
         self.active.background.start()
         if self.config.auto_train:
             self.retraining = Retraining(self, self.config.auto_train)
             self.retraining.start()
+
+    @property
+    def quiet(self) -> Quiet:
+        """Counts requests, so that images are scored between them."""
+        return self.active.background.quiet
+
+    @property
+    def trainers(self) -> Mapping[str, LiveTrain]:
+        """The trainers by model."""
+        trainers: Mapping[str, LiveTrain] = self._trainers
+        return trainers
 
     # --- requests --------------------------------------------------------------------------------
 
@@ -182,9 +186,17 @@ class App(MONAILabelApp):
             )
         return task
 
-    def require_trainer(self, model: str) -> TrainTask:
+    def require_trainer(self, model: str) -> LiveTrain:
         """Return the trainer of `model`; an unknown one raises `NotFoundError`."""
-        return choose("model", model, self._trainers)
+        return choose("model", model, self.trainers)
+
+    def require_strategy(self, name: str) -> ActiveStrategy:
+        """Return the way `name` to choose the next image; an unknown one raises `NotFoundError`."""
+        return choose("strategy", name, self._strategies)
+
+    def require_scoring_method(self, name: str) -> ScoringMethod:
+        """Return the way `name` to score; an unknown one raises `NotFoundError`."""
+        return choose("scoring method", name, self._scoring_methods)
 
     def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         """Run a model on an image of the datastore, or on an uploaded file.
@@ -225,13 +237,13 @@ class App(MONAILabelApp):
     def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
         """Choose the next image to label, not one that somebody else was given just now."""
         name = str(request.get("strategy") or "random")
-        return self.active.next(choose("strategy", name, self._strategies), request)
+        return self.active.next(self.require_strategy(name), request)
 
     def scoring(
         self, request: dict[str, Any], datastore: Datastore | None = None
     ) -> dict[str, Any]:
         """Score images; in a process of its own it steps back behind the server's requests."""
-        choose("scoring method", str(request.get("method", "")), self._scoring_methods)
+        self.require_scoring_method(str(request.get("method", "")))
         if self._server_mode:
             return super().scoring(request, datastore)
         os.nice(BACKGROUND_NICENESS)
@@ -258,9 +270,12 @@ class App(MONAILabelApp):
             info["versions"] = [version.as_dict() for version in self.store.versions(model)]
         return info
 
-    def is_dicom_archive(self) -> bool:
-        """Tell whether the studies are a DICOMweb archive."""
-        return isinstance(self.datastore(), ArchiveDatastore)
+
+def _refuse_to_start(error: InputError) -> NoReturn:
+    """End the process with one line: uvicorn would print a traceback."""
+    logger.error(str(error))
+    print(f"Error: {error}", flush=True)
+    os._exit(2)
 
 
 __all__ = ["App"]

@@ -23,7 +23,6 @@ from tqdm import tqdm
 from infer import ClassificationInfer, ClickInfer, SegmentationInfer
 from infer.base import LiveInfer
 from lib.errors import InputError
-from lib.mammography.exams import exam_of, find_exam, group_exams
 from lib.tasks.registry import get_task
 from lib.weights.store import ModelStore
 from monailabel_app.config import SHIPPED_MODELS
@@ -184,7 +183,7 @@ def _infer_task(batch: Batch, store: StudiesDatastore, device: str) -> LiveInfer
             models,
             device,
             batch.precision,
-            lambda path: find_exam(store.folder, path) or exam_of(path, group_exams([path])),
+            store.exam_of,
         )
     kind = {"segmentation": SegmentationInfer, "interactive": ClickInfer}[spec.kind]
     return kind(spec, models, device, batch.precision, batch.flips)

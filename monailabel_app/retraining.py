@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from monailabel.utils.async_tasks.task import AsyncTask
 from monailabel.utils.async_tasks.utils import tasks as begun_tasks
 
 from lib.errors import BusyError, InputError
 from lib.training.replay import count_labels, label_prints, new_ids
-from trainers import LiveTrain
-
-if TYPE_CHECKING:
-    from monailabel_app.app import App
+from monailabel_app.services import AppServices
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +30,7 @@ class Retraining:
         every: how many new labels are enough.
     """
 
-    def __init__(self, app: App, every: int) -> None:
+    def __init__(self, app: AppServices, every: int) -> None:
         self.app, self.every = app, every
         self._saved = 0  # labels, since the start
         self._due = 0  # the count of them at which to look again
@@ -56,7 +53,7 @@ class Retraining:
     def models(self) -> list[str]:
         """Return the models to train: those asked for, else all with live weights."""
         return list(self.app.config.auto_train_models) or [
-            name for name in self.app._trainers if self.app.store.live_path(name) is not None
+            name for name in self.app.trainers if self.app.store.live_path(name) is not None
         ]
 
     def _run(self) -> None:
@@ -87,7 +84,6 @@ class Retraining:
             How many labels it lacks; 0 where a training is in progress, by this call or before.
         """
         trainer = self.app.require_trainer(name)
-        assert isinstance(trainer, LiveTrain)
         if _in_progress(name):
             return 0
         store = self.app.datastore()

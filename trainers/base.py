@@ -11,11 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import torch
 from filelock import FileLock, Timeout
-from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.train import TrainTask
 
 from lib.data.studies import Item, split_items
@@ -44,13 +43,11 @@ class Parameter:
     least: float | None = None
 
 
-@runtime_checkable
-class TrainingFolders(Protocol):
-    """A datastore that makes a studies folder of what is accepted, when it is trained on."""
+class TrainingData(Protocol):
+    """A datastore that has, or makes, a studies folder to train on."""
 
     def training_folder(self, kind: str) -> Path:
-        """Return the folder for a kind of task."""
-        ...
+        """Return a studies folder of the accepted labels for a kind of task."""
 
 
 def _name(value: Any) -> str:
@@ -72,14 +69,6 @@ class LiveTrain(TrainTask):
     ``learning_rate`` (by default the recipe's, a tenth of it when starting from live weights),
     ``seed``, and those of the kind of task.
     """
-
-    @abstractmethod
-    def items(self, datastore: Datastore, task: TaskSpec) -> list[Item]:
-        """Return the labelled cases of the datastore.
-
-        Raises:
-            InputError: a label or an image that is none.
-        """
 
     @abstractmethod
     def own_parameters(self) -> dict[str, Parameter]:
@@ -159,7 +148,15 @@ class LiveTrain(TrainTask):
             values["learning_rate"] = self.task.training.learning_rate
         return values
 
-    def check(self, request: dict[str, Any], datastore: Datastore) -> None:
+    def items(self, datastore: TrainingData, task: TaskSpec) -> list[Item]:
+        """Return the labelled cases of the datastore.
+
+        Raises:
+            InputError: there are none, or a label or an image cannot be read.
+        """
+        return kind_of(task).cases.list(datastore.training_folder(task.kind), task, True)
+
+    def check(self, request: dict[str, Any], datastore: TrainingData) -> None:
         """Refuse a request that could not be trained, before a process is started for it."""
         values = self.read(request)
         resolve_device(values["device"])
@@ -167,7 +164,7 @@ class LiveTrain(TrainTask):
         split_items(self.items(datastore, task), values["val_split"])
         kind_of(task).cases.check_size(task)
 
-    def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
+    def __call__(self, request: dict[str, Any], datastore: TrainingData) -> dict[str, Any]:
         """Train, and publish through the gate.
 
         Returns:

@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from monailabel.datastore.local import LocalDatastore
-from monailabel.interfaces.datastore import Datastore
-
-from lib.data.studies import Item
-from lib.errors import InputError
-from lib.kinds import kind_of
 from lib.tasks.spec import TaskSpec
-from trainers.base import LiveTrain, Parameter, TrainingFolders
+from trainers.base import LiveTrain, Parameter
 
 
 class ClassificationTrain(LiveTrain):
@@ -33,14 +26,3 @@ class ClassificationTrain(LiveTrain):
         if values["input_size"] == max(self.task.input.sides):
             return self.task
         return replace(self.task, input=replace(self.task.input, size=values["input_size"]))
-
-    def items(self, datastore: Datastore, task: TaskSpec) -> list[Item]:
-        """Return the views of labelled exams."""
-        if isinstance(datastore, TrainingFolders):
-            return kind_of(task).cases.list(datastore.training_folder(task.kind), task, True)
-        if not isinstance(datastore, LocalDatastore):
-            raise InputError(
-                f"'{self.task.name}' trains on exams of a studies folder or of a DICOMweb archive; "
-                f"serve one of these with --studies"
-            )
-        return kind_of(task).cases.list(Path(datastore._datastore.image_path()), task, True)

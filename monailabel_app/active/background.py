@@ -189,7 +189,7 @@ class Background:
         unlabelled = self.samples.unlabelled(task)
         missing = []
         for id, images in samples.items():
-            stamp, record = self.samples.stamp(images), records.get(id)
+            stamp, record = self.samples.store.stamp(images), records.get(id)
             if record is None or record.stamp != stamp or record.passes < passes:
                 missing.append((id not in unlabelled, _shuffling(id), id, stamp))
         return [(id, stamp) for _, _, id, stamp in sorted(missing)]
@@ -202,7 +202,8 @@ class Background:
             if kind_of(task).by_exam:
                 case = self.samples.exam(images)
             else:
-                case, label = self.samples.files(images)[images[0]], self.samples.label(images)
+                case = self.samples.store.files(images)[images[0]]
+                label = self.samples.store.accepted_label(images)
         except (InputError, KeyError) as error:
             return Answer(version, error=str(error))
         if case is None:

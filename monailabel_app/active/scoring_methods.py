@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 
 from lib.active_learning.review import METHODS, Row, informativeness, ranked, review, scorer_for
@@ -14,15 +13,14 @@ from lib.errors import InputError, UnpublishedError, choose
 from lib.kinds import kind_of
 from lib.tasks.spec import TaskSpec
 from lib.weights.checkpoint import load_checkpoint
-from monailabel_app.active.samples import FINAL
 from monailabel_app.active.strategies import ActiveLearning
-from monailabel_app.studies.datastore import StudiesDatastore
+from monailabel_app.studies.protocol import FINAL, StudiesProtocol
 
 REPORTED = 100  # rows in an answer, which is logged whole when it was made in the background
 
 
 class _Trainer(Protocol):
-    def items(self, datastore: Datastore, task: TaskSpec) -> list[Item]: ...
+    def items(self, datastore: StudiesProtocol, task: TaskSpec) -> list[Item]: ...
 
 
 class ReviewMethod(ScoringMethod):
@@ -44,7 +42,7 @@ class ReviewMethod(ScoringMethod):
         models = self._models()
         return {**super().info(), **({"config": {"model": models}} if models else {})}
 
-    def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
+    def __call__(self, request: dict[str, Any], datastore: StudiesProtocol) -> dict[str, Any]:
         """Score, and keep the figures.
 
         Returns:
@@ -89,7 +87,7 @@ class ReviewMethod(ScoringMethod):
             raise UnpublishedError(f"'{model}' has no weights yet; train it first")
         return task
 
-    def _review(self, task: TaskSpec, device: str, datastore: Datastore) -> list[Row]:
+    def _review(self, task: TaskSpec, device: str, datastore: StudiesProtocol) -> list[Row]:
         path = self.active.store.live_path(task.name)
         assert path is not None
         kind = kind_of(task)
@@ -116,7 +114,9 @@ class ReviewMethod(ScoringMethod):
             )
         return ranked(self.name, rows)
 
-    def _keep(self, rows: dict[str, Row], about: dict[str, Any], datastore: Datastore) -> None:
+    def _keep(
+        self, rows: dict[str, Row], about: dict[str, Any], datastore: StudiesProtocol
+    ) -> None:
         labelled = METHODS[self.name].labelled
         infos: dict[str, dict[str, Any]] = {}
         for row in rows.values():
@@ -124,14 +124,7 @@ class ReviewMethod(ScoringMethod):
             for image in row["images"]:
                 if not labelled or datastore.get_label_by_image_id(image, FINAL):
                     infos[image] = {self.name: {**figures, **about}}
-        if isinstance(datastore, StudiesDatastore):
-            datastore.update_infos(infos, FINAL if labelled else None)
-            return
-        for image, info in infos.items():
-            if labelled:
-                datastore.update_label_info(image, FINAL, info)
-            else:
-                datastore.update_image_info(image, info)
+        datastore.update_infos(infos, FINAL if labelled else None)
 
 
 def make_methods(

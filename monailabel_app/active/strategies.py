@@ -5,11 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.strategy import Strategy
 
 from lib.active_learning.review import informativeness
@@ -23,7 +21,7 @@ from monailabel_app.active.background import Background
 from monailabel_app.active.leases import Leases
 from monailabel_app.active.ranking import Rankings
 from monailabel_app.active.samples import Groups, Samples
-from monailabel_app.archive.datastore import ArchiveDatastore
+from monailabel_app.studies.protocol import StudiesProtocol
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +88,7 @@ class ActiveLearning:
 
     def __init__(
         self,
-        datastore: Datastore,
+        datastore: StudiesProtocol,
         tasks: Mapping[str, TaskSpec],
         store: ModelStore,
         device: str,
@@ -100,11 +98,10 @@ class ActiveLearning:
         self.datastore, self.tasks, self.store = datastore, dict(tasks), store
         self.leases = Leases()
         self.samples = Samples(datastore)
-        local = not isinstance(datastore, ArchiveDatastore)
-        enabled = scoring == "on" or (scoring == "auto" and local)
+        enabled = scoring == "on" or (scoring == "auto" and datastore.is_local)
         measured = {name: task for name, task in self.tasks.items() if kind_of(task).strategies}
         self.background = Background(
-            scores_folder(datastore), self.samples, measured, store, device, precision, enabled
+            datastore.scores_folder, self.samples, measured, store, device, precision, enabled
         )
         self.rankings = Rankings(self.samples, self.background.records)
 
@@ -191,10 +188,3 @@ class ActiveLearning:
 def fits(strategy: str, task: TaskSpec) -> bool:
     """Tell whether a strategy is for a task: one that looks at no scores is for any."""
     return not STRATEGIES[strategy].measures or strategy in kind_of(task).strategies
-
-
-def scores_folder(datastore: Datastore) -> Path:
-    """Return where the scores of a datastore's images are kept: beside them."""
-    if isinstance(datastore, ArchiveDatastore):
-        return datastore.cache / "scores"
-    return Path(datastore._datastore.image_path()) / ".scores"

@@ -20,12 +20,12 @@ import pydicom
 from lib.errors import InputError, NotFoundError, unknown
 from lib.mammography.report.read import DensityReport
 from monailabel_app.archive.images import ArchiveImage
-from monailabel_app.archive.labels import FINAL
 from monailabel_app.archive.objects import make_objects
-from monailabel_app.archive.reader import ArchiveReader, plain
+from monailabel_app.archive.reader import ArchiveReader
 from monailabel_app.archive.training_folder import Entry, make_snapshot
-from monailabel_app.studies.datastore import check_tag
 from monailabel_app.studies.label_files import check_label
+from monailabel_app.studies.names import check_tag, tag_name
+from monailabel_app.studies.protocol import FINAL
 
 logger = logging.getLogger(__name__)
 
@@ -48,16 +48,16 @@ class ArchiveDatastore(ArchiveReader):
             InputError: a bad tag, or a label that is none of the image.
             ArchiveError: it was not stored.
         """
-        tag = check_tag(plain(label_tag))
+        tag = check_tag(label_tag)
         image = self.image(image_id)
-        check_label(label_filename, self.files.path(image))
+        check_label(label_filename, self.image_files.path(image))
         views = self._views(image)
         made = make_objects(
             Path(label_filename),
             tag,
             label_info or {},
             image,
-            self.files.sources(image),
+            self.image_files.sources(image),
             views,
             self._reports(image, tag) if views else [],
             self.tasks,
@@ -115,7 +115,7 @@ class ArchiveDatastore(ArchiveReader):
     def _readable(self, image_id: str) -> Path | None:
         """Return the file of an image; None, said, where it is none."""
         try:
-            return self.files.path(self.image(image_id))
+            return self.image_files.path(self.image(image_id))
         except InputError as error:
             logger.warning(f"Image '{image_id}' is left out: {error}")
             return None
@@ -175,9 +175,9 @@ class ArchiveDatastore(ArchiveReader):
 
     def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
         """Note something of a label, until the server ends."""
-        if not self._labels_of(label_id, plain(label_tag)):
+        if not self._labels_of(label_id, tag_name(label_tag)):
             raise NotFoundError(f"image '{label_id}' has no label with tag '{label_tag}'")
-        self._note(label_id, plain(label_tag), info)
+        self._note(label_id, tag_name(label_tag), info)
 
     def refresh(self) -> None:
         """Ask the archive again at the next request."""

@@ -78,11 +78,10 @@ class Archive:
     def _client(self) -> DICOMwebClient:
         """A client of this thread alone: sessions are not safe to share."""
         if not hasattr(self._local, "client"):
-            session = new_session(*(self._login or ()))
             qido, wado, stow = self._prefixes
             client = DICOMwebClient(
                 self.url,
-                session=session,
+                session=self.new_session(),
                 qido_url_prefix=qido,
                 wado_url_prefix=wado,
                 stow_url_prefix=stow,
@@ -94,6 +93,20 @@ class Archive:
         client = self._local.client
         assert isinstance(client, DICOMwebClient)
         return client
+
+    def new_session(self) -> requests.Session:
+        """Return a session with the archive's login, and with nothing else of the environment.
+
+        Only ``REQUESTS_CA_BUNDLE``, the certificates to trust, counts: netrc files and proxies are
+        meant for other servers.
+        """
+        session = requests.Session()
+        session.trust_env = False
+        session.auth = self._login
+        session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, _WithTimeout(max_retries=1))
+        return session
 
     def series(self, modality: str) -> list[Series]:
         """Return the series of a modality; what has no usable identifiers is left out.
@@ -177,20 +190,6 @@ class Archive:
                 f"the archive at {self.url} does not answer when asked to {what} "
                 f"({type(error).__name__}); is it running?"
             ) from None
-
-
-def new_session(user: str = "", password: str = "") -> requests.Session:
-    """Return a session with the archive's login, and with nothing else of the environment.
-
-    But for ``REQUESTS_CA_BUNDLE``, the certificates to trust: netrc and proxies are of others.
-    """
-    session = requests.Session()
-    session.trust_env = False
-    session.auth = (user, password) if user else None
-    session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, _WithTimeout(max_retries=1))
-    return session
 
 
 class _WithTimeout(HTTPAdapter):

@@ -25,11 +25,11 @@ from monailabel_app.archive.cache import Folders
 from monailabel_app.archive.dicomweb import Archive, Series
 from monailabel_app.archive.images import ArchiveImage, ImageFiles
 from monailabel_app.archive.private_tags import info_of, tag_of
+from monailabel_app.studies.protocol import FINAL, ORIGINAL
 
 logger = logging.getLogger(__name__)
 
 LABEL_MODALITIES = ("SEG", "SR")
-FINAL, ORIGINAL = "final", "original"
 DENSITY_MODALITY = "MG"
 _OBJECTS, _LABELS = "objects", "labels"
 

@@ -22,9 +22,10 @@ from lib.mammography.report.write import make_density_report
 from lib.tasks.spec import TaskSpec
 from monailabel_app import __version__
 from monailabel_app.archive.images import ArchiveImage
-from monailabel_app.archive.labels import DENSITY_MODALITY, FINAL
+from monailabel_app.archive.labels import DENSITY_MODALITY
 from monailabel_app.archive.private_tags import mark
 from monailabel_app.studies.label_files import ANSWER
+from monailabel_app.studies.protocol import FINAL
 
 ANYBODY = "Unnamed"  # of a label that a person accepted where nobody logs in
 _NAME_LENGTH = 64

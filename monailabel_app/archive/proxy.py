@@ -8,7 +8,8 @@ holds the event loop until the archive has answered.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import requests
 from fastapi import APIRouter, Depends, HTTPException, Request
@@ -18,11 +19,7 @@ from monailabel.endpoints.user.auth import RBAC, User
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 
-from monailabel_app.archive.dicomweb import new_session
-from monailabel_app.archive.open import archive_login
-
-if TYPE_CHECKING:
-    from monailabel_app.archive.datastore import ArchiveDatastore
+from monailabel_app.archive.dicomweb import Archive
 
 _PATH = re.compile(r"(?:[A-Za-z0-9_,=-][A-Za-z0-9._,=-]*/?)+")
 _STOW = re.compile(r"studies(?:/[0-9.]+)?/?")
@@ -37,8 +34,12 @@ _PREFIXES = {
 }
 
 
-def proxy_router(store: ArchiveDatastore) -> APIRouter:
-    """Return the routes of the proxy for an archive."""
+def proxy_router(archive: Archive, on_stored: Callable[[], None]) -> APIRouter:
+    """Return the routes of the proxy for an archive.
+
+    Args:
+        on_stored: called after a viewer stored objects, which may be labels.
+    """
     router = APIRouter()
 
     async def read(
@@ -46,7 +47,7 @@ def proxy_router(store: ArchiveDatastore) -> APIRouter:
         path: str,
         user: User = _READER,
     ) -> StreamingResponse:
-        return await run_in_threadpool(_ask, store, request, path, b"")
+        return await run_in_threadpool(_ask, archive, request, path, b"")
 
     async def write(
         request: Request,
@@ -58,26 +59,26 @@ def proxy_router(store: ArchiveDatastore) -> APIRouter:
             raise HTTPException(404, f"POST to '{path[:80]}': only objects are stored, in studies")
         body = await request.body()
         try:
-            return await run_in_threadpool(_ask, store, request, path, body)
+            return await run_in_threadpool(_ask, archive, request, path, body)
         finally:
-            store.refresh()  # it may be a label
+            on_stored()
 
     router.add_api_route("/proxy/dicom/{path:path}", read, methods=["GET"])
     router.add_api_route("/proxy/dicom/{path:path}", write, methods=["POST"])
     return router
 
 
-def _ask(store: ArchiveDatastore, request: Request, path: str, body: bytes) -> StreamingResponse:
+def _ask(archive: Archive, request: Request, path: str, body: bytes) -> StreamingResponse:
     """Pass a request on and give the answer back piece by piece."""
     kind, prefix, rest = _split(path)
     if not _PATH.fullmatch(rest) or ".." in rest:
         raise HTTPException(404, f"'{path[:80]}' is no path of DICOMweb")
     if kind == "qido" and rest.endswith("metadata"):  # as some versions of OHIF ask
         prefix = _PREFIXES["wado"] or ""
-    address = "/".join(part for part in (store.archive.url, prefix, rest) if part)
+    address = "/".join(part for part in (archive.url, prefix, rest) if part)
     query = request.url.query
     try:
-        answer = new_session(*archive_login()).request(
+        answer = archive.new_session().request(
             request.method,
             f"{address}?{query}" if query else address,
             headers={name: request.headers[name] for name in _SENT if name in request.headers},
@@ -87,7 +88,7 @@ def _ask(store: ArchiveDatastore, request: Request, path: str, body: bytes) -> S
         )
     except requests.RequestException as error:
         raise HTTPException(
-            502, f"the archive at {store.archive.url} does not answer ({type(error).__name__})"
+            502, f"the archive at {archive.url} does not answer ({type(error).__name__})"
         ) from None
     # its refusal of the server's own password is no question to the viewer's user
     status = 502 if answer.status_code == 401 else answer.status_code

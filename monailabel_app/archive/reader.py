@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
+from fastapi import APIRouter
 
 from lib.errors import NotFoundError
 from lib.mammography.exams import Exam, exam_of, group_exams
@@ -18,11 +18,14 @@ from monailabel_app.archive.cache import Folders
 from monailabel_app.archive.catalogue import Catalogue
 from monailabel_app.archive.dicomweb import Archive
 from monailabel_app.archive.images import ArchiveImage, ImageFiles
-from monailabel_app.archive.labels import DENSITY_MODALITY, FINAL, ArchivedLabel, LabelFiles
+from monailabel_app.archive.labels import DENSITY_MODALITY, ArchivedLabel, LabelFiles
 from monailabel_app.archive.objects import task_labels
+from monailabel_app.archive.proxy import proxy_router
+from monailabel_app.studies.names import tag_name
+from monailabel_app.studies.protocol import FINAL, StudiesProtocol
 
 
-class ArchiveReader(Datastore):
+class ArchiveReader(StudiesProtocol):
     """Images, exams and labels of a DICOMweb archive, read.
 
     Args:
@@ -31,15 +34,17 @@ class ArchiveReader(Datastore):
         tasks: that are served; they name the values of labels.
     """
 
+    is_local = False
+
     def __init__(
         self, archive: Archive, cache: Path, limit: int, tasks: Sequence[TaskSpec]
     ) -> None:
         self.archive, self.tasks = archive, tuple(tasks)
         self.cache = cache
         folders = Folders(cache / "files", limit)
-        self.files = ImageFiles(archive, folders)
+        self.image_files = ImageFiles(archive, folders)
         self.labels = LabelFiles(
-            archive, folders, self.files, lambda image: task_labels(self.tasks, image)
+            archive, folders, self.image_files, lambda image: task_labels(self.tasks, image)
         )
         self.catalogue = Catalogue(archive, self.labels)
         self._info: dict[tuple[str, str], dict[str, Any]] = {}
@@ -71,13 +76,30 @@ class ArchiveReader(Datastore):
             f"{self.archive.url}; expected a SeriesInstanceUID of CT, MR, US or MG"
         )
 
+    def require_image(self, image_id: str) -> None:
+        """Refuse an unknown image as `image` does."""
+        self.image(image_id)
+
+    def files(self, ids: Iterable[str]) -> dict[str, Path]:
+        """Return the files of images by id, fetched where they are not in the cache."""
+        return {id: Path(self.get_image_uri(id)) for id in ids}
+
+    def sources(self, image_id: str) -> list[Path]:
+        """Return the DICOM files of an image, those of slices without their pixels."""
+        return self.image_files.sources(self.image(image_id))
+
+    def stamp(self, ids: Iterable[str]) -> str:
+        """Return the UIDs of the accepted labels: the files of an archive never change."""
+        infos = (self.get_label_info(id, FINAL) for id in ids)
+        return " ".join(str(info.get("SOPInstanceUID") or info.get("ts", "")) for info in infos)
+
     def get_image_uri(self, image_id: str) -> str:
         """Return the file of an image, fetched where it is not in the cache; "" if unknown."""
         try:
             image = self.image(image_id)
         except NotFoundError:
             return ""
-        return str(self.files.path(image))
+        return str(self.image_files.path(image))
 
     def get_image(self, image_id: str, params: object = None) -> io.BytesIO | None:
         """Return the content of the image file."""
@@ -96,12 +118,24 @@ class ArchiveReader(Datastore):
             return exam_of(file, group_exams([file]))
         return exam_of(file, group_exams(self._views(image)))
 
+    def exam_ids(self) -> dict[str, str]:
+        """Return the StudyInstanceUID of each mammogram."""
+        return {
+            id: image.series.study
+            for id, image in self.catalogue.get().images.items()
+            if image.series.modality == DENSITY_MODALITY
+        }
+
+    def patients(self) -> dict[str, str]:
+        """Return nothing: the DICOM files name their patients."""
+        return {}
+
     def _views(self, image: ArchiveImage) -> list[Path]:
         """Return the files of all mammograms of the study that an image belongs to."""
         if image.series.modality != DENSITY_MODALITY:
             return []
         return [
-            self.files.path(other)
+            self.image_files.path(other)
             for other in self.catalogue.get().images.values()
             if other.series.study == image.series.study
             and other.series.modality == DENSITY_MODALITY
@@ -125,11 +159,11 @@ class ArchiveReader(Datastore):
 
     def get_label_by_image_id(self, image_id: str, tag: str) -> str:
         """Return the id of a label, which is that of its image; "" if there is none."""
-        return self.get_labels_by_image_id(image_id).get(plain(tag), "")
+        return self.get_labels_by_image_id(image_id).get(tag_name(tag), "")
 
     def get_label_uri(self, label_id: str, label_tag: str) -> str:
         """Return the file of the newest label that can be read; "" if there is none."""
-        return str(self._label_file(label_id, plain(label_tag)) or "")
+        return str(self._label_file(label_id, tag_name(label_tag)) or "")
 
     def _label_file(self, image_id: str, tag: str, kind: str = "") -> Path | None:
         image = self.catalogue.get().images.get(image_id)
@@ -147,8 +181,8 @@ class ArchiveReader(Datastore):
 
     def get_label_info(self, label_id: str, label_tag: str) -> dict[str, Any]:
         """Return what is known of the newest label of a tag."""
-        for label in self._labels_of(label_id, plain(label_tag)):
-            return {**_told(label_id, label), **self._noted(label_id, plain(label_tag))}
+        for label in self._labels_of(label_id, tag_name(label_tag)):
+            return {**_told(label_id, label), **self._noted(label_id, tag_name(label_tag))}
         return {}
 
     def get_labeled_images(
@@ -169,6 +203,17 @@ class ArchiveReader(Datastore):
 
     def _noted(self, id: str, tag: str) -> dict[str, Any]:
         return dict(self._info.get((id, tag), {}))
+
+    # --- what the server needs ---------------------------------------------------------------
+
+    @property
+    def scores_folder(self) -> Path:
+        """A folder in the cache."""
+        return self.cache / "scores"
+
+    def router(self) -> APIRouter:
+        """Return the routes by which viewers reach the archive."""
+        return proxy_router(self.archive, self.catalogue.refresh)
 
     # --- overviews -------------------------------------------------------------------------------
 
@@ -191,11 +236,6 @@ class ArchiveReader(Datastore):
                 },
             }
         return {"name": self.name(), "description": self.description(), "objects": objects}
-
-
-def plain(tag: object) -> str:
-    """Return a tag as text."""
-    return str(tag.value if isinstance(tag, DefaultLabelTag) else tag)
 
 
 def _told(image_id: str, label: ArchivedLabel) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def batch_infer(
         )
     from lib.training.parallel import launched_by_torchrun
     from monailabel_app.batch import Batch, answer_share
-    from monailabel_app.studies.datastore import check_tag
+    from monailabel_app.studies.names import check_tag
 
     check_tag(tag)
     batch = Batch(spec.name, studies, models, tag, labelled, device, precision, flips)

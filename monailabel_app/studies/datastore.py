@@ -8,7 +8,6 @@ the folder stays a plain MONAI Label folder.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,48 +19,18 @@ from lib.errors import InputError, NotFoundError, unknown
 from lib.files import copy_atomically, restored_on_error
 from lib.io.read import check_readable, extension, image_extensions
 from lib.io.volumes import pixel_file
+from monailabel_app.studies.folder import FolderStudies
 from monailabel_app.studies.index import IndexedFolder, file_record
 from monailabel_app.studies.label_files import check_label
-
-_TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-_FORBIDDEN_IN_ID = re.compile(r"[/\\\x00-\x1f]|^\.|\.\.")
+from monailabel_app.studies.names import check_id, check_tag
 
 
-def check_id(image_id: str) -> str:
-    """Return `image_id` if it can be a file name inside the studies folder.
-
-    Raises:
-        InputError: it is empty, too long, hidden, or leads out of the folder.
-    """
-    if not image_id or len(image_id) > 200 or _FORBIDDEN_IN_ID.search(image_id):
-        raise InputError(
-            f"image id {image_id[:80]!r} is not a plain name: expected 1 to 200 characters without "
-            f"slashes, '..' or a leading dot"
-        )
-    return image_id
-
-
-def check_tag(tag: str) -> str:
-    """Return `tag` if it can be the name of a label folder."""
-    if not _TAG.fullmatch(tag) or ".." in tag:
-        raise InputError(
-            f"label tag {tag[:80]!r} is not a plain name: expected letters, digits, '-' and '_', "
-            f"such as final or original"
-        )
-    return tag
-
-
-class StudiesDatastore(IndexedFolder):
+class StudiesDatastore(FolderStudies, IndexedFolder):
     """A studies folder: images at the top, labels in ``labels/<tag>/``, an index beside them.
 
     Every change is made under the lock, on a fresh reading of the index, and reaches the disk
     atomically.
     """
-
-    @property
-    def folder(self) -> Path:
-        """Where the images lie."""
-        return Path(self._datastore.image_path())
 
     def files(self, ids: Iterable[str]) -> dict[str, Path]:
         """Return the files of those images that there are; links are not followed."""
@@ -110,7 +79,7 @@ class StudiesDatastore(IndexedFolder):
             NotFoundError: no such image.
             InputError: a bad tag, or a label that is none.
         """
-        tag = check_tag(str(getattr(label_tag, "value", label_tag)))
+        tag = check_tag(label_tag)
         image = self._require_image(image_id)
         facts = check_label(label_filename, image)
         _, ext = self._to_id(Path(label_filename).name)

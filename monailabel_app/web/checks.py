@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from monailabel.config import settings
@@ -19,11 +19,8 @@ from infer.scribbles import UntrainedInfer
 from lib.errors import InputError, NotFoundError, choose
 from lib.io.masks import MASK_EXTENSIONS
 from lib.io.read import extension, stem
-from monailabel_app.archive.datastore import ArchiveDatastore
-from monailabel_app.studies.datastore import check_id, check_tag
-
-if TYPE_CHECKING:
-    from monailabel_app.app import App
+from monailabel_app.services import AppServices
+from monailabel_app.studies.names import check_id, check_tag
 
 Guard = Callable[[dict[str, Any]], Any]
 
@@ -32,11 +29,11 @@ _FOLLOW_CLICKS = (InferType.DEEPGROW, InferType.DEEPEDIT)
 _IMAGE_CHOICES = ("all", "labeled", "unlabeled")
 
 
-def make_guards(app: App) -> dict[str, Guard]:
+def make_guards(app: AppServices) -> dict[str, Guard]:
     """Return the checks by module and function of the endpoint they run before."""
 
     def before_sample(arguments: dict[str, Any]) -> None:
-        choose("strategy", arguments["strategy"], app._strategies)
+        app.require_strategy(arguments["strategy"])
         if name := _logged_in(arguments):
             arguments["params"] = {**(arguments.get("params") or {}), "client_id": name}
 
@@ -44,15 +41,13 @@ def make_guards(app: App) -> dict[str, Guard]:
         **_model_guards(app),
         **_datastore_guards(app),
         **_session_guards(app),
-        "scoring.api_run_method": lambda arguments: choose(
-            "scoring method", arguments["method"], app._scoring_methods
-        ),
+        "scoring.api_run_method": lambda arguments: app.require_scoring_method(arguments["method"]),
         "activelearning.api_sample": before_sample,
         "logs.gpu_info": _before_gpu,
     }
 
 
-def _model_guards(app: App) -> dict[str, Guard]:
+def _model_guards(app: AppServices) -> dict[str, Guard]:
     def before_infer(arguments: dict[str, Any]) -> None:
         task = app.require_model(arguments["model"])
         params = read_object("params", arguments.get("params"))
@@ -76,7 +71,7 @@ def _model_guards(app: App) -> dict[str, Guard]:
         if arguments.get("session_id"):
             _require_session(app, arguments["session_id"])
         elif arguments.get("image"):
-            _require_image(app, arguments["image"])
+            app.datastore().require_image(arguments["image"])
         else:
             raise InputError("give an image id, a session id or a file to run the model on")
 
@@ -106,7 +101,7 @@ def _model_guards(app: App) -> dict[str, Guard]:
             choose("choice of images", images, dict.fromkeys(_IMAGE_CHOICES))
         else:
             for image in images or ():
-                _require_image(app, str(image))
+                app.datastore().require_image(str(image))
         if not torch.cuda.is_available():
             params["multi_gpu"] = False  # upstream would divide by the number of GPUs
         arguments["params"] = params
@@ -120,9 +115,9 @@ def _model_guards(app: App) -> dict[str, Guard]:
     }
 
 
-def _datastore_guards(app: App) -> dict[str, Guard]:
+def _datastore_guards(app: AppServices) -> dict[str, Guard]:
     def known_image(arguments: dict[str, Any]) -> None:
-        _require_image(app, arguments["image"])
+        app.datastore().require_image(arguments["image"])
 
     def before_label(arguments: dict[str, Any]) -> None:
         known_image(arguments)
@@ -149,7 +144,7 @@ def _datastore_guards(app: App) -> dict[str, Guard]:
         read_object("info", arguments.get("info"))
 
     def before_archive(arguments: dict[str, Any]) -> None:
-        if not app.is_dicom_archive() and not app.datastore().datalist():
+        if not app.datastore().get_labeled_images():
             raise NotFoundError("no image has a final label yet, so there is nothing to download")
 
     return {
@@ -168,7 +163,7 @@ def _datastore_guards(app: App) -> dict[str, Guard]:
     }
 
 
-def _session_guards(app: App) -> dict[str, Guard]:
+def _session_guards(app: AppServices) -> dict[str, Guard]:
     def before_session(arguments: dict[str, Any]) -> None:
         if arguments.get("uncompress"):
             raise InputError("archives are not unpacked here; send the image itself")
@@ -233,21 +228,7 @@ def _check_finite(value: Any) -> None:
         raise InputError("NaN and infinity are not valid JSON; give a finite number") from None
 
 
-def _require_image(app: App, image: str) -> None:
-    store = app.datastore()
-    if isinstance(store, ArchiveDatastore):
-        store.image(image)  # refuses with more to say
-        return
-    if store.get_image_uri(image):
-        return
-    check_id(image)
-    raise NotFoundError(
-        f"unknown image '{image}': not among the {len(app.datastore().list_images())} images of "
-        f"the studies; GET /datastore/?output=all lists them"
-    )
-
-
-def _require_session(app: App, session: str) -> None:
+def _require_session(app: AppServices, session: str) -> None:
     # a session is a folder of that name: a path would open one made by somebody else
     plain = session.replace("-", "").isalnum()
     if not plain or not app.sessions() or not app.sessions().get_session(session):

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -27,16 +27,13 @@ from lib.io.masks import read_label
 from lib.io.read import image_size
 from lib.mammography.mammogram import is_dicom
 from monailabel_app import __version__
-from monailabel_app.archive.datastore import ArchiveDatastore
+from monailabel_app.services import AppServices
 from monailabel_app.web.checks import read_object
-
-if TYPE_CHECKING:
-    from monailabel_app.app import App
 
 DICOM_SEG = "dicom_seg"
 
 
-def answer_as_seg(app: App, arguments: dict[str, Any]) -> Response:
+def answer_as_seg(app: AppServices, arguments: dict[str, Any]) -> Response:
     """Return a model's answer as DICOM segmentation.
 
     Args:
@@ -66,9 +63,9 @@ def answer_as_seg(app: App, arguments: dict[str, Any]) -> Response:
 
 
 @contextmanager
-def _image(app: App, arguments: dict[str, Any]) -> Iterator[tuple[str, Sequence[Path]]]:
+def _image(app: AppServices, arguments: dict[str, Any]) -> Iterator[tuple[str, Sequence[Path]]]:
     """Yield what the model is asked about, an id or a file, and the DICOM files of it."""
-    store, upload = app.datastore(), arguments.get("file")
+    upload = arguments.get("file")
     if upload:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / (Path(upload.filename or "").name or "image")
@@ -78,10 +75,8 @@ def _image(app: App, arguments: dict[str, Any]) -> Iterator[tuple[str, Sequence[
     elif arguments.get("session_id"):
         file = Path(app.sessions().get_session(arguments["session_id"]).image)
         yield str(file), [file]
-    elif isinstance(store, ArchiveDatastore):
-        yield arguments["image"], store.files.sources(store.image(arguments["image"]))
     else:
-        yield arguments["image"], [Path(store.get_image_uri(arguments["image"]))]
+        yield arguments["image"], app.datastore().sources(arguments["image"])
 
 
 def _seg(label: Path, told: dict[str, Any], sources: Sources, model: str) -> Dataset:

@@ -17,27 +17,15 @@ import errno
 import inspect
 import logging
 import shutil
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastapi import APIRouter, Depends, HTTPException
 from fastapi.responses import FileResponse
 from fastapi.routing import APIRoute
 from monailabel.config import settings
-from monailabel.endpoints import (
-    activelearning,
-    batch_infer,
-    datastore,
-    infer,
-    info,
-    logs,
-    model,
-    ohif,
-    scoring,
-    session,
-    train,
-    wsi_infer,
-)
+from monailabel.endpoints import infer
 from monailabel.endpoints.user.auth import RBAC
 from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
 from monailabel.utils.async_tasks.task import AsyncTask
@@ -49,50 +37,36 @@ from lib.tasks.registry import get_task
 from lib.weights.checkpoint import load_checkpoint, load_network
 from lib.weights.store import TrainedOn
 from monailabel_app.active.background import Quiet
-from monailabel_app.archive.datastore import ArchiveDatastore
 from monailabel_app.archive.dicomweb import ArchiveError
-from monailabel_app.archive.proxy import proxy_router
+from monailabel_app.services import AppServices
 from monailabel_app.viewers import ohif as viewer
 from monailabel_app.web.checks import Guard, make_guards
 from monailabel_app.web.dicom_seg import DICOM_SEG, answer_as_seg
 from monailabel_app.web.login import mend_openid, require_users
-
-if TYPE_CHECKING:
-    from monailabel_app.app import App
+from monailabel_app.web.users import Users
 
 logger = logging.getLogger(__name__)
 
-_MODULES = (
-    activelearning,
-    batch_infer,
-    datastore,
-    infer,
-    info,
-    logs,
-    model,
-    ohif,
-    scoring,
-    session,
-    train,
-    wsi_infer,
+_ENDPOINTS = (  # modules of `monailabel.endpoints`
+    *("activelearning", "batch_infer", "datastore", "infer", "info", "logs", "model", "ohif"),
+    *("scoring", "session", "train", "wsi_infer"),
 )
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def install(app: App) -> None:
+def install(app: AppServices, users: Users | None) -> None:
     """Put the mended routes in front of upstream's in the running web server."""
     from monailabel.app import app as web
 
     router = APIRouter()
     guards = make_guards(app)
     replacements = _replacements(app)
-    quiet = app.active.background.quiet
-    for module in _MODULES:
-        for route in module.router.routes:
+    for module in _ENDPOINTS:
+        for route in import_module(f"monailabel.endpoints.{module}").router.routes:
             if isinstance(route, APIRoute) and inspect.iscoroutinefunction(route.endpoint):
-                name = f"{module.__name__.rsplit('.', 1)[-1]}.{route.endpoint.__name__}"
+                name = f"{module}.{route.endpoint.__name__}"
                 router.routes.append(
-                    _mended(route, guards.get(name), replacements.get(name), quiet)
+                    _mended(route, guards.get(name), replacements.get(name), app.quiet)
                 )
 
     def reload() -> dict[str, Any]:
@@ -117,11 +91,9 @@ def install(app: App) -> None:
         return {"model": model, "version": version}
 
     mend_openid()
-    if app.users is not None:
-        router.include_router(require_users(web, app.users))
-    store = app.datastore()
-    if isinstance(store, ArchiveDatastore):
-        router.include_router(proxy_router(store))
+    if users is not None:
+        router.include_router(require_users(web, users))
+    router.include_router(app.datastore().router())
     user = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))
     admin = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ADMIN))
     router.add_api_route("/reload", reload, methods=["POST"], include_in_schema=False)
@@ -198,7 +170,7 @@ def explain(error: Exception) -> tuple[int, str]:
     return 500, f"the server failed on this request ({type(error).__name__}); see its log"
 
 
-def _replacements(app: App) -> dict[str, Guard]:
+def _replacements(app: AppServices) -> dict[str, Guard]:
     """Return what is done instead of an upstream endpoint, by module and function."""
 
     def update_model(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -242,7 +214,7 @@ def _replacements(app: App) -> dict[str, Guard]:
         wanted = {name: value for name, value in params.items() if isinstance(value, dict)}
         for name in wanted:
             app.require_trainer(name)
-        started = {name: {"model": name, **wanted.get(name, {})} for name in app.info()["trainers"]}
+        started = {name: {"model": name, **wanted.get(name, {})} for name in app.trainers}
         for name, request in started.items():
             app.require_trainer(name).check(request, app.datastore())
         result = {}

@@ -118,7 +118,7 @@ def test_a_segmentation_of_a_viewer_is_a_label_by_its_names_whatever_its_numbers
     # as OHIF: numbered by the alphabet over all models' labels, where "cyst" comes before "gland"
     seg = make_seg(
         np.array([0, 9, 5], np.uint8)[truth],
-        store.files.sources(store.image(image)),
+        store.sources(image),
         {"cyst": 5, "gland": 9},
         READER,
     )
@@ -345,7 +345,7 @@ def test_an_archive_that_does_not_answer_is_said(archive, studies, tmp_path):
 def test_the_cache_stays_within_its_size_and_is_filled_again(archive, studies, tmp_path):
     stow(archive, [data for study in studies.values() for data in study.datasets])
     store = _open(archive, tmp_path, limit=60_000)
-    folders = store.files.folders
+    folders = store.image_files.folders
     folders.grace = 0.0
     sizes = []
     for id in store.list_images():

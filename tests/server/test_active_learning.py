@@ -22,7 +22,7 @@ from lib.uncertainty.informativeness import Informativeness
 from lib.weights.store import ModelStore
 from monailabel_app.active.background import Background, Quiet
 from monailabel_app.active.records import Record, Records
-from monailabel_app.active.strategies import ActiveLearning, scores_folder
+from monailabel_app.active.strategies import ActiveLearning
 from monailabel_app.config import AppConfig
 from monailabel_app.studies.datastore import StudiesDatastore
 
@@ -163,7 +163,7 @@ def test_an_exam_is_one_sample(tmp_path):
 def test_records_survive_a_restart_and_a_torn_line_and_go_with_their_version(site):
     site.write_scores(image_03=0.2, image_07=0.9)
     version, file = site.records.version, site.records.file
-    assert file.parent == scores_folder(site.datastore)
+    assert file.parent == site.datastore.scores_folder
     with open(file, "a") as lines:
         lines.write('{"id": "image_08", "stamp"')
     site.restart()
@@ -187,7 +187,7 @@ def test_a_background_process_measures_what_is_new_or_changed(site, tmp_path):
     (site.datastore.folder / "image_02.png").write_bytes(b"no picture")
     task = get_task(MODEL)
     background = Background(
-        scores_folder(site.datastore),
+        site.datastore.scores_folder,
         site.active.samples,
         {MODEL: task},
         site.store,

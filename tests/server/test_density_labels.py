@@ -72,4 +72,5 @@ def test_a_refused_answer_leaves_the_one_before(store, tmp_path):
 def test_answers_on_density_are_no_cases_of_segmentation(store, tmp_path):
     task = TASKS["nuclei_vhllrhe"]
     trainer = SegmentationTrain(task, ModelStore(tmp_path / "models", tmp_path / "shipped"))
-    assert trainer.items(store, task) == []
+    with pytest.raises(InputError, match="no labelled images"):
+        trainer.items(store, task)

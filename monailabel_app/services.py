@@ -1,0 +1,64 @@
+"""What web routes and retraining know of the app, as a Protocol, so that neither imports it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from monailabel.interfaces.tasks.infer_v2 import InferTask
+
+from infer import ResultShelf
+from lib.weights.store import ModelStore
+from monailabel_app.active.background import Quiet
+from monailabel_app.config import AppConfig
+from monailabel_app.studies.protocol import StudiesProtocol
+from trainers import LiveTrain
+
+
+class AppServices(Protocol):
+    """The running app.
+
+    Attributes:
+        config: its options.
+        store: published weights and their versions.
+        shelf: files of answers, for viewers to fetch.
+    """
+
+    config: AppConfig
+    store: ModelStore
+    shelf: ResultShelf
+
+    @property
+    def quiet(self) -> Quiet:
+        """Counts requests, so that images are scored between them."""
+
+    @property
+    def trainers(self) -> Mapping[str, LiveTrain]:
+        """The trainers by model."""
+
+    def datastore(self) -> StudiesProtocol:
+        """Return the images and labels that are served."""
+
+    def sessions(self) -> Any:
+        """Return MONAI Label's store of uploaded images; None where sessions are off."""
+
+    def require_model(self, model: str) -> InferTask:
+        """Return the infer task of a model with weights, else raise."""
+
+    def require_trainer(self, model: str) -> LiveTrain:
+        """Return the trainer of a model, else raise `NotFoundError`."""
+
+    def require_strategy(self, name: str) -> Any:
+        """Return a way to choose the next image, else raise `NotFoundError`."""
+
+    def require_scoring_method(self, name: str) -> Any:
+        """Return a way to score images and labels, else raise `NotFoundError`."""
+
+    def model_file(self, model: str, validate: bool = True) -> str | None:
+        """Return the file of the published weights; an unknown model raises `NotFoundError`."""
+
+    def infer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return a model's answer on an image."""
+
+    def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the next image to label."""

@@ -1,0 +1,83 @@
+"""What the app asks of a datastore beyond MONAI Label's interface."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter
+from monailabel.interfaces.datastore import Datastore
+
+from lib.mammography.exams import Exam
+
+FINAL, ORIGINAL = "final", "original"  # tags of labels that a person accepted, or a model made
+
+
+class StudiesProtocol(Datastore):
+    """A datastore of the app: a folder of studies, or a DICOMweb archive.
+
+    It is an abstract class and no `typing.Protocol`, because MONAI Label's interface is one too.
+
+    Attributes:
+        is_local: whether all images lie on this machine, so that scoring them fetches nothing.
+    """
+
+    is_local: bool
+
+    @property
+    @abstractmethod
+    def scores_folder(self) -> Path:
+        """The folder for the scores of the images."""
+
+    @abstractmethod
+    def require_image(self, image_id: str) -> None:
+        """Raise `NotFoundError` if there is no such image."""
+
+    @abstractmethod
+    def files(self, ids: Iterable[str]) -> dict[str, Path]:
+        """Return the files of images by id; an archive fetches those that are not here yet."""
+
+    @abstractmethod
+    def sources(self, image_id: str) -> list[Path]:
+        """Return the files that a label of the image refers to, in the order of its slices."""
+
+    @abstractmethod
+    def stamp(self, ids: Iterable[str]) -> str:
+        """Return a text that changes when a file of these images or their label changes."""
+
+    @abstractmethod
+    def exam_of(self, file: Path) -> Exam | None:
+        """Return the mammography exam of an image file; None if it belongs to none."""
+
+    @abstractmethod
+    def exam_ids(self) -> dict[str, str]:
+        """Return the id of the exam of each image that belongs to one."""
+
+    @abstractmethod
+    def patients(self) -> dict[str, str]:
+        """Return the patient of each image for which an importer noted one."""
+
+    @abstractmethod
+    def training_folder(self, kind: str) -> Path:
+        """Return a studies folder of the accepted labels for a kind of task."""
+
+    def accepted_label(self, ids: Iterable[str]) -> Path | None:
+        """Return the accepted label file of the first of these images that has one."""
+        for id in ids:
+            if self.get_label_by_image_id(id, FINAL):
+                return Path(self.get_label_uri(id, FINAL))
+        return None
+
+    def update_infos(self, infos: Mapping[str, dict[str, Any]], tag: str | None) -> None:
+        """Merge `infos`, by image id, into the records of images, or of their labels with `tag`."""
+        for id, info in infos.items():
+            if tag is None:
+                self.update_image_info(id, info)
+            else:
+                self.update_label_info(id, tag, info)
+
+    def router(self) -> APIRouter:
+        """Return the routes that the datastore adds to the server; by default none."""
+        return APIRouter()
