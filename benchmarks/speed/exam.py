@@ -26,7 +26,8 @@ from benchmarks.speed.server import Server
 from lib.errors import InputError
 from lib.mammography.exams import Exam, group_exams, is_image
 from lib.networks import build_network
-from lib.phantoms.mammograms.exams import exam_phantom, mammogram_dataset
+from lib.phantoms.mammograms.dicom import mammogram_dataset
+from lib.phantoms.mammograms.exams import exam_phantom
 from lib.tasks.registry import get_task
 from lib.weights.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from lib.weights.store import ModelStore

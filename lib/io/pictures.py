@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from lib.errors import InputError
+from lib.files import write_atomically
 from lib.image import TIFF_EXTENSIONS, check_pixel_count, damaged, has_extension, not_a_volume
 
 # of damaged files both readers complain in passing; the error says it in one line
@@ -91,6 +92,14 @@ def picture_size(path: Path) -> tuple[int, ...]:
     except Exception as error:
         *size, pages = _size_otherwise(path, error)
     return (*size, _count_pages(path)) if pages > 1 else tuple(size)
+
+
+def save_picture(path: Path, pixels: np.ndarray) -> Path:
+    """Write pixels as a picture whose type is that of the suffix; whole or not at all."""
+    suffix = PillowImage.registered_extensions()[path.suffix.lower()]
+    return write_atomically(
+        path, lambda file: PillowImage.fromarray(pixels).save(file, format=suffix)
+    )
 
 
 def _decode(path: Path, picture: PillowImage.Image, page: int = 0) -> np.ndarray:

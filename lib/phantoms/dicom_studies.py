@@ -1,4 +1,4 @@
-"""Phantom studies as DICOM, of each kind that an archive holds, with their true labels."""
+"""Phantom studies as DICOM, one function for each kind of study, with their true labels."""
 
 from __future__ import annotations
 
@@ -7,36 +7,36 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.dataset import Dataset
 from pydicom.uid import (
     CTImageStorage,
     EnhancedUSVolumeStorage,
-    ExplicitVRLittleEndian,
     MRImageStorage,
     UltrasoundImageStorage,
     UltrasoundMultiFrameImageStorage,
-    generate_uid,
 )
 
 from lib.dicom.objects import item
-from lib.phantoms.mammograms.exams import exam_phantom, mammogram_dataset
+from lib.phantoms.dicom_objects import decimals, image_instance, study_uid
+from lib.phantoms.mammograms.dicom import mammogram_dataset
+from lib.phantoms.mammograms.exams import exam_phantom
 from lib.phantoms.ultrasound.studies import Phantom, breast_frame, cine, gland_volume
 
 _MS_PER_FRAME = 40
 _AIR = -1024  # Hounsfield units of a stored 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DemoStudy:
     """One study.
 
     Attributes:
         kind: volume, ct, volume_us, frame, cine or mammograms.
-        datasets: its instances; of a volume of slices not in their order in space.
-        truth: labels on the grid of the images, `(rows, columns)` or `(slices, rows, columns)`, by
-            SeriesInstanceUID; of mammograms the dense tissue.
-        pixels: what was drawn, by SeriesInstanceUID, in the same shape.
-        density: class of an exam, else empty.
+        datasets: its instances; those of a volume of slices are not in spatial order.
+        truth: by SeriesInstanceUID, labels on the grid of the images, `(rows, columns)` or
+            `(slices, rows, columns)`; for mammograms the dense tissue.
+        pixels: by SeriesInstanceUID, what was drawn, in the same shape.
+        density: density class of an exam, else empty.
     """
 
     kind: str
@@ -60,7 +60,7 @@ def demo_studies(seed: int = 0, count: int = 1, scale: float = 0.125) -> list[De
     """Return `count` studies of each kind; the same for the same arguments.
 
     Args:
-        scale: of mammograms: 1 is full size; ultrasound is drawn at 4 times that, at most 1.
+        scale: of the mammograms, 1 is full size; ultrasound has four times that scale, at most 1.
     """
     studies = []
     for number in range(count):
@@ -78,7 +78,7 @@ def demo_studies(seed: int = 0, count: int = 1, scale: float = 0.125) -> list[De
 
 
 def volume_study(seed: int, size: tuple[int, int, int] = (64, 96, 96)) -> DemoStudy:
-    """Return a gland as MR slices, each an instance with its place, oblique, in mixed order."""
+    """Return a gland as oblique MR slices: one instance each, with its position, in mixed order."""
     phantom = gland_volume(seed, size)
     return _slices(
         MRImageStorage,
@@ -125,42 +125,43 @@ def ct_study(seed: int, size: tuple[int, int, int] = (64, 96, 96)) -> DemoStudy:
 
 
 def _slices(
-    kind: str,
+    sop_class: str,
     key: tuple[str, str, int],
     pixels: np.ndarray,
     phantom: Phantom,
     axes: tuple[tuple[float, ...], tuple[float, ...]],
     **tags: Any,
 ) -> DemoStudy:
-    """Return a volume as instances of class `kind`, each with its place, in mixed order.
+    """Return a volume as one instance for each slice, with its position, in mixed order.
 
     Args:
-        key: study kind, modality and seed.
+        key: kind of study, modality and seed.
         axes: unit vectors along a row and along a column.
+        tags: further attributes of each instance, by keyword.
     """
     name, modality, seed = key
     normal = np.cross(*axes)
-    made = []
+    instances = []
     for index, plane in enumerate(pixels):
-        place = np.array((-30.0, 20.0, 15.0)) + index * phantom.spacing[0] * normal
-        made.append(
-            _image(
-                kind,
+        position = np.array((-30.0, 20.0, 15.0)) + index * phantom.spacing[0] * normal
+        instances.append(
+            image_instance(
+                sop_class,
                 modality,
                 (name, seed, 1, index),
                 plane[None],
                 InstanceNumber=index + 1,
-                FrameOfReferenceUID=_uid(name, seed, "frame of reference"),
+                FrameOfReferenceUID=study_uid(name, seed, "frame of reference"),
                 PositionReferenceIndicator="",
-                ImagePositionPatient=_decimals(place),
-                ImageOrientationPatient=_decimals((*axes[0], *axes[1])),
-                PixelSpacing=_decimals(phantom.spacing[1:]),
+                ImagePositionPatient=decimals(position),
+                ImageOrientationPatient=decimals((*axes[0], *axes[1])),
+                PixelSpacing=decimals(phantom.spacing[1:]),
                 SliceThickness=f"{phantom.spacing[0]:g}",
                 **tags,
             )
         )
-    order = np.random.default_rng(seed).permutation(len(made))
-    return _study(name, [made[index] for index in order], phantom)
+    order = np.random.default_rng(seed).permutation(len(instances))
+    return _study(name, [instances[index] for index in order], phantom)
 
 
 def ultrasound_volume_study(seed: int, size: tuple[int, int, int] = (64, 96, 96)) -> DemoStudy:
@@ -176,13 +177,13 @@ def ultrasound_volume_study(seed: int, size: tuple[int, int, int] = (64, 96, 96)
         )
         for index in range(len(phantom.image))
     ]
-    measures = item(PixelSpacing=_decimals(phantom.spacing[1:]), SliceThickness=f"{step:g}")
-    data = _image(
+    measures = item(PixelSpacing=decimals(phantom.spacing[1:]), SliceThickness=f"{step:g}")
+    data = image_instance(
         EnhancedUSVolumeStorage,
         "US",
         ("volume_us", seed, 1, 0),
         phantom.image,
-        FrameOfReferenceUID=_uid("volume_us", seed, "frame of reference"),
+        FrameOfReferenceUID=study_uid("volume_us", seed, "frame of reference"),
         SharedFunctionalGroupsSequence=[item(PixelMeasuresSequence=[measures])],
         PerFrameFunctionalGroupsSequence=frames,
         SeriesDescription="Gland phantom, 3D ultrasound",
@@ -192,9 +193,9 @@ def ultrasound_volume_study(seed: int, size: tuple[int, int, int] = (64, 96, 96)
 
 
 def frame_study(seed: int, size: tuple[int, int] = (256, 320)) -> DemoStudy:
-    """Return one ultrasound frame of a breast with a lesion, without place in the patient."""
+    """Return one ultrasound frame of a breast with a lesion, without a position in the patient."""
     phantom = breast_frame(seed, size)
-    data = _image(
+    data = image_instance(
         UltrasoundImageStorage,
         "US",
         ("frame", seed, 1, 0),
@@ -209,7 +210,7 @@ def frame_study(seed: int, size: tuple[int, int] = (256, 320)) -> DemoStudy:
 def cine_study(seed: int, frames: int = 16, size: tuple[int, int] = (256, 256)) -> DemoStudy:
     """Return an ultrasound loop of a nerve over time."""
     phantom = cine(seed, frames, size)
-    data = _image(
+    data = image_instance(
         UltrasoundMultiFrameImageStorage,
         "US",
         ("cine", seed, 1, 0),
@@ -226,24 +227,29 @@ def cine_study(seed: int, frames: int = 16, size: tuple[int, int] = (256, 256)) 
 def mammogram_study(seed: int, scale: float = 0.125, density: str | None = None) -> DemoStudy:
     """Return an exam of four views, each a series."""
     exam = exam_phantom(seed, 0, scale, density)
-    made = [mammogram_dataset(view, seed, 0, index) for index, view in enumerate(exam.views)]
-    pairs = list(zip(made, exam.views, strict=True))
+    datasets = tuple(mammogram_dataset(view, seed, 0, i) for i, view in enumerate(exam.views))
+    views = {str(d.SeriesInstanceUID): v for d, v in zip(datasets, exam.views, strict=True)}
     return DemoStudy(
-        "mammograms",
-        tuple(made),
-        {str(data.SeriesInstanceUID): view.dense.astype(np.uint8) for data, view in pairs},
-        {str(data.SeriesInstanceUID): view.pixels for data, view in pairs},
-        exam.density,
+        kind="mammograms",
+        datasets=datasets,
+        truth={series: view.dense.astype(np.uint8) for series, view in views.items()},
+        pixels={series: view.pixels for series, view in views.items()},
+        density=exam.density,
     )
 
 
 def _study(kind: str, datasets: Sequence[Any], phantom: Phantom) -> DemoStudy:
     series = str(datasets[0].SeriesInstanceUID)
-    return DemoStudy(kind, tuple(datasets), {series: phantom.label}, {series: phantom.image})
+    return DemoStudy(
+        kind=kind,
+        datasets=tuple(datasets),
+        truth={series: phantom.label},
+        pixels={series: phantom.image},
+    )
 
 
 def _region(phantom: Phantom) -> Dataset:
-    """Return the whole image as a region with its spacing, cm."""
+    """Return an ultrasound region that is the whole image, with its spacing in cm."""
     rows, columns = phantom.image.shape[-2:]
     return item(
         RegionSpatialFormat=1,
@@ -258,55 +264,3 @@ def _region(phantom: Phantom) -> Dataset:
         PhysicalDeltaX=phantom.spacing[-1] / 10,
         PhysicalDeltaY=phantom.spacing[-2] / 10,
     )
-
-
-def _image(
-    kind: str, modality: str, key: tuple[str, int, int, int], pixels: np.ndarray, **tags: Any
-) -> Any:
-    """Return grey `(frames, rows, columns)` of 8 or 16 bit as an instance of class `kind`.
-
-    Args:
-        key: study kind, seed, series and instance; the UIDs follow from them.
-    """
-    name, seed, series, number = key
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = kind
-    meta.MediaStorageSOPInstanceUID = _uid(name, seed, "series", series, "image", number)
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data: Any = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
-    data.is_little_endian, data.is_implicit_VR = True, False
-    data.SOPClassUID, data.SOPInstanceUID = kind, meta.MediaStorageSOPInstanceUID
-    data.PatientName, data.PatientID = f"Phantom^{name}-{seed}", f"PHANTOM-{name}-{seed}"
-    data.PatientBirthDate, data.PatientSex = "19700101", "O"
-    data.StudyInstanceUID = _uid(name, seed, "study")
-    data.StudyID, data.AccessionNumber = str(seed), f"{name[:6]}{seed}"
-    data.StudyDate = data.SeriesDate = data.ContentDate = data.AcquisitionDate = "20200102"
-    data.StudyTime = data.SeriesTime = data.ContentTime = data.AcquisitionTime = "120000"
-    data.StudyDescription = f"Phantom: {name}"
-    data.ReferringPhysicianName = ""
-    data.Manufacturer, data.ManufacturerModelName = "Phantom", "Phantom"
-    data.SeriesInstanceUID, data.SeriesNumber = _uid(name, seed, "series", series), series
-    data.InstanceNumber, data.Modality = number + 1, modality
-    data.PatientOrientation = ""
-    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
-    data.BitsAllocated = data.BitsStored = 8 * pixels.itemsize
-    data.HighBit = data.BitsStored - 1
-    data.PixelRepresentation = 0
-    data.LossyImageCompression, data.BurnedInAnnotation = "00", "NO"
-    if kind not in (CTImageStorage, MRImageStorage, UltrasoundImageStorage):
-        data.NumberOfFrames = len(pixels)
-    data.Rows, data.Columns = pixels.shape[1:]
-    for tag, value in tags.items():
-        setattr(data, tag, value)
-    content = np.ascontiguousarray(pixels).tobytes()
-    data.PixelData = content + b"\0" * (len(content) % 2)
-    data["PixelData"].VR = "OB" if pixels.itemsize == 1 else "OW"
-    return data
-
-
-def _uid(*names: object) -> str:
-    return str(generate_uid(entropy_srcs=["archive phantom", *map(str, names)]))
-
-
-def _decimals(values: Sequence[float] | np.ndarray) -> list[str]:
-    return [f"{value:.10g}"[:16] for value in values]

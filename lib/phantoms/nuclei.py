@@ -1,4 +1,4 @@
-"""Seeded synthetic microscopy, for the demo and the tests: no data needed, every pixel known."""
+"""Synthetic microscopy from a seed, for the demo and the tests: every pixel's label is known."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image as PillowImage
 from scipy import ndimage
 
+from lib.data.studies import FINAL_LABELS
 from lib.errors import choose
-from lib.files import write_atomically
+from lib.io.pictures import save_picture
 
 Stain = Literal["fluorescence", "histology"]
 
@@ -24,12 +24,12 @@ def nuclei_phantom(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw nuclei as a microscope shows them.
 
-    Nuclei are wobbly ellipses with chromatin texture, some touching. Fluorescence: bright on a
-    dark, unevenly lit background, blurred, with photon and read-out noise. Histology: haematoxylin
-    nuclei in eosin tissue, by Beer-Lambert absorption.
+    Nuclei are irregular ellipses with chromatin texture; some touch. In fluorescence they are
+    bright on a dark, unevenly lit background, blurred, with photon and read-out noise. In histology
+    they are stained by haematoxylin in tissue stained by eosin, by Beer-Lambert absorption.
 
     Args:
-        nuclei: how many are tried; those that would cover another by more than a touch are dropped.
+        nuclei: how many are tried; one that would cover another by more than a touch is dropped.
 
     Returns:
         The image, uint8 `(rows, columns)` or `(rows, columns, 3)`, and its label, uint16
@@ -49,7 +49,7 @@ def write_nuclei_studies(folder: Path, count: int, labelled: int, seed: int = 0)
     Returns:
         The image files.
     """
-    labels = folder / "labels" / "final"
+    labels = folder / FINAL_LABELS
     labels.mkdir(parents=True, exist_ok=True)
     paths = []
     for index in range(count):
@@ -60,17 +60,13 @@ def write_nuclei_studies(folder: Path, count: int, labelled: int, seed: int = 0)
             continue
         image, label = nuclei_phantom(seed * 100_003 + index, stain)
         if index < labelled:
-            _write_png(labels / path.name, label)
-        _write_png(path, image)
+            save_picture(labels / path.name, label)
+        save_picture(path, image)
     return paths
 
 
-def _write_png(path: Path, pixels: np.ndarray) -> None:
-    write_atomically(path, lambda file: PillowImage.fromarray(pixels).save(file, format="PNG"))
-
-
 def _scatter(rng: np.random.Generator, rows: int, columns: int, nuclei: int) -> np.ndarray:
-    """Place nuclei; a later one may touch an earlier but not cover it."""
+    """Return a label image of nuclei; a later one may touch an earlier one but not cover it."""
     label = np.zeros((rows, columns), dtype=np.uint16)
     y, x = np.mgrid[:rows, :columns]
     mean_radius = rng.uniform(7, 12)

@@ -13,7 +13,8 @@ from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 from pydicom.uid import JPEG2000Lossless
 
-from lib.phantoms.mammograms.exams import ExamPhantom, exam_phantom, mammogram_dataset
+from lib.phantoms.mammograms.dicom import mammogram_dataset
+from lib.phantoms.mammograms.exams import ExamPhantom, exam_phantom
 
 SCALE = 0.08
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from pydicom.uid import DigitalMammographyXRayImageStorageForPresentation
 
-if TYPE_CHECKING:
-    from lib.phantoms.mammograms.phantom import MammogramPhantom
+from lib.dicom.objects import code_item, save
+from lib.phantoms.dicom_objects import new_instance, uid
+from lib.phantoms.mammograms.phantom import MammogramPhantom
 
 _VIEW_CODES = {"CC": ("399162004", "cranio-caudal"), "MLO": ("399368009", "medio-lateral oblique")}
-# where rows lead to and columns: anterior or posterior, and foot (oblique) or the inner side
+# direction of the rows (anterior or posterior) and of the columns (foot in oblique views, or side)
 _ORIENTATIONS = {
     ("R", "CC"): ["P", "L"],
     ("L", "CC"): ["A", "R"],
@@ -19,45 +22,43 @@ _ORIENTATIONS = {
 }
 
 
-def dataset(phantom: MammogramPhantom, number: tuple[int, int, int]) -> Any:
-    """Return the dataset of a view.
+def write_mammogram(
+    path: Path, phantom: MammogramPhantom, seed: int = 0, number: int = 0, index: int = 0
+) -> Path:
+    """Write a view as a DICOM file; see `mammogram_dataset`."""
+    return save(mammogram_dataset(phantom, seed, number, index), path)
+
+
+def mammogram_dataset(
+    phantom: MammogramPhantom, seed: int = 0, number: int = 0, index: int = 0
+) -> Any:
+    """Return the dataset of a view, with the attributes of PS3.3 A.26 and C.8.11.
 
     Args:
-        number: seed, exam and view; patient, study, series and instance UIDs follow from them.
+        seed: of the phantoms; patient, study, series and instance UIDs follow from it, from
+            `number` and from `index`.
+        number: of the exam.
+        index: of the view.
     """
-    from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian, generate_uid
-
-    seed, exam, index = number
-    key = ["mammogram phantom", str(seed), str(exam)]
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.2"
-    meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[*key, "image", str(index)])
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
-    data.is_little_endian, data.is_implicit_VR = True, False
-    data.SOPClassUID = meta.MediaStorageSOPClassUID
-    data.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
-    _patient_and_study(data, key, generate_uid(entropy_srcs=[*key, "study"]))
-    data.SeriesInstanceUID = generate_uid(entropy_srcs=[*key, "series", str(index)])
+    key = ("mammogram phantom", seed, number)
+    data = new_instance(
+        DigitalMammographyXRayImageStorageForPresentation, uid(*key, "image", index)
+    )
+    data.PatientName, data.PatientID = f"Phantom^{seed}-{number}", f"PHANTOM-{seed}-{number}"
+    data.PatientBirthDate, data.PatientSex = "19600101", "F"
+    data.StudyInstanceUID = uid(*key, "study")
+    data.StudyDate = data.ContentDate = data.AcquisitionDate = "20200101"
+    data.StudyTime = data.ContentTime = data.AcquisitionTime = "120000"
+    data.StudyID, data.AccessionNumber = str(number), f"{seed}{number:05d}"
+    data.ReferringPhysicianName = ""
+    data.SeriesInstanceUID = uid(*key, "series", index)
     data.SeriesNumber = data.InstanceNumber = index + 1
-    _acquisition(data, phantom)
-    _pixels(data, phantom)
+    _set_acquisition(data, phantom)
+    _set_pixels(data, phantom)
     return data
 
 
-def _patient_and_study(data: Any, key: list[str], study: str) -> None:
-    data.PatientName = f"Phantom^{key[1]}-{key[2]}"
-    data.PatientID = f"PHANTOM-{key[1]}-{key[2]}"
-    data.PatientBirthDate, data.PatientSex = "19600101", "F"
-    data.StudyInstanceUID = study
-    data.StudyDate = data.ContentDate = data.AcquisitionDate = "20200101"
-    data.StudyTime = data.ContentTime = data.AcquisitionTime = "120000"
-    data.StudyID, data.AccessionNumber = key[2], f"{key[1]}{int(key[2]):05d}"
-    data.ReferringPhysicianName = ""
-
-
-def _acquisition(data: Any, phantom: MammogramPhantom) -> None:
+def _set_acquisition(data: Any, phantom: MammogramPhantom) -> None:
     view, detector = phantom.view, phantom.detector
     assert view.laterality and view.projection
     data.Modality = "MG"
@@ -69,9 +70,9 @@ def _acquisition(data: Any, phantom: MammogramPhantom) -> None:
     data.ImageLaterality, data.ViewPosition = view.laterality, view.projection
     data.PatientOrientation = _ORIENTATIONS[view.laterality, view.projection]
     code, meaning = _VIEW_CODES[view.projection]
-    data.ViewCodeSequence = [_code(code, "SCT", meaning)]
+    data.ViewCodeSequence = [code_item((code, "SCT", meaning))]
     data.ViewCodeSequence[0].ViewModifierCodeSequence = []
-    data.AnatomicRegionSequence = [_code("76752008", "SCT", "Breast")]
+    data.AnatomicRegionSequence = [code_item(("76752008", "SCT", "Breast"))]
     data.AcquisitionContextSequence = []
     data.BreastImplantPresent = "NO"
     data.DetectorType, data.DetectorID = "DIRECT", detector.name[:16]
@@ -80,7 +81,7 @@ def _acquisition(data: Any, phantom: MammogramPhantom) -> None:
     data.EstimatedRadiographicMagnificationFactor = "1.07"
 
 
-def _pixels(data: Any, phantom: MammogramPhantom) -> None:
+def _set_pixels(data: Any, phantom: MammogramPhantom) -> None:
     bits, top = phantom.detector.bits, 2**phantom.detector.bits - 1
     inverse = phantom.detector.photometric == "MONOCHROME1"
     pixels = phantom.pixels
@@ -99,11 +100,3 @@ def _pixels(data: Any, phantom: MammogramPhantom) -> None:
     data.LossyImageCompression, data.BurnedInAnnotation = "00", "NO"
     data.PixelData = stored.tobytes()
     data["PixelData"].VR = "OW"
-
-
-def _code(value: str, scheme: str, meaning: str) -> Any:
-    from pydicom.dataset import Dataset
-
-    item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
-    return item

@@ -1,30 +1,29 @@
-"""Seeded synthetic mammography exams: four views as DICOM, of a known density class.
+"""Synthetic mammography exams from a seed: four views as DICOM, of a known density class.
 
-The class is set by the share of the breast's area that is fibroglandular, in the quarters that the
-4th edition of BI-RADS names (less than 25 %, to 50 %, to 75 %, more). One exam in seven lies within
-two percent of a border. Devices differ in detector, bits and photometric interpretation.
+The class follows from the share of the breast's area that is fibroglandular, in the quarters of the
+4th edition of BI-RADS (less than 25 %, to 50 %, to 75 %, more). One exam in seven lies within two
+percent of a border. Devices differ in detector, bits and photometric interpretation.
 """
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image as PillowImage
 from PIL import ImageDraw
 
 from lib.data.studies import FINAL_LABELS
-from lib.files import write_atomically
 from lib.mammography.density_labels import BIRADS, write_density
 from lib.mammography.views import STANDARD_VIEWS, View
+from lib.phantoms.mammograms.dicom import write_mammogram
 from lib.phantoms.mammograms.formation import GRID, Anatomy, form_view
 from lib.phantoms.mammograms.phantom import DETECTORS, Detector, MammogramPhantom
 
-BORDERS = (0.03, 0.25, 0.5, 0.75, 0.9)  # dense share of the area: A, B, C and D lie between
-MARGIN, NEAR = 0.04, 0.02  # kept from the borders; and how near the others lie
+BORDERS = (0.03, 0.25, 0.5, 0.75, 0.9)  # of the dense share of the area: A, B, C, D lie between
+MARGIN = 0.04  # smallest distance of most exams from the borders between classes
+NEAR = 0.02  # largest distance of the others from such a border
 
 
 @dataclass(frozen=True)
@@ -48,21 +47,22 @@ def exam_phantom(
     """Return an exam; the same for the same seed, number, scale and density.
 
     Args:
-        number: of the exam; the class is drawn evenly over each four numbers.
+        number: of the exam; four consecutive numbers have the four classes.
         scale: of the detector: 1 is full size, 0.125 an eighth of the rows and columns.
         density: A to D; None draws it.
     """
     rng = np.random.default_rng((seed, number, 71))
     order = np.random.default_rng((seed, number // 4, 72)).permutation(4)
-    kind = BIRADS.index(density) if density else int(order[number % 4])
-    low, high = BORDERS[kind], BORDERS[kind + 1]
+    class_index = BIRADS.index(density) if density else int(order[number % 4])
+    low, high = BORDERS[class_index], BORDERS[class_index + 1]
     if rng.random() < 0.15:
         inner = [border for border in (low, high) if border in BORDERS[1:-1]]
         border = inner[int(rng.integers(len(inner)))]
-        away = rng.uniform(0, NEAR)
-        fraction = border + away if border == low else border - away - 1e-6
+        distance = rng.uniform(0, NEAR)
+        fraction = border + distance if border == low else border - distance - 1e-6
     else:
-        fraction = float(rng.uniform(low + MARGIN * (kind > 0), high - MARGIN * (kind < 3)))
+        low, high = low + MARGIN * (class_index > 0), high - MARGIN * (class_index < 3)
+        fraction = float(rng.uniform(low, high))
     anatomy = Anatomy.draw(rng)
     detector = DETECTORS[int(rng.integers(len(DETECTORS)))]
     other = max(fraction - abs(rng.normal(0, 0.025)), 0.02)
@@ -71,7 +71,7 @@ def exam_phantom(
         _view(seed, number, index, view, anatomy, sides[str(view.laterality)], detector, scale)
         for index, view in enumerate(STANDARD_VIEWS)
     )
-    return ExamPhantom(BIRADS[kind], fraction, views)
+    return ExamPhantom(BIRADS[class_index], fraction, views)
 
 
 def _view(
@@ -93,7 +93,7 @@ def _view(
     size = columns, rows
     grey = np.array(PillowImage.fromarray(formed.grey).resize(size, PillowImage.Resampling.BICUBIC))
     breast = _enlarged(formed.breast, size)
-    if factor < 1:  # noise of the pixels, which the grid is too coarse for
+    if factor < 1:  # noise of single pixels, for which the grid is too coarse
         grey += 0.012 * rng.standard_normal((rows, columns), dtype=np.float32) * breast
     grey = np.clip(grey, 0, 1)
     grey[~breast & (grey < 0.02)] = 0
@@ -104,8 +104,15 @@ def _view(
     if view.laterality == "L":
         pixels, dense, tissue = pixels[:, ::-1], dense[:, ::-1], tissue[:, ::-1]
     pixels = _marked(np.ascontiguousarray(pixels), view, top)
-    true = float((dense & tissue).sum() / tissue.sum())
-    return MammogramPhantom(pixels, dense, tissue, true, view, detector, spacing)
+    return MammogramPhantom(
+        pixels=pixels,
+        dense=dense,
+        breast=tissue,
+        fraction=float((dense & tissue).sum() / tissue.sum()),
+        view=view,
+        detector=detector,
+        spacing=spacing,
+    )
 
 
 def _enlarged(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -125,8 +132,8 @@ def _marked(pixels: np.ndarray, view: View, top: int) -> np.ndarray:
     wide = high * picture.width // picture.height
     letters = np.asarray(picture.resize((wide, high))) > 110
     left = columns // 40 if view.laterality == "R" else columns - columns // 40 - wide
-    place = pixels[rows // 40 : rows // 40 + letters.shape[0], left : left + wide]
-    place[letters & (place == 0)] = top
+    corner = pixels[rows // 40 : rows // 40 + letters.shape[0], left : left + wide]
+    corner[letters & (corner == 0)] = top
     return pixels
 
 
@@ -134,6 +141,7 @@ def write_exams(
     folder: Path,
     seed: int = 0,
     exams: int = 8,
+    *,
     scale: float = 0.125,
     labelled: float = 1.0,
 ) -> list[Path]:
@@ -143,7 +151,7 @@ def write_exams(
 
     Args:
         scale: of the detectors; 1 writes up to 3328 x 4096 pixels of 16 bit for each view.
-        labelled: share of the exams that get their labels, 0..1; the first ones.
+        labelled: share of the exams that get their labels, 0..1: the first ones do.
 
     Returns:
         The image files.
@@ -165,25 +173,3 @@ def write_exams(
             if not file.exists():
                 write_mammogram(file, view, seed, number, index)
     return paths
-
-
-def write_mammogram(
-    path: Path, phantom: MammogramPhantom, seed: int = 0, number: int = 0, index: int = 0
-) -> Path:
-    """Write a view as Digital Mammography X-Ray Image Storage, For Presentation.
-
-    Args:
-        seed, number, index: of the phantoms, the exam and the view: the UIDs follow from them.
-    """
-    content = io.BytesIO()
-    mammogram_dataset(phantom, seed, number, index).save_as(content, write_like_original=False)
-    return write_atomically(path, lambda file: file.write(content.getvalue()))
-
-
-def mammogram_dataset(
-    phantom: MammogramPhantom, seed: int = 0, number: int = 0, index: int = 0
-) -> Any:
-    """Return the pydicom dataset of a view, with the attributes of PS3.3 A.26 and C.8.11."""
-    from lib.phantoms.mammograms.dicom import dataset
-
-    return dataset(phantom, (seed, number, index))

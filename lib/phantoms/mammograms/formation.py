@@ -1,7 +1,7 @@
 """How a compressed breast becomes a mammogram: outline, tissue, attenuation, noise and processing.
 
-Everything is on a grid with the chest wall at the right edge and the head, or the outer side of a
-cranio-caudal view, at the top; lengths are in mm.
+The chest wall is at the right edge of the grid; the head (in cranio-caudal views the outer side) is
+at the top. Lengths are in mm.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from scipy import ndimage
 # neoplastic breast tissues, Phys. Med. Biol. 32:675-695, 1987
 FAT, GLAND = 0.0456, 0.0802
 SKIN = 1.5  # mm
-GRID = 448  # most rows of the grid that anatomy is drawn on
+GRID = 448  # largest number of rows of the grid on which anatomy is drawn
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Anatomy:
-    """What both breasts and all views of a patient share, with the habits of the device.
+    """What both breasts and all views of a patient share, and how the device processes.
 
     Attributes:
-        depth: chest wall to nipple, mm.
-        spread: half height of the breast over its depth.
-        thickness: compressed, mm.
-        muscle: reach of the pectoral muscle at the top of an oblique view, of the depth.
+        depth: from chest wall to nipple, mm.
+        spread: half the height of the breast over its depth.
+        thickness: of the compressed breast, mm.
+        muscle: reach of the pectoral muscle at the top of an oblique view, a share of the depth.
         firmness: glandular share of the path where the gland is thick, about 0.9.
-    strands: amount of Cooper's ligaments in the fat, about 1.
+        strands: amount of Cooper's ligaments in the fat, about 1.
         coarseness: exponent of the tissue's noise, about 1.5: amplitude falls with frequency.
-        equalised: share of the periphery's loss of thickness that the device makes up for, 0..1.
+        equalised: share of the periphery's loss of thickness that the device compensates, 0..1.
         gain: contrast of the device's processing.
         dose: photons in a pixel of the grid without breast.
     """
@@ -49,7 +49,7 @@ class Anatomy:
 
     @staticmethod
     def draw(rng: np.random.Generator) -> Anatomy:
-        """Return a patient."""
+        """Return a random patient."""
         return Anatomy(
             depth=rng.uniform(65, 105),
             spread=rng.uniform(0.85, 1.15),
@@ -65,13 +65,13 @@ class Anatomy:
 
 
 @dataclass(frozen=True)
-class Formed:
-    """A view as formed.
+class FormedView:
+    """A view as the device shows it, and what it is of; all in the shape of the grid.
 
     Attributes:
-        grey: float32 `(rows, columns)` of the grid, 0 in air, up to 1, larger is denser.
-        breast: bool, the same shape, with the muscle.
-        muscle: bool.
+        grey: float32 `(rows, columns)`, 0 in air, up to 1, larger is denser.
+        breast: bool, the breast with the muscle.
+        muscle: bool, the pectoral muscle.
         dense: bool, the fibroglandular tissue.
     """
 
@@ -82,11 +82,11 @@ class Formed:
 
 
 def power_noise(rng: np.random.Generator, shape: tuple[int, int], exponent: float) -> np.ndarray:
-    """Return noise whose amplitude falls with the frequency to the power `exponent`; mean 0, sd 1.
+    """Return noise whose amplitude falls with frequency to the power `exponent`; mean 0, sd 1.
 
-    Mammograms have a power spectrum with an exponent near 3, so 1.5 of amplitude (Burgess et al.,
-    Human observer detection experiments with mammograms and power-law noise, Med. Phys. 28:419,
-    2001).
+    The power spectrum of mammograms has an exponent near 3, that of the amplitude is thus near 1.5
+    (Burgess et al., Human observer detection experiments with mammograms and power-law noise, Med.
+    Phys. 28:419, 2001).
     """
     frequency = np.hypot(
         scipy.fft.fftfreq(shape[0])[:, None] * shape[0], scipy.fft.rfftfreq(shape[1]) * shape[0]
@@ -104,11 +104,12 @@ def form_view(
     oblique: bool,
     shape: tuple[int, int],
     spacing: float,
-) -> Formed:
-    """Return a view.
+) -> FormedView:
+    """Return a view of a breast.
 
     Args:
-        fraction: dense area of that of the breast without muscle, 0..1.
+        fraction: dense area over the area of the breast without muscle, 0..1.
+        oblique: whether the view is mediolateral oblique, else cranio-caudal.
         shape: rows and columns of the grid.
         spacing: of the grid, mm.
     """
@@ -133,7 +134,7 @@ def form_view(
     grey = 0.2 + 0.7 * anatomy.gain * (shown - low) / (high - low)
     grey = np.where(breast, 1 / (1 + np.exp(-4 * (grey - 0.5))), 0)  # a film's curve
     soft = ndimage.gaussian_filter(breast.astype(np.float32), 0.7)
-    return Formed((grey * soft).astype(np.float32), breast, muscle, dense)
+    return FormedView((grey * soft).astype(np.float32), breast, muscle, dense)
 
 
 def _outline(
@@ -143,7 +144,7 @@ def _outline(
     shape: tuple[int, int],
     spacing: float,
 ) -> tuple[np.ndarray, tuple[float, float]]:
-    """Return the breast and its nipple: distances in mm from the top and from the chest wall."""
+    """Return the mask of the breast, and the nipple's distances from top and chest wall in mm."""
     rows, columns = shape
     height, width = rows * spacing, columns * spacing
     depth = min(anatomy.depth, 0.9 * width)
@@ -154,7 +155,7 @@ def _outline(
         row = height * rng.uniform(0.56, 0.64)
         reach = min(reach, 0.96 * (height - row))
         above = np.clip((row - y) / row, 0, 1)
-        arm = rng.uniform(0.42, 0.6)  # breadth at the top, of the depth
+        arm = rng.uniform(0.42, 0.6)  # width at the top, a share of the depth
         upper = arm + (1 - arm) * np.clip(1 - above**1.7, 0, 1) ** 0.9
         lower = np.clip(1 - np.clip((y - row) / reach, 0, 1) ** power, 0, 1) ** (1 / power)
         profile = np.where(y < row, upper, lower)
@@ -187,7 +188,7 @@ def _gland(
     fraction: float,
     spacing: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the dense area, and the share of the path that is glandular, 0..1."""
+    """Return the mask of the dense area, and the glandular share of the path, 0..1."""
     rows, columns = tissue.shape
     shape = rows, columns
     y = ((np.arange(rows) + 0.5) * spacing - nipple[0])[:, None]
@@ -199,40 +200,41 @@ def _gland(
     cone = -(((x - middle) / (0.5 * depth)) ** 2) - ((y + 0.1 * depth) / spread) ** 2
     under_skin = -2.5 * np.exp(-inward / 6)
     noise = 0.8 * power_noise(rng, shape, anatomy.coarseness)
-    fibres = _towards(rng, shape, y / spacing, (x - depth) / spacing, 1.15)
+    fibres = _fibres(rng, shape, y / spacing, (x - depth) / spacing, 1.15)
     score = cone + under_skin + rng.uniform(0.6, 0.9) * noise + rng.uniform(0.35, 0.6) * fibres
     cut = float(np.quantile(score[tissue], 1 - fraction))
     dense = (score > cut) & tissue
-    # towards its border the gland gets thin, and beyond it fades into the fat
+    # the gland gets thin towards its border, and fades into the fat beyond
     rise = 1 / (1 + np.exp(-(score - cut) / 0.16))
     lobes = 0.55 + 0.16 * power_noise(rng, shape, 1.1) + 0.12 * fibres
     amount = np.where(tissue, np.clip(lobes, 0.15, 1) * anatomy.firmness * rise, 0)
     return dense, ndimage.gaussian_filter(amount, 0.5).astype(np.float32)
 
 
-def _towards(
+def _fibres(
     rng: np.random.Generator, shape: tuple[int, int], y: np.ndarray, x: np.ndarray, exponent: float
 ) -> np.ndarray:
-    """Return noise drawn out along the lines that lead to the nipple, mean 0, sd 1.
+    """Return noise that is stretched along the lines to the nipple, mean 0, sd 1.
 
     Args:
-        y, x: offsets from the nipple in pixels, columns and rows that broadcast to `shape`.
+        y: rows from the nipple, `(rows, 1)`.
+        x: columns from the nipple, `(1, columns)`.
     """
     noise = power_noise(rng, shape, exponent - 0.4)
     distance, angle = np.hypot(y, x), np.arctan2(y, -x)
     rows, columns = shape
-    # in polar coordinates of the nipple: many cells across the angle, few along the radius
-    where = np.stack((angle / np.pi * 0.5 * rows * 2.2, distance * 0.28))
-    drawn = ndimage.map_coordinates(noise, where, order=1, mode="grid-wrap")
-    return ((drawn - drawn.mean()) / drawn.std()).astype(np.float32)
+    # in polar coordinates about the nipple: many cells along the angle, few along the radius
+    polar = np.stack((angle / np.pi * 0.5 * rows * 2.2, distance * 0.28))
+    stretched = ndimage.map_coordinates(noise, polar, order=1, mode="grid-wrap")
+    return ((stretched - stretched.mean()) / stretched.std()).astype(np.float32)
 
 
 def _strands(rng: np.random.Generator, shape: tuple[int, int], amount: float) -> np.ndarray:
-    """Return thin bright lines where noise changes its sign, as ligaments and vessels: 0..0.4."""
+    """Return thin bright lines, 0..0.4, where noise changes its sign: ligaments and vessels."""
     lines = np.zeros(shape, np.float32)
     for smoothing in (1.5, 2.0, 3.0):
         noise = ndimage.gaussian_filter(power_noise(rng, shape, 1.5), smoothing)
-        steepness = np.hypot(*np.gradient(noise)) + 1e-6  # so that lines are as wide everywhere
+        steepness = np.hypot(*np.gradient(noise)) + 1e-6  # makes all lines equally wide
         strength = np.clip(power_noise(rng, shape, 1.7), 0, 2)
         lines += strength * np.exp(-((noise / steepness / 0.9) ** 2))
     fine = power_noise(rng, shape, 0.9)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from lib.mammography.views import View
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Detector:
     """A detector and what its device writes.
 
     Attributes:
-        rows, columns: of the full image.
-        spacing: mm.
-        bits: stored, in 16 allocated.
+        name: model name of the device.
+        rows: of the full image.
+        columns: of the full image.
+        spacing: of its pixels, mm.
+        bits: stored per pixel, of 16 allocated.
         photometric: MONOCHROME1 or MONOCHROME2.
     """
 
@@ -28,24 +30,47 @@ class Detector:
     photometric: str
 
 
+_SELENIA = Detector(
+    name="Selenia Dimensions",
+    rows=4096,
+    columns=3328,
+    spacing=0.07,
+    bits=12,
+    photometric="MONOCHROME2",
+)
 DETECTORS = (
-    Detector("GIOTTO IMAGE SDL", 3584, 2816, 0.085, 14, "MONOCHROME2"),
-    Detector("Selenia Dimensions", 4096, 3328, 0.07, 12, "MONOCHROME2"),
-    Detector("Senograph DS", 2294, 1914, 0.1, 12, "MONOCHROME1"),
-    Detector("Selenia Dimensions, 16 bit", 4096, 3328, 0.07, 16, "MONOCHROME1"),
+    Detector(
+        name="GIOTTO IMAGE SDL",
+        rows=3584,
+        columns=2816,
+        spacing=0.085,
+        bits=14,
+        photometric="MONOCHROME2",
+    ),
+    _SELENIA,
+    Detector(
+        name="Senograph DS",
+        rows=2294,
+        columns=1914,
+        spacing=0.1,
+        bits=12,
+        photometric="MONOCHROME1",
+    ),
+    replace(_SELENIA, name="Selenia Dimensions, 16 bit", bits=16, photometric="MONOCHROME1"),
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MammogramPhantom:
-    """One view.
+    """One view of an exam.
 
     Attributes:
         pixels: uint16 `(rows, columns)`, larger is denser, 0 in air, as the image hangs: the chest
             wall of a right breast at the right, of a left one at the left.
         dense: bool, the same shape, the fibroglandular area.
-        breast: bool, without the muscle.
-        fraction: dense area of that of the breast, 0..1.
+        breast: bool, the same shape, the breast without the muscle.
+        fraction: dense area over the area of the breast, 0..1.
+        spacing: of the pixels, mm.
     """
 
     pixels: np.ndarray

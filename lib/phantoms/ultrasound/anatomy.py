@@ -1,11 +1,22 @@
-"""Anatomy of the 2D ultrasound phantoms; lengths are shares of the depth of the image."""
+"""Anatomy of the 2D ultrasound phantoms.
+
+Lengths are shares of the depth of the image; `down` and `right` are the positions of the pixels.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy import ndimage
 
-from lib.phantoms.ultrasound.canvas import BONE, FLUID, SOFT, Canvas, inside, largest_part, lines
+from lib.phantoms.ultrasound.canvas import (
+    BONE,
+    FLUID,
+    SOFT,
+    Canvas,
+    inside,
+    largest_component,
+    lines,
+)
 from lib.phantoms.ultrasound.formation import Tissue
 
 
@@ -16,7 +27,7 @@ def _ellipse(
     radii: tuple[float, float],
     angle: float,
 ) -> np.ndarray:
-    """Return the distance from an ellipse, about 0 on it, negative inside, in units of depth."""
+    """Return roughly the distance from an ellipse, negative inside it."""
     y, x = down - centre[0], right - centre[1]
     along = (x * np.cos(angle) + y * np.sin(angle)) / radii[1]
     across = (y * np.cos(angle) - x * np.sin(angle)) / radii[0]
@@ -29,7 +40,7 @@ def _grid(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _muscle(canvas: Canvas, share: np.ndarray, slope: float) -> None:
-    """Muscle: dark, with bright fibres that run one way."""
+    """Paint muscle: dark, with bright fibres in one direction."""
     rng = canvas.rng
     fibres = lines(canvas.noise(0.006, 0.09, slope=slope), rng.uniform(0.2, 0.35))
     patches = canvas.noise(0.06, 0.12)
@@ -39,14 +50,14 @@ def _muscle(canvas: Canvas, share: np.ndarray, slope: float) -> None:
 
 
 def _fat(canvas: Canvas, share: np.ndarray, slope: float) -> None:
-    """Fat: dark lobules between bright septa."""
+    """Paint fat: dark lobules between bright septa."""
     septa = lines(canvas.noise(0.02, 0.07, slope=slope), 0.18)
     canvas.blend(share, -9 + 2 * canvas.noise(0.05, 0.08) + 14 * septa, SOFT * 0.9)
     canvas.mirror += share * septa**3 * np.float32(2.0)
 
 
 def _fascia(canvas: Canvas, distance: np.ndarray, strength: float) -> None:
-    """A bright sheet where `distance` is 0; broken, as it shows only across the beam."""
+    """Paint a bright sheet where `distance` is 0; it has gaps: it shows only across the beam."""
     sheet = np.exp(-((distance / np.float32(0.006)) ** 2))
     broken = np.clip(0.7 + 0.5 * canvas.noise(0.1, 0.06), 0, 1.5)
     canvas.echo += sheet * broken * np.float32(strength)
@@ -59,7 +70,7 @@ def _skin(canvas: Canvas, down: np.ndarray) -> None:
 
 
 def _vessel(canvas: Canvas, down: np.ndarray, right: np.ndarray, radius: float) -> None:
-    """A look-alike: round, without echo, with bright walls above and below, bright behind."""
+    """Paint a look-alike: round, without echo, bright above, below and behind."""
     rng = canvas.rng
     centre = rng.uniform(0.2, 0.75), rng.uniform(0.05, right.max() - 0.05)
     radii = radius * rng.uniform(0.6, 1.0), radius
@@ -73,7 +84,7 @@ def _vessel(canvas: Canvas, down: np.ndarray, right: np.ndarray, radius: float) 
 
 
 def _bone(canvas: Canvas, down: np.ndarray, right: np.ndarray) -> None:
-    """A rib's or process's upper face: bright, round, with shadow behind."""
+    """Paint the surface of a rib or process: bright, round, with shadow behind."""
     rng = canvas.rng
     centre, half = rng.uniform(0, right.max()), rng.uniform(0.1, 0.22)
     top = rng.uniform(0.62, 0.85) + rng.uniform(0.5, 1.5) * (right - centre) ** 2
@@ -87,7 +98,7 @@ def _bone(canvas: Canvas, down: np.ndarray, right: np.ndarray) -> None:
 
 
 def _contact(canvas: Canvas, right: np.ndarray) -> None:
-    """Poor contact of the probe at one side: a dark strip from the skin down."""
+    """Paint poor contact of the probe at one side: a dark strip from the skin down."""
     rng = canvas.rng
     if rng.random() < 0.35:
         edge = rng.uniform(0.0, 0.15)
@@ -125,7 +136,7 @@ def nerve_tissue(rng: np.random.Generator, size: tuple[int, int], present: bool)
 
 
 def _bundle(canvas: Canvas, down: np.ndarray, right: np.ndarray, epineurium: bool) -> np.ndarray:
-    """Paint a nerve; or its look-alike, a few dark rounds without the bright tissue about them.
+    """Paint a nerve, or its look-alike: a few dark rounds without bright tissue around them.
 
     Returns:
         True inside, `(rows, columns)`.
@@ -144,28 +155,29 @@ def _bundle(canvas: Canvas, down: np.ndarray, right: np.ndarray, epineurium: boo
         canvas.blend(share, rng.uniform(1.5, 5.5) + 2 * patchy, SOFT)
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     placed: list[tuple[float, float, float]] = []
-    wanted = rng.integers(4, 11) if epineurium else rng.integers(2, 5)
+    count = rng.integers(4, 11) if epineurium else rng.integers(2, 5)
     for _ in range(60):
-        if len(placed) >= wanted:
+        if len(placed) >= count:
             break
         radius = short * rng.uniform(0.2, 0.42)
-        reach, way = np.sqrt(rng.random()) * (1 - radius / short), rng.uniform(0, 2 * np.pi)
-        x, y = reach * long * np.cos(way), reach * short * np.sin(way)
+        reach, direction = np.sqrt(rng.random()) * (1 - radius / short), rng.uniform(0, 2 * np.pi)
+        x, y = reach * long * np.cos(direction), reach * short * np.sin(direction)
         if all(np.hypot(x - a, y - b) > radius + c + 0.006 for a, b, c in placed):
             placed.append((x, y, radius))
     depth = rng.uniform(-14, -8)
     wobble = canvas.noise(0.02, 0.02)
     for x, y, radius in placed:
         offset = turn.T @ (x, y)
-        at = centre[0] + offset[1], centre[1] + offset[0]
+        middle = centre[0] + offset[1], centre[1] + offset[0]
         radii = radius * rng.uniform(0.75, 1.0), radius
-        round_ = _ellipse(down, right, at, radii, rng.uniform(0, np.pi)) + 0.1 * radius * wobble
-        canvas.blend(inside(round_, radius * 0.12), depth + rng.normal(0, 1.5))
+        fascicle = _ellipse(down, right, middle, radii, rng.uniform(0, np.pi))
+        fascicle += 0.1 * radius * wobble
+        canvas.blend(inside(fascicle, radius * 0.12), depth + rng.normal(0, 1.5))
     return distance < 0
 
 
 def _bright_patch(canvas: Canvas, down: np.ndarray, right: np.ndarray) -> None:
-    """A look-alike: fat between muscles, as bright as epineurium and without fascicles."""
+    """Paint a look-alike: fat between muscles, as bright as epineurium, without fascicles."""
     rng = canvas.rng
     radius = rng.uniform(0.06, 0.12)
     centre = rng.uniform(0.25, 0.75), rng.uniform(0, right.max())
@@ -206,7 +218,7 @@ def breast_tissue(rng: np.random.Generator, size: tuple[int, int], present: bool
 def _lobule(
     canvas: Canvas, down: np.ndarray, right: np.ndarray, shallow: float, deep: float
 ) -> None:
-    """A look-alike: an oval lobule of fat in the gland, with a thin bright rim on all sides."""
+    """Paint a look-alike: an oval lobule of fat in the gland, with a thin bright rim all round."""
     rng = canvas.rng
     radius = rng.uniform(0.03, 0.09)
     centre = rng.uniform(shallow, deep), rng.uniform(0, right.max())
@@ -218,7 +230,7 @@ def _lobule(
 
 
 def _shadow(canvas: Canvas, right: np.ndarray, at: tuple[float, float], half: float) -> None:
-    """Raise the attenuation in a thin layer at depth `at[0]`: all behind it is dark."""
+    """Raise the attenuation in a thin layer at `at` (down, right): all behind it gets dark."""
     row = int(at[0] * canvas.size[0])
     deep = max(2, canvas.size[0] // 40)
     loss = canvas.rng.uniform(4, 14) / (deep * 40 / canvas.size[0])
@@ -253,4 +265,4 @@ def _lesion(canvas: Canvas, down: np.ndarray, right: np.ndarray, malignant: bool
         for side in (-1, 1) if rng.random() < 0.5 else ():  # refraction at the edges
             _shadow(canvas, right, (centre[0], centre[1] + side * radius), 0.012)
     solid = ndimage.binary_fill_holes(ndimage.binary_opening(distance < 0, iterations=2))
-    canvas.label[largest_part(solid)] = 1
+    canvas.label[largest_component(solid)] = 1

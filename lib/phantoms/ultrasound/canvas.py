@@ -1,7 +1,7 @@
-"""Tissue being painted for the ultrasound phantoms.
+"""The canvas on which the tissue of the ultrasound phantoms is painted.
 
-Echogenicity is in dB over muscle, attenuation there and back in dB per mm at 7.5 MHz: that of soft
-tissue is 0.5 dB/(cm MHz) one way, the usual value.
+Echogenicity is in dB relative to muscle. Attenuation is in dB per mm for the way there and back, at
+7.5 MHz; that of soft tissue is the usual 0.5 dB/(cm MHz) one way.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ BONE = 25.0
 
 
 class Canvas:
-    """Tissue being painted.
+    """Tissue that is being painted.
 
     Attributes:
-        rng: source of all that is random.
-        size: of the grid.
+        rng: draws all that is random.
+        size: of the grid, in array order.
         unit: voxels per unit of length along each axis.
     """
 
@@ -37,7 +37,7 @@ class Canvas:
         self.label = np.zeros(size, np.uint8)
 
     def noise(self, *grain: float, slope: float = 0.0) -> np.ndarray:
-        """Return smooth noise of standard deviation 1 whose grains are shares of the depth."""
+        """Return smooth noise of standard deviation 1; its grain sizes are shares of the depth."""
         return smooth_noise(
             self.rng, self.size, tuple(g * u for g, u in zip(grain, self.unit, strict=True)), slope
         )
@@ -45,14 +45,14 @@ class Canvas:
     def blend(
         self, share: np.ndarray | float, echo: np.ndarray | float, loss: float | None = None
     ) -> None:
-        """Lay tissue over what is there; `share` in 0..1 is soft at the border."""
+        """Blend tissue over what is there; `share`, 0..1, is the weight of the new tissue."""
         self.echo += share * (echo - self.echo)
         self.mirror *= 1 - share
         if loss is not None:
             self.loss += share * (np.float32(loss) - self.loss)
 
     def done(self) -> Tissue:
-        """Return the tissue painted."""
+        """Return the painted tissue."""
         return Tissue(self.echo, self.loss, self.mirror, self.label)
 
 
@@ -66,9 +66,9 @@ def inside(distance: np.ndarray, softness: float) -> np.ndarray:
     return 1 / (1 + np.exp(np.clip(distance / np.float32(softness), -30, 30)))
 
 
-def largest_part(mask: np.ndarray) -> np.ndarray:
-    """Return the largest connected part of a mask."""
-    parts, count = ndimage.label(mask)
+def largest_component(mask: np.ndarray) -> np.ndarray:
+    """Return the largest connected component of a mask."""
+    components, count = ndimage.label(mask)
     if count < 2:
         return mask
-    return parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])
+    return components == 1 + np.argmax(np.bincount(components.ravel())[1:])

@@ -1,9 +1,9 @@
 """How a B-mode image forms: scatterers, point-spread function, attenuation, gain, compression.
 
-The model is the usual one of linear acoustics: the echo signal is the scatterers convolved with the
-pulse-echo point-spread function, an oscillation under a Gaussian that is finer along the beam than
-across it (Bamber and Dickinson, Phys Med Biol 25:463, 1980; Meunier and Bertrand, IEEE Trans Biomed
-Eng 42:293, 1995). Beams run along the rows, straight down, as from a linear array.
+The model is the usual one of linear acoustics. The echo signal is the scatterers convolved with the
+pulse-echo point-spread function: an oscillation times a Gaussian that is narrower along the beam
+than across it (Bamber and Dickinson, Phys Med Biol 25:463, 1980; Meunier and Bertrand, IEEE Trans
+Biomed Eng 42:293, 1995). Beams run straight down the rows, as from a linear array.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import scipy.fft
 from scipy import ndimage
 
 SPEED_OF_SOUND = 1.54  # mm per microsecond, soft tissue
-LOOKS = (-1.3, 0.0, 1.3)  # tilts of the compounded beams, standard deviations of their spectrum
+LOOKS = (-1.3, 0.0, 1.3)  # tilts of the compounded beams, in standard deviations of their spectrum
 
 
 @dataclass(frozen=True)
 class Tissue:
-    """What the beam meets, per voxel, all float32 `([slices,] rows, columns)`; rows are depth.
+    """What the beam meets in each voxel: float32 `([slices,] rows, columns)`; rows are depth.
 
     Attributes:
-        echo: mean strength of the scatterers, dB, 0 is muscle.
+        echo: mean strength of the scatterers, dB relative to muscle.
         loss: attenuation there and back, dB per mm.
-        mirror: amplitude of interfaces that reflect as a whole, 1 as muscle's scatterers.
-        label: 0 background, 1 and up the structures; uint8.
+        mirror: amplitude of interfaces that reflect as a whole; 1 is that of muscle's scatterers.
+        label: uint8, 0 background, 1 and up the structures.
     """
 
     echo: np.ndarray
@@ -35,22 +35,23 @@ class Tissue:
     label: np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Scanner:
     """Settings of the machine.
 
     Attributes:
         frequency: of the pulse, MHz.
-        axial: length of the pulse, standard deviation in mm.
-        lateral: width of the beam at its focus, standard deviation in mm; across slices twice.
+        axial: length of the pulse, a standard deviation in mm.
+        lateral: width of the beam at its focus, a standard deviation in mm; twice that across
+            slices.
         focus: depth of the focus as a share of the image, 0..1.
         density: share of the voxels that hold a scatterer, 0..1.
-        compensated: attenuation that the time gain takes away, dB per mm.
+        compensated: attenuation for which the time gain makes up, dB per mm.
         gain_errors: of the time-gain sliders from top to bottom, dB.
-        noise: of the electronics before the gain, dB, 0 is muscle's echo at the skin.
+        noise: of the electronics before the gain, dB relative to muscle's echo at the skin.
         dynamic_range: from white to black, dB.
         white: share of the pixels that are saturated, 0..1.
-        curve: exponent of the grey map after the logarithm; above 1 is darker.
+        curve: exponent of the grey map after the logarithm; above 1 the image is darker.
     """
 
     frequency: float = 7.5
@@ -76,7 +77,7 @@ class Scanner:
 
 
 def draw_scanner(rng: np.random.Generator) -> Scanner:
-    """Return a machine set up by a hurried hand: gain, focus and range differ from scan to scan."""
+    """Return a machine set up in a hurry: gain, focus and range differ from scan to scan."""
     return Scanner(
         axial=rng.uniform(0.13, 0.19),
         lateral=rng.uniform(0.22, 0.38),
@@ -92,7 +93,7 @@ def draw_scanner(rng: np.random.Generator) -> Scanner:
 
 
 def scatterers(rng: np.random.Generator, shape: tuple[int, ...], density: float) -> np.ndarray:
-    """Return random scatterers of variance 1, float32; a share `density` of the voxels has one."""
+    """Return scatterers of variance 1, float32; a random share `density` of the voxels has one."""
     strength = rng.standard_normal(shape, dtype=np.float32)
     strength *= rng.random(shape, dtype=np.float32) < density
     return strength / np.float32(np.sqrt(density))
@@ -109,7 +110,7 @@ def form_image(
 
     Args:
         spacing: of the voxels in array order, mm.
-        strength: the scatterers, as from `scatterers`; drawn anew where not given.
+        strength: the scatterers, as `scatterers` returns them; None draws them.
     """
     shape = tissue.echo.shape
     if strength is None:
@@ -129,17 +130,19 @@ def form_image(
 
 
 def _amplitude(decibel: np.ndarray) -> np.ndarray:
+    """Return 10 ** (decibel / 20), in single precision."""
     return np.exp(decibel * np.float32(np.log(10) / 20))
 
 
 def _across(lost: np.ndarray, width: float, spacing: tuple[float, ...]) -> np.ndarray:
+    """Return the attenuation smoothed across the beam, but not along it."""
     sizes = [width / step for step in spacing]
     sizes[len(spacing) - 2] = 0
     return ndimage.gaussian_filter(lost, sizes, mode="nearest", truncate=3)
 
 
 def _gain(scanner: Scanner, rows: int, step: float) -> np.ndarray:
-    """Return the time-gain compensation by row, dB: a slope, and sliders that are never right."""
+    """Return the time-gain compensation of each row, dB: a slope, and the errors of the sliders."""
     depth = np.arange(rows)
     sliders = np.linspace(0, rows - 1, len(scanner.gain_errors))
     errors = np.interp(depth, sliders, scanner.gain_errors)

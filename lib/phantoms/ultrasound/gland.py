@@ -1,31 +1,33 @@
 """Anatomy of the 3D ultrasound phantoms: a gland among look-alikes.
 
-Lengths are shares of the volume's shortest side.
+Lengths are shares of the volume's shortest side; `axes` are the positions of the voxels along each
+axis, from the middle, in shapes that broadcast to the volume.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from lib.phantoms.ultrasound.canvas import FLUID, Canvas, inside, largest_part, lines
+from lib.phantoms.ultrasound.canvas import FLUID, Canvas, inside, largest_component, lines
 from lib.phantoms.ultrasound.formation import Tissue
 
 
 def gland_tissue(
     rng: np.random.Generator, size: tuple[int, int, int], spacing: tuple[float, float, float]
 ) -> Tissue:
-    """Return a gland among muscle bundles of its own grey, at times with a cyst in it.
+    """Return a gland among muscle bundles of the same grey; half of the time it has a cyst.
 
     Its radii are 0.24 to 0.36 of the volume's shortest side.
     """
     sides = np.multiply(size, spacing)
     unit = float(sides.min())
     canvas = Canvas(rng, size, [unit / step for step in spacing])
-    axes = [
-        (np.arange(n, dtype=np.float32) - (n - 1) / 2) * np.float32(step / unit)
-        for n, step in zip(size, spacing, strict=True)
-    ]
-    place = [axis.reshape([-1 if k == i else 1 for k in range(3)]) for i, axis in enumerate(axes)]
+    axes = np.ix_(
+        *(
+            (np.arange(n, dtype=np.float32) - (n - 1) / 2) * np.float32(step / unit)
+            for n, step in zip(size, spacing, strict=True)
+        )
+    )
     coarse = canvas.noise(0.09, 0.09, 0.09)
     fine = canvas.noise(0.03, 0.015, 0.04)
     fibres = lines(canvas.noise(0.05, 0.02, 0.07), 0.3)
@@ -35,41 +37,45 @@ def gland_tissue(
     radii = rng.uniform(0.24, 0.36, 3)
     room = np.maximum(sides / unit / 2 - radii - 0.05, 0.0)
     centre = rng.uniform(-1, 1, 3) * np.minimum(room, 0.15)
-    gland = _ball(place, centre, radii) + 0.12 * radii.min() * canvas.noise(0.1, 0.1, 0.1)
+    gland = _ball(axes, centre, radii) + 0.12 * radii.min() * canvas.noise(0.1, 0.1, 0.1)
     for _ in range(rng.integers(2, 5)):
-        _tube(canvas, place, gland, contrast, fine)
+        _tube(canvas, axes, gland, contrast, fine)
     share = inside(gland, 0.015)
     canvas.blend(share, contrast + 1.5 * fine)
     _capsule(canvas, gland, rng.uniform(4, 9))
     for _ in range(rng.integers(0, 3)):
-        _stone(canvas, place)
-    solid = largest_part(gland < 0)
+        _stone(canvas, axes)
+    solid = largest_component(gland < 0)
     canvas.label[solid] = 1
     if rng.random() < 0.5:
         small = radii.min() * rng.uniform(0.3, 0.5, 3)
         off = centre + rng.uniform(-0.35, 0.35, 3) * radii
-        cyst = _ball(place, off, small) + 0.01 * fine
+        cyst = _ball(axes, off, small) + 0.01 * fine
         canvas.blend(inside(cyst, 0.008), contrast + rng.uniform(-20, -12), FLUID)
         canvas.label[solid & (cyst < 0)] = 2
     return canvas.done()
 
 
-def _ball(place: list[np.ndarray], centre: np.ndarray, radii: np.ndarray) -> np.ndarray:
+def _ball(axes: tuple[np.ndarray, ...], centre: np.ndarray, radii: np.ndarray) -> np.ndarray:
     """Return the distance from an ellipsoid, about 0 on it, negative inside."""
-    squares = [((x - c) / r) ** 2 for x, c, r in zip(place, centre, radii, strict=True)]
+    squares = [((x - c) / r) ** 2 for x, c, r in zip(axes, centre, radii, strict=True)]
     return ((np.sqrt(sum(squares)) - 1) * radii.min()).astype(np.float32)
 
 
 def _tube(
-    canvas: Canvas, place: list[np.ndarray], gland: np.ndarray, contrast: float, fine: np.ndarray
+    canvas: Canvas,
+    axes: tuple[np.ndarray, ...],
+    gland: np.ndarray,
+    contrast: float,
+    fine: np.ndarray,
 ) -> None:
-    """A look-alike: a bundle of the gland's grey and width that runs through all slices."""
+    """Paint a look-alike: a bundle of the gland's grey and width that runs through all slices."""
     rng = canvas.rng
-    reach = place[1].max(), place[2].max()
+    reach = axes[1].max(), axes[2].max()
     at, lean = rng.uniform(-0.9, 0.9, 2) * reach, rng.uniform(-0.35, 0.35, 2)
     radii = rng.uniform(0.1, 0.22, 2)
-    y = (place[1] - at[0] - lean[0] * place[0]) / radii[0]
-    x = (place[2] - at[1] - lean[1] * place[0]) / radii[1]
+    y = (axes[1] - at[0] - lean[0] * axes[0]) / radii[0]
+    x = (axes[2] - at[1] - lean[1] * axes[0]) / radii[1]
     distance = ((np.sqrt(y * y + x * x) - 1) * radii.min()).astype(np.float32) + 0.015 * fine
     distance = np.maximum(distance, 0.03 - gland)  # beside the gland, not in it
     canvas.blend(inside(distance, 0.015), contrast + rng.normal(0, 1) + 1.5 * fine)
@@ -77,16 +83,16 @@ def _tube(
 
 
 def _capsule(canvas: Canvas, distance: np.ndarray, strength: float) -> None:
-    """A thin bright sheath, seen where it lies across the beam."""
+    """Paint a thin bright sheath; it is visible where it lies across the beam."""
     sheath = np.exp(-((distance / np.float32(0.015)) ** 2))
     slope = np.gradient(distance, axis=1) * canvas.unit[1]
     canvas.echo += sheath * np.clip(slope * slope, 0, 1) * np.float32(strength)
 
 
-def _stone(canvas: Canvas, place: list[np.ndarray]) -> None:
-    """A small bright reflector with shadow behind it, anywhere."""
+def _stone(canvas: Canvas, axes: tuple[np.ndarray, ...]) -> None:
+    """Paint a small bright reflector anywhere, with shadow behind it."""
     rng = canvas.rng
-    centre = np.array([rng.uniform(-0.8, 0.8) * p.max() for p in place])
-    share = inside(_ball(place, centre, rng.uniform(0.02, 0.05, 3)), 0.006)
+    centre = np.array([rng.uniform(-0.8, 0.8) * p.max() for p in axes])
+    share = inside(_ball(axes, centre, rng.uniform(0.02, 0.05, 3)), 0.006)
     canvas.echo += 20 * share
     canvas.loss += share * np.float32(rng.uniform(2, 8))

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image as PillowImage
 
-from lib.files import write_atomically
+from lib.io.pictures import save_picture
 from lib.phantoms.ultrasound.studies import cine
 
 
@@ -19,14 +18,16 @@ def write_nerve_phantoms(
     size: tuple[int, int] = (420, 580),
     contradictions: int = 1,
 ) -> int:
-    """Write phantoms in the layout of the set, with its share of empty masks and its fault.
+    """Write phantoms in the layout of the set: half of the masks are empty, some contradict.
 
-    A subject's frames are moments of two loops, one with a nerve and one without, about as many.
+    About half of a subject's frames are of a loop with a nerve, the others of one without.
 
     Args:
-        frames: of each subject.
-        contradictions: this many subjects get one more frame, almost that of a frame with a nerve,
-            with an empty mask.
+        subjects: how many.
+        frames: how many each subject has.
+        size: rows and columns.
+        contradictions: how many subjects get one more frame: nearly a copy of a frame with a nerve,
+            but with an empty mask.
 
     Returns:
         How many images were written.
@@ -49,11 +50,7 @@ def write_nerve_phantoms(
             first, label = moments[0]
             moments.append(((np.roll(first, 1, axis=1) * 0.93).astype(np.uint8), label * 0))
         for index, (image, label) in enumerate(moments, start=1):
-            _save(train / f"{subject}_{index}.tif", image)
-            _save(train / f"{subject}_{index}_mask.tif", label * np.uint8(255))
+            save_picture(train / f"{subject}_{index}.tif", image)
+            save_picture(train / f"{subject}_{index}_mask.tif", label * np.uint8(255))
         written += len(moments)
     return written
-
-
-def _save(path: Path, pixels: np.ndarray) -> None:
-    write_atomically(path, lambda file: PillowImage.fromarray(pixels).save(file, format="TIFF"))

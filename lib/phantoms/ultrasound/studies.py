@@ -1,7 +1,7 @@
-"""Seeded synthetic ultrasound: nerve frames, breast frames, gland volumes and cine loops.
+"""Synthetic ultrasound from a seed: nerve frames, breast frames, gland volumes and cine loops.
 
-Anatomy is drawn here, with look-alikes (vessels, fat lobules, muscle bundles) that have the grey of
-the structure but not its shape; `lib.phantoms.ultrasound.formation` makes the image of it.
+The anatomy has look-alikes (vessels, fat lobules, muscle bundles) with the grey of the structure
+but not its shape; `lib.phantoms.ultrasound.formation` makes the image of it.
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image as PillowImage
 from scipy import ndimage
 
 from lib.data.studies import FINAL_LABELS
 from lib.errors import choose
-from lib.files import write_atomically
+from lib.io.pictures import save_picture
 from lib.io.volumes import save_volume
 from lib.phantoms.ultrasound.anatomy import breast_tissue, nerve_tissue
 from lib.phantoms.ultrasound.formation import Tissue, draw_scanner, form_image, scatterers
@@ -34,7 +33,7 @@ class Phantom:
         image: uint8 `(rows, columns)`, `(slices, rows, columns)` or `(frames, rows, columns)`;
             rows are depth.
         label: uint8 in the same shape, 0 background, 1 the structure, 2 a cyst inside a gland.
-        spacing: in array order, mm; that of frames is 1.
+        spacing: in array order, mm; 1 along the frames of a loop.
     """
 
     image: np.ndarray
@@ -43,19 +42,20 @@ class Phantom:
 
 
 def nerve_frame(seed: int, size: tuple[int, int] = (420, 580), present: bool = True) -> Phantom:
-    """Return a nerve across its length in muscle; without it where `present` is false.
+    """Return a cross-section of a nerve in muscle; the nerve is missing if not `present`.
 
-    The nerve is a bundle of hypo-echoic fascicles in a hyper-echoic epineurium. 40 mm deep.
+    The nerve is a bundle of hypo-echoic fascicles in a hyper-echoic epineurium. The image is 40 mm
+    deep.
     """
     rng = np.random.default_rng((seed, 1, *size, present))
     return _frame(rng, nerve_tissue(rng, size, present), size)
 
 
 def breast_frame(seed: int, size: tuple[int, int] = (256, 256), present: bool = True) -> Phantom:
-    """Return breast tissue with a lesion; without it where `present` is false.
+    """Return breast tissue with a lesion; the lesion is missing if not `present`.
 
-    Half of the lesions are smooth ovals with enhancement behind them, half irregular with shadow.
-    40 mm deep.
+    Half of the lesions are smooth ovals with enhancement behind them, half are irregular with
+    shadow. The image is 40 mm deep.
     """
     rng = np.random.default_rng((seed, 2, *size, present))
     return _frame(rng, breast_tissue(rng, size, present), size)
@@ -68,8 +68,8 @@ def gland_volume(
 ) -> Phantom:
     """Return a volume with one gland (1), half of the time with a cyst in it (2).
 
-    Muscle bundles of the gland's grey run through all slices: in one slice they look like it, in
-    the volume they do not.
+    Muscle bundles of the gland's grey run through all slices: in one slice they look like the
+    gland, in the volume they do not.
 
     Args:
         size: slices, rows (depth), columns.
@@ -88,9 +88,9 @@ def cine(
     kind: Literal["nerve", "breast"] = "nerve",
     present: bool = True,
 ) -> Phantom:
-    """Return a loop of one anatomy that moves as under breathing and an unsteady hand.
+    """Return a loop of one anatomy that moves as with breathing and an unsteady hand.
 
-    Scatterers move with the tissue and are slowly replaced, as the plane drifts: neighbouring
+    Scatterers move with the tissue and are slowly replaced, since the plane drifts: neighbouring
     frames share most of their speckle, distant ones little.
     """
     draw = choose("kind", kind, {"nerve": nerve_tissue, "breast": breast_tissue})
@@ -103,14 +103,14 @@ def cine(
     images, labels = [], []
     for frame in range(frames):
         turn = 2 * np.pi * frame / max(frames, 12)
-        at = grid + push[0] * np.sin(turn + phase[0]) + push[1] * np.sin(2 * turn + phase[1])
+        positions = grid + push[0] * np.sin(turn + phase[0]) + push[1] * np.sin(2 * turn + phase[1])
         moved = Tissue(
-            _moved(still.echo, at, 1),
-            _moved(still.loss, at, 1),
-            _moved(still.mirror, at, 1),
-            _moved(still.label, at, 0),
+            _moved(still.echo, positions, 1),
+            _moved(still.loss, positions, 1),
+            _moved(still.mirror, positions, 1),
+            _moved(still.label, positions, 0),
         )
-        images.append(form_image(rng, moved, spacing, scanner, _moved(strength, at, 3)))
+        images.append(form_image(rng, moved, spacing, scanner, _moved(strength, positions, 3)))
         labels.append(moved.label)
         fresh = scatterers(rng, size, scanner.density)
         strength = kept * strength + np.float32(np.sqrt(1 - kept**2)) * fresh
@@ -120,6 +120,7 @@ def cine(
 def write_ultrasound_studies(
     folder: Path,
     seed: int = 0,
+    *,
     nerves: int = 6,
     breasts: int = 6,
     volumes: int = 2,
@@ -132,7 +133,7 @@ def write_ultrasound_studies(
     Files that exist already are left as they are.
 
     Args:
-        labelled: share of each kind that gets its label in ``labels/final``, 0..1.
+        labelled: share of the images of each kind that get their label in ``labels/final``, 0..1.
         absent: share of the frames without the structure, 0..1; their labels are empty.
 
     Returns:
@@ -156,7 +157,7 @@ def write_ultrasound_studies(
             if path.exists():
                 continue
             number = seed * 100_003 + index
-            # spread evenly, so that the labelled and the others both hold frames without it
+            # spread evenly: there are such frames among the labelled ones and among the others
             present = int((index + 1) * absent + 0.5) == int(index * absent + 0.5)
             phantom = make(number, present=present) if flat else make(number)
             if index < round(labelled * count):
@@ -169,7 +170,7 @@ def _write(path: Path, pixels: np.ndarray, spacing: tuple[float, ...]) -> None:
     if pixels.ndim == 3:
         save_volume(path, pixels, spacing)
     else:
-        write_atomically(path, lambda file: PillowImage.fromarray(pixels).save(file, format="PNG"))
+        save_picture(path, pixels)
 
 
 def _frame(rng: np.random.Generator, tissue: Tissue, size: tuple[int, int]) -> Phantom:
@@ -193,5 +194,6 @@ def _push(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     return fields
 
 
-def _moved(part: np.ndarray, at: np.ndarray, order: int) -> np.ndarray:
-    return ndimage.map_coordinates(part, at, order=order, mode="mirror")
+def _moved(tissue: np.ndarray, positions: np.ndarray, order: int) -> np.ndarray:
+    """Return one map of a tissue, sampled at `positions`, `(2, rows, columns)`."""
+    return ndimage.map_coordinates(tissue, positions, order=order, mode="mirror")

@@ -14,7 +14,7 @@ from lib.datasets.tables import read_table
 from lib.errors import InputError
 from lib.mammography.exams import list_exams
 from lib.mammography.views import STANDARD_VIEWS, View
-from lib.phantoms.mammograms.exams import mammogram_dataset
+from lib.phantoms.mammograms.dicom import mammogram_dataset
 
 
 def _picture(path: Path, view: int = 0) -> None:
