@@ -19,7 +19,8 @@ from lib.classification.predictor import ExamPredictor
 from lib.classification.saliency import view_geometry
 from lib.errors import InputError, choose
 from lib.io.masks import result_extension
-from lib.mammography.exams import Exam, exam_of, group_exams, same_file
+from lib.mammography.exam_files import same_file
+from lib.mammography.exams import Exam, exam_of, group_exams
 from lib.tasks.spec import TaskSpec
 from lib.weights.store import ModelStore
 

@@ -24,7 +24,8 @@ from PIL import Image as PillowImage
 from benchmarks.speed.fixtures import SEED
 from benchmarks.speed.server import Server
 from lib.errors import InputError
-from lib.mammography.exams import Exam, group_exams, is_image
+from lib.mammography.exam_files import is_image
+from lib.mammography.exams import Exam, group_exams
 from lib.networks import build_network
 from lib.phantoms.mammograms.dicom import mammogram_dataset
 from lib.phantoms.mammograms.exams import exam_phantom

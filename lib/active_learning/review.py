@@ -18,7 +18,8 @@ from lib.errors import InputError, choose
 from lib.image import Image
 from lib.io.masks import read_label
 from lib.io.read import read_image
-from lib.mammography.exams import Exam, image_id
+from lib.mammography.exam_files import image_id
+from lib.mammography.exams import Exam
 from lib.segmentation.metrics import pixel_counts, pixel_scores
 from lib.segmentation.predictor import Predictor
 from lib.tasks.spec import TaskSpec

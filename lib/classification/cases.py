@@ -14,7 +14,8 @@ from lib.data.studies import Item
 from lib.data.transforms import augment_image
 from lib.errors import InputError
 from lib.mammography.breast import PreparedBreast, prepare_breast
-from lib.mammography.exams import Exam, image_id, list_exams
+from lib.mammography.exam_files import image_id
+from lib.mammography.exams import Exam, list_exams
 from lib.mammography.mammogram import read_mammogram
 from lib.mammography.views import View
 from lib.tasks.image_spec import InputSpec
@@ -126,15 +127,15 @@ def exams_of(items: Sequence[Item]) -> list[Exam]:
             grouped[item.exam].append(item)
     return [
         Exam(
-            id,
-            own[0].group,
-            {item.view: item.image for item in own},
-            own[0].density,
-            own[0].scale,
-            label=own[0].label,
-            patients=tuple(sorted({item.group for item in own})),
+            id=id,
+            patient=members[0].group,
+            views={item.view: item.image for item in members},
+            density=members[0].density,
+            scale=members[0].scale,
+            label=members[0].label,
+            patients=tuple(sorted({item.group for item in members})),
         )
-        for id, own in grouped.items()
+        for id, members in grouped.items()
     ]
 
 

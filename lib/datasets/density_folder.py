@@ -15,7 +15,8 @@ from lib.datasets.mammograms import SourceView, write_studies
 from lib.datasets.tables import pick, read_table
 from lib.errors import InputError
 from lib.mammography.density_labels import density_class
-from lib.mammography.exams import group_exams, image_id, is_image
+from lib.mammography.exam_files import image_id, is_image
+from lib.mammography.exams import group_exams
 from lib.mammography.views import View, view_of_name
 
 DENSITY = ("density", "breast_density", "breast density", "birads_density", "acr", "density_birads")

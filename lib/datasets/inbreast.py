@@ -15,7 +15,7 @@ from lib.datasets.mammograms import SourceView, write_studies
 from lib.datasets.tables import read_table
 from lib.errors import InputError
 from lib.mammography.density_labels import BIRADS
-from lib.mammography.exams import image_id, is_image
+from lib.mammography.exam_files import image_id, is_image
 from lib.mammography.views import view_of_name
 
 TABLE = "INbreast.csv"

@@ -20,7 +20,7 @@ from lib.datasets.mammograms import SourceView, write_studies
 from lib.datasets.tables import read_table
 from lib.errors import InputError
 from lib.mammography.density_labels import MIAS
-from lib.mammography.exams import is_image
+from lib.mammography.exam_files import is_image
 from lib.mammography.views import View
 
 PAIR = (View("R", "MLO"), View("L", "MLO"))

@@ -1,6 +1,6 @@
-"""The breast in a mammogram: cropped, turned to one side, resized and normalised.
+"""Preparation of the breast in a mammogram: cropped, mirrored to one side, resized, normalised.
 
-Labels, tape, film edges and background are zero in what comes out.
+Labels, tape, film edges and background become zero.
 """
 
 from __future__ import annotations
@@ -19,29 +19,30 @@ from lib.mammography.pectoral_muscle import find_muscle
 _RESAMPLE = PillowImage.Resampling
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PreparedBreast:
     """A breast as the networks see it: chest wall at the right edge, head up.
 
     Attributes:
         pixels: float32 `(rows, columns)`, 0..1 inside the breast, 0 outside.
-        breast: bool, the same shape.
-        box: top, left, bottom, right of the crop in the full image.
-        place: the same of the resized crop in `pixels`; the rest is padding.
+        breast: boolean, of the same shape: the pixels of the breast.
+        box: top, left, bottom and right of the crop in the full image, pixels.
+        inner_box: the same for the resized crop in `pixels`; the rest is padding.
         mirrored: whether the crop was mirrored left to right.
-        full_shape: rows and columns of the image.
-        window: grey of the image, 0..1, that became 0 and 1 in `pixels`.
+        full_shape: rows and columns of the full image.
+        window: the greys of the full image, 0..1, that became 0 and 1 in `pixels`.
         rim: see `lib.mammography.outline.Breast`.
-        spacing: between rows and columns of `pixels`, mm; None where the file gives none.
-        mammogram: what was read, without its pixels.
-        notes: what was odd and how it was taken, those of reading too.
-        doubts: why an answer on it should not be trusted.
+        spacing: millimetres between rows and between columns of `pixels`; None if the file has
+            none.
+        mammogram: the image as read, without its pixels.
+        notes: what was odd, and how it was interpreted; includes the notes of reading.
+        doubts: why an answer on this image should not be trusted.
     """
 
     pixels: np.ndarray
     breast: np.ndarray
     box: tuple[int, int, int, int]
-    place: tuple[int, int, int, int]
+    inner_box: tuple[int, int, int, int]
     mirrored: bool
     full_shape: tuple[int, int]
     window: tuple[float, float]
@@ -52,9 +53,10 @@ class PreparedBreast:
     doubts: tuple[str, ...] = ()
 
     def original_grey(self) -> np.ndarray:
-        """Return `pixels` with the grey of the image: float32, 0..1 inside the breast, 0 outside.
+        """Return `pixels` with the image's own greys: float32, 0..1 inside the breast, 0 outside.
 
-        On films it tells more of the density than what is normalised; it depends on the exposure.
+        On films these greys say more about the density than normalised ones, but they depend on the
+        exposure.
         """
         low, high = self.window
         return np.where(self.breast, self.pixels * (high - low) + low, 0).astype(np.float32)
@@ -63,19 +65,19 @@ class PreparedBreast:
         """Return `values` on the grid of the full image, 0 outside the crop.
 
         Args:
-            values: `(rows, columns)` of `pixels`: a mask, labels up to 255, or float32.
-            smooth: interpolate linearly, for saliency; else the nearest value is taken.
+            values: of the shape of `pixels`: a mask, labels up to 255, or float32.
+            smooth: interpolate linearly, for saliency; otherwise take the nearest value.
 
         Raises:
             ValueError: `values` has another shape.
         """
         if values.shape != self.pixels.shape:
             raise ValueError(f"values of shape {values.shape}, expected {self.pixels.shape}")
-        top, left, bottom, right = self.place
-        part = values[top:bottom, left:right]
-        part = part[:, ::-1] if self.mirrored else part
-        kind = np.float32 if values.dtype.kind == "f" else np.uint8
-        picture = PillowImage.fromarray(np.ascontiguousarray(part, kind))
+        top, left, bottom, right = self.inner_box
+        crop = values[top:bottom, left:right]
+        crop = crop[:, ::-1] if self.mirrored else crop
+        dtype = np.float32 if values.dtype.kind == "f" else np.uint8
+        picture = PillowImage.fromarray(np.ascontiguousarray(crop, dtype))
         top, left, bottom, right = self.box
         method = _RESAMPLE.BILINEAR if smooth else _RESAMPLE.NEAREST
         full = np.zeros(self.full_shape, values.dtype)
@@ -86,16 +88,16 @@ class PreparedBreast:
 def prepare_breast(mammogram: Mammogram, size: int | tuple[int, int]) -> PreparedBreast:
     """Return the breast alone, at the size and in the orientation that networks see.
 
-    The crop is mirrored so that the chest wall is at the right edge (a right breast as it hangs),
-    resized with anti-aliasing and its aspect kept, to the height, or the width if that fills first,
-    and padded: at the left, and above and below alike. Grey values run from the 0.5th percentile
-    inside the breast, 0, to the 99.5th, 1.
+    The crop is mirrored if necessary so that the chest wall is at the right edge, as in a right
+    breast. It is resized with anti-aliasing until it fills the height or the width, and keeps its
+    aspect ratio. Then it is padded at the left, and equally above and below. Inside the breast, the
+    0.5th percentile of the greys becomes 0 and the 99.5th becomes 1.
 
     Args:
         size: rows and columns of the result; one number for a square.
 
     Raises:
-        InputError: no breast is found.
+        InputError: the size is too small, or no breast is found.
     """
     height, width = (size, size) if isinstance(size, int) else size
     if min(height, width) < 16:
@@ -106,35 +108,37 @@ def prepare_breast(mammogram: Mammogram, size: int | tuple[int, int]) -> Prepare
     rows, columns = bottom - top, right - left
     scale = min(height / rows, width / columns)
     inner = max(min(round(rows * scale), height), 1), max(min(round(columns * scale), width), 1)
-    # the breast first and then its mean: what lies beside it does not bleed in
     breast = _resized(found.mask.astype(np.float32), pixels.shape, found.box, inner) > 0.5
     crop = _resized(pixels, pixels.shape, found.box, inner)
     mirrored = found.chest_wall == "left"
     if mirrored:
         breast, crop = breast[:, ::-1], crop[:, ::-1]
     down = (height - inner[0]) // 2
-    place = (down, width - inner[1], down + inner[0], width)
+    inner_box = (down, width - inner[1], down + inner[0], width)
+    filled = (slice(down, down + inner[0]), slice(width - inner[1], width))
     low, high = (float(v) for v in np.percentile(crop[breast], (0.5, 99.5)))
     result = np.zeros((height, width), np.float32)
     whole = np.zeros((height, width), bool)
-    whole[place[0] : place[2], place[1] :] = breast
+    whole[filled] = breast
     scaled = np.clip((crop - low) / max(high - low, 1e-6), 0, 1)
-    result[place[0] : place[2], place[1] :] = np.where(breast, scaled, 0)
+    result[filled] = np.where(breast, scaled, 0)
     notes, doubts = _checked(mammogram, found, result, whole)
     spacing = mammogram.spacing
+    if spacing:
+        spacing = (spacing[0] * rows / inner[0], spacing[1] * columns / inner[1])
     return PreparedBreast(
-        result,
-        whole,
-        found.box,
-        place,
-        mirrored,
-        (pixels.shape[0], pixels.shape[1]),
-        (low, high),
-        found.rim,
-        (spacing[0] * rows / inner[0], spacing[1] * columns / inner[1]) if spacing else None,
-        replace(mammogram, pixels=np.empty((0, 0), np.float32)),
-        (*mammogram.notes, *notes),
-        (*mammogram.doubts, *found.doubts, *doubts),
+        pixels=result,
+        breast=whole,
+        box=found.box,
+        inner_box=inner_box,
+        mirrored=mirrored,
+        full_shape=(pixels.shape[0], pixels.shape[1]),
+        window=(low, high),
+        rim=found.rim,
+        spacing=spacing,
+        mammogram=replace(mammogram, pixels=np.empty((0, 0), np.float32)),
+        notes=(*mammogram.notes, *notes),
+        doubts=(*mammogram.doubts, *found.doubts, *doubts),
     )
 
 
@@ -144,17 +148,24 @@ def _resized(
     box: tuple[int, int, int, int],
     size: tuple[int, int],
 ) -> np.ndarray:
-    """Return a box of the full image from `pixels`, of it or of a small copy, resized."""
+    """Return a box of an image, resized.
+
+    Args:
+        pixels: the image, or a small copy of it.
+        full: rows and columns of the image.
+        box: top, left, bottom and right in the image.
+        size: rows and columns of the result.
+    """
     down, across = pixels.shape[0] / full[0], pixels.shape[1] / full[1]
-    part = (box[1] * across, box[0] * down, box[3] * across, box[2] * down)
+    source = (box[1] * across, box[0] * down, box[3] * across, box[2] * down)
     picture = PillowImage.fromarray(pixels)
-    return np.asarray(picture.resize((size[1], size[0]), _RESAMPLE.BILINEAR, box=part))
+    return np.asarray(picture.resize((size[1], size[0]), _RESAMPLE.BILINEAR, box=source))
 
 
 def _checked(
     mammogram: Mammogram, found: Breast, pixels: np.ndarray, breast: np.ndarray
 ) -> tuple[list[str], list[str]]:
-    """Return notes and doubts on how the prepared breast lies, by its tags and its shape."""
+    """Return notes and doubts about the orientation of a prepared breast, from tags and shape."""
     notes, doubts = [], []
     view, orientation = mammogram.view, mammogram.orientation
     usual = {"R": "right", "L": "left", None: found.chest_wall}[view.laterality]
@@ -164,9 +175,9 @@ def _checked(
             f"the image, or the name of its side, is mirrored"
         )
     if orientation and orientation[0][:1] in ("A", "P"):
-        told = "right" if orientation[0].startswith("P") else "left"
-        if told != found.chest_wall:
-            notes.append(f"PatientOrientation has the chest wall at the {told}; the image counts")
+        tagged = "right" if orientation[0].startswith("P") else "left"
+        if tagged != found.chest_wall:
+            notes.append(f"PatientOrientation has the chest wall at the {tagged}; the image counts")
     oblique = view.projection in ("MLO", "ML", "LM", "LMO")
     if oblique and orientation and orientation[1].startswith("H"):
         doubts.append("PatientOrientation says it is upside down")

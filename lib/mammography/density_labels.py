@@ -1,4 +1,4 @@
-"""Answers on breast density: class A to D, as JSON or as a label image, and their tables."""
+"""Labels of breast density: classes A to D and others, read from and written to label files."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 from lib.errors import InputError
 from lib.files import write_json
 
-BIRADS = ("A", "B", "C", "D")  # BI-RADS 5th edition; a label image holds 1 for A ... 4 for D
+BIRADS = ("A", "B", "C", "D")  # BI-RADS 5th edition; 1 to 4 in a label image
 MIAS = ("F", "G", "D")  # tissue of mini-MIAS: fatty, fatty-glandular, dense-glandular
-HALVES = ("non-dense", "dense")  # A or B, C or D, where no more is known; 5 and 6 in a label image
-SCALE = "scale"  # of the JSON: which of the two D means
+HALVES = ("non-dense", "dense")  # A or B, and C or D; 5 and 6 in a label image
+SCALE = "scale"  # key of the JSON; says whether the letter D is of BI-RADS or of mini-MIAS
 
 
 def read_density(path: str | Path) -> str:
     """Return the density class of a label file.
 
-    JSON holds ``{"density": "C"}`` (or 1 to 4 for A to D), or ``"dense"`` or ``"non-dense"``; a
-    label image has one value that is not zero: 1 = A, 2 = B, 3 = C, 4 = D, 5 = non-dense,
-    6 = dense. Other keys of the JSON are free.
+    A JSON file holds ``{"density": "C"}``, where the value may also be 1 to 4 for A to D,
+    ``"dense"`` or ``"non-dense"``; other keys are free. A label image has one value that is not
+    zero: 1 = A, 2 = B, 3 = C, 4 = D, 5 = non-dense, 6 = dense.
 
     Raises:
-        InputError: unreadable, no class, an unknown one, or an image of several classes or none.
+        InputError: an unreadable file, no class, an unknown class, or an image of several classes.
     """
     path = Path(path)
     if path.suffix.lower() == ".json":
@@ -43,7 +43,7 @@ def read_density(path: str | Path) -> str:
 
     try:
         values = np.unique(read_label(path))
-    except InputError:  # viewers send 3D files of one slice; anything else fails again here
+    except InputError:  # viewers send 3D files of one slice; any other fault recurs here
         values = np.unique(read_image(path, spatial_dims=3).pixels)
     found = [int(value) for value in values if value != 0]
     classes = (*BIRADS, *HALVES)
@@ -56,7 +56,7 @@ def read_density(path: str | Path) -> str:
 
 
 def read_scale(path: str | Path) -> str:
-    """Return which scale a label is on: "mias" where the JSON says so, else "birads"."""
+    """Return the scale of a label: "mias" if its JSON says so, or else "birads"."""
     if Path(path).suffix.lower() != ".json":
         return "birads"
     try:
@@ -68,10 +68,14 @@ def read_scale(path: str | Path) -> str:
 
 
 def density_class(value: Any, name: str) -> str:
-    """Return A, B, C, D, or F, G of mini-MIAS, for a letter in any case or a number 1 to 4.
+    """Return the class A, B, C or D, or F or G of mini-MIAS, of a letter or of a number 1 to 4.
+
+    Args:
+        value: a letter in upper or lower case, or a number.
+        name: of the file, for errors.
 
     Raises:
-        InputError: none of these; the message names `name`.
+        InputError: any other value.
     """
     text = str(value).strip().upper() if value is not None and not isinstance(value, bool) else ""
     if text in ("1", "2", "3", "4"):
@@ -85,10 +89,10 @@ def density_class(value: Any, name: str) -> str:
 
 
 def write_density(path: Path, density: str, scale: str = "birads", **facts: Any) -> Path:
-    """Write the JSON answer, whole or not at all.
+    """Write a density as a JSON label, atomically.
 
     Args:
-        scale: "birads", or "mias" where F, G and D are meant.
+        scale: "birads", or "mias" for F, G and D of mini-MIAS.
         facts: more keys to keep, such as the source.
     """
     return write_json(path, {"density": density, SCALE: scale, **facts})

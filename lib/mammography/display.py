@@ -1,4 +1,4 @@
-"""What a viewer shows of each value that a mammogram stores, as one table (PS3.3 C.11)."""
+"""The grey that a viewer shows for each stored value of a mammogram, as one table (PS3.3 C.11)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,25 @@ import numpy as np
 
 from lib.errors import InputError
 
-STEPS = 65535  # of the output; 16 bit hold what a detector tells
+STEPS = 65535  # largest output; 16 bits hold the range of a detector
 _FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.2.1"  # Digital Mammography X-Ray, For Processing
 
 
 def display_table(name: str, data: Any, stored: np.ndarray) -> tuple[np.ndarray, int, list[str]]:
-    """Return the output, uint16, of every stored value, the first of these, and notes."""
+    """Return the table of displayed greys, the stored value of its first entry, and notes.
+
+    Args:
+        name: of the file, for errors.
+        data: the pydicom dataset; its VOILUTFunction is filled in if it is empty.
+        stored: the stored values `(rows, columns)`.
+
+    Returns:
+        uint16 `(stored values)`, 0 (black) to `STEPS` (white); the least stored value; notes, one
+        sentence each.
+
+    Raises:
+        InputError: an unsupported number of bits.
+    """
     bits = int(data.BitsStored)
     signed = int(data.get("PixelRepresentation", 0) or 0)
     if not 6 <= bits <= 16:
@@ -22,8 +35,8 @@ def display_table(name: str, data: Any, stored: np.ndarray) -> tuple[np.ndarray,
     values = np.arange(first, first + 2**bits, dtype=np.int32)
     notes: list[str] = []
     if _for_processing(data):
-        shown, told = _logarithm(data, values, stored)
-        notes.append(told)
+        shown, note = _logarithm(data, values, stored)
+        notes.append(note)
     else:
         try:
             shown = _displayed(data, values)
@@ -42,7 +55,7 @@ def display_table(name: str, data: Any, stored: np.ndarray) -> tuple[np.ndarray,
 
 
 def _displayed(data: Any, values: np.ndarray) -> np.ndarray:
-    """Return what a viewer shows of stored `values`, 0..1, before a MONOCHROME1 is inverted."""
+    """Return the displayed grey of stored `values`, 0..1, before MONOCHROME1 is inverted."""
     if data.get("ModalityLUTSequence"):
         values, depth = _looked_up(data.ModalityLUTSequence[0], values)
         low, high = 0.0, float(2**depth - 1)
@@ -64,19 +77,18 @@ def _displayed(data: Any, values: np.ndarray) -> np.ndarray:
 
 
 def _looked_up(item: Any, values: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return `values` through a LUT item (PS3.3 C.11.1, C.11.2), and how many bits it gives.
+    """Return `values` looked up in a LUT item (PS3.3 C.11.1, C.11.2), and the bits of its entries.
 
-    pydicom 2.4 wraps the index of a table whose entries have 8 bits, so this is done here.
+    pydicom 2.4 lets indices of tables with 8-bit entries wrap around, so the look-up is done here.
     """
     count, start, depth = (int(v) for v in item.LUTDescriptor)
     content = item.LUTData
     table = np.frombuffer(content, "<u2") if isinstance(content, bytes) else np.array(content)
     table = table[: count or 2**16].astype(np.int64)
     start = start - 2**16 if start >= 2**15 and values[0] < 0 else start  # read as unsigned
-    # many files name 16 bits for entries of fewer
-    return table[np.clip(values - start, 0, len(table) - 1)], min(
-        depth, max(8, int(table.max()).bit_length())
-    )
+    # many files declare 16 bits for entries of fewer
+    bits = min(depth, max(8, int(table.max()).bit_length()))
+    return table[np.clip(values - start, 0, len(table) - 1)], bits
 
 
 def _for_processing(data: Any) -> bool:
@@ -85,26 +97,26 @@ def _for_processing(data: Any) -> bool:
 
 
 def _logarithm(data: Any, values: np.ndarray, stored: np.ndarray) -> tuple[np.ndarray, str]:
-    """Return the attenuation of raw `values`, 0 in air to 1, and a note that says how.
+    """Return the attenuation of raw `values`, scaled to 0 (air) .. 1, and a note on the conversion.
 
-    Raw values are proportional to the exposure of the detector (PixelIntensityRelationship LIN) or
-    to its logarithm (LOG); PixelIntensityRelationshipSign 1 means more exposure is a larger value
-    (PS3.3 C.8.11.3.1.2). By Beer's law the thickness times attenuation of what lies above is
+    Raw values are proportional to the detector's exposure (PixelIntensityRelationship LIN) or to
+    its logarithm (LOG). With PixelIntensityRelationshipSign 1 larger values mean more exposure
+    (PS3.3 C.8.11.3.1.2). By Beer's law, thickness times attenuation of the tissue above a pixel is
     -log(exposure / exposure in air).
     """
     relation = str(data.get("PixelIntensityRelationship") or "LIN").upper()
     sign = data.get("PixelIntensityRelationshipSign")
-    if sign not in (1, -1):  # the least value is shown white: it must be the least exposure
+    if sign not in (1, -1):  # MONOCHROME1 shows the least value as white: the least exposure
         sign = 1 if data.PhotometricInterpretation == "MONOCHROME1" else -1
         counts = np.bincount((stored[::8, ::8].ravel() - int(values[0])).astype(np.int64))
         if sign == -1 and len(counts) and np.argmax(counts) > 0.5 * len(counts):
-            sign = 1  # what prevails is the background: air, and large
+            sign = 1  # most pixels are background, which is air: large values are exposure
     exposure = (values - values[0]) if sign == 1 else (values[-1] - values)
     if relation == "LOG":
         attenuation = -exposure.astype(np.float64)
     else:
         attenuation = -np.log(exposure + 1.0)
-    place = np.clip(stored[::4, ::4].ravel().astype(np.int64) - int(values[0]), 0, len(values) - 1)
-    low, high = np.percentile(attenuation[place], (0.1, 99.9))
+    index = np.clip(stored[::4, ::4].ravel().astype(np.int64) - int(values[0]), 0, len(values) - 1)
+    low, high = np.percentile(attenuation[index], (0.1, 99.9))
     how = "already logarithmic" if relation == "LOG" else "its logarithm is taken"
     return (attenuation - low) / max(high - low, 1e-9), f"an image For Processing, {how}"

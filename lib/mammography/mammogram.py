@@ -1,8 +1,8 @@
-"""Mammograms: 2D digital mammography in DICOM, and pictures of it, as grey where dense is bright.
+"""Reading of 2D mammograms, from DICOM and from pictures, as grey in which dense tissue is bright.
 
-Every stored value is looked up in one table (modality, window or VOI LUT, inversion) with 65,536
-steps of output; so a file gives the same pixels as its inverse in the other photometric
-interpretation, and no large temporary array is made.
+Every stored value is looked up in one table with 65,536 steps of output, which combines modality
+LUT, window or VOI LUT, and inversion. So MONOCHROME1 and MONOCHROME2 files of one image give the
+same pixels, and no large temporary array is needed.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from lib.mammography.views import TOMOSYNTHESIS, View, view_of_name, view_of_tag
 _LOGGER = logging.getLogger(__name__)
 MAMMOGRAM_EXTENSIONS = (".pgm",)  # beside those of lib.io.read
 BLOCK = 256  # rows looked up at a time
-COLOURED = 0.02  # share of coloured pixels beyond marks and letters on a mammogram
+COLOURED = 0.02  # share of coloured pixels from which they are more than marks and letters
 LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
 _BY_DETECTOR = ("CR", "DX", "OT", "SC", "RG")  # modalities that old mammograms come with
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Mammogram:
-    """One view as read.
+    """One view as read from a file.
 
     Attributes:
-        pixels: float32 `(rows, columns)`, 0..1, larger is brighter and denser.
-        view: by the tags, else by the file name.
+        pixels: float32 `(rows, columns)`, 0..1; dense tissue is bright.
+        view: from the tags, or else from the file name.
         modifiers: why the view is not a plain one, see `lib.mammography.views`.
-        spacing: between rows and between columns at the detector, mm; None where not given.
-        orientation: PatientOrientation: where rows lead to, left to right, and columns, downwards
-            (PS3.3 C.7.6.1.1.1), such as ("P", "F"); None where not given.
+        spacing: millimetres between rows and between columns at the detector; None if not given.
+        orientation: PatientOrientation, such as ("P", "F"): the directions of rows, from left to
+            right, and of columns, downwards (PS3.3 C.7.6.1.1.1); None if not given.
         path: the file.
-        notes: what was odd and how it was taken, one sentence each.
-        doubts: why an answer on it should not be trusted, one sentence each.
+        notes: what was odd, and how it was interpreted, one sentence each.
+        doubts: why an answer on this image should not be trusted, one sentence each.
     """
 
     pixels: np.ndarray
@@ -55,13 +55,17 @@ class Mammogram:
 
 
 def read_mammogram(path: str | Path, max_pixels: int = MAX_PIXELS) -> Mammogram:
-    """Read one view from DICOM (For Presentation or For Processing), or from a picture.
+    """Read one view from DICOM (For Presentation or For Processing) or from a picture.
 
-    Pictures are PNG, JPEG, TIFF, BMP, PGM and what else `lib.io.read` reads in 2D.
+    Pictures are PNG, JPEG, TIFF, BMP, PGM and all other 2D files that `lib.io.read` reads.
+
+    Args:
+        max_pixels: larger images are refused.
 
     Raises:
-        InputError: not a mammogram by its tags, tomosynthesis, truncated, without pixels, of an
-            unknown photometric interpretation, or blank; the message names the file and the cause.
+        InputError: the tags are not those of a mammogram, or the file is tomosynthesis, truncated,
+            without pixels, of an unknown photometric interpretation, or blank; the message names
+            the file and the cause.
     """
     path = Path(path)
     found = _read_dicom(path, max_pixels) if is_dicom(path) else _read_picture(path, max_pixels)
@@ -76,7 +80,7 @@ def read_mammogram(path: str | Path, max_pixels: int = MAX_PIXELS) -> Mammogram:
 
 
 def is_dicom(path: Path) -> bool:
-    """Tell whether a file is DICOM, by its extension or its first bytes."""
+    """Return whether a file is DICOM, by its extension or its first bytes."""
     if has_extension(path, DICOM_EXTENSIONS):
         return True
     return not extension(path) and path.is_file() and begins_as_dicom(path)
@@ -117,19 +121,19 @@ def _read_picture(path: Path, max_pixels: int) -> Mammogram:
         pixels = np.float32(1) - pixels
         notes.append("the background is bright: taken as a negative and inverted")
     return Mammogram(
-        np.ascontiguousarray(pixels, np.float32),
-        named.view if named else View(),
-        named.modifiers if named else (),
-        None,
-        None,
-        path,
-        tuple(notes),
-        doubts,
+        pixels=np.ascontiguousarray(pixels, np.float32),
+        view=named.view if named else View(),
+        modifiers=named.modifiers if named else (),
+        spacing=None,
+        orientation=None,
+        path=path,
+        notes=tuple(notes),
+        doubts=doubts,
     )
 
 
 def negative(pixels: np.ndarray) -> bool:
-    """Tell whether the background of `pixels`, 0..1, is bright: most of the rim is at the top."""
+    """Return whether the background of `pixels`, 0..1, is bright, so that most of the rim is."""
     rim = np.concatenate((pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]))
     low, high = (float(v) for v in np.percentile(pixels[::8, ::8], (0.5, 99.5)))
     span = max(high - low, 1e-6)
@@ -138,7 +142,7 @@ def negative(pixels: np.ndarray) -> bool:
 
 def _read_dicom(path: Path, max_pixels: int) -> Mammogram:
     data = _header(path, max_pixels)
-    notes = _check_kind(path.name, data)
+    notes = _check_modality(path.name, data)
     data.PhotometricInterpretation = str(data.PhotometricInterpretation).strip()
     data.BitsStored = int(data.get("BitsStored") or data.BitsAllocated)
     tagged = view_of_tags(data)
@@ -146,12 +150,10 @@ def _read_dicom(path: Path, max_pixels: int) -> Mammogram:
     if (named := view_of_name(stem(path))) and view != named.view:
         if view.laterality and view.projection:
             notes.append(f"the tags say {view.name}, the name {named.view.name}; the tags count")
-        else:
-            view = View(
-                view.laterality or named.view.laterality, view.projection or named.view.projection
-            )
+        view = view.or_else(named.view)
     stored = _stored(path, data)
-    table, first, told = display_table(path.name, data, stored)
+    table, first, table_notes = display_table(path.name, data, stored)
+    notes += table_notes
     del data.PixelData  # as large as what was decoded from it
     greys = table.astype(np.float32) / np.float32(STEPS)
     grey = np.empty(stored.shape, np.float32)
@@ -161,18 +163,18 @@ def _read_dicom(path: Path, max_pixels: int) -> Mammogram:
     del stored
     if negative(grey):
         np.subtract(np.float32(1), grey, out=grey)
-        told.append(f"the background is bright for {data.PhotometricInterpretation}; inverted")
+        notes.append(f"the background is bright for {data.PhotometricInterpretation}; inverted")
     doubts = [f"a view that is {modifier}, not a plain one" for modifier in modifiers]
     orientation = tuple(str(part) for part in data.get("PatientOrientation") or ())
     return Mammogram(
-        grey,
-        view,
-        modifiers,
-        _spacing(data),
-        (orientation[0], orientation[1]) if len(orientation) == 2 else None,
-        path,
-        (*notes, *told),
-        tuple(doubts),
+        pixels=grey,
+        view=view,
+        modifiers=modifiers,
+        spacing=_spacing(data),
+        orientation=(orientation[0], orientation[1]) if len(orientation) == 2 else None,
+        path=path,
+        notes=tuple(notes),
+        doubts=tuple(doubts),
     )
 
 
@@ -198,8 +200,12 @@ def _header(path: Path, max_pixels: int) -> Any:
     return data
 
 
-def _check_kind(name: str, data: Any) -> list[str]:
-    """Refuse what is no mammogram by its tags; return what is odd about it."""
+def _check_modality(name: str, data: Any) -> list[str]:
+    """Return notes on odd tags.
+
+    Raises:
+        InputError: the tags are not those of a mammogram.
+    """
     modality = str(data.get("Modality") or "").strip().upper()
     body = str(data.get("BodyPartExamined") or "").strip().upper()
     position = view_of_tags(data).view.projection
@@ -229,7 +235,7 @@ def _stored(path: Path, data: Any) -> np.ndarray:
     pixels = decode_frames(path, data)[0]
     if str(data.PhotometricInterpretation) != "MONOCHROME1":
         return pixels
-    signed = int(data.get("PixelRepresentation", 0) or 0)  # decoded as displayed: back again
+    signed = int(data.get("PixelRepresentation", 0) or 0)  # the decoder inverted: undo it
     return ~pixels if signed else (2 ** int(data.BitsStored) - 1) - pixels
 
 

@@ -1,4 +1,4 @@
-"""Where the breast lies in a mammogram, decided on a small copy of at most `WORKING` rows."""
+"""The outline of the breast in a mammogram, found on a small copy."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from skimage.morphology import convex_hull_image
 from lib.errors import InputError
 from lib.mammography.views import Laterality
 
-WORKING = 384  # rows or columns, whichever are more, of the copy that the breast is found in
-SURE = 0.52  # least score of a chest wall that counts against the laterality
+WORKING = 384  # longest side of the small copy, pixels
+SURE = 0.52  # least score at which a chest wall in the image overrules the laterality
 Side = Literal["left", "right"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Breast:
-    """Where the breast lies in an image.
+    """The location of the breast in an image.
 
     Attributes:
-        mask: bool, small copy of the image: `(rows, columns)` of at most `WORKING`.
-        box: top, left, bottom, right in the full image, pixels; bottom and right are exclusive.
-        chest_wall: the side of the image that the chest wall is at.
-        rim: grey of the faintest twentieth of the breast over that of its half, both above the
-            background: near 0 where it fades towards the skin (film), up to 1 where the device has
-            made up for its loss of thickness (most images For Presentation).
-        doubts: why it may be none, one sentence each.
+        mask: boolean `(rows, columns)` of the small copy, whose sides are at most `WORKING`.
+        box: top, left, bottom and right in the full image, pixels; bottom and right are exclusive.
+        chest_wall: the side of the image on which the chest wall is.
+        rim: the 5th percentile of the breast's grey divided by its median, both minus the
+            background. It is near 0 if the breast fades towards the skin (film), and up to 1 if the
+            device compensated for the thinner rim (most images For Presentation).
+        doubts: why it may not be a breast, one sentence each.
     """
 
     mask: np.ndarray
@@ -47,19 +47,19 @@ class _Shape(NamedTuple):
 def find_breast(
     pixels: np.ndarray, name: str = "image", laterality: Laterality | None = None
 ) -> Breast:
-    """Return where the breast is.
+    """Return the location of the breast.
 
-    The image is parted from its background by a threshold just above the background's own level
-    and noise; thin things (film edges, letters, scratches) are opened away; of what is left the
-    largest part is the breast.
+    A threshold just above the level and noise of the background separates the image from it.
+    Morphological opening removes thin things (film edges, letters, scratches). The largest
+    component that remains is the breast.
 
     Args:
         pixels: float32 `(rows, columns)`, 0..1, larger is brighter.
         name: of the file, for errors.
-        laterality: decides the side of the chest wall where the image does not; R means right.
+        laterality: decides the side of the chest wall (R means right) if the image does not.
 
     Raises:
-        InputError: blank, or nothing in it looks like a breast.
+        InputError: the image is blank, or nothing in it looks like a breast.
     """
     small = _reduced(pixels)
     smooth = ndimage.gaussian_filter(small, 1.0)
@@ -73,7 +73,7 @@ def find_breast(
     chest_wall, doubts = _shape(name, mask, smooth, laterality)
     background = float(np.median(small[~mask]))
     faint, half = (float(v) - background for v in np.percentile(small[mask], (5, 50)))
-    widths = mask.sum(1)  # a fold of the belly or the arm is thin: its rows are not the breast's
+    widths = mask.sum(1)  # rows of a fold of the belly or the arm are narrow; leave them out
     mask = mask & (widths >= 0.1 * widths.max())[:, None]
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     down, across = pixels.shape[0] / mask.shape[0], pixels.shape[1] / mask.shape[1]
@@ -83,11 +83,13 @@ def find_breast(
         min(int(np.ceil((rows[-1] + 1) * down)), pixels.shape[0]),
         min(int(np.ceil((columns[-1] + 1) * across)), pixels.shape[1]),
     )
-    return Breast(mask, box, chest_wall, faint / max(half, 1e-6), doubts)
+    return Breast(
+        mask=mask, box=box, chest_wall=chest_wall, rim=faint / max(half, 1e-6), doubts=doubts
+    )
 
 
 def _reduced(pixels: np.ndarray) -> np.ndarray:
-    """Return a small copy by averaging, of at most `WORKING` rows and columns."""
+    """Return a small copy, averaged, with sides of at most `WORKING` pixels."""
     rows, columns = pixels.shape
     factor = max(rows, columns) / WORKING
     if factor <= 1:
@@ -97,10 +99,10 @@ def _reduced(pixels: np.ndarray) -> np.ndarray:
 
 
 def _threshold(smooth: np.ndarray) -> float:
-    """Return the grey level above which the breast begins.
+    """Return the grey level above which pixels belong to the breast.
 
-    The background is the darkest prevailing level (a film's is grey and noisy, a detector's 0); its
-    noise is measured on what lies below that level.
+    The level of the background is the main peak in the darker half of the histogram: grey and noisy
+    on film, 0 from a detector. Its noise is measured on the pixels below that level.
     """
     top = float(np.percentile(smooth, 99))
     counts, edges = np.histogram(smooth, bins=128, range=(0.0, max(top, 1e-6)))
@@ -127,7 +129,9 @@ def _largest(mask: np.ndarray) -> np.ndarray:
 
 
 def _shape(name: str, mask: np.ndarray, smooth: np.ndarray, side: str | None) -> _Shape:
-    """Judge a mask by what breasts share; limits hold for 194 films and 20 digital views.
+    """Return the chest wall of a mask, and doubts whether its shape is that of a breast.
+
+    The limits hold for 194 films and 20 digital views.
 
     Raises:
         InputError: no breast has this shape.
@@ -142,11 +146,11 @@ def _shape(name: str, mask: np.ndarray, smooth: np.ndarray, side: str | None) ->
         (solidity < 0.7, f"its outline is ragged (solidity {solidity:.2f})"),
         (not 0.15 < aspect < 1.8, f"it is {aspect:.2f} times as wide as high"),
     )
-    for problem, found in problems:
-        if problem:
+    for present, problem in problems:
+        if present:
             raise InputError(
-                f"{name}: no breast found: {found}; expected a mammogram with its background, head "
-                f"up; give the whole view"
+                f"{name}: no breast found: {problem}; expected a mammogram with its background, "
+                f"head up; give the whole view"
             )
     doubts = []
     if share > 0.88:
@@ -163,10 +167,10 @@ def _shape(name: str, mask: np.ndarray, smooth: np.ndarray, side: str | None) ->
 
 
 def _chest_wall_score(mask: np.ndarray, smooth: np.ndarray) -> float:
-    """Return how surely the chest wall is at the right (above 0) or the left (below 0).
+    """Return how certain it is that the chest wall is at the right (above 0) or left (below 0).
 
-    At the chest wall the breast ends at the image's edge (digital); on a film it ends straight and
-    at full brightness, while it fades towards the skin on the other side.
+    In digital images the breast touches the edge of the image at the chest wall. On film it ends
+    there in a straight line and at full brightness, while it fades towards the skin.
     """
     present = np.flatnonzero(mask.any(1))
     brightness, straight, touching = [], [], []

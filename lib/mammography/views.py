@@ -1,7 +1,7 @@
-"""Which view a mammogram is: breast side and projection, by DICOM tags or by file name.
+"""The view of a mammogram, which is a breast and a projection, from DICOM tags or the file name.
 
-Codes are those of PS3.16 CID 4014 (view) and CID 4015 (view modifier), in SNOMED CT and in the
-SNOMED-RT of older files.
+The codes are those of DICOM PS3.16 CID 4014 (view) and CID 4015 (view modifier), in SNOMED CT and
+in SNOMED-RT, which older files use.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 Laterality = Literal["R", "L"]
 
-# abbreviations of ViewPosition (0018,5101), PS3.3 C.8.11.7, by code of ViewCodeSequence
+# by code of ViewCodeSequence: the abbreviations of ViewPosition (0018,5101), PS3.3 C.8.11.7
 _PROJECTIONS = {
     "399162004": "CC",
     "R-10242": "CC",
@@ -102,8 +102,8 @@ class View:
     """A breast and a projection of it.
 
     Attributes:
-        laterality: "R", "L", or None where it is not known.
-        projection: abbreviation as in ViewPosition: "CC", "MLO", "ML", ...; None if not known.
+        laterality: "R" or "L"; None if unknown.
+        projection: "CC", "MLO", "ML" ..., as in ViewPosition; None if unknown.
     """
 
     laterality: Laterality | None = None
@@ -111,7 +111,7 @@ class View:
 
     @property
     def name(self) -> str:
-        """Such as ``R-CC``; a ``?`` stands for what is not known."""
+        """The name, such as ``R-CC``; a ``?`` stands for an unknown part."""
         return f"{self.laterality or '?'}-{self.projection or '?'}"
 
     @property
@@ -119,19 +119,23 @@ class View:
         """Whether it is one of the four views of a screening exam."""
         return self in STANDARD_VIEWS
 
+    def or_else(self, other: View) -> View:
+        """Return this view, with unknown parts taken from another one."""
+        return View(self.laterality or other.laterality, self.projection or other.projection)
+
 
 STANDARD_VIEWS = (View("R", "CC"), View("L", "CC"), View("R", "MLO"), View("L", "MLO"))
 
 
 @dataclass(frozen=True)
 class ViewFound:
-    """What tags or a name say about a view.
+    """A view as tags or a file name describe it.
 
     Attributes:
         modifiers: why it is not a plain view: "implant displaced", "magnified", "spot compression",
-            "tomosynthesis", ...; none of a plain one.
-        exam: the part of a file name before the view; empty where there is none, and of tags.
-        patient: a patient's key in the name; empty where there is none, and of tags.
+            "tomosynthesis" ...; empty for a plain view.
+        exam: the part of a file name before the view; empty if there is none, or from tags.
+        patient: the patient's key in a file name; empty if there is none, or from tags.
     """
 
     view: View
@@ -141,9 +145,9 @@ class ViewFound:
 
 
 def view_of_tags(data: Any) -> ViewFound:
-    """Return the view by ImageLaterality or Laterality, ViewPosition and ViewCodeSequence.
+    """Return the view that ImageLaterality or Laterality, ViewPosition and ViewCodeSequence give.
 
-    The code wins over ViewPosition, which is free text in many files.
+    ViewCodeSequence counts more than ViewPosition, which is free text in many files.
 
     Args:
         data: a pydicom dataset; pixels are not needed.
@@ -191,11 +195,14 @@ def _by_other_tags(data: Any) -> list[str]:
 
 
 def view_of_name(stem: str) -> ViewFound | None:
-    """Return the view that a file name without extension tells; None if it tells none.
+    """Return the view that a file name contains; None if it contains none.
 
-    Known: ``<exam>_<R|L>-<CC|MLO>``, with any of ``-_. `` or nothing between side and view, words
-    for the side, modifiers after the view (``ID``, ``MAG``, ``SPOT``, ``TOMO``; a number there is
-    an index and left out), and names of INbreast.
+    The form is ``<exam>_<R|L>-<CC|MLO>``, with any of ``-_. `` or nothing between side and view.
+    The side may be a word. Modifiers may follow the view (``ID``, ``MAG``, ``SPOT``, ``TOMO``); a
+    number there is an index and is ignored. Names of INbreast are understood, too.
+
+    Args:
+        stem: the file name without its extension.
     """
     if published := _INBREAST.fullmatch(stem):
         projection = "CC" if published[4].upper() == "CC" else "MLO"

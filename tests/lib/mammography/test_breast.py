@@ -43,13 +43,13 @@ def test_aspect_is_kept_and_the_rest_padded(tmp_path):
     square, tall = prepare_breast(mammogram, 200), prepare_breast(mammogram, (200, 60))
     for prepared in (square, tall):
         top, left, bottom, right = prepared.box
-        place = prepared.place
+        place = prepared.inner_box
         assert (place[3] - place[1]) / (place[2] - place[0]) == pytest.approx(
             (right - left) / (bottom - top), rel=0.03
         )
         assert prepared.spacing[0] == pytest.approx(prepared.spacing[1], rel=0.03)
-    assert square.place[2] - square.place[0] == 200
-    assert tall.pixels.shape == (200, 60) and tall.place[1] == 0
+    assert square.inner_box[2] - square.inner_box[0] == 200
+    assert tall.pixels.shape == (200, 60) and tall.inner_box[1] == 0
 
 
 def test_grey_values_do_not_depend_on_exposure_or_bits(tmp_path):
