@@ -28,11 +28,13 @@ MAX_VOXELS = 1024 * 1024 * 512
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where the pixel grid lies in space, in ITK's axis order (x, y[, z]) and millimetres.
+    """The pixel grid in space, in ITK's axis order (x, y[, z]) and millimetres.
 
     Attributes:
-        size: pixels along each axis.
-        direction: row-major cosines, `len(size) ** 2` numbers.
+        size: number of pixels along each axis.
+        spacing: distance of neighbouring pixels along each axis.
+        origin: position of the first pixel.
+        direction: cosines of the axes, row by row, `len(size) ** 2` numbers.
     """
 
     size: tuple[int, ...]
@@ -48,36 +50,20 @@ class Geometry:
         return Geometry(shape[::-1], (1.0,) * axes, (0.0,) * axes, direction)
 
 
-def same_grid(a: Geometry, b: Geometry, tolerance: float = 1e-3) -> bool:
-    """Tell whether two grids have the same size and lie on each other.
-
-    Args:
-        tolerance: of spacing and origin as a share of a pixel of `a`, and of each cosine.
-    """
-    if a.size != b.size:
-        return False
-    pixel = np.array(a.spacing)
-    return bool(
-        (np.abs(pixel - b.spacing) <= tolerance * pixel).all()
-        and (np.abs(np.subtract(a.origin, b.origin)) <= tolerance * pixel).all()
-        and np.allclose(a.direction, b.direction, rtol=0, atol=tolerance)
-    )
-
-
 @dataclass(frozen=True)
 class Image:
     """A 2D image or a volume as read.
 
     Attributes:
-        pixels: `(rows, columns)` or `(slices, rows, columns)`, in colour `(..., 3)`, in the file's
-            own type and value range.
+        pixels: `(rows, columns)` or `(slices, rows, columns)`, in colour `(..., 3)`, with the data
+            type and value range of the file.
         geometry: of the file; a single slice stored in 3D keeps its third axis here.
         path: the file.
         colour: whether the last axis of `pixels` is red, green, blue.
-        region: rows and columns that hold the picture, where the file has a surround of text and
-            marks (ultrasound); None is all of them. Networks see the region only, and answer with
-            background beyond it.
-        over_time: whether the first of three axes is time (a cine loop) rather than space.
+        region: rows and columns that show the image, without the text and marks around it
+            (ultrasound); None for all. Networks get the region only, and their answer is background
+            outside of it.
+        over_time: whether the first of three axes is time (a cine loop), not space.
     """
 
     pixels: np.ndarray
@@ -88,7 +74,7 @@ class Image:
     over_time: bool = False
 
     def __post_init__(self) -> None:
-        """Reject pixels that are not those of the geometry, as colour taken for a third axis is."""
+        """Reject pixels of another size than the geometry, such as colour taken for an axis."""
         if self.shape[::-1] != self.geometry.size[: self.spatial_dims]:
             raise ValueError(
                 f"pixels of shape {self.pixels.shape} with colour={self.colour} do not fit a grid "
@@ -97,12 +83,12 @@ class Image:
 
     @property
     def spatial_dims(self) -> int:
-        """2 of an image, 3 of a volume."""
+        """2 for an image, 3 for a volume."""
         return self.pixels.ndim - self.colour
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Rows and columns, of a volume slices, rows and columns."""
+        """`(rows, columns)` of an image, `(slices, rows, columns)` of a volume."""
         return self.pixels.shape[: self.spatial_dims]
 
 
@@ -117,7 +103,11 @@ def has_extension(path: str | os.PathLike[str], extensions: tuple[str, ...]) -> 
 
 
 def check_pixel_count(name: str, size: Sequence[int], max_pixels: int) -> None:
-    """Refuse an image whose header promises more than `max_pixels` pixels, before decoding it."""
+    """Refuse an image with more than `max_pixels` pixels by its header, before it is decoded.
+
+    Raises:
+        InputError: it has more.
+    """
     if math.prod(size) > max_pixels:
         sides = f" ({math.isqrt(max_pixels)} x {math.isqrt(max_pixels)})" if len(size) == 2 else ""
         raise InputError(
@@ -127,7 +117,11 @@ def check_pixel_count(name: str, size: Sequence[int], max_pixels: int) -> None:
 
 
 def not_a_volume(path: Path, found: str) -> InputError:
-    """Return the error for what is no volume where one is expected."""
+    """Return the error for a file that is not a volume where one is expected.
+
+    Args:
+        found: what the file holds.
+    """
     return InputError(
         f"{path.name}: {found}, expected a volume; save all slices as one file "
         f"({', '.join(VOLUME_EXTENSIONS)}, or a TIFF with a page each)"
@@ -139,8 +133,9 @@ def _by(size: Sequence[int]) -> str:
 
 
 def damaged(path: Path, error: Exception) -> InputError:
-    """Return the error for a file that a reader refused; its cause in one line, without folders."""
+    """Return the error for a file that a reader refused, with the cause in one line."""
     lines = [line.strip() for line in str(error).splitlines()]
-    told = [line for line in lines if line and not line.startswith("Reason:")]  # of errno, stale
-    cause = (told[-1] if told else type(error).__name__).replace(str(path), path.name)
+    # ITK's "Reason:" is the last error of the system, whatever it was about
+    causes = [line for line in lines if line and not line.startswith("Reason:")]
+    cause = (causes[-1] if causes else type(error).__name__).replace(str(path), path.name)
     return InputError(f"{path.name}: damaged or not an image of its type ({cause}); copy it again")

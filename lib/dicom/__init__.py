@@ -1,1 +1,1 @@
-"""Reading of DICOM images and series."""
+"""DICOM: images, loops, volumes and series read, and what objects of our own share."""

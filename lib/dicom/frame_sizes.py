@@ -1,7 +1,8 @@
-"""What compressed frames of DICOM say of their own size.
+"""The size that each compressed frame of a DICOM file states itself, checked before decoding.
 
-A decoder reserves memory for the size in the code and not for that in the tags: a damaged code of
-some kilobytes can ask for terabytes.
+A decoder reserves memory for the size in the frame, not for that in the tags: a damaged frame of
+some kilobytes can ask for terabytes. The headers are read by hand: no decoder here tells the size
+of all JPEG variants (lossless, JPEG-LS, JPEG 2000) without decoding.
 """
 
 from __future__ import annotations
@@ -12,18 +13,18 @@ from collections.abc import Iterator
 import pydicom
 from pydicom.encaps import generate_pixel_data_frame
 
-_SLACK = 4  # times the pixels of the tags: encoders fill up their last blocks
-_JPEG_2000 = b"\xff\x4f\xff\x51"  # begin of the code, and of its size
+_SLACK = 4  # most pixels, as a multiple of those in the tags: encoders fill up their last blocks
+_JPEG_2000 = b"\xff\x4f\xff\x51"  # markers: start of the codestream, then of its size
 _WITHOUT_LENGTH = (0x01, *range(0xD0, 0xDA))
 _FRAME_HEADERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # of JPEG, and JPEG-LS
 
 
 def frame_codes(data: pydicom.Dataset, frames: int) -> list[bytes]:
-    """Return the code of each frame of compressed pixel data.
+    """Return the encoded bytes of each frame of compressed pixel data.
 
     Raises:
-        ValueError: there are others than `frames`, or one promises far more pixels or values than
-            the tags.
+        ValueError: there are more or fewer than `frames`, or one states far more pixels or values
+            than the tags.
     """
     rows, columns = int(data.Rows), int(data.Columns)
     codes = list(generate_pixel_data_frame(data.PixelData, frames))
@@ -39,24 +40,24 @@ def frame_codes(data: pydicom.Dataset, frames: int) -> list[bytes]:
 
 
 def _sizes(code: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield rows, columns and values per pixel wherever a code of JPEG or JPEG 2000 tells them."""
-    place = code.find(_JPEG_2000)
-    if place >= 0:
-        right, low, left, top = struct.unpack_from(">4I", code, place + 8)
-        (values,) = struct.unpack_from(">H", code, place + 40)
+    """Yield rows, columns and values per pixel wherever a JPEG or JPEG 2000 frame states them."""
+    position = code.find(_JPEG_2000)
+    if position >= 0:
+        right, low, left, top = struct.unpack_from(">4I", code, position + 8)
+        (values,) = struct.unpack_from(">H", code, position + 40)
         yield max(low - top, 0), max(right - left, 0), values
         return
-    place = 2
-    while place + 9 < len(code) and code[place] == 0xFF:
-        marker = code[place + 1]
+    position = 2
+    while position + 9 < len(code) and code[position] == 0xFF:
+        marker = code[position + 1]
         if marker in _FRAME_HEADERS:
-            high, wide, values = struct.unpack_from(">HHB", code, place + 5)
+            high, wide, values = struct.unpack_from(">HHB", code, position + 5)
             yield high, wide, values
         if marker == 0xFF:
-            place += 1
+            position += 1
         elif marker in _WITHOUT_LENGTH:
-            place += 2
-        elif marker == 0xDA:  # begin of the pixels
+            position += 2
+        elif marker == 0xDA:  # start of the pixels
             return
         else:
-            place += 2 + struct.unpack_from(">H", code, place + 2)[0]
+            position += 2 + struct.unpack_from(">H", code, position + 2)[0]

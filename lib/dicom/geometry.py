@@ -1,4 +1,4 @@
-"""Where the pixels of a DICOM image lie: spacing, place in the patient, and what frames follow."""
+"""The grid of a DICOM image: spacing, position in the patient, and the axis of its frames."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _STRAIGHT = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 def pixel_spacing(data: pydicom.Dataset) -> tuple[float, float] | None:
     """Return the spacing of rows and columns in mm from PixelSpacing; None where there is none."""
-    for place in (data, *_groups(data, "PixelMeasuresSequence")):
+    for holder in (data, *group_items(data, "PixelMeasuresSequence")):
         for tag in ("PixelSpacing", "ImagerPixelSpacing"):
-            found = numbers(place, tag, 2)
+            found = numbers(holder, tag, 2)
             if found and min(found) > 0:
                 return found[0], found[1]
     return None
 
 
 def frame_axis(data: pydicom.Dataset, default: FrameAxis) -> tuple[FrameAxis, float | None]:
-    """Return what the frames follow and how far they lie apart, ms or mm; None where not given.
+    """Return the axis of the frames, and their distance in ms or mm; None where not given.
 
     Args:
-        default: of several frames of which the file does not say it.
+        default: the axis of several frames where the file does not tell it.
     """
     if frame_count(data) == 1:
         return "none", None
@@ -55,13 +55,14 @@ def frame_axis(data: pydicom.Dataset, default: FrameAxis) -> tuple[FrameAxis, fl
 def dicom_geometry(
     data: pydicom.Dataset, flat: tuple[float, float] | None, step: float | None
 ) -> Geometry:
-    """Return the grid of a dataset, of a single frame with a third axis of size 1.
+    """Return the grid of a dataset; a single frame has a third axis of size 1.
 
-    What its tags do not tell is neutral: spacing 1, the origin, no turn.
+    Where the tags tell nothing, the spacing is 1, the position the origin, and the directions are
+    those of the axes.
 
     Args:
         flat: spacing of rows and columns, mm.
-        step: spacing of frames, mm; of a single frame its thickness is taken.
+        step: spacing of frames, mm. None takes 1, and for a single frame its thickness.
     """
     frames = frame_count(data)
     down, across = flat or (1.0, 1.0)
@@ -71,9 +72,7 @@ def dicom_geometry(
     offsets = _offsets(data)
     if offsets is not None and offsets[-1] < offsets[0]:
         direction[:, 2] *= -1
-    origin = numbers(data, "ImagePositionPatient", 3)
-    for place in _groups(data, "PlanePositionSequence"):
-        origin = origin or numbers(place, "ImagePositionPatient", 3)
+    origin = frame_numbers(data, 0, "PlanePositionSequence", "ImagePositionPatient", 3)
     return Geometry(
         (int(data.Columns), int(data.Rows), frames),
         (across, down, step or 1.0),
@@ -82,46 +81,77 @@ def dicom_geometry(
     )
 
 
-def numbers(data: pydicom.Dataset, tag: str, count: int) -> tuple[float, ...]:
-    """Return the finite numbers of a tag; nothing where it is absent or malformed."""
+def numbers(data: pydicom.Dataset, tag: str, count: int | None = None) -> tuple[float, ...]:
+    """Return the numbers of a tag; nothing where it is absent or malformed, or one is not finite.
+
+    Args:
+        count: how many there must be; None for any number of them.
+    """
     try:
-        found = tuple(float(value) for value in np.atleast_1d(tag_value(data, tag)))
+        found = np.atleast_1d(np.array(tag_value(data, tag), dtype=float))
     except (TypeError, ValueError):
         return ()
-    return found if len(found) == count and np.isfinite(found).all() else ()
+    right = np.isfinite(found).all() and count in (None, len(found))
+    return tuple(float(number) for number in found) if right else ()
+
+
+def number(data: pydicom.Dataset, tag: str, default: float = 0.0) -> float:
+    """Return the number of a tag; `default` where it is absent, malformed or not finite."""
+    return (numbers(data, tag, 1) or (default,))[0]
+
+
+def group_items(data: pydicom.Dataset, sequence: str, index: int = 0) -> Iterator[Any]:
+    """Yield the items of a functional group: of one frame, then those that all frames share.
+
+    Args:
+        sequence: keyword of the group, such as ``PixelMeasuresSequence``.
+        index: of the frame, from 0.
+    """
+    frames = tag_value(data, "PerFrameFunctionalGroupsSequence") or []
+    shared = tag_value(data, "SharedFunctionalGroupsSequence") or []
+    for groups in (*frames[index : index + 1], *shared[:1]):
+        yield from tag_value(groups, sequence) or []
+
+
+def frame_numbers(
+    data: pydicom.Dataset, index: int, sequence: str, tag: str, count: int
+) -> tuple[float, ...]:
+    """Return `count` numbers of a frame: of its functional groups, else of the dataset itself."""
+    for holder in (*group_items(data, sequence, index), data):
+        if found := numbers(holder, tag, count):
+            return found
+    return ()
 
 
 def _direction(data: pydicom.Dataset) -> np.ndarray:
     """Return the directions of columns, rows and frames as the columns of a 3 x 3 matrix."""
-    cosines = numbers(data, "ImageOrientationPatient", 6)
-    for place in _groups(data, "PlaneOrientationSequence"):
-        cosines = cosines or numbers(place, "ImageOrientationPatient", 6)
-    turned = np.array(cosines or _STRAIGHT)
-    along_row, along_column = turned[:3], turned[3:]
+    cosines = frame_numbers(data, 0, "PlaneOrientationSequence", "ImageOrientationPatient", 6)
+    along_row, along_column = np.split(np.array(cosines or _STRAIGHT), 2)
     normal = np.cross(along_row, along_column)
     direction = np.stack((along_row, along_column, normal), axis=1)
-    # what are not two unit vectors at a right angle is no direction
+    # cosines that are not two unit vectors at a right angle are no direction
     return direction if abs(np.linalg.det(direction) - 1) <= 0.01 else np.eye(3)
 
 
 def _offsets(data: pydicom.Dataset) -> np.ndarray | None:
-    """Return where each of several frames lies along the normal of the first, mm; None if unknown.
+    """Return the offset of each of several frames along their normal, mm; None if unknown.
 
-    Positions of an ultrasound volume are those in the probe's own frame, of which distances hold.
+    An ultrasound volume gives positions in a coordinate system of the probe; distances are the
+    same in it.
     """
     frames = frame_count(data)
     if frames == 1:
         return None
     if offsets := numbers(data, "GridFrameOffsetVector", frames):
         return np.array(offsets)
-    for sequence, kind in (
-        ("PlanePositionSequence", "Patient"),
-        ("PlanePositionVolumeSequence", "Volume"),
+    for sequence, tag in (
+        ("PlanePositionSequence", "ImagePositionPatient"),
+        ("PlanePositionVolumeSequence", "ImagePositionVolume"),
     ):
         positions = [
-            numbers(place, f"ImagePosition{kind}", 3)
+            numbers(item, tag, 3)
             for groups in tag_value(data, "PerFrameFunctionalGroupsSequence") or []
-            for place in tag_value(groups, sequence) or []
+            for item in tag_value(groups, sequence) or []
         ]
         if len(positions) == frames and all(positions):
             return np.array(positions) @ _direction(data)[:, 2]
@@ -131,25 +161,13 @@ def _offsets(data: pydicom.Dataset) -> np.ndarray | None:
 def _slice_step(
     data: pydicom.Dataset, tags: tuple[str, ...] = ("SpacingBetweenSlices", "SliceThickness")
 ) -> float | None:
-    for place in (data, *_groups(data, "PixelMeasuresSequence")):
+    for holder in (data, *group_items(data, "PixelMeasuresSequence")):
         for tag in tags:
-            if steps := _positive(place, tag):
+            if steps := _positive(holder, tag):
                 return steps[0]
     return None
 
 
-def _groups(data: pydicom.Dataset, sequence: str) -> Iterator[Any]:
-    """Yield the items of a functional group: what all frames share, else of the first frame."""
-    shared = tag_value(data, "SharedFunctionalGroupsSequence") or []
-    single = tag_value(data, "PerFrameFunctionalGroupsSequence") or []
-    for groups in (*shared, *single[:1]):
-        yield from tag_value(groups, sequence) or []
-
-
 def _positive(data: pydicom.Dataset, tag: str) -> tuple[float, ...]:
-    """Return the finite numbers above 0 of a tag: of a vector of times the first is 0."""
-    try:
-        found = np.atleast_1d(np.array(tag_value(data, tag), dtype=float))
-    except (TypeError, ValueError):
-        return ()
-    return tuple(float(number) for number in found if np.isfinite(number) and number > 0)
+    """Return the numbers above 0 of a tag; the first of a vector of frame times is 0."""
+    return tuple(value for value in numbers(data, tag) if value > 0)

@@ -1,8 +1,10 @@
-"""What segmentations and reports share as DICOM objects: who made them, and whose they are."""
+"""What DICOM segmentations and reports share: their author, their patient, reading and writing."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -10,14 +12,16 @@ from typing import Any
 
 import pydicom
 
+from lib.dicom.geometry import number
 from lib.dicom.pixels import tag_value
+from lib.errors import InputError
 from lib.files import write_atomically
 
 Coded = tuple[str, str, str]  # value, scheme, meaning
 
 MANUFACTURER = "monailabel-unet-vnet"
 MODEL_NAME = "U-Net and V-Net family"
-UTF_8 = "ISO_IR 192"
+_UTF_8 = "ISO_IR 192"
 _STUDY = ("StudyInstanceUID", "StudyDate", "StudyTime", "StudyID", "AccessionNumber")
 _COPIED = (
     *("StudyDescription", "PatientAge", "PatientSize", "PatientWeight", "IssuerOfPatientID"),
@@ -31,9 +35,9 @@ class Author:
     """Who made an answer: a model, a person, or a person who corrected a model.
 
     Attributes:
-        model: name of the task; empty of a label drawn by hand.
+        model: name of the task; empty for a label drawn by hand.
         version: of the model's weights.
-        person: name as DICOM writes it (``Family^Given``); empty where nobody looked at it.
+        person: name as DICOM writes it (``Family^Given``); empty where nobody checked the answer.
         software: version of the app.
     """
 
@@ -43,7 +47,7 @@ class Author:
     software: str = "unversioned"
 
     def __post_init__(self) -> None:
-        """Reject an answer of nobody."""
+        """Reject an author that is neither a model nor a person."""
         if not (self.model or self.person):
             raise ValueError("an author needs a model or a person")
 
@@ -56,24 +60,19 @@ class Author:
 
 
 def common_arguments(
-    source: pydicom.Dataset, author: Author, description: str, series_step: int
+    source: pydicom.Dataset, author: Author, content: str, series_step: int
 ) -> dict[str, Any]:
-    """Return what highdicom's objects want to know of patient, study, series and equipment.
-
-    Values of the source that DICOM does not allow are left out, so that none of them can keep a
-    label from being stored.
+    """Return the arguments for series, instance and equipment that all objects of highdicom take.
 
     Args:
+        content: what the object holds; described together with how it was made.
         series_step: added to 100 times the series number of the source.
     """
-    try:
-        number = max(int(tag_value(source, "SeriesNumber") or 0), 0)
-    except (TypeError, ValueError):
-        number = 0
+    source_number = int(min(max(number(source, "SeriesNumber"), 0), 10**7))
     return {
         "series_instance_uid": pydicom.uid.generate_uid(prefix=None),
-        "series_number": 100 * min(number, 10**7) + series_step,
-        "series_description": description[:64],
+        "series_number": 100 * source_number + series_step,
+        "series_description": f"{content} ({author.algorithm_type.lower()})"[:64],
         "sop_instance_uid": pydicom.uid.generate_uid(prefix=None),
         "instance_number": 1,
         "manufacturer": MANUFACTURER,
@@ -84,7 +83,10 @@ def common_arguments(
 
 
 def subject(source: pydicom.Dataset) -> pydicom.Dataset:
-    """Return patient and study of an image, type 2 attributes empty where it has none."""
+    """Return patient and study of an image; type 2 attributes are empty where it has none.
+
+    Values that DICOM does not allow are left out: none of them may keep a label from being stored.
+    """
     from pydicom.valuerep import DA, TM
 
     found = pydicom.Dataset()
@@ -94,9 +96,9 @@ def subject(source: pydicom.Dataset) -> pydicom.Dataset:
         setattr(found, tag, str(tag_value(source, tag) or ""))
     if found.PatientSex not in ("M", "F", "O"):
         found.PatientSex = None
-    for tag, kind in (("PatientBirthDate", DA), ("StudyDate", DA), ("StudyTime", TM)):
+    for tag, parse in (("PatientBirthDate", DA), ("StudyDate", DA), ("StudyTime", TM)):
         try:
-            kind(getattr(found, tag))
+            parse(getattr(found, tag))
         except (TypeError, ValueError):
             setattr(found, tag, None)
     for tag in _COPIED:
@@ -108,20 +110,28 @@ def subject(source: pydicom.Dataset) -> pydicom.Dataset:
 
 
 def stamp(data: pydicom.Dataset, source: pydicom.Dataset, when: datetime | None = None) -> None:
-    """Complete patient and study of `data`, and write its time, as UTC, and character set."""
+    """Set the time of `data` (as UTC), its character set, and what lacks of patient and study.
+
+    Args:
+        source: as `subject` returns it.
+        when: time of the content; now if None.
+    """
     for tag in _COPIED:
         if tag in source:
             data[tag] = source[tag]
     moment = (when or datetime.now(timezone.utc)).astimezone(timezone.utc)
-    data.SpecificCharacterSet = UTF_8
+    data.SpecificCharacterSet = _UTF_8
     data.TimezoneOffsetFromUTC = "+0000"
-    for kind in ("Content", "InstanceCreation", "Series"):
-        setattr(data, f"{kind}Date", moment.strftime("%Y%m%d"))
-        setattr(data, f"{kind}Time", moment.strftime("%H%M%S.%f"))
+    for entity in ("Content", "InstanceCreation", "Series"):
+        setattr(data, f"{entity}Date", moment.strftime("%Y%m%d"))
+        setattr(data, f"{entity}Time", moment.strftime("%H%M%S.%f"))
 
 
 def written_at(data: pydicom.Dataset) -> datetime:
-    """Return the time of the content, with a time zone; where it tells none, of this machine's."""
+    """Return the time of the content, with its time zone: this machine's where none is given.
+
+    Read by hand: pydicom's DT takes the first part of malformed values for a time.
+    """
     date = str(tag_value(data, "ContentDate") or "")
     time = str(tag_value(data, "ContentTime") or "").split(".")
     fraction = (time[1] if len(time) > 1 else "").ljust(6, "0")[:6]
@@ -135,6 +145,60 @@ def written_at(data: pydicom.Dataset) -> datetime:
         return datetime.min.replace(tzinfo=timezone.utc)  # without a time it never counts as newer
 
 
+def open_object(
+    source: str | os.PathLike[str] | pydicom.Dataset, what: str, sop_classes: tuple[str, ...]
+) -> tuple[str, pydicom.Dataset]:
+    """Return the name, for messages, and the dataset of a DICOM object.
+
+    Args:
+        source: file or dataset.
+        what: the object that is expected, for messages.
+        sop_classes: beginnings of the SOP class UIDs that are accepted.
+
+    Raises:
+        InputError: no such file, not DICOM, or of another SOP class.
+    """
+    if isinstance(source, pydicom.Dataset):
+        name, data = str(tag_value(source, "SOPInstanceUID") or what), source
+    else:
+        name = Path(source).name
+        try:
+            data = pydicom.dcmread(source)
+        except FileNotFoundError:
+            raise InputError(f"{name}: no such file") from None
+        except Exception as error:
+            raise InputError(
+                f"{name}: not a DICOM file ({type(error).__name__}); expected a {what}"
+            ) from None
+    sop_class = str(tag_value(data, "SOPClassUID") or "")
+    if not sop_class.startswith(sop_classes):
+        shown = pydicom.uid.UID(sop_class).name or "no class at all"
+        raise InputError(f"{name}: {shown}, expected a DICOM {what}; give one")
+    return name, data
+
+
+@contextmanager
+def input_errors_only(name: str, what: str) -> Iterator[None]:
+    """Turn every error of the body into an `InputError`.
+
+    A file from elsewhere can be wrong in more ways than its reader can list.
+
+    Args:
+        name: of the file, for the message.
+        what: the object that is read.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        cause = str(error).strip().splitlines()[-1:] or [type(error).__name__]
+        raise InputError(
+            f"{name}: damaged DICOM {what} ({type(error).__name__}: {cause[0][:160]}); store it "
+            f"again"
+        ) from None
+
+
 def save(data: pydicom.Dataset, path: str | os.PathLike[str]) -> Path:
     """Write a DICOM file, whole or not at all."""
     return write_atomically(
@@ -143,7 +207,7 @@ def save(data: pydicom.Dataset, path: str | os.PathLike[str]) -> Path:
 
 
 def reference(data: pydicom.Dataset) -> pydicom.Dataset:
-    """Return an item that refers to an instance."""
+    """Return an item that refers to the instance `data`."""
     return item(
         ReferencedSOPClassUID=data.SOPClassUID, ReferencedSOPInstanceUID=data.SOPInstanceUID
     )

@@ -1,4 +1,4 @@
-"""The one way from a DICOM file to its frames: every encoding, palettes and colour spaces undone.
+"""Frames of DICOM files: every encoding decoded, palettes and colour spaces undone.
 
 Uncompressed and RLE frames are decoded by pydicom, the others (JPEG, JPEG lossless, JPEG-LS and
 JPEG 2000) by GDCM, which comes with SimpleITK.
@@ -24,10 +24,9 @@ from pydicom.uid import RLELossless, SecondaryCaptureImageStorage
 from lib.dicom.frame_sizes import frame_codes
 from lib.errors import InputError
 
-# of damaged files it complains in passing; the error says it in one line
+# pydicom warns of what it finds in damaged files; the error says it in one line
 warnings.filterwarnings("ignore", category=UserWarning, module=r"pydicom\.")
 
-PALETTE = "PALETTE COLOR"
 _NEEDED = ("Rows", "Columns", "PhotometricInterpretation", "BitsAllocated")
 _LAYOUT = (
     *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PlanarConfiguration"),
@@ -72,24 +71,25 @@ def open_dicom(path: Path, header_only: bool = False) -> pydicom.Dataset:
 
 
 def tag_value(data: pydicom.Dataset, name: str) -> Any:
-    """Return the value of a tag of a dataset or of an item in it; None if absent or malformed."""
+    """Return the value of a tag of a dataset or an item; None if absent or malformed."""
     try:
         return data.get(name)
-    except Exception:  # of a value that is not of its type pydicom raises many kinds
+    except Exception:  # pydicom raises many types for a value that its tag does not allow
         return None
 
 
 def frame_count(data: pydicom.Dataset) -> int:
-    """Return how many frames a dataset has; 1 where it does not say."""
+    """Return the number of frames of a dataset; 1 where it gives none."""
     return int(data.get("NumberOfFrames", 1) or 1)
 
 
 def decode_frames(path: Path, data: pydicom.Dataset) -> np.ndarray:
-    """Return the frames of `data` as they are displayed, but for windows and rescaling.
+    """Return the frames of `data` as they are displayed, without windowing and rescaling.
 
     Returns:
-        `(frames, rows, columns)`, the stored values, of MONOCHROME1 inverted so that larger is
-        brighter; or `(frames, rows, columns, 3)`: red, green, blue, also of palettes and YBR.
+        Grey: `(frames, rows, columns)`, the stored values; those of MONOCHROME1 are inverted, so
+        that larger is brighter. Colour, also from palettes and YBR: red, green and blue,
+        `(frames, rows, columns, 3)`.
 
     Raises:
         InputError: truncated, or in an encoding that cannot be decoded.
@@ -98,7 +98,7 @@ def decode_frames(path: Path, data: pydicom.Dataset) -> np.ndarray:
     photometric = str(data.PhotometricInterpretation)
     shape = (frame_count(data), int(data.Rows), int(data.Columns))
     try:
-        if syntax.is_compressed and syntax != RLELossless:  # of which GDCM misreads 16-bit colour
+        if syntax.is_compressed and syntax != RLELossless:  # GDCM misreads 16-bit colour in RLE
             pixels = _decode_by_gdcm(data)
         else:
             pixels = data.pixel_array
@@ -106,12 +106,12 @@ def decode_frames(path: Path, data: pydicom.Dataset) -> np.ndarray:
                 if pixels.itemsize > 1:
                     raise ValueError(f"{8 * pixels.itemsize} bits for each of YBR, expected 8")
                 pixels = pixels.reshape(*shape, 3)
-                # one by one: the conversion takes 32 bits for each of 8
+                # frame by frame: the conversion needs four times the memory
                 frames = (convert_color_space(frame, photometric, "RGB") for frame in pixels)
                 pixels = np.fromiter(
                     frames, np.dtype((pixels.dtype, pixels.shape[1:])), len(pixels)
                 )
-    except Exception as error:  # many kinds, of pydicom's, NumPy's and ITK's
+    except Exception as error:  # pydicom, NumPy and ITK raise many types
         raise InputError(
             f"{path.name}: pixel data of {syntax.name}, {photometric} cannot be decoded "
             f"({_cause(error)}); export it again, uncompressed"
@@ -124,7 +124,7 @@ def decode_frames(path: Path, data: pydicom.Dataset) -> np.ndarray:
         )
     pixels = pixels.reshape(promised)
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
-    if photometric == PALETTE and pixels.ndim == 3:
+    if photometric == "PALETTE COLOR" and pixels.ndim == 3:
         return _apply_palette(path, data, pixels)
     if photometric == "MONOCHROME1":
         signed = int(tag_value(data, "PixelRepresentation") or 0)
@@ -133,10 +133,10 @@ def decode_frames(path: Path, data: pydicom.Dataset) -> np.ndarray:
 
 
 def _decode_by_gdcm(data: pydicom.Dataset) -> np.ndarray:
-    """Return the stored values of compressed frames; of colour, red, green and blue.
+    """Return the stored values of compressed frames; colour as red, green and blue.
 
-    GDCM sees a copy that says nothing but how the pixels are encoded: else it would rescale them,
-    by rules of its own for each kind of object, invert MONOCHROME1 and apply palettes.
+    GDCM gets a copy with nothing but the encoded pixels and their layout: otherwise it would
+    rescale them by its own rules for each SOP class, invert MONOCHROME1 and apply palettes.
     """
     import SimpleITK as sitk
 
@@ -152,7 +152,7 @@ def _decode_by_gdcm(data: pydicom.Dataset) -> np.ndarray:
             bare[tag] = data[tag]
     colour = _samples(data) == 3
     bare.PhotometricInterpretation = data.PhotometricInterpretation if colour else "MONOCHROME2"
-    # put together anew: of a wrong length in it GDCM reserves so much memory
+    # encapsulated again: GDCM would reserve as much memory as a wrong length in it asks for
     bare.PixelData = encapsulate(frame_codes(data, frame_count(data)))
     bare["PixelData"].is_undefined_length = True
     bare["PixelData"].VR = "OB"
@@ -166,7 +166,7 @@ def _apply_palette(path: Path, data: pydicom.Dataset, pixels: np.ndarray) -> np.
     """Return `(frames, rows, columns, 3)`, uint8, for indexes `(frames, rows, columns)`."""
     try:
         first, table = _palette(data)
-    except Exception as error:  # pydicom raises many kinds for a missing or odd table
+    except Exception as error:  # pydicom raises many types for a missing or odd table
         raise InputError(
             f"{path.name}: its palette cannot be applied ({error}); export it as RGB"
         ) from None
@@ -177,22 +177,25 @@ def _apply_palette(path: Path, data: pydicom.Dataset, pixels: np.ndarray) -> np.
 
 
 def _palette(data: pydicom.Dataset) -> tuple[int, np.ndarray]:
-    """Return the first index that the palette maps, and its colours: `(entries, 3)`, uint8."""
+    """Return the first index that the palette maps, and its colours: `(entries, 3)`, uint8.
+
+    By hand but for segmented palettes: pydicom 2 reads 16-bit tables of big-endian files wrongly,
+    and those of 8-bit entries not at all.
+    """
     entries, first, _ = (int(value) for value in data.RedPaletteColorLookupTableDescriptor)
     entries = entries or 1 << 16
     names = [f"{colour}PaletteColorLookupTableData" for colour in ("Red", "Green", "Blue")]
     if names[0] not in data and f"Segmented{names[0]}" in data:
         table = apply_color_lut(np.arange(first, first + entries), data)[:, :3]
     else:
-        # 16-bit words in the file's byte order, which pydicom 2 does not heed
         order = "<u2" if data.is_little_endian else ">u2"
         words = [np.frombuffer(data[name].value, order) for name in names]
-        if len(words[0]) < entries:  # of 8 bits: two entries in each
+        if len(words[0]) < entries:  # 8-bit entries: two in each word
             words = [column.astype("<u2").view(np.uint8) for column in words]
         table = np.stack([column[:entries] for column in words], axis=1)
     if len(table) < entries:
         raise ValueError(f"its tables hold {len(table)} of {entries} entries")
-    # entries of 16 bits, but for tables that hold 8-bit ones in them
+    # some tables hold 8-bit values in 16-bit entries
     return first, (table >> 8 if table.max() > 255 else table).astype(np.uint8)
 
 

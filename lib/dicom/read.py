@@ -1,4 +1,4 @@
-"""DICOM images, loops and volumes of one file, on the grid that the file gives them."""
+"""DICOM images, loops and volumes of one file, with the grid that the file gives them."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from lib.dicom.pixels import decode_frames, frame_count, open_dicom
 from lib.dicom.ultrasound import interpret, is_ultrasound
 from lib.dicom.ultrasound_region import Crop
 from lib.errors import InputError
-from lib.image import Geometry, Image, check_pixel_count, not_a_volume
+from lib.image import Image, check_pixel_count, not_a_volume
 
 
 def read_dicom(path: Path, max_pixels: int, spatial_dims: int) -> Image:
-    """Read a DICOM file: one frame as an image, several as a volume, or a loop over time.
+    """Read a DICOM file: one frame as an image, several frames as a volume or a loop over time.
 
-    Stored values, larger is brighter; palettes and YBR as RGB. Ultrasound is read as luminance,
-    with its region; the spacing of a loop's frames is 1.
+    Pixels are the stored values; larger is brighter. Palettes and YBR become RGB. Ultrasound
+    becomes luminance, and its region is kept. The frames of a loop have a spacing of 1.
 
     Args:
-        max_pixels: most that frames x rows x columns may be.
+        max_pixels: limit of frames x rows x columns.
         spatial_dims: 2 for a single frame, 3 for several.
 
     Returns:
-        An image whose geometry has three axes, of a single frame the third of size 1.
+        An image whose geometry has three axes; the third of a single frame has size 1.
 
     Raises:
         InputError: not DICOM, truncated, no pixels, of other dimensions, larger than `max_pixels`,
@@ -65,9 +65,3 @@ def dicom_size(path: Path) -> tuple[int, ...]:
     data = open_dicom(path, header_only=True)
     size = (int(data.Columns), int(data.Rows), frame_count(data))
     return size if size[2] > 1 else size[:2]
-
-
-def dicom_grid(path: Path) -> Geometry:
-    """Return the grid of a file of one frame that is no ultrasound, from the header alone."""
-    data = open_dicom(path, header_only=True)
-    return dicom_geometry(data, pixel_spacing(data), None)

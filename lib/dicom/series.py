@@ -1,45 +1,44 @@
-"""Slices of a series, each a DICOM file of its own, as the one volume that they make up."""
+"""A series of slices, each a DICOM file of its own, read as one volume."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pydicom
 
-from lib.dicom.geometry import dicom_geometry, pixel_spacing
-from lib.dicom.pixels import frame_count, open_dicom, tag_value
+from lib.dicom.geometry import dicom_geometry, number, pixel_spacing
+from lib.dicom.pixels import frame_count, open_dicom
 from lib.dicom.read import read_dicom
 from lib.dicom.sources import Plane, in_order, plane_of
 from lib.errors import InputError
 from lib.image import MAX_PIXELS, MAX_VOXELS, Geometry, Image, check_pixel_count
 
-_EVEN = 0.02  # share of their distance by which slices may lie closer or farther apart
-_STRAIGHT = 0.02  # share of their distance by which a slice may lie beside the normal
+_EVEN = 0.02  # how far the distance of two slices may be from the median, as a share of it
+_STRAIGHT = 0.02  # how far a slice may be shifted in its plane, as a share of the distance
 
 
 def order_slices(files: Sequence[Path]) -> list[Path]:
-    """Return the files of a series the way they follow each other in space."""
+    """Return the files of a series in the order of their slices in space."""
     return [Path(file) for file in in_order(list(files))]
 
 
 def read_series(files: Sequence[Path], name: str, max_voxels: int = MAX_VOXELS) -> Image:
     """Read a series of single-frame slices as a volume.
 
-    Values are rescaled as the modality says (CT: Hounsfield units), where it says anything.
+    Values are rescaled where the files give slope and intercept (CT: Hounsfield units).
 
     Args:
         files: in any order.
         name: of the series, for messages.
 
     Returns:
-        Slices along their normal, as ITK stacks them.
+        The volume, its slices sorted along their normal, as ITK stacks them.
 
     Raises:
-        InputError: no volume: slices of several sizes or directions, without a place, two at
-            one place, not at even distances, or shifted against each other.
+        InputError: no volume: slices of several sizes or directions, without a position, two at
+            the same position, at uneven distances, or shifted against each other.
     """
     ordered = order_slices(files)
     headers = [open_dicom(file, header_only=True) for file in ordered]
@@ -55,7 +54,7 @@ def read_series(files: Sequence[Path], name: str, max_voxels: int = MAX_VOXELS) 
 
 
 def _geometry(headers: Sequence[pydicom.Dataset], name: str) -> Geometry:
-    """Return the grid of slices that are in their order, after checking that they make up one."""
+    """Return the grid of sorted slices, after checking that they make up one volume."""
     sizes = {(int(data.Rows), int(data.Columns), frame_count(data)) for data in headers}
     if len(sizes) > 1 or next(iter(sizes))[2] > 1:
         shown = ", ".join(" x ".join(map(str, size)) for size in sorted(sizes)[:3])
@@ -64,20 +63,20 @@ def _geometry(headers: Sequence[pydicom.Dataset], name: str) -> Geometry:
             f"one size; store each volume as a series of its own"
         )
     planes = [plane_of(data, 0) for data in headers]
-    known = [plane for plane in planes if plane is not None]
-    if len(known) < len(planes) or len(known) < 2:
+    located = [plane for plane in planes if plane is not None]
+    if len(located) < len(planes) or len(located) < 2:
         raise InputError(
-            f"{name}: {len(planes) - len(known)} of {len(planes)} slices tell no place in the "
+            f"{name}: {len(planes) - len(located)} of {len(planes)} slices give no position in the "
             f"patient; expected ImagePositionPatient, ImageOrientationPatient and PixelSpacing"
         )
-    step = _step(known, name)
+    step = _step(located, name)
     first = headers[0]
     flat = dicom_geometry(first, pixel_spacing(first), step)
     return Geometry((*flat.size[:2], len(headers)), flat.spacing, flat.origin, flat.direction)
 
 
 def _step(planes: Sequence[Plane], name: str) -> float:
-    """Return the distance of neighbours, mm."""
+    """Return the distance of neighbouring slices, mm."""
     first = planes[0]
     for plane in planes[1:]:
         if not np.allclose(plane.orientation, first.orientation, atol=1e-3) or not np.allclose(
@@ -87,14 +86,13 @@ def _step(planes: Sequence[Plane], name: str) -> float:
                 f"{name}: slices of several directions or spacings, expected one volume; store "
                 f"each as a series of its own"
             )
-    places = np.array([plane.position for plane in planes])
-    steps = np.diff(places, axis=0)
+    steps = np.diff([plane.position for plane in planes], axis=0)
     along = steps @ first.normal
     step = float(np.median(along))
     if (along < 1e-3).any():
         raise InputError(
-            f"{name}: two slices at one place, expected one volume; store each time or contrast "
-            f"as a series of its own"
+            f"{name}: two slices at the same position, expected one volume; store each time or "
+            f"contrast as a series of its own"
         )
     uneven = int((np.abs(along - step) > _EVEN * step).sum())
     if uneven:
@@ -111,13 +109,9 @@ def _step(planes: Sequence[Plane], name: str) -> float:
 
 
 def _rescaled(pixels: np.ndarray, header: pydicom.Dataset) -> np.ndarray:
-    """Return stored values as the modality means them: whole numbers where that is exact."""
-    try:
-        slope = float(tag_value(header, "RescaleSlope") or 1)
-        intercept = float(tag_value(header, "RescaleIntercept") or 0)
-    except (TypeError, ValueError):
-        return pixels
-    if (slope, intercept) == (1.0, 0.0) or not math.isfinite(slope + intercept):
+    """Return the stored values rescaled by the header; as integers where that is exact."""
+    slope, intercept = number(header, "RescaleSlope") or 1.0, number(header, "RescaleIntercept")
+    if (slope, intercept) == (1.0, 0.0):
         return pixels
     if slope.is_integer() and intercept.is_integer():
         return (pixels.astype(np.int64) * int(slope) + int(intercept)).astype(np.int32)

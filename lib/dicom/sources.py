@@ -1,4 +1,4 @@
-"""The images that a DICOM segmentation or report is about, frame by frame: names and places."""
+"""The images that a DICOM segmentation or report is about, frame by frame, with their planes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pydicom
 
-from lib.dicom.geometry import numbers
+from lib.dicom.geometry import frame_numbers, group_items, numbers
 from lib.dicom.pixels import frame_count, open_dicom, tag_value
 from lib.errors import InputError
 from lib.image import MAX_VOXELS
@@ -24,7 +24,7 @@ _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID", "SOPInstanceUID
 
 @dataclass(frozen=True)
 class Plane:
-    """Where the pixels of one frame lie in the patient.
+    """The plane of one frame: where its pixels lie in the patient.
 
     Attributes:
         position: of the centre of the first pixel, (x, y, z), LPS, mm.
@@ -45,7 +45,7 @@ class Plane:
 
     @property
     def offset(self) -> float:
-        """Place along the normal, mm."""
+        """Distance of the plane from the origin along the normal, mm."""
         return float(np.dot(self.normal, self.position))
 
 
@@ -55,8 +55,8 @@ class SourceFrame:
 
     Attributes:
         data: header of its instance.
-        number: its frame number, from 1; None of the only frame of an instance.
-        plane: None where the file does not tell it.
+        number: its frame number, from 1; None for the only frame of an instance.
+        plane: None where the file does not give it.
     """
 
     data: pydicom.Dataset
@@ -86,14 +86,15 @@ class Sources:
 
 
 def read_sources(sources: Source | Sequence[Source] | Sources) -> Sources:
-    """Return the frames of one image, loop or volume, or of the slices of a series, in that order.
+    """Return the frames of one image, loop or volume, or of the slices of a series, in their order.
 
     Args:
-        sources: files or datasets, with or without pixels. See `in_order` for a series.
+        sources: files or datasets, with or without pixels; `in_order` sorts those of a series.
 
     Raises:
-        InputError: none, unreadable, without an image or the UIDs to refer to it, of several
-            series or sizes, twice the same, or more than `MAX_VOXELS` pixels.
+        InputError: no source; one is unreadable, without an image or without the UIDs to refer to
+            it; they are of several series or sizes, or the same twice; or they have more than
+            `MAX_VOXELS` pixels.
     """
     if isinstance(sources, Sources):
         return sources
@@ -114,44 +115,48 @@ def read_sources(sources: Source | Sequence[Source] | Sources) -> Sources:
 
 
 def in_order(sources: Sequence[Source]) -> list[Source]:
-    """Return the single-frame images of a series along their normal, the way ITK stacks them.
+    """Return the single-frame images of a series sorted along their normal, as ITK stacks them.
 
-    Images without a place keep their order, by InstanceNumber where all have one.
+    Where an image has no plane, they are sorted by InstanceNumber; where one has no such number
+    either, they keep their order.
 
     Raises:
         InputError: an image cannot be read.
     """
     headers = [_header(source) for source in sources]
     planes = [plane_of(data, 0) for data in headers]
-    numbers = [tag_value(data, "InstanceNumber") for data in headers]
+    instance_numbers = [tag_value(data, "InstanceNumber") for data in headers]
     keys: list[float]
     if planes and all(plane is not None for plane in planes):
         normal = planes[0].normal  # type: ignore[union-attr]
         keys = [float(np.dot(normal, plane.position)) for plane in planes]  # type: ignore[union-attr]
-    elif all(number is not None for number in numbers):
-        keys = [float(number) for number in numbers]
+    elif all(number is not None for number in instance_numbers):
+        keys = [float(number) for number in instance_numbers]
     else:
         keys = [0.0] * len(headers)
     return [sources[index] for index in sorted(range(len(keys)), key=keys.__getitem__)]
 
 
 def plane_of(data: pydicom.Dataset, index: int) -> Plane | None:
-    """Return where a frame of an image or of a segmentation lies; None where it is not told.
+    """Return the plane of a frame of an image or of a segmentation; None where it is not given.
 
     Args:
         index: of the frame, from 0.
     """
     orientation = orientation_of(data, index)
-    position = _from_groups(data, index, "PlanePositionSequence", "ImagePositionPatient", 3)
-    spacing = _from_groups(data, index, "PixelMeasuresSequence", "PixelSpacing", 2)
+    spacing = frame_numbers(data, index, "PixelMeasuresSequence", "PixelSpacing", 2)
     frames = frame_count(data)
+    in_groups = (
+        numbers(item, "ImagePositionPatient", 3)
+        for item in group_items(data, "PlanePositionSequence", index)
+    )
+    position = next(filter(None, in_groups), ())
     if not position and (position := numbers(data, "ImagePositionPatient", 3)) and frames > 1:
-        steps = numbers(data, "GridFrameOffsetVector", frames)  # of one place for all frames
+        steps = numbers(data, "GridFrameOffsetVector", frames)  # from the first frame, mm
         if not (steps and orientation):
             return None
         normal = np.cross(orientation[:3], orientation[3:])
         position = tuple(float(value) for value in np.add(position, steps[index] * normal))
-    spacing = spacing or numbers(data, "PixelSpacing", 2)
     if not (position and orientation and spacing and min(spacing) > 0):
         return None
     reference = str(tag_value(data, "FrameOfReferenceUID") or "")
@@ -159,9 +164,8 @@ def plane_of(data: pydicom.Dataset, index: int) -> Plane | None:
 
 
 def orientation_of(data: pydicom.Dataset, index: int) -> tuple[float, ...]:
-    """Return the six cosines of a frame; nothing where there are none, or no two unit vectors."""
-    cosines = _from_groups(data, index, "PlaneOrientationSequence", "ImageOrientationPatient", 6)
-    cosines = cosines or numbers(data, "ImageOrientationPatient", 6)
+    """Return the six cosines of a frame; nothing unless they are two orthogonal unit vectors."""
+    cosines = frame_numbers(data, index, "PlaneOrientationSequence", "ImageOrientationPatient", 6)
     if not cosines:
         return ()
     row, column = np.array(cosines[:3]), np.array(cosines[3:])
@@ -169,19 +173,6 @@ def orientation_of(data: pydicom.Dataset, index: int) -> tuple[float, ...]:
         math.isclose(float(np.linalg.norm(side)), 1, abs_tol=0.01) for side in (row, column)
     )
     return cosines if straight else ()
-
-
-def _from_groups(
-    data: pydicom.Dataset, index: int, sequence: str, tag: str, count: int
-) -> tuple[float, ...]:
-    """Return numbers of a functional group: of the frame, else of all frames."""
-    single = tag_value(data, "PerFrameFunctionalGroupsSequence") or []
-    shared = tag_value(data, "SharedFunctionalGroupsSequence") or []
-    for groups in (*single[index : index + 1], *shared[:1]):
-        for item in tag_value(groups, sequence) or []:
-            if found := numbers(item, tag, count):
-                return found
-    return ()
 
 
 def _frames(data: pydicom.Dataset) -> list[SourceFrame]:
@@ -214,11 +205,11 @@ def _header(source: Source) -> pydicom.Dataset:
 
 def _check_one_series(datasets: Sequence[pydicom.Dataset]) -> None:
     for what, tags in (("series", ("SeriesInstanceUID",)), ("size", ("Rows", "Columns"))):
-        kinds = list(
+        found = list(
             dict.fromkeys(tuple(str(data[tag].value) for tag in tags) for data in datasets)
         )
-        if len(kinds) > 1:
-            shown = ", ".join(" x ".join(kind) for kind in kinds[:3])
+        if len(found) > 1:
+            shown = ", ".join(" x ".join(values) for values in found[:3])
             raise InputError(
                 f"source images of more than one {what} ({shown}); expected one; store a label for "
                 f"each"

@@ -1,4 +1,4 @@
-"""DICOM ultrasound: single frames, cine loops and volumes as grey images with their calibration."""
+"""DICOM ultrasound: single frames, cine loops and volumes as grey images with their spacing."""
 
 from __future__ import annotations
 
@@ -16,43 +16,43 @@ from pydicom.uid import (
 )
 
 from lib.dicom.geometry import FrameAxis, frame_axis, pixel_spacing
-from lib.dicom.pixels import decode_frames, frame_count, open_dicom, tag_value
+from lib.dicom.pixels import decode_frames, tag_value
 from lib.dicom.ultrasound_region import Crop, around, find_region, tissue_regions
 from lib.errors import InputError
-from lib.image import LUMINANCE, MAX_VOXELS, check_pixel_count
+from lib.image import LUMINANCE
 
 _LOGGER = logging.getLogger(__name__)
-COLOURED = 40  # largest less smallest of red, green and blue, of 255: more is no grey
+_COLOURED = 40  # of 255: a larger difference between red, green and blue is no grey
 _MODALITIES = ("US", "IVUS")
-_CLASSES = (
+_SOP_CLASSES = (
     UltrasoundImageStorage,
     UltrasoundMultiFrameImageStorage,
     EnhancedUSVolumeStorage,
-    "1.2.840.10008.5.1.4.1.1.6",  # the same of single and several frames, retired
-    "1.2.840.10008.5.1.4.1.1.3",
+    "1.2.840.10008.5.1.4.1.1.6",  # retired, single-frame
+    "1.2.840.10008.5.1.4.1.1.3",  # retired, multi-frame
 )
 
 RegionSource = Literal["header", "found", "whole"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Ultrasound:
     """Ultrasound as read.
 
     Attributes:
         pixels: `(frames, rows, columns)`, whole frames, uint8 or uint16, larger is brighter; colour
-            is turned to luminance (ITU-R BT.601).
-        spacing: between frames, rows and columns. Frames in ms of a loop, in mm of a volume, 1 of a
-            single frame; rows and columns in mm.
+            becomes luminance (ITU-R BT.601).
+        spacing: between frames, rows and columns. Frames: ms in a loop, mm in a volume, 1 for a
+            single frame. Rows and columns: mm.
         calibrated: whether the file gives the spacing of rows and columns; if not, both are 1.
         timed: whether the file gives the spacing of frames; if not, it is 1.
-        frame_axis: what the frames of the file follow; "none" of a single frame.
-        region: the part of the frames that shows tissue: around the regions that the file names,
-            else what moves or differs from the background; the whole where neither is known.
-        region_source: "header": the file names it; "found": by its pixels; "whole".
-        coloured: bool, shape of `pixels`: Doppler, overlays and marks in colour; None if no pixel
-            of the region.
-        warnings: what was odd and how it was taken, one sentence each.
+        frame_axis: the axis of the frames; "none" for a single frame.
+        region: the part of the frames that shows tissue: around the regions in the header, else
+            what moves or differs from the background, else the whole frame.
+        region_source: "header", "found" (by its pixels), or "whole".
+        coloured: bool, shape of `pixels`: Doppler, overlays and marks in colour; None if there is
+            no such pixel in the region.
+        warnings: what was unusual, and how it was read, in one sentence each.
     """
 
     pixels: np.ndarray
@@ -67,31 +67,20 @@ class Ultrasound:
 
 
 def is_ultrasound(data: pydicom.Dataset) -> bool:
-    """Tell whether a dataset is ultrasound, by its modality or its class."""
-    modality, kind = tag_value(data, "Modality"), tag_value(data, "SOPClassUID")
-    return modality in _MODALITIES or kind in _CLASSES
-
-
-def read_ultrasound(path: Path, max_voxels: int = MAX_VOXELS) -> Ultrasound:
-    """Read a DICOM file as ultrasound, whatever its modality.
-
-    Args:
-        max_voxels: most that frames x rows x columns may be.
-
-    Raises:
-        InputError: not DICOM, truncated, without pixels, too large, or in an unknown encoding.
-    """
-    data = open_dicom(path)
-    size = (int(data.Columns), int(data.Rows), frame_count(data))
-    check_pixel_count(path.name, size, max_voxels)
-    return interpret(path, data)
+    """Tell whether a dataset is ultrasound, by its modality or its SOP class."""
+    modality, sop_class = tag_value(data, "Modality"), tag_value(data, "SOPClassUID")
+    return modality in _MODALITIES or sop_class in _SOP_CLASSES
 
 
 def interpret(path: Path, data: pydicom.Dataset) -> Ultrasound:
-    """Return what a dataset of ultrasound shows; see `read_ultrasound`.
+    """Return a dataset as ultrasound, whatever its modality.
 
     Args:
         path: its file, for messages.
+        data: as `lib.dicom.pixels.open_dicom` returns it.
+
+    Raises:
+        InputError: truncated, in an encoding that cannot be decoded, or of more than 16 bits.
     """
     rows, columns = int(data.Rows), int(data.Columns)
     notes = []
@@ -102,6 +91,7 @@ def interpret(path: Path, data: pydicom.Dataset) -> Ultrasound:
     regions = tissue_regions(data, rows, columns)
     if len(regions) > 1:
         notes.append(f"{len(regions)} tissue regions; all are taken, the largest's spacing for all")
+    source: RegionSource
     region, source = Crop.whole(rows, columns), "whole"
     if regions:
         region, source = around([region.crop for region in regions]), "header"
@@ -121,20 +111,20 @@ def interpret(path: Path, data: pydicom.Dataset) -> Ultrasound:
     for note in notes:
         _LOGGER.info("%s: %s", path.name, note)
     return Ultrasound(
-        pixels,
-        (step or 1.0, *(flat or (1.0, 1.0))),
-        flat is not None,
-        step is not None,
-        axis,
-        region,
-        source,  # type: ignore[arg-type]
-        coloured,
-        tuple(notes),
+        pixels=pixels,
+        spacing=(step or 1.0, *(flat or (1.0, 1.0))),
+        calibrated=flat is not None,
+        timed=step is not None,
+        frame_axis=axis,
+        region=region,
+        region_source=source,
+        coloured=coloured,
+        warnings=tuple(notes),
     )
 
 
 def _grey(name: str, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return grey `(frames, rows, columns)` in 8 or 16 bit, and which pixels are coloured."""
+    """Return grey `(frames, rows, columns)` in 8 or 16 bit, and the mask of coloured pixels."""
     low, high = int(frames.min()), int(frames.max())
     if frames.dtype.kind not in "iu" or high - min(low, 0) > np.iinfo(np.uint16).max:
         raise InputError(
@@ -148,8 +138,8 @@ def _grey(name: str, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]
     if frames.ndim == 3:
         return frames, None
     grey, coloured = np.empty(frames.shape[:3], frames.dtype), np.empty(frames.shape[:3], bool)
-    limit = COLOURED if frames.dtype == np.uint8 else COLOURED * 257
-    for index, frame in enumerate(frames):  # one by one: a loop of colour is large
+    limit = _COLOURED if frames.dtype == np.uint8 else _COLOURED * 257
+    for index, frame in enumerate(frames):  # frame by frame, to save memory
         grey[index] = np.rint(frame @ LUMINANCE).astype(frames.dtype)
         coloured[index] = np.ptp(frame, axis=-1) > limit
     return grey, coloured if coloured.any() else None

@@ -1,4 +1,4 @@
-"""Where the image lies in an ultrasound frame, among scales, names, logos and colour bars."""
+"""The part of an ultrasound frame that shows the image, apart from scales, names and logos."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from lib.dicom.geometry import number
 from lib.dicom.pixels import tag_value
 
-SPATIAL_2D = 1  # RegionSpatialFormat (0018,6012)
-TISSUE = 1  # RegionDataType (0018,6014)
-CENTIMETRES = 3  # PhysicalUnitsXDirection (0018,6024), PhysicalUnitsYDirection (0018,6026)
+_SPATIAL_2D = 1  # RegionSpatialFormat (0018,6012)
+_TISSUE = 1  # RegionDataType (0018,6014)
+_CENTIMETRES = 3  # PhysicalUnitsXDirection (0018,6024), PhysicalUnitsYDirection (0018,6026)
 _EDGES = ("MinX0", "MinY0", "MaxX1", "MaxY1")
-LEAST_SHARE = 0.1  # of the frame; a smaller area that was found is not trusted
-VIEW_SHARE = 0.25  # of the largest area; a smaller one is no view of its own
+_LEAST_SHARE = 0.1  # of the frame; a smaller area that was found is not trusted
+_VIEW_SHARE = 0.25  # of the largest area; a smaller one is not a view
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Crop:
     """A rectangle of a frame, in pixels.
 
     Attributes:
-        top, left: of its first pixel in the frame, from 0.
+        top, left: row and column of its first pixel in the frame, from 0.
         rows, columns: its size.
     """
 
@@ -36,7 +37,7 @@ class Crop:
 
     @staticmethod
     def whole(rows: int, columns: int) -> Crop:
-        """Return the crop that takes nothing away."""
+        """Return the crop that is the whole frame."""
         return Crop(0, 0, rows, columns)
 
     @property
@@ -49,7 +50,7 @@ class Crop:
 
 
 def around(crops: Sequence[Crop]) -> Crop:
-    """Return the smallest rectangle that holds all of `crops`, of which there is one at least."""
+    """Return the smallest rectangle that holds all of `crops`, at least one."""
     top, left = min(crop.top for crop in crops), min(crop.left for crop in crops)
     bottom = max(crop.top + crop.rows for crop in crops)
     right = max(crop.left + crop.columns for crop in crops)
@@ -61,7 +62,7 @@ class Region:
     """An item of SequenceOfUltrasoundRegions (PS3.3 C.8.5.5) that shows tissue in 2D.
 
     Attributes:
-        spacing: between rows and between columns, mm; None where the item has no lengths.
+        spacing: between rows and between columns, mm; None where the item gives no lengths.
     """
 
     crop: Crop
@@ -73,12 +74,12 @@ def tissue_regions(data: Any, rows: int, columns: int) -> list[Region]:
 
     Args:
         data: a pydicom dataset.
-        rows, columns: of the frame; regions are cut off there.
+        rows, columns: size of the frame; regions end there.
     """
     found = []
     for item in tag_value(data, "SequenceOfUltrasoundRegions") or []:
-        kind = tag_value(item, "RegionSpatialFormat"), tag_value(item, "RegionDataType")
-        if kind != (SPATIAL_2D, TISSUE):
+        shown = tag_value(item, "RegionSpatialFormat"), tag_value(item, "RegionDataType")
+        if shown != (_SPATIAL_2D, _TISSUE):
             continue
         try:
             left, top, right, bottom = (int(tag_value(item, f"RegionLocation{e}")) for e in _EDGES)
@@ -94,28 +95,25 @@ def tissue_regions(data: Any, rows: int, columns: int) -> list[Region]:
 
 def _spacing(item: Any) -> tuple[float, float] | None:
     units = [tag_value(item, f"PhysicalUnits{axis}Direction") for axis in "YX"]
-    try:
-        down, across = (abs(float(tag_value(item, f"PhysicalDelta{axis}"))) * 10 for axis in "YX")
-    except (TypeError, ValueError):
-        return None
+    down, across = (abs(number(item, f"PhysicalDelta{axis}")) * 10 for axis in "YX")
     lengths = min(down, across) > 0 and math.isfinite(down + across)
-    return (down, across) if units == [CENTIMETRES] * 2 and lengths else None
+    return (down, across) if units == [_CENTIMETRES] * 2 and lengths else None
 
 
 def find_region(frames: np.ndarray) -> Crop | None:
     """Return the bounding box of the image in grey `(frames, rows, columns)`; None if unclear.
 
-    In a loop it is what moves, in a single frame what differs from the background around it. Of
-    several such areas those are taken that are not far smaller than the largest, as letters and
-    scales are: a frame may show two views side by side.
+    In a loop the image is what moves; in a single frame it is what differs from the background.
+    Of several such areas, the box holds those of at least `_VIEW_SHARE` of the largest: a frame
+    may show two views side by side, while letters and scales are far smaller.
     """
     _, rows, columns = frames.shape
     top = float(frames.max())
     if top <= float(frames.min()):
         return None
     if len(frames) > 1:
-        some = frames[np.linspace(0, len(frames) - 1, min(len(frames), 32)).astype(int)]
-        active = np.ptp(some.astype(np.float32), axis=0) > 0.04 * top
+        sample = frames[np.linspace(0, len(frames) - 1, min(len(frames), 32)).astype(int)]
+        active = np.ptp(sample.astype(np.float32), axis=0) > 0.04 * top
         if not active.any():  # a still loop
             active = _differs(frames[0], top)
     else:
@@ -124,25 +122,25 @@ def find_region(frames: np.ndarray) -> Crop | None:
     joined = ndimage.binary_closing(np.pad(active, 2 * reach), iterations=reach)
     opened = ndimage.binary_opening(joined, iterations=2 * reach)
     opened = opened[2 * reach : -2 * reach, 2 * reach : -2 * reach]
-    parts, count = ndimage.label(opened)
+    components, count = ndimage.label(opened)
     if count == 0:
         return None
-    areas = np.bincount(parts.ravel())[1:]
+    areas = np.bincount(components.ravel())[1:]
     box = around(
         [
             Crop(down.start, right.start, down.stop - down.start, right.stop - right.start)
-            for area, (down, right) in zip(areas, ndimage.find_objects(parts), strict=True)
-            if area >= VIEW_SHARE * areas.max()
+            for area, (down, right) in zip(areas, ndimage.find_objects(components), strict=True)
+            if area >= _VIEW_SHARE * areas.max()
         ]
     )
-    return box if box.rows * box.columns >= LEAST_SHARE * rows * columns else None
+    return box if box.rows * box.columns >= _LEAST_SHARE * rows * columns else None
 
 
 def _differs(frame: np.ndarray, top: float) -> np.ndarray:
-    """Tell which pixels differ from the background: the value that prevails on the frame's rim."""
+    """Return where a frame differs from its background: the most frequent value of its border."""
     rim = np.concatenate((frame[0], frame[-1], frame[:, 0], frame[:, -1]))
     values, counts = np.unique(rim, return_counts=True)
-    if counts.max() < 0.3 * rim.size:  # an image up to its rim
+    if counts.max() < 0.3 * rim.size:  # the image fills the frame
         return np.ones(frame.shape, bool)
     background = float(values[np.argmax(counts)])
     return np.abs(frame.astype(np.float32) - background) > 0.04 * top

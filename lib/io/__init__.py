@@ -1,1 +1,1 @@
-"""Reading and writing of image files."""
+"""Image files, read and written: one table of file types, and a module for each reader."""

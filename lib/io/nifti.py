@@ -1,4 +1,4 @@
-"""What ITK's NIfTI reader passes over: files that end early (zeros then), NaN (zero then)."""
+"""Checks of NIfTI files that ITK does not make: it reads missing pixels and NaN as 0."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ from nibabel.wrapstruct import WrapStructError
 from lib.errors import InputError
 from lib.image import damaged
 
-_BLOCK = 1 << 20  # a multiple of every real number's size
+_BLOCK = 1 << 20  # bytes; a multiple of the size of every number type
 _FAULTS = (EOFError, OSError, zlib.error, OverflowError, HeaderDataError, WrapStructError)
 
 
 def check_pixels(path: Path) -> None:
-    """Refuse a NIfTI file whose pixels are not all there, or not all finite.
+    """Refuse a NIfTI file whose pixels are incomplete, or not all finite.
 
     Raises:
-        InputError: truncated, NaN or infinite values, or no NIfTI file at all.
+        InputError: truncated, with NaN or infinite values, or no NIfTI file at all.
     """
     with open(path, "rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
+        compressed = file.read(2) == b"\x1f\x8b"
     bad = found = 0
     try:
-        with gzip.open(path) if packed else open(path, "rb") as file:
+        with gzip.open(path) if compressed else open(path, "rb") as file:
             header = Nifti1Header(file.read(Nifti1Header.sizeof_hdr), check=False)
             dtype = header.get_data_dtype()
             values = math.prod(header.get_data_shape())
             file.seek(header.get_data_offset())
-            wanted = values * dtype.itemsize
-            while found < wanted and (block := file.read(min(_BLOCK, wanted - found))):
+            expected = values * dtype.itemsize
+            while found < expected and (block := file.read(min(_BLOCK, expected - found))):
                 found += len(block)
                 if dtype.kind in "fc" and len(block) % dtype.itemsize == 0:
                     bad += int((~np.isfinite(np.frombuffer(block, dtype))).sum())
     except _FAULTS as error:
         raise damaged(path, error) from None
-    if found < wanted:
+    if found < expected:
         raise InputError(
-            f"{path.name}: truncated, {found} of {wanted} bytes of pixels are there; copy it again"
+            f"{path.name}: truncated, it has {found} of {expected} bytes of pixels; copy it again"
         )
     if bad:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Pictures and TIFF stacks, decoded by Pillow; by tifffile where that loses bits or gives up."""
+"""Pictures and TIFF stacks, read by Pillow, or by tifffile where Pillow loses bits or fails."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lib.errors import InputError
 from lib.files import write_atomically
 from lib.image import TIFF_EXTENSIONS, check_pixel_count, damaged, has_extension, not_a_volume
 
-# of damaged files both readers complain in passing; the error says it in one line
+# both readers warn of what they find in damaged files; the error says it in one line
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 PillowImage.MAX_IMAGE_PIXELS = None  # sizes are checked here, against a limit that errors can state
@@ -26,7 +26,7 @@ _COLOUR_MODES = {"RGB", "RGBA", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV"}
 
 
 def read_picture(path: Path, max_pixels: int) -> np.ndarray:
-    """Read a picture of one page as `(rows, columns)` or `(rows, columns, channels)`.
+    """Read a picture of one page, `(rows, columns)` or `(rows, columns, channels)`.
 
     Raises:
         InputError: damaged, of several pages, or larger than `max_pixels`.
@@ -44,14 +44,14 @@ def read_picture(path: Path, max_pixels: int) -> np.ndarray:
     except (InputError, ImportError):
         raise
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error ...
-        return _read_otherwise(path, error, max_pixels, 1)[0]
+        return _read_by_tifffile(path, error, max_pixels, 1)[0]
 
 
 def read_stack(path: Path, max_pixels: int) -> np.ndarray:
-    """Read the pages of a TIFF as `(slices, rows, columns)` or `(slices, rows, columns, channels)`.
+    """Read a TIFF of several pages, `(slices, rows, columns)` or `(..., channels)`.
 
     Raises:
-        InputError: damaged, of one page, of unlike pages, or of more than `max_pixels` voxels.
+        InputError: damaged, of one page, of different pages, or of more than `max_pixels` voxels.
     """
     if not has_extension(path, TIFF_EXTENSIONS):
         raise not_a_volume(path, "a 2D picture")
@@ -68,18 +68,18 @@ def read_stack(path: Path, max_pixels: int) -> np.ndarray:
                 pixels = _decode(path, picture, page)
                 if stack is None:
                     stack = np.empty((size[2], *pixels.shape), pixels.dtype)
-                _require_alike(path, page, pixels, stack[0])
+                _check_alike(path, page, pixels, stack[0])
                 stack[page] = pixels
     except (InputError, ImportError):
         raise
     except Exception as error:
-        return _read_otherwise(path, error, max_pixels, size[2])
+        return _read_by_tifffile(path, error, max_pixels, size[2])
     assert stack is not None
     return stack
 
 
 def picture_size(path: Path) -> tuple[int, ...]:
-    """Return columns, rows and, of a TIFF with several, pages, from the header alone.
+    """Return columns and rows from the header alone; with a TIFF of several pages also these.
 
     Raises:
         InputError: damaged.
@@ -90,7 +90,7 @@ def picture_size(path: Path) -> tuple[int, ...]:
             size = list(picture.size)
             pages = picture.n_frames if tiff else 1  # type: ignore[attr-defined]
     except Exception as error:
-        *size, pages = _size_otherwise(path, error)
+        *size, pages = _size_by_tifffile(path, error)
     return (*size, _count_pages(path)) if pages > 1 else tuple(size)
 
 
@@ -103,10 +103,14 @@ def save_picture(path: Path, pixels: np.ndarray) -> Path:
 
 
 def _decode(path: Path, picture: PillowImage.Image, page: int = 0) -> np.ndarray:
-    """Return the pixels of the page at which `picture` is."""
+    """Return the pixels of the current page of `picture`.
+
+    Args:
+        page: number of that page, from 0.
+    """
     wide = _bits(path, picture) > 8
     picture.load()
-    if wide and picture.mode in ("RGB", "RGBA"):  # of which Pillow gives the upper 8 bits
+    if wide and picture.mode in ("RGB", "RGBA"):  # Pillow keeps the upper 8 bits only
         return _read_wide_colour(path, picture, page)
     if picture.mode in _COLOUR_MODES:
         return np.asarray(picture.convert("RGB"))
@@ -118,7 +122,7 @@ def _decode(path: Path, picture: PillowImage.Image, page: int = 0) -> np.ndarray
 
 
 def _bits(path: Path, picture: PillowImage.Image) -> int:
-    """Return the bits per channel that the file holds."""
+    """Return the bits per channel in the file."""
     if picture.format == "PNG":
         with open(path, "rb") as file:
             return file.read(25)[24]
@@ -140,7 +144,7 @@ def _read_wide_colour(path: Path, picture: PillowImage.Image, page: int) -> np.n
         return np.moveaxis(pixels, 0, 2) if planar else pixels
     content = bytearray(path.read_bytes())
     if picture.format == "PNG" and content[25] == _PNG_GREY_ALPHA:
-        # no reader keeps its 16 bits; two 16-bit samples lie in the file as four of 8 bits would
+        # no reader keeps all 16 bits; two 16-bit channels are stored as four of 8 bits would be
         content[24:26] = 8, _PNG_RGBA
         content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
         with PillowImage.open(io.BytesIO(content)) as octets:
@@ -151,9 +155,13 @@ def _read_wide_colour(path: Path, picture: PillowImage.Image, page: int) -> np.n
     return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
 
 
-def _read_otherwise(path: Path, error: Exception, max_pixels: int, pages: int) -> np.ndarray:
-    """Return all `pages` of a TIFF that Pillow does not know (64-bit floats, float planes)."""
-    *size, found = _size_otherwise(path, error)
+def _read_by_tifffile(path: Path, error: Exception, max_pixels: int, pages: int) -> np.ndarray:
+    """Return all pages of a TIFF that Pillow cannot read (64-bit floats, planes of floats).
+
+    Args:
+        error: that of Pillow; reported where tifffile fails too.
+    """
+    *size, found = _size_by_tifffile(path, error)
     if found != pages:
         raise damaged(path, error)
     check_pixel_count(path.name, (*size, pages) if pages > 1 else size, max_pixels)
@@ -163,13 +171,13 @@ def _read_otherwise(path: Path, error: Exception, max_pixels: int, pages: int) -
         with tifffile.TiffFile(path) as tiff:
             stack = [tiff.pages[page].asarray() for page in range(pages)]
     except Exception:
-        raise damaged(path, error) from None  # the first error says more
+        raise damaged(path, error) from None  # the error of Pillow says more
     for number, page in enumerate(stack):
-        _require_alike(path, number, page, stack[0])
+        _check_alike(path, number, page, stack[0])
     return np.stack(stack)
 
 
-def _size_otherwise(path: Path, error: Exception) -> tuple[int, int, int]:
+def _size_by_tifffile(path: Path, error: Exception) -> tuple[int, int, int]:
     """Return columns, rows and pages of a TIFF that Pillow refused with `error`."""
     if has_extension(path, TIFF_EXTENSIONS):
         import tifffile
@@ -179,20 +187,22 @@ def _size_otherwise(path: Path, error: Exception) -> tuple[int, int, int]:
                 first = tiff.pages[0]
                 return int(first.imagewidth), int(first.imagelength), len(tiff.pages)
         except Exception:
-            pass  # the first error says more
+            pass  # the error of Pillow says more
     raise damaged(path, error)
 
 
-def _require_alike(path: Path, page: int, pixels: np.ndarray, first: np.ndarray) -> None:
+def _check_alike(path: Path, page: int, pixels: np.ndarray, first: np.ndarray) -> None:
     if pixels.shape != first.shape or pixels.dtype != first.dtype:
         raise InputError(
             f"{path.name}: page {page + 1} holds {pixels.dtype} of shape {pixels.shape}, the first "
-            f"{first.dtype} of {first.shape}; expected slices of one size and type; save them so"
+            f"{first.dtype} of {first.shape}; expected pages of one size and type; export it again"
         )
 
 
 def _count_pages(path: Path) -> int:
-    """Return how many pages a TIFF has; of a chain that breaks off both readers see a part only.
+    """Return the number of pages of a TIFF.
+
+    Counted by hand: both readers silently stop where the chain of pages is broken.
 
     Raises:
         InputError: the chain of pages leads out of the file, or in a circle.
@@ -215,6 +225,6 @@ def _count_pages(path: Path) -> int:
                 (start,) = struct.unpack(order + offset, file.read(struct.calcsize(offset)))
         except (struct.error, OverflowError, OSError):
             raise InputError(
-                f"{path.name}: truncated, what follows page {len(pages)} is missing; copy it again"
+                f"{path.name}: truncated after page {len(pages)}; copy it again"
             ) from None
     return len(pages)

@@ -42,8 +42,8 @@ class FileType:
             axes of size 1.
         read: takes the path, the most pixels accepted and 2 (image) or 3 (volume or loop); returns
             the image.
-        recognises: takes the path of a file whose name has no known extension; tells by the
-            content whether it is of this type. None where that cannot be told.
+        recognises: takes the path of a file whose name has no known extension; returns whether
+            its content is of this type. None for types that need an extension.
     """
 
     extensions: tuple[str, ...]

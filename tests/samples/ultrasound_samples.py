@@ -16,6 +16,9 @@ from pydicom.uid import (
 )
 from scipy import ndimage
 
+from lib.dicom.pixels import open_dicom
+from lib.dicom.ultrasound import Ultrasound, interpret
+
 ROWS, COLUMNS = 48, 64
 SPACED = {"PixelSpacing": ["0.2", "0.3"]}
 
@@ -26,6 +29,11 @@ def grey(frames: int = 3, dtype: type = np.uint8) -> np.ndarray:
     smooth = ndimage.gaussian_filter(noise, (0, 2, 2), mode="wrap")
     span = np.iinfo(dtype).max * 0.9
     return ((smooth - smooth.min()) / np.ptp(smooth) * span).astype(dtype)
+
+
+def read_ultrasound(path: Path) -> Ultrasound:
+    """Read a file as ultrasound, whatever its modality."""
+    return interpret(path, open_dicom(path))
 
 
 def write_us(path: Path, pixels: np.ndarray, photometric: str = "MONOCHROME2", **tags) -> Path:

@@ -11,10 +11,11 @@ import pytest
 import SimpleITK as sitk
 import tifffile
 from server_support import write_dicom
+from volume_samples import same_grid
 
 from infer.segmentation import SegmentationInfer
 from lib.errors import InputError
-from lib.image import Image, same_grid
+from lib.image import Image
 from lib.io.masks import read_label
 from lib.io.read import read_image
 from lib.segmentation.predictor import Prediction

@@ -1,1 +1,1 @@
-"""DICOM segmentations."""
+"""DICOM segmentations, written and read."""

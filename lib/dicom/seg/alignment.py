@@ -1,40 +1,46 @@
-"""Where a frame of a DICOM segmentation belongs: to which source frame, and how it lies on it."""
+"""Alignment of segmentation frames: the source frame that each shows, and its grid."""
 
 from __future__ import annotations
 
 import numpy as np
 import pydicom
 
+from lib.dicom.geometry import group_items
 from lib.dicom.pixels import tag_value
 from lib.dicom.sources import Plane, Sources, plane_of
 from lib.errors import InputError
 
-_OFF_GRID = 0.2  # pixels that the first and the last pixel may lie beside those of the image
-_OFF_PLANE = 0.1  # of the distance of neighbours, and mm at least of a hundredth
+_OFF_GRID = 0.2  # how far, in pixels, the first and the last pixel may be from one of the image
+# how far a frame may be from the plane of its source frame
+_OFF_PLANE = 0.1  # share of the distance between slices
+_OFF_PLANE_MM = 0.01  # and at least this
 
 
 def source_frame(name: str, data: pydicom.Dataset, index: int, sources: Sources) -> int:
-    """Return the index of the source frame that a frame of a segmentation lies on.
+    """Return the index of the source frame that a frame of a segmentation shows.
+
+    It is the only frame that it refers to, else the one in the same plane.
 
     Args:
         name: of the segmentation, for messages.
+        data: the segmentation.
         index: of its frame, from 0.
 
     Raises:
-        InputError: none of the sources, or it is not told which.
+        InputError: the frame shows none of the sources, or it is not clear which.
     """
     referred, foreign = _referred(data, index, sources)
     if len(referred) == 1:
         return referred[0]
-    among = referred or list(range(len(sources.frames)))
-    if (at := _at_place(plane_of(data, index), among, sources)) is not None:
-        return at
+    candidates = referred or list(range(len(sources.frames)))
+    if (found := _in_plane(plane_of(data, index), candidates, sources)) is not None:
+        return found
     if len(sources.frames) == 1 and not foreign:
         return 0
     what = (
         "belongs to another image"
         if foreign and not referred
-        else "tells neither the image that it belongs to nor its place"
+        else "gives neither the image that it belongs to nor its position"
     )
     raise InputError(
         f"{name}: frame {index + 1} {what}, expected one of {len(sources.frames)} frames of series "
@@ -42,42 +48,46 @@ def source_frame(name: str, data: pydicom.Dataset, index: int, sources: Sources)
     )
 
 
-def put(
+def align(
     name: str, pixels: np.ndarray, plane: Plane | None, sources: Sources, target: int
 ) -> np.ndarray:
-    """Return a frame of a segmentation on the grid of its source frame, 0 beyond it.
+    """Return a frame of a segmentation on the grid of its source frame, 0 outside of it.
 
-    It may be a part of the image, larger, turned by right angles or mirrored, but not in between.
+    The frame may be smaller or larger than the image, turned by right angles, and mirrored. By
+    hand: highdicom's `PixelToPixelTransformer` refuses planes that are not exactly the same.
 
     Args:
+        name: of the segmentation, for messages.
         pixels: `(rows, columns)` of the segmentation.
-        plane: where they lie; None takes them for those of the image.
+        plane: of these pixels; None takes them for the pixels of the image.
         target: index of the source frame.
 
+    Returns:
+        `(rows, columns)` of the sources.
+
     Raises:
-        InputError: of another size and nowhere, between the pixels, turned by other angles, or
-            with something beyond the image.
+        InputError: the size differs and there is no plane, pixels lie between those of the image,
+            the frame is turned by other angles, or something is labelled outside of the image.
     """
     shape = (sources.rows, sources.columns)
-    own = sources.frames[target].plane
-    if plane is None or own is None or _foreign(plane, own):
+    image_plane = sources.frames[target].plane
+    if plane is None or image_plane is None or _is_foreign(plane, image_plane):
         if pixels.shape != shape:
             raise InputError(
-                f"{name}: frames of {pixels.shape[0]} x {pixels.shape[1]} pixels without a place, "
-                f"its image has {shape[0]} x {shape[1]}; label the image at its own size"
+                f"{name}: frames of {pixels.shape[0]} x {pixels.shape[1]} pixels without a "
+                f"position, its image has {shape[0]} x {shape[1]}; label the image at its own size"
             )
         return pixels
-    start, down, across = _on_grid(plane, own)
-    steps = np.stack((down, across))
+    start, steps = _in_image_pixels(plane, image_plane)
     last = np.array(pixels.shape) - 1
-    reach = np.abs(steps - np.rint(steps)) * last[:, None]
+    drift = np.abs(steps - np.rint(steps)) * last[:, None]
     whole = np.abs(np.rint(steps))
     if not (np.array_equal(whole, np.eye(2)) or np.array_equal(whole, np.eye(2)[::-1])):
         raise InputError(
             f"{name}: its pixels are turned or scaled against those of the image (steps of "
             f"{np.round(steps, 3).tolist()} pixels); resample it onto the image"
         )
-    if (reach > _OFF_GRID).any() or (np.abs(start - np.rint(start)) > _OFF_GRID).any():
+    if (drift > _OFF_GRID).any() or (np.abs(start - np.rint(start)) > _OFF_GRID).any():
         raise InputError(
             f"{name}: its pixels lie between those of the image ({start[0]:.3f}, {start[1]:.3f}); "
             f"resample it onto the image"
@@ -88,78 +98,75 @@ def put(
         and not np.rint(start).any()
     ):
         return pixels
-    steps = np.rint(steps).astype(int)
-    held = np.argwhere(pixels)
-    places = np.rint(start).astype(int) + held @ steps
-    inside = ((places >= 0) & (places < shape)).all(axis=1)
+    labelled = np.argwhere(pixels)
+    positions = np.rint(start).astype(int) + labelled @ np.rint(steps).astype(int)
+    inside = ((positions >= 0) & (positions < shape)).all(axis=1)
     if not inside.all():
         raise InputError(
             f"{name}: {int((~inside).sum())} of {len(inside)} labelled pixels lie beyond the image "
             f"of {shape[0]} x {shape[1]}; give the images that were labelled"
         )
-    placed = np.zeros(shape, pixels.dtype)
-    placed[places[:, 0], places[:, 1]] = pixels[held[:, 0], held[:, 1]]
-    return placed
+    aligned = np.zeros(shape, pixels.dtype)
+    aligned[tuple(positions.T)] = pixels[tuple(labelled.T)]
+    return aligned
 
 
-def _on_grid(plane: Plane, own: Plane) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return where a frame begins and what its steps are, in rows and columns of the other."""
-    rows, columns = np.array(own.orientation[3:]), np.array(own.orientation[:3])
-    away = np.subtract(plane.position, own.position)
+def _in_image_pixels(plane: Plane, image_plane: Plane) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first pixel of a frame `(2,)` and its steps `(2, 2)` in pixels of its image.
 
-    def in_pixels(way: np.ndarray) -> np.ndarray:
-        return np.array([way @ rows / own.spacing[0], way @ columns / own.spacing[1]])
+    The steps are those to the next row and to the next column; each is in rows and columns.
+    """
 
-    down = np.array(plane.orientation[3:]) * plane.spacing[0]
-    across = np.array(plane.orientation[:3]) * plane.spacing[1]
-    return in_pixels(away), in_pixels(down), in_pixels(across)
+    def axes(of: Plane) -> np.ndarray:
+        """Return the directions of the next row and of the next column, `(2, 3)`."""
+        return np.reshape(of.orientation, (2, 3))[::-1]
+
+    offset = np.subtract(plane.position, image_plane.position)
+    vectors = np.stack((offset, *(axes(plane) * np.reshape(plane.spacing, (2, 1)))))
+    start, *steps = vectors @ axes(image_plane).T / image_plane.spacing
+    return start, np.stack(steps)
 
 
 def _referred(data: pydicom.Dataset, index: int, sources: Sources) -> tuple[list[int], bool]:
     """Return the source frames that a frame refers to, and whether it refers to others only."""
-    single = tag_value(data, "PerFrameFunctionalGroupsSequence") or []
-    shared = tag_value(data, "SharedFunctionalGroupsSequence") or []
-    wanted: list[tuple[str, tuple[int, ...]]] = []
-    for groups in (*single[index : index + 1], *shared[:1]):
-        for derived in tag_value(groups, "DerivationImageSequence") or []:
-            for item in tag_value(derived, "SourceImageSequence") or []:
-                numbers = tag_value(item, "ReferencedFrameNumber")
-                frames: np.ndarray = np.atleast_1d(
-                    [] if numbers is None else np.array(numbers, dtype=int)
-                )
-                uid = str(tag_value(item, "ReferencedSOPInstanceUID") or "")
-                wanted.append((uid, tuple(int(number) for number in frames)))
+    references: list[tuple[str, tuple[int, ...]]] = []
+    for derived in group_items(data, "DerivationImageSequence", index):
+        for item in tag_value(derived, "SourceImageSequence") or []:
+            numbers = tag_value(item, "ReferencedFrameNumber")
+            frames: np.ndarray = np.atleast_1d(
+                [] if numbers is None else np.array(numbers, dtype=int)
+            )
+            uid = str(tag_value(item, "ReferencedSOPInstanceUID") or "")
+            references.append((uid, tuple(int(number) for number in frames)))
     found = [
-        at
-        for at, frame in enumerate(sources.frames)
-        for uid, numbers in wanted
+        number
+        for number, frame in enumerate(sources.frames)
+        for uid, numbers in references
         if uid == frame.uid and (not numbers or (frame.number or 1) in numbers)
     ]
-    return list(dict.fromkeys(found)), bool(wanted) and not found
+    return list(dict.fromkeys(found)), bool(references) and not found
 
 
-def _at_place(plane: Plane | None, among: list[int], sources: Sources) -> int | None:
-    """Return the one source frame in the same plane; None if there is none, or several."""
+def _in_plane(plane: Plane | None, candidates: list[int], sources: Sources) -> int | None:
+    """Return the only one of the candidates in the same plane; None if there is none, or more."""
     if plane is None:
         return None
-    known = [(at, own) for at in among if (own := sources.frames[at].plane) is not None]
-    all_planes = [frame.plane for frame in sources.frames if frame.plane is not None]
-    if not known:
-        return None
-    offsets = np.sort([own.offset for own in all_planes])
-    steps = np.diff(offsets)
+    planes = {number: frame.plane for number, frame in enumerate(sources.frames) if frame.plane}
+    steps = np.diff(np.sort([one.offset for one in planes.values()]))
     step = float(steps[steps > 1e-4].min()) if (steps > 1e-4).any() else 0.0
-    tolerance = max(0.01, _OFF_PLANE * step)
+    tolerance = max(_OFF_PLANE_MM, _OFF_PLANE * step)
     near = [
-        at
-        for at, own in known
-        if not _foreign(plane, own)
-        and abs(float(plane.normal @ own.normal)) > 0.999
-        and abs(float(np.dot(own.normal, np.subtract(plane.position, own.position)))) <= tolerance
+        number
+        for number in candidates
+        if (one := planes.get(number))
+        and not _is_foreign(plane, one)
+        and abs(float(plane.normal @ one.normal)) > 0.999
+        and abs(float(np.dot(one.normal, np.subtract(plane.position, one.position)))) <= tolerance
     ]
     return near[0] if len(near) == 1 else None
 
 
-def _foreign(plane: Plane, own: Plane) -> bool:
-    both = plane.frame_of_reference and own.frame_of_reference
-    return bool(both) and plane.frame_of_reference != own.frame_of_reference
+def _is_foreign(plane: Plane, image_plane: Plane) -> bool:
+    """Tell whether two planes lie in different frames of reference; an unnamed one fits all."""
+    found = {plane.frame_of_reference, image_plane.frame_of_reference} - {""}
+    return len(found) > 1

@@ -1,4 +1,4 @@
-"""Codes that tell other programs what a segment shows, by the name of the label."""
+"""Codes for what a segment shows, found by the name of its label."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Property:
 
     Attributes:
         category: of context group 7150.
-        type: what it is.
-        region: where it is; None where the label does not say it.
+        type: the structure or tissue.
+        region: the anatomic region; None where the label does not tell it.
     """
 
     category: Coded
@@ -32,7 +32,7 @@ _NUCLEUS = Property(ANATOMY, ("84640000", "SCT", "Nucleus"))
 _PROSTATE = Property(ANATOMY, ("41216001", "SCT", "Prostate"))
 _DENSE = Property(TISSUE, TISSUE, BREAST)
 
-DEFAULT = Property(TISSUE, TISSUE)  # as 3D Slicer's of a new segment
+_DEFAULT = Property(TISSUE, TISSUE)  # that of a new segment in 3D Slicer
 PROPERTIES = {
     "nucleus": _NUCLEUS,
     "nuclei": _NUCLEUS,
@@ -54,10 +54,10 @@ PROPERTIES = {
 
 
 def plain(name: str) -> str:
-    """Return a label name for comparison: lower case, one space for blanks, ``_`` and ``-``."""
+    """Return a label name in the form for comparison: ``Dense_tissue`` as ``dense tissue``."""
     return " ".join(name.lower().replace("_", " ").replace("-", " ").split())
 
 
 def property_of(name: str) -> Property:
-    """Return what a label of this name shows; tissue where the name is not known."""
-    return PROPERTIES.get(plain(name), DEFAULT)
+    """Return what a label of this name shows; tissue where the name is unknown."""
+    return PROPERTIES.get(plain(name), _DEFAULT)

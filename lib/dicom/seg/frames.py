@@ -1,4 +1,8 @@
-"""The stored frames of a DICOM segmentation: BINARY, FRACTIONAL or LABELMAP."""
+"""The stored frames of a DICOM segmentation: BINARY, FRACTIONAL or LABELMAP.
+
+Read by hand, frame by frame: pydicom unpacks all bits of a segmentation at once, 8 times its size,
+and highdicom refuses most segmentations of other programs.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 
+from lib.dicom.geometry import group_items
 from lib.dicom.pixels import decode_frames, frame_count, tag_value
 from lib.errors import InputError
 from lib.image import MAX_VOXELS
@@ -28,7 +33,7 @@ class SegFrames:
         self.data = data
         self.rows, self.columns = int(data.Rows), int(data.Columns)
         self.count = frame_count(data)
-        self.kind = str(tag_value(data, "SegmentationType") or "BINARY")
+        self.type = str(tag_value(data, "SegmentationType") or "BINARY")
         self.bits = int(data.BitsAllocated)
         pixels = self.rows * self.columns
         if min(pixels, self.count) < 1 or self.bits not in (1, 8, 16):
@@ -54,46 +59,48 @@ class SegFrames:
             self.decoded = decode_frames(Path(name), _uncoloured(data))
         else:
             self.bytes = bytes(data.PixelData)
-            wanted = math.ceil(self.count * pixels * self.bits / 8)
-            if len(self.bytes) < wanted:
+            expected = math.ceil(self.count * pixels * self.bits / 8)
+            if len(self.bytes) < expected:
                 raise InputError(
-                    f"{name}: {len(self.bytes)} of {wanted} bytes of pixels are there; it is "
+                    f"{name}: {len(self.bytes)} of {expected} bytes of pixels are there; it is "
                     f"truncated, fetch it again"
                 )
         self.segments = [self._segment(index) for index in range(self.count)]
         self.top = int(tag_value(data, "MaximumFractionalValue") or 1)
-        if self.kind == "FRACTIONAL" and self.top > 1:
-            # OHIF's compressed ones hold 0 and 1, of 255 by their header
+        if self.type == "FRACTIONAL" and self.top > 1:
+            # compressed ones of OHIF hold 0 and 1, although their header gives 255 as the largest
             if not any((self.values(index) > 1).any() for index in range(self.count)):
                 self.top = 1
 
     @property
     def by_segment(self) -> list[int]:
-        """Indices of all frames, of lower segment numbers first."""
+        """Indices of all frames, sorted by segment number."""
         return sorted(range(self.count), key=lambda index: self.segments[index] or 0)
 
     def _segment(self, index: int) -> int | None:
-        shared = tag_value(self.data, "SharedFunctionalGroupsSequence") or []
-        for groups in (self.data.PerFrameFunctionalGroupsSequence[index], *shared[:1]):
-            for item in tag_value(groups, "SegmentIdentificationSequence") or []:
-                return int(item.ReferencedSegmentNumber)
-        if self.kind == "LABELMAP":
+        """Return the segment number that a frame names; None in a label map without one."""
+        for item in group_items(self.data, "SegmentIdentificationSequence", index):
+            return int(item.ReferencedSegmentNumber)
+        if self.type == "LABELMAP":
             return None
         return int(self.data.SegmentSequence[0].SegmentNumber)
 
     def numbers(self, index: int) -> list[int]:
-        """Return the segments that a frame holds; of a label map those in its pixels."""
+        """Return the numbers of the segments in a frame; those of a label map by its pixels."""
         number = self.segments[index]
-        if self.kind != "LABELMAP" and number is not None:
+        if self.type != "LABELMAP" and number is not None:
             return [number]
         return [int(value) for value in np.unique(self.values(index)) if value]
 
     def share(self, index: int, number: int) -> np.ndarray:
-        """Return uint8 `(rows, columns)`: how much of each pixel is the segment's, 0 below half."""
+        """Return the segment's share of each pixel, 0..255 as uint8 `(rows, columns)`.
+
+        Shares below a half are 0.
+        """
         values = self.values(index)
-        if self.kind == "LABELMAP":
+        if self.type == "LABELMAP":
             return np.where(values == number, 255, 0).astype(np.uint8)
-        if self.kind != "FRACTIONAL":
+        if self.type != "FRACTIONAL":
             return np.where(values > 0, 255, 0).astype(np.uint8)
         of_255 = np.minimum(values.astype(np.uint32) * 255 // self.top, 255)
         return np.where(2 * values.astype(np.uint32) >= self.top, of_255, 0).astype(np.uint8)
@@ -105,20 +112,18 @@ class SegFrames:
         pixels = self.rows * self.columns
         start = index * pixels
         if self.bits > 1:
-            kind = np.dtype(f"<u{self.bits // 8}")
-            flat = np.frombuffer(self.bytes, kind, pixels, start * kind.itemsize)
+            dtype = np.dtype(f"<u{self.bits // 8}")
+            flat = np.frombuffer(self.bytes, dtype, pixels, start * dtype.itemsize)
         else:
-            first = start // 8
-            held = np.frombuffer(
-                self.bytes, np.uint8, math.ceil((start + pixels) / 8) - first, first
-            )
-            skipped = start - 8 * first
-            flat = np.unpackbits(held, bitorder="little")[skipped : skipped + pixels]
+            first, skipped = divmod(start, 8)
+            size = math.ceil((start + pixels) / 8) - first
+            packed = np.frombuffer(self.bytes, np.uint8, size, first)
+            flat = np.unpackbits(packed, bitorder="little")[skipped : skipped + pixels]
         return flat.reshape(self.rows, self.columns)
 
 
 def _uncoloured(data: pydicom.Dataset) -> pydicom.Dataset:
-    """Return a dataset whose pixels are numbers; a label map may have a palette."""
+    """Return the dataset without its palette, which a label map may have: its pixels are labels."""
     if tag_value(data, "PhotometricInterpretation") == "MONOCHROME2":
         return data
     other = pydicom.Dataset()

@@ -1,4 +1,4 @@
-"""Frames of a DICOM segmentation: which are stored, where they lie and what they come from."""
+"""The frames that a DICOM segmentation stores, with their planes and their source images."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
-from lib.dicom.geometry import numbers, pixel_spacing
+from lib.dicom.geometry import group_items, number, pixel_spacing
 from lib.dicom.objects import Coded, code_item, item, reference
 from lib.dicom.pixels import tag_value
 from lib.dicom.sources import SourceFrame, Sources, orientation_of
 from lib.dicom.ultrasound_region import tissue_regions
 
-# what OHIF takes for an image that tells no orientation; without one it refuses a segmentation
+# OHIF refuses a segmentation without orientation; this one it takes for images that have none
 NO_ORIENTATION = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
 _SEGMENTATION: Coded = ("113076", "DCM", "Segmentation")
 _PURPOSE: Coded = ("121322", "DCM", "Source image for image processing operation")
@@ -24,24 +24,26 @@ _PURPOSE: Coded = ("121322", "DCM", "Source image for image processing operation
 def set_frames(
     seg: Dataset, label: np.ndarray, segments: Sequence[tuple[str, int, int]], sources: Sources
 ) -> None:
-    """Set pixels and functional groups: segment by segment, of each its frames in their order.
+    """Set pixels and functional groups of `seg`: segment by segment, frame by frame.
+
+    Frames without the segment are left out; an empty segment keeps the first.
 
     Args:
         label: `(frames, rows, columns)`.
         segments: name, segment number and label value of each.
     """
     chosen = []
-    for _, number, value in segments:
-        holding = np.flatnonzero((label == value).any(axis=(1, 2)))
-        chosen += [(number, value, int(index)) for index in holding] or [(number, value, 0)]
+    for _, segment, value in segments:
+        indices = np.flatnonzero((label == value).any(axis=(1, 2)))
+        chosen += [(segment, value, int(index)) for index in indices] or [(segment, value, 0)]
     placed = all(frame.plane for frame in sources.frames)
     planes = [frame.plane for frame in sources.frames if frame.plane]
     one_orientation = len({plane.orientation for plane in planes}) < 2
     order = _order_in_space(sources) if placed else list(range(len(sources.frames)))
-    rank = {index: place for place, index in enumerate(order, start=1)}
+    rank = {index: position for position, index in enumerate(order, start=1)}
     shared, frame_of_reference = Dataset(), planes[0].frame_of_reference if placed else ""
     if measures := _measures(sources) if placed else _spacing(sources.datasets[0]):
-        shared.PixelMeasuresSequence = [measures]  # OHIF opens no segmentation without
+        shared.PixelMeasuresSequence = [measures]  # OHIF opens no segmentation without them
     if frame_of_reference:
         seg.FrameOfReferenceUID = frame_of_reference
         seg.PositionReferenceIndicator = (
@@ -58,8 +60,8 @@ def set_frames(
     seg.DimensionIndexSequence = _dimensions(organization, placed)
     seg.SharedFunctionalGroupsSequence = [shared]
     seg.PerFrameFunctionalGroupsSequence = [
-        _groups(sources.frames[index], number, rank[index], placed, one_orientation)
-        for number, _, index in chosen
+        _groups(sources.frames[index], segment, rank[index], placed, one_orientation)
+        for segment, _, index in chosen
     ]
     seg.NumberOfFrames = len(chosen)
     pixels = _packed((label[index] == value for _, value, index in chosen), label[0].size)
@@ -68,49 +70,41 @@ def set_frames(
 
 
 def _order_in_space(sources: Sources) -> list[int]:
-    """Return the frames from the one end of the volume to the other; of one place as they come."""
-    planes = [frame.plane for frame in sources.frames]
-    normal = planes[0].normal  # type: ignore[union-attr]
-    places = [float(np.dot(normal, plane.position)) for plane in planes]  # type: ignore[union-attr]
-    return sorted(range(len(places)), key=places.__getitem__)
+    """Return the indices of the frames, sorted along their normal."""
+    planes = [frame.plane for frame in sources.frames if frame.plane]
+    offsets = [float(np.dot(planes[0].normal, plane.position)) for plane in planes]
+    return sorted(range(len(offsets)), key=offsets.__getitem__)
 
 
 def _measures(sources: Sources) -> Dataset:
-    """Return spacing and thickness: as the images say, else the distance of neighbours, mm."""
+    """Return spacing and slice thickness, mm; without a thickness the distance of the slices."""
     planes = [frame.plane for frame in sources.frames if frame.plane]
     steps = np.diff(sorted(plane.offset for plane in planes))
     step = float(np.median(steps)) if len(steps) else 0.0
-    thick = 0.0
+    thickness = 0.0
     first = sources.datasets[0]
-    shared = (tag_value(first, "SharedFunctionalGroupsSequence") or [])[:1]
-    single = (tag_value(first, "PerFrameFunctionalGroupsSequence") or [])[:1]
-    measures = [
-        place
-        for group in (*shared, *single)
-        for place in tag_value(group, "PixelMeasuresSequence") or []
-    ]
-    for place in (first, *measures):
-        thick = thick or next(iter(numbers(place, "SliceThickness", 1)), 0.0)
-    found = item(
-        PixelSpacing=[_decimal(side) for side in planes[0].spacing],
-        SliceThickness=_decimal(thick or step or 1.0),
-    )
+    for holder in (first, *group_items(first, "PixelMeasuresSequence")):
+        thickness = thickness or number(holder, "SliceThickness")
+    found = _measures_item(planes[0].spacing, thickness or step or 1.0)
     if step > 0 and np.allclose(steps, step, rtol=0.02):
         found.SpacingBetweenSlices = _decimal(step)
     return found
 
 
 def _spacing(image: Dataset) -> Dataset | None:
-    """Return the spacing and thickness of an image without a place; None where it tells neither."""
+    """Return spacing and slice thickness of an image without a plane; None without a spacing."""
     sides = pixel_spacing(image)
     if sides is None:
         regions = tissue_regions(image, int(image.Rows), int(image.Columns))
         sides = next((region.spacing for region in regions if region.spacing), None)
     if sides is None:
         return None
-    thick = next(iter(numbers(image, "SliceThickness", 1)), 0.0)
+    return _measures_item(sides, number(image, "SliceThickness") or 1.0)
+
+
+def _measures_item(spacing: tuple[float, float], thickness: float) -> Dataset:
     return item(
-        PixelSpacing=[_decimal(side) for side in sides], SliceThickness=_decimal(thick or 1.0)
+        PixelSpacing=[_decimal(side) for side in spacing], SliceThickness=_decimal(thickness)
     )
 
 
@@ -133,9 +127,9 @@ def _dimensions(organization: str, placed: bool) -> list[Dataset]:
 
 
 def _groups(
-    frame: SourceFrame, segment: int, place: int, placed: bool, one_orientation: bool
+    frame: SourceFrame, segment: int, rank: int, placed: bool, one_orientation: bool
 ) -> Dataset:
-    """Return the functional groups of one frame: which segment, where, and of which image."""
+    """Return the functional groups of one frame: its segment, its plane and its source image."""
     source = reference(frame.data)
     if frame.number is not None:
         source.ReferencedFrameNumber = frame.number
@@ -144,7 +138,7 @@ def _groups(
     derivation = item(
         SourceImageSequence=[source], DerivationCodeSequence=[code_item(_SEGMENTATION)]
     )
-    content = item(DimensionIndexValues=[segment, place], StackID="1", InStackPositionNumber=place)
+    content = item(DimensionIndexValues=[segment, rank], StackID="1", InStackPositionNumber=rank)
     groups = item(
         FrameContentSequence=[content],
         SegmentIdentificationSequence=[item(ReferencedSegmentNumber=segment)],
@@ -162,7 +156,7 @@ def _groups(
 
 
 def _packed(masks: Iterator[np.ndarray], pixels: int) -> bytes:
-    """Return masks with 8 pixels in a byte, the first in its lowest bit, without gaps between."""
+    """Return the masks as bits, 8 pixels to a byte, the first in the lowest bit, without gaps."""
     if pixels % 8:
         return np.packbits(
             np.concatenate([mask.ravel() for mask in masks]), bitorder="little"

@@ -1,40 +1,40 @@
-"""DICOM Segmentation objects as labels on the grid of their source images, whoever wrote them."""
+"""DICOM Segmentation objects of any program, read as labels on the grid of their source images."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pydicom
 from pydicom.uid import SegmentationStorage
 
+from lib.dicom.objects import input_errors_only, open_object
 from lib.dicom.pixels import tag_value
-from lib.dicom.seg.alignment import put, source_frame
+from lib.dicom.seg.alignment import align, source_frame
 from lib.dicom.seg.codes import plain
 from lib.dicom.seg.frames import SegFrames
 from lib.dicom.sources import Source, Sources, plane_of, read_sources
 from lib.errors import InputError
 
 LABEL_MAP_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"
+_WHAT = "segmentation"
 _VALUE = re.compile(r"Label value (\d{1,9})")
 _OBJECT = re.compile(r"\s\d+$")  # of "nuclei 7"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Segment:
-    """What a segmentation says of one of its segments.
+    """The description of a segment in a segmentation.
 
     Attributes:
         number: of the segment in its file.
         name: its label.
         value: label value that the file keeps beside the number; None where it keeps none.
         algorithm: AUTOMATIC, SEMIAUTOMATIC or MANUAL.
-        author: name and version of the algorithm, empty of a segment drawn by hand.
+        author: name and version of the algorithm; empty for a segment drawn by hand.
     """
 
     number: int
@@ -45,13 +45,14 @@ class Segment:
 
 
 def read_segments(seg: str | os.PathLike[str] | pydicom.Dataset) -> tuple[Segment, ...]:
-    """Return the segments of a file, by number.
+    """Return the segments of a file, sorted by number.
 
     Raises:
         InputError: no segmentation, damaged, or with two segments of one number.
     """
     name, data = _open(seg)
-    return _guarded(name, lambda: _segments(name, data))
+    with input_errors_only(name, _WHAT):
+        return _segments(name, data)
 
 
 def read_seg(
@@ -63,15 +64,16 @@ def read_seg(
 ) -> np.ndarray:
     """Return a segmentation as label on the grid of its source images.
 
-    Each frame goes to the image and frame that it refers to, else to the one at its place. Where
-    segments overlap the higher number counts; of FRACTIONAL ones the larger share, from a half on.
+    Each frame goes to the image and frame that it refers to, else to the one in its plane. Where
+    segments overlap, the higher number counts. In FRACTIONAL ones a pixel belongs to the segment
+    with the largest share, if it is a half or more.
 
     Args:
         seg: file or dataset: BINARY, FRACTIONAL or LABELMAP.
-        sources: the images, in the order wanted; see `lib.dicom.sources.read_sources`.
-        labels: name to value. Segments are taken by their names, whatever their numbers; by number
-            where no name is known. None: by the value kept in the file, else by number.
-        instances: each segment is an object; as with `labels` of None.
+        sources: the images, in the order of the label; see `lib.dicom.sources.read_sources`.
+        labels: name to value. Segments get their value by their names, or by their numbers where
+            no name is in `labels`. None takes the value kept in the file, else the number.
+        instances: each segment is an object of its own, as with `labels` of None.
 
     Returns:
         int32 `(rows, columns)` of one frame, else `(frames, rows, columns)`, 0 is background.
@@ -81,42 +83,12 @@ def read_seg(
     """
     found = read_sources(sources)
     name, data = _open(seg)
-    return _guarded(name, lambda: _read(name, data, found, None if instances else labels))
-
-
-def _guarded(name: str, read: Callable[[], Any]) -> Any:
-    """Return what `read` returns; a file can be wrong in more ways than can be foreseen."""
-    try:
-        return read()
-    except InputError:
-        raise
-    except Exception as error:
-        cause = str(error).strip().splitlines()[-1:] or [type(error).__name__]
-        raise InputError(
-            f"{name}: damaged DICOM segmentation ({type(error).__name__}: {cause[0][:160]}); store "
-            f"the label again"
-        ) from None
+    with input_errors_only(name, _WHAT):
+        return _read(name, data, found, None if instances else labels)
 
 
 def _open(seg: str | os.PathLike[str] | pydicom.Dataset) -> tuple[str, pydicom.Dataset]:
-    if isinstance(seg, pydicom.Dataset):
-        name, data = str(tag_value(seg, "SOPInstanceUID") or "segmentation"), seg
-    else:
-        path = Path(seg)
-        name = path.name
-        try:
-            data = pydicom.dcmread(path)
-        except FileNotFoundError:
-            raise InputError(f"{name}: no such file") from None
-        except Exception as error:
-            raise InputError(
-                f"{name}: not a DICOM file ({type(error).__name__}); expected a segmentation"
-            ) from None
-    kind = str(tag_value(data, "SOPClassUID") or "")
-    if kind not in (SegmentationStorage, LABEL_MAP_STORAGE):
-        shown = pydicom.uid.UID(kind).name or "no class at all"
-        raise InputError(f"{name}: {shown}, expected a DICOM segmentation; give the SEG object")
-    return name, data
+    return open_object(seg, _WHAT, (SegmentationStorage, LABEL_MAP_STORAGE))
 
 
 def _segments(name: str, data: pydicom.Dataset) -> tuple[Segment, ...]:
@@ -128,15 +100,15 @@ def _segments(name: str, data: pydicom.Dataset) -> tuple[Segment, ...]:
                 f"{name}: segment number {number} is below 0 or there twice; expected a number of "
                 f"its own for each segment; store the label again"
             )
-        kept = _VALUE.fullmatch(str(tag_value(item, "SegmentDescription") or "").strip())
-        identified = tag_value(item, "SegmentationAlgorithmIdentificationSequence") or []
-        version = [str(tag_value(one, "AlgorithmVersion") or "") for one in identified[:1]]
+        value = _VALUE.fullmatch(str(tag_value(item, "SegmentDescription") or "").strip())
+        algorithms = tag_value(item, "SegmentationAlgorithmIdentificationSequence") or []
+        version = [str(tag_value(one, "AlgorithmVersion") or "") for one in algorithms[:1]]
         segments[number] = Segment(
-            number,
-            str(tag_value(item, "SegmentLabel") or "").strip(),
-            int(kept[1]) if kept else None,
-            str(tag_value(item, "SegmentAlgorithmType") or ""),
-            " ".join([str(tag_value(item, "SegmentAlgorithmName") or ""), *version]).strip(),
+            number=number,
+            name=str(tag_value(item, "SegmentLabel") or "").strip(),
+            value=int(value[1]) if value else None,
+            algorithm=str(tag_value(item, "SegmentAlgorithmType") or ""),
+            author=" ".join([str(tag_value(item, "SegmentAlgorithmName") or ""), *version]).strip(),
         )
     if not segments:
         raise InputError(f"{name}: describes no segment; expected at least one; store it again")
@@ -163,12 +135,12 @@ def _read(
         unknown |= {number for number, _ in shares if values.get(number) is None}
         target = source_frame(name, data, index, sources)
         for number, found in shares:
-            placed = put(name, found, plane_of(data, index), sources, target)
-            wins = (placed > 0) & (placed >= share[target])
+            aligned = align(name, found, plane_of(data, index), sources, target)
+            wins = (aligned > 0) & (aligned >= share[target])
             label[target][wins] = values.get(number) or 0
-            share[target][wins] = placed[wins]
+            share[target][wins] = aligned[wins]
     if empty:
-        _check_subject(name, data, sources)
+        _check_images(name, data, sources)
     if unknown:
         named = {segment.number: segment.name for segment in segments}
         shown = ", ".join(f"{number} '{named.get(number, '')}'" for number in sorted(unknown)[:8])
@@ -179,8 +151,8 @@ def _read(
     return label.reshape(sources.shape)
 
 
-def _check_subject(name: str, data: pydicom.Dataset, sources: Sources) -> None:
-    """Refuse an empty segmentation of other images, which would say that there is nothing here."""
+def _check_images(name: str, data: pydicom.Dataset, sources: Sources) -> None:
+    """Refuse an empty segmentation of other images: it does not mean that these show nothing."""
     series = {
         str(tag_value(item, "SeriesInstanceUID"))
         for item in tag_value(data, "ReferencedSeriesSequence") or []
@@ -198,7 +170,7 @@ def _values(segments: Sequence[Segment], labels: Mapping[str, int] | None) -> di
         one.number: names.get(plain(one.name), names.get(_OBJECT.sub("", plain(one.name))))
         for one in segments
     }
-    if all(value is None for value in found.values()):  # names of the viewer's own
+    if all(value is None for value in found.values()):  # the viewer has given names of its own
         return {
             one.number: one.number if one.number in labels.values() else None for one in segments
         }

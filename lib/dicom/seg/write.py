@@ -1,16 +1,14 @@
-"""Labels as DICOM Segmentation objects that keep everything: values, names, frames and emptiness.
+"""Labels written as DICOM Segmentation objects; values, names, frames and emptiness are kept.
 
-highdicom describes segments, patient, study and equipment. Frames are put together here: its own
-`Segmentation` refuses loops and volumes without a Frame of Reference, and frames of files without
-functional groups, which ultrasound is made of.
+highdicom describes segments, patient, study and equipment. The frames are written by hand: its
+`Segmentation` refuses loops and volumes without a Frame of Reference, and multi-frame files without
+functional groups; ultrasound is both.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -24,41 +22,19 @@ from lib.dicom.objects import (
     common_arguments,
     item,
     reference,
-    save,
     stamp,
     subject,
 )
 from lib.dicom.pixels import tag_value
 from lib.dicom.seg.codes import property_of
 from lib.dicom.seg.functional_groups import set_frames
-from lib.dicom.seg.read import Segment, read_seg, read_segments
 from lib.dicom.sources import Source, Sources, read_sources
 from lib.errors import InputError
 
-__all__ = ["MAX_OBJECTS", "Author", "Segment", "make_seg", "read_seg", "read_segments", "write_seg"]
-
-MAX_OBJECTS = 255  # segments that the label maps of viewers tell apart, and files stay small
-VALUE_TEXT = "Label value {}"  # of SegmentDescription, where value and segment number differ
+MAX_OBJECTS = 255  # label maps of viewers hold no more, and files stay small
+_VALUE_TEXT = "Label value {}"  # SegmentDescription, where value and segment number differ
 
 _AI: Coded = ("123110", "DCM", "Artificial Intelligence")
-
-
-def write_seg(
-    label: np.ndarray,
-    sources: Source | Sequence[Source] | Sources,
-    labels: Mapping[str, int],
-    path: str | os.PathLike[str],
-    author: Author,
-    *,
-    instances: bool = False,
-    too_many: Literal["refuse", "merge"] = "refuse",
-    when: datetime | None = None,
-) -> Path:
-    """Write a label as DICOM Segmentation, whole or not at all; see `make_seg`."""
-    seg = make_seg(
-        label, sources, labels, author, instances=instances, too_many=too_many, when=when
-    )
-    return save(seg, path)
 
 
 def make_seg(
@@ -73,19 +49,18 @@ def make_seg(
 ) -> Dataset:
     """Return a label as DICOM Segmentation (BINARY) over its source images.
 
-    Every label of `labels` becomes a segment, also where nothing of it was found: it has one empty
-    frame then. So an empty label is an answer, and is read back as one. Other empty frames are not
-    stored.
+    Every label of `labels` becomes a segment, with one empty frame where nothing of it was found.
+    So an empty label is an answer, and is read back as one. Other empty frames are not stored.
 
     Args:
-        label: `(rows, columns)` of one image, `(frames, rows, columns)` of a loop or volume, or of
+        label: `(rows, columns)` of one image, or `(frames, rows, columns)` of a loop, a volume, or
             a series in the order of `sources`. 0 is background.
-        sources: what was labelled: one image of one or several frames, or the slices of a series.
-        labels: name to value. With `instances` one name: that of each object.
-        instances: whether each value is an object of its own; up to `MAX_OBJECTS` become a segment
-            each.
-        too_many: what to do with more objects: "refuse", or "merge" them into one segment, which
-            loses their values.
+        sources: the labelled images: one of one or several frames, or the slices of a series.
+        author: who made the label.
+        labels: name to value. With `instances`, the one name of all objects.
+        instances: whether each value is an object of its own. Up to `MAX_OBJECTS` objects become a
+            segment each.
+        too_many: "refuse" more objects, or "merge" them into one segment, which loses their values.
         when: time of the answer; now if None.
 
     Raises:
@@ -107,9 +82,9 @@ def make_seg(
 def _fitting(label: np.ndarray, sources: Sources) -> np.ndarray:
     """Return the label as `(frames, rows, columns)`, whole numbers."""
     label = np.asarray(label)
-    wanted = (len(sources.frames), sources.rows, sources.columns)
-    given = label.shape if label.ndim == 3 else (1, *label.shape)
-    if given != wanted:
+    expected = (len(sources.frames), sources.rows, sources.columns)
+    shape = label.shape if label.ndim == 3 else (1, *label.shape)
+    if shape != expected:
         raise InputError(
             f"label of shape {label.shape}, its source images are {sources.shape}; label them at "
             f"their own size, one slice for each of {len(sources.frames)}"
@@ -120,7 +95,7 @@ def _fitting(label: np.ndarray, sources: Sources) -> np.ndarray:
         raise InputError(
             f"label values from {label.min()}, expected 0 and above; correct the label"
         )
-    return label.reshape(wanted)
+    return label.reshape(expected)
 
 
 def _segments(
@@ -159,7 +134,7 @@ def _empty(sources: Sources, author: Author, names: Sequence[str]) -> Dataset:
 
     first = sources.datasets[0]
     about = subject(first)
-    title = f"{', '.join(names)} ({author.algorithm_type.lower()})"
+    arguments = common_arguments(first, author, ", ".join(names), series_step=1)
     seg: Any = SOPClass(
         study_instance_uid=about.StudyInstanceUID,
         sop_class_uid=SegmentationStorage,
@@ -174,7 +149,7 @@ def _empty(sources: Sources, author: Author, names: Sequence[str]) -> Dataset:
         study_date=about.StudyDate,
         study_time=about.StudyTime,
         referring_physician_name=about.ReferringPhysicianName,
-        **common_arguments(first, author, title, series_step=1),
+        **arguments,
     )
     seg.ImageType = ["DERIVED", "PRIMARY"]
     seg.SamplesPerPixel, seg.PhotometricInterpretation = 1, "MONOCHROME2"
@@ -182,7 +157,7 @@ def _empty(sources: Sources, author: Author, names: Sequence[str]) -> Dataset:
     seg.BitsAllocated = seg.BitsStored = 1
     seg.HighBit = seg.PixelRepresentation = 0
     seg.SegmentationType, seg.SegmentsOverlap = "BINARY", "NO"
-    seg.ContentLabel, seg.ContentDescription = "SEGMENTATION", title[:64]
+    seg.ContentLabel, seg.ContentDescription = "SEGMENTATION", seg.SeriesDescription
     seg.ContentCreatorName = author.person
     _copy_compression(seg, first)
     references = [reference(data) for data in sources.datasets]
@@ -193,15 +168,15 @@ def _empty(sources: Sources, author: Author, names: Sequence[str]) -> Dataset:
 
 
 def _copy_compression(seg: Dataset, source: Dataset) -> None:
-    """Tell that the images had been compressed with loss, where they tell it themselves."""
+    """Copy how the images were compressed with loss, where they give it completely."""
     seg.LossyImageCompression = "00"
-    told = {
+    details = {
         tag: tag_value(source, tag)
         for tag in ("LossyImageCompressionRatio", "LossyImageCompressionMethod")
     }
-    if tag_value(source, "LossyImageCompression") == "01" and all(told.values()):
+    if tag_value(source, "LossyImageCompression") == "01" and all(details.values()):
         seg.LossyImageCompression = "01"
-        for tag, value in told.items():
+        for tag, value in details.items():
             setattr(seg, tag, value)
 
 
@@ -212,7 +187,7 @@ def _described(
     from highdicom import AlgorithmIdentificationSequence
     from highdicom.seg import SegmentDescription
 
-    what = property_of(labels[0] if len(labels) == 1 else name)
+    shown = property_of(labels[0] if len(labels) == 1 else name)
     algorithm = None
     if author.model:
         algorithm = AlgorithmIdentificationSequence(
@@ -221,14 +196,14 @@ def _described(
     segment: Any = SegmentDescription(
         number,
         name[:64],
-        coded(what.category),
-        coded(what.type),
+        coded(shown.category),
+        coded(shown.type),
         author.algorithm_type,
         algorithm,
         tracking_uid=generate_uid(prefix=None),
         tracking_id=name[:64],
-        anatomic_regions=[coded(what.region)] if what.region else None,
+        anatomic_regions=[coded(shown.region)] if shown.region else None,
     )
     if value != number or name not in labels:
-        segment.SegmentDescription = VALUE_TEXT.format(value)
+        segment.SegmentDescription = _VALUE_TEXT.format(value)
     return segment

@@ -1,1 +1,1 @@
-"""Breast density as DICOM structured reports."""
+"""Breast density answers as DICOM Structured Reports, written and read."""

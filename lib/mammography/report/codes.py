@@ -1,4 +1,4 @@
-"""Codes of density reports: of the standard where it has them, else of a scheme of our own."""
+"""Codes for density reports: those of the standard, and where it has none our own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ COMPOSITION: Coded = ("129715009", "SCT", "Breast composition")
 PERCENT_DENSE: Coded = ("111046", "DCM", "Percent Fibroglandular Tissue")
 PERCENT: Coded = ("%", "UCUM", "Percent")
 NO_UNIT: Coded = ("1", "UCUM", "no units")
-BREAST: Coded = ("76752008", "SCT", "Breast")
 RIGHT: Coded = ("24028007", "SCT", "Right")
 LEFT: Coded = ("7771000", "SCT", "Left")
 
@@ -28,26 +27,26 @@ CLASSES: dict[str, dict[str, Coded]] = {
         "D": ("MIAS-D", OWN_SCHEME, "Dense-glandular"),
     },
 }
-_FORMER = {  # SNOMED-RT, of older writers
+_SNOMED_RT = {  # of older writers
     "F-01711": "A",
     "F-01712": "B",
     "F-01713": "C",
     "F-01714": "D",
 }
-_OF_CODE = {
+_CLASS_OF_CODE = {
     (code[0], code[1]): (name, scale)
     for scale, row in CLASSES.items()
     for name, code in row.items()
 } | {
     (value, scheme): (name, "birads")
-    for value, name in _FORMER.items()
+    for value, name in _SNOMED_RT.items()
     for scheme in ("SRT", "SNM3")
 }
 
 
 def class_of(value: str, scheme: str) -> tuple[str, str] | None:
-    """Return class and scale of a code; None if it is none of density."""
-    return _OF_CODE.get((value, scheme))
+    """Return the density class and the scale of a code; None for any other code."""
+    return _CLASS_OF_CODE.get((value, scheme))
 
 
 def probability_of(name: str, scale: str) -> Coded:

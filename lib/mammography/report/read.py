@@ -1,30 +1,31 @@
-"""Density reports read back, and which of several counts."""
+"""Density answers read from DICOM Structured Reports, of this app or of any program.
+
+The content is searched by hand: highdicom reads whole templates, and refuses reports of others.
+"""
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pydicom
 
-from lib.dicom.objects import Author, written_at
+from lib.dicom.objects import Author, input_errors_only, open_object, written_at
 from lib.dicom.pixels import tag_value
 from lib.errors import InputError
 from lib.mammography.report.codes import OWN_SCHEME, PERCENT_DENSE, PROBABILITIES, class_of
 
-_LOGGER = logging.getLogger(__name__)
-_SR_CLASSES = "1.2.840.10008.5.1.4.1.1.88."
-_PERSON, _DEVICE = "121008", "121013"  # observer names
+_WHAT = "Structured Report"
+_SR_CLASSES = ("1.2.840.10008.5.1.4.1.1.88.",)
+_PERSON, _DEVICE = "121008", "121013"  # names of observers
 _ALGORITHM, _VERSION, _TRACKING = "111001", "111003", "112039"
-_LIMIT = 10_000  # content items; a tree deeper or larger is none of density
+_LIMIT = 10_000  # most content items; a larger tree is no density report
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DensityReport:
     """A density answer as it is in the archive.
 
@@ -32,10 +33,10 @@ class DensityReport:
         density: A to D, or F, G, D where `scale` is "mias".
         probabilities: of each class, 0 to 1.
         percent: dense tissue, 0 to 100, by the name of the view or the image's UID.
-        author: model, its version, and the person who answered or corrected.
-        images: SOP instance UIDs that it refers to.
-        when: of the answer; with a time zone.
-        study, series, kind, uid: identifiers of the report, `kind` its class.
+        author: the model, its version, and the person who answered or corrected it.
+        images: SOP instance UIDs of the images that it is about.
+        when: time of the answer, with a time zone.
+        study, series, sop_class, uid: UIDs of the report.
         corrects: UIDs of the reports that it replaces.
     """
 
@@ -45,7 +46,7 @@ class DensityReport:
     when: datetime
     study: str
     series: str
-    kind: str
+    sop_class: str
     uid: str
     probabilities: Mapping[str, float] = field(default_factory=dict)
     percent: Mapping[str, float] = field(default_factory=dict)
@@ -54,74 +55,14 @@ class DensityReport:
 
 
 def read_density_report(report: str | os.PathLike[str] | pydicom.Dataset) -> DensityReport:
-    """Return the density answer of a Structured Report, of ours or any with a BI-RADS class in it.
+    """Return the density answer of a Structured Report: ours, or any with a BI-RADS class in it.
 
     Raises:
-        InputError: no report, damaged, without a class or with several; and nothing else.
+        InputError: no report, damaged, without a class, or with several.
     """
-    name, data = _open(report)
-    try:
+    name, data = open_object(report, _WHAT, _SR_CLASSES)
+    with input_errors_only(name, _WHAT):
         return _read(name, data)
-    except InputError:
-        raise
-    except Exception as error:  # a file can be wrong in more ways than can be foreseen
-        cause = str(error).strip().splitlines()[-1:] or [""]
-        raise InputError(
-            f"{name}: damaged report ({type(error).__name__}: {cause[0][:160]}); store it again"
-        ) from None
-
-
-def read_density_reports(
-    reports: Iterable[str | os.PathLike[str] | pydicom.Dataset],
-) -> list[DensityReport]:
-    """Return the readable density reports, the newest last; what is none is logged and left out."""
-    found = []
-    for report in reports:
-        try:
-            found.append(read_density_report(report))
-        except InputError as error:
-            _LOGGER.warning("%s", error)
-    return sorted(found, key=_age)
-
-
-def newest_report(reports: Iterable[DensityReport]) -> DensityReport:
-    """Return the report that counts: the newest that no other one corrects.
-
-    Of two of the same time that of a person counts.
-
-    Raises:
-        InputError: there is none.
-    """
-    found = list(reports)
-    replaced = {uid for report in found for uid in report.corrects}
-    standing = [report for report in found if report.uid not in replaced] or found
-    if not standing:
-        raise InputError("no density report; expected at least one; answer the exam first")
-    return max(standing, key=_age)
-
-
-def _age(report: DensityReport) -> tuple[datetime, bool, str]:
-    return report.when, bool(report.author.person), report.uid
-
-
-def _open(report: str | os.PathLike[str] | pydicom.Dataset) -> tuple[str, pydicom.Dataset]:
-    if isinstance(report, pydicom.Dataset):
-        name, data = str(tag_value(report, "SOPInstanceUID") or "report"), report
-    else:
-        name = Path(report).name
-        try:
-            data = pydicom.dcmread(Path(report))
-        except FileNotFoundError:
-            raise InputError(f"{name}: no such file") from None
-        except Exception as error:
-            raise InputError(
-                f"{name}: not a DICOM file ({type(error).__name__}); expected a report"
-            ) from None
-    kind = str(tag_value(data, "SOPClassUID") or "")
-    if not kind.startswith(_SR_CLASSES):
-        shown = pydicom.uid.UID(kind).name or "no class at all"
-        raise InputError(f"{name}: {shown}, expected a DICOM Structured Report")
-    return name, data
 
 
 def _read(name: str, data: pydicom.Dataset) -> DensityReport:
@@ -154,39 +95,40 @@ def _read(name: str, data: pydicom.Dataset) -> DensityReport:
     model = texts.get(_DEVICE) or texts.get(_ALGORITHM) or ""
     person = texts.get(_PERSON) or ""
     return DensityReport(
-        density,
-        scale,
-        Author(
+        density=density,
+        scale=scale,
+        author=Author(
             model or ("" if person else "unknown"),
             texts.get(_VERSION) or "",
             person,
             str(tag_value(data, "SoftwareVersions") or "unversioned"),
         ),
-        written_at(data),
-        str(data.StudyInstanceUID),
-        str(data.SeriesInstanceUID),
-        str(data.SOPClassUID),
-        str(data.SOPInstanceUID),
-        _probabilities(items),
-        _percent(items),
-        tuple(dict.fromkeys(images)),
-        tuple(dict.fromkeys(corrects)),
+        when=written_at(data),
+        study=str(data.StudyInstanceUID),
+        series=str(data.SeriesInstanceUID),
+        sop_class=str(data.SOPClassUID),
+        uid=str(data.SOPInstanceUID),
+        probabilities=_probabilities(items),
+        percent=_percent(items),
+        images=tuple(dict.fromkeys(images)),
+        corrects=tuple(dict.fromkeys(corrects)),
     )
 
 
 def _items(data: pydicom.Dataset) -> Iterator[pydicom.Dataset]:
     """Yield the content items, parents before children."""
     waiting = list(reversed(tag_value(data, "ContentSequence") or []))
-    seen = 0
+    count = 0
     while waiting:
         entry = waiting.pop()
-        if (seen := seen + 1) > _LIMIT:
+        if (count := count + 1) > _LIMIT:
             raise InputError(f"more than {_LIMIT} content items, expected a density report")
         yield entry
         waiting += reversed(tag_value(entry, "ContentSequence") or [])
 
 
 def _code(entry: pydicom.Dataset, sequence: str) -> tuple[str, str]:
+    """Return value and scheme of the first code; empty where there is none."""
     for code in tag_value(entry, sequence) or []:
         return (
             str(tag_value(code, "CodeValue") or ""),
@@ -216,7 +158,7 @@ def _probabilities(items: Iterable[pydicom.Dataset]) -> dict[str, float]:
 
 
 def _percent(items: Iterable[pydicom.Dataset]) -> dict[str, float]:
-    """Return percent density by the identifier of the group that tells it."""
+    """Return percent density by the tracking identifier of the group that holds it."""
     found: dict[str, float] = {}
     for group in items:
         children: list[Any] = list(tag_value(group, "ContentSequence") or [])
@@ -224,6 +166,7 @@ def _percent(items: Iterable[pydicom.Dataset]) -> dict[str, float]:
         if (measured := names.get(PERCENT_DENSE[0])) is None:
             continue
         if (number := _number(measured)) is not None:
-            told = names.get(_TRACKING)
-            found[_text(told) if told is not None else str(len(found) + 1)] = number
+            identifier = names.get(_TRACKING)
+            key = str(len(found) + 1) if identifier is None else _text(identifier)
+            found[key] = number
     return found

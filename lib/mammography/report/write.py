@@ -1,7 +1,7 @@
-"""Breast density answers as DICOM Structured Reports, of a model or of a person who corrects it.
+"""Breast density answers written as DICOM Structured Reports.
 
-A Comprehensive SR by TID 1500, the measurement report, under the title "Breast Imaging Report":
-OHIF shows a report of the template's usual title as drawings on images, and nothing of this one.
+They are Comprehensive SR by template TID 1500 (measurement report), titled "Breast Imaging Report":
+OHIF shows reports with the usual title of the template as drawings on the images.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pydicom
@@ -22,16 +21,14 @@ from lib.dicom.objects import (
     coded,
     common_arguments,
     item,
-    reference,
-    save,
     stamp,
     subject,
 )
+from lib.dicom.seg.codes import BREAST
 from lib.dicom.sources import Source, read_sources
 from lib.errors import InputError, choose
 from lib.mammography.density_labels import density_class
 from lib.mammography.report.codes import (
-    BREAST,
     CLASSES,
     COMPOSITION,
     LEFT,
@@ -43,49 +40,8 @@ from lib.mammography.report.codes import (
     TITLE,
     probability_of,
 )
-from lib.mammography.report.read import (
-    DensityReport,
-    newest_report,
-    read_density_report,
-    read_density_reports,
-)
+from lib.mammography.report.read import DensityReport
 from lib.mammography.views import view_of_tags
-
-__all__ = [
-    "Author",
-    "DensityReport",
-    "make_density_report",
-    "newest_report",
-    "read_density_report",
-    "read_density_reports",
-    "write_density_report",
-]
-
-
-def write_density_report(
-    density: str,
-    images: Sequence[Source],
-    path: str | os.PathLike[str],
-    author: Author,
-    *,
-    scale: str = "birads",
-    probabilities: Mapping[str, float] | None = None,
-    percent: Mapping[str, float] | None = None,
-    corrects: Sequence[DensityReport] = (),
-    when: datetime | None = None,
-) -> Path:
-    """Write a density answer as DICOM report, whole or not at all; see `make_density_report`."""
-    report = make_density_report(
-        density,
-        images,
-        author,
-        scale=scale,
-        probabilities=probabilities,
-        percent=percent,
-        corrects=corrects,
-        when=when,
-    )
-    return save(report, path)
 
 
 def make_density_report(
@@ -104,15 +60,15 @@ def make_density_report(
     Args:
         density: A to D, or F, G, D where `scale` is "mias".
         images: the views that it is about, of one study; files or datasets.
-        author: a model, a person, or a person who looked at a model's answer.
-        probabilities: of each class, 0 to 1; empty where none are known.
+        author: a model, a person, or a person who checked the answer of a model.
+        probabilities: of each class, 0 to 1; empty where there are none.
         percent: dense tissue, 0 to 100, by the name of the view ("R-CC") or the image's UID.
         corrects: earlier reports that this one replaces.
         when: time of the answer; now if None.
 
     Raises:
-        InputError: no such class, numbers out of range, no images, images of several studies, or a
-            view that is not among them.
+        InputError: no such class, a number out of range, no image, images of several studies, or a
+            view that is not among the images.
     """
     sources = _images(images)
     density = density_class(density, "report")
@@ -155,7 +111,7 @@ def _exam_group(
     sources: Sequence[pydicom.Dataset],
     author: Author,
 ) -> Any:
-    """Return the group that tells the class of the exam, and how sure the model is of each."""
+    """Return the group with the class of the exam and the probability of each class."""
     from highdicom import sr
 
     return sr.MeasurementsAndQualitativeEvaluations(
@@ -182,14 +138,14 @@ def _view_groups(
     views = {str(data.SOPInstanceUID): view_of_tags(data).view for data in sources}
     groups = []
     for name, value in percent.items():
-        meant = [s for s in sources if name in (view := str(s.SOPInstanceUID), views[view].name)]
-        if len(meant) != 1:
-            known = ", ".join(view.name for view in views.values())
+        images = [s for s in sources if name in (uid := str(s.SOPInstanceUID), views[uid].name)]
+        if len(images) != 1:
+            names = ", ".join(view.name for view in views.values())
             raise InputError(
-                f"percent density of '{name}', expected one of the views {known}; give the UID of "
-                f"an image where its view is not told"
+                f"percent density of '{name}', expected one of the views {names}; give the UID of "
+                f"an image whose view is unknown"
             )
-        side = views[str(meant[0].SOPInstanceUID)].laterality
+        side = views[str(images[0].SOPInstanceUID)].laterality
         site = {"R": coded(RIGHT), "L": coded(LEFT)}.get(str(side))
         groups.append(
             sr.MeasurementsAndQualitativeEvaluations(
@@ -199,7 +155,7 @@ def _view_groups(
                 measurements=[
                     sr.Measurement(coded(PERCENT_DENSE), round(value, 3), coded(PERCENT))
                 ],
-                source_images=[sr.SourceImageForMeasurementGroup.from_source_image(meant[0])],
+                source_images=[sr.SourceImageForMeasurementGroup.from_source_image(images[0])],
             )
         )
     return groups
@@ -247,37 +203,28 @@ def _document(
     for other in observers[1:]:
         context.extend(other)
     content = sr.MeasurementReport(context, coded(MAMMOGRAPHY), list(groups), coded(TITLE))
-    about = subject(sources[0])
     evidence = [subject(data) for data in sources]
-    arguments = common_arguments(
-        sources[0], author, f"Breast density ({author.algorithm_type.lower()})", series_step=2
-    )
-    try:
-        report: Any = sr.ComprehensiveSR(
-            evidence, content[0], is_complete=True, is_final=bool(author.person), **arguments
-        )
-    except KeyError as error:  # of a class that highdicom does not know
-        raise InputError(
-            f"images of class {error.args[0]}, expected mammograms; give the views of the exam"
-        ) from None
-    if corrects:
-        report.PredecessorDocumentsSequence = _predecessors(corrects)
-    stamp(report, about, when)
-    return report
-
-
-def _predecessors(corrects: Sequence[DensityReport]) -> list[pydicom.Dataset]:
-    return [
+    corrected = [
         item(
             StudyInstanceUID=report.study,
-            ReferencedSeriesSequence=[
-                item(
-                    SeriesInstanceUID=report.series,
-                    ReferencedSOPSequence=[
-                        reference(item(SOPClassUID=report.kind, SOPInstanceUID=report.uid))
-                    ],
-                )
-            ],
+            SeriesInstanceUID=report.series,
+            SOPClassUID=report.sop_class,
+            SOPInstanceUID=report.uid,
         )
         for report in corrects
     ]
+    try:
+        report = sr.ComprehensiveSR(
+            evidence,
+            content[0],
+            is_complete=True,
+            is_final=bool(author.person),
+            previous_versions=corrected or None,
+            **common_arguments(sources[0], author, "Breast density", series_step=2),
+        )
+    except KeyError as error:  # highdicom does not know the SOP class
+        raise InputError(
+            f"images of class {error.args[0]}, expected mammograms; give the views of the exam"
+        ) from None
+    stamp(report, evidence[0], when)
+    return report

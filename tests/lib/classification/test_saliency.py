@@ -11,13 +11,13 @@ import SimpleITK as sitk
 import torch
 from PIL import Image as PillowImage
 from torch import nn
+from volume_samples import same_grid
 
 from lib.classification.cases import list_task_exams
 from lib.classification.overlays import LONGEST, grey_picture, overlay
 from lib.classification.predictor import ExamPredictor
 from lib.classification.saliency import METHODS, saliency, save_overlay, save_scalar, view_geometry
 from lib.errors import InputError
-from lib.image import same_grid
 from lib.io.read import read_image
 from lib.mammography.mammogram import read_mammogram
 from lib.mammography.views import STANDARD_VIEWS

@@ -10,13 +10,13 @@ import pytest
 import SimpleITK as sitk
 import torch
 from PIL import Image as PillowImage
-from volume_samples import OBLIQUE
+from volume_samples import OBLIQUE, same_grid
 
 from lib.data.grid import Grid, network_grid, resample
 from lib.data.studies import Item
 from lib.data.targets import make_target
 from lib.data.transforms import prepare_image
-from lib.image import Geometry, Image, same_grid
+from lib.image import Geometry, Image
 from lib.io.masks import read_label, write_mask
 from lib.io.read import read_image
 from lib.segmentation.predictor import Predictor

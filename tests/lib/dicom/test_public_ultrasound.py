@@ -9,8 +9,8 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.data import get_testdata_file
+from ultrasound_samples import read_ultrasound
 
-from lib.dicom.ultrasound import read_ultrasound
 from lib.image import Image
 from lib.io.read import check_readable, image_size, read_image
 

@@ -24,11 +24,11 @@ from dicom_label_samples import (
 )
 from pydicom.uid import SegmentationStorage, UltrasoundImageStorage
 
-from lib.dicom.objects import Author
+from lib.dicom.objects import Author, save
 from lib.dicom.seg.codes import PROPERTIES, property_of
 from lib.dicom.seg.functional_groups import NO_ORIENTATION
 from lib.dicom.seg.read import Segment, read_seg, read_segments
-from lib.dicom.seg.write import MAX_OBJECTS, make_seg, write_seg
+from lib.dicom.seg.write import MAX_OBJECTS, make_seg
 from lib.dicom.sources import in_order, read_sources
 from lib.errors import InputError
 from lib.tasks.registry import TASKS
@@ -58,6 +58,10 @@ def unframed():
     for data in slices:
         del data.FrameOfReferenceUID
     return slices
+
+
+def write_seg(drawn, sources, labels, path, author, **options) -> Path:
+    return save(make_seg(drawn, sources, labels, author, **options), path)
 
 
 @pytest.fixture(params=KINDS, ids=[kind.replace(" ", "-") for kind in KINDS])
@@ -146,7 +150,7 @@ def test_a_segment_tells_its_number_name_codes_and_who_made_it():
     assert cyst.SegmentationAlgorithmIdentificationSequence[0].AlgorithmVersion == "7"
     assert seg.SoftwareVersions == "0.1.0"
     assert read_segments(seg)[1] == Segment(
-        2, "cyst", None, "AUTOMATIC", "ultrasound3d_structures 7"
+        number=2, name="cyst", algorithm="AUTOMATIC", author="ultrasound3d_structures 7"
     )
 
 

@@ -97,9 +97,9 @@ def test_references_count_more_than_places():
             0
         ].PlanePositionSequence
     np.testing.assert_array_equal(read_seg(ours(at_one_place, drawn), at_one_place, LABELS), drawn)
-    with pytest.raises(InputError, match="tells neither the image .* nor its place"):
+    with pytest.raises(InputError, match="gives neither the image .* nor its position"):
         read_seg(without_references(ours(at_one_place, drawn)), at_one_place, LABELS)
-    with pytest.raises(InputError, match="tells neither the image .* nor its place"):
+    with pytest.raises(InputError, match="gives neither the image .* nor its position"):
         read_seg(without_references(ours(sources, drawn)), sources, LABELS)
 
 

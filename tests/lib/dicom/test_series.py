@@ -50,11 +50,11 @@ def _moved(slices, index: int, way: tuple[float, float, float]):
     ("slices", "reason"),
     [
         (lambda: series(5, order=[0, 1, 3, 4]), "1 of 3 slices are not 2.5 mm"),
-        (lambda: series(3) + series(3, name="again"), "two slices at one place"),
+        (lambda: series(3) + series(3, name="again"), "two slices at the same position"),
         (lambda: series(3) + series(2, SAGITTAL, name="other"), "several directions"),
         (lambda: _moved(series(5), 2, (0.0, 1.0, 0.0)), "shifted against each other"),
         (lambda: [image(data.SOPClassUID, "CT", name=str(i)) for i, data in enumerate(series(3))],
-         "3 of 3 slices tell no place"),
+         "3 of 3 slices give no position"),
         (lambda: [*series(3), image("1.2.840.10008.5.1.4.1.1.2", "CT", Rows=5)], "one size"),
     ],
 )  # fmt: skip

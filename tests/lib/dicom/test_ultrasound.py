@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +20,11 @@ from pydicom.uid import (
     JPEGLSLossless,
     RLELossless,
 )
-from ultrasound_samples import COLUMNS, ROWS, SPACED
+from ultrasound_samples import COLUMNS, ROWS, SPACED, read_ultrasound
 from ultrasound_samples import grey as _grey
 from ultrasound_samples import write_us as _us
 
-from lib.dicom.ultrasound import Ultrasound, read_ultrasound
+from lib.dicom.ultrasound import Ultrasound
 from lib.errors import InputError
 from lib.io.read import read_image
 
@@ -272,6 +271,5 @@ def test_objects_without_an_image_are_refused(tmp_path):
 
 def test_too_many_pixels_are_refused_before_decoding(tmp_path):
     path = _us(tmp_path / "a.dcm", _grey(), Rows=40000, Columns=40000)
-    for read in (read_ultrasound, partial(read_image, spatial_dims=None)):
-        with pytest.raises(InputError, match="40000 x 40000 x 3 pixels are too many; at most"):
-            read(path)
+    with pytest.raises(InputError, match="40000 x 40000 x 3 pixels are too many; at most"):
+        read_image(path, spatial_dims=None)

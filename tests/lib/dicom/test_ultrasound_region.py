@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-from ultrasound_samples import COLUMNS, ROWS, SPACED
+from ultrasound_samples import COLUMNS, ROWS, SPACED, read_ultrasound
 from ultrasound_samples import grey as _grey
 from ultrasound_samples import write_us as _us
 
-from lib.dicom.ultrasound import read_ultrasound
 from lib.dicom.ultrasound_region import Crop, find_region
 from lib.io.read import read_image
 

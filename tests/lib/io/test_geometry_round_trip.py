@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from ultrasound_samples import grey, write_us
-from volume_samples import ITK_KINDS, OBLIQUE, PRECISION
+from volume_samples import ITK_KINDS, OBLIQUE, PRECISION, same_grid
 
-from lib.image import Geometry, Image, same_grid
+from lib.image import Geometry, Image
 from lib.io.masks import write_mask, write_probabilities
 from lib.io.read import read_image
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from volume_samples import ITK_KINDS, OBLIQUE, PRECISION, SHAPE, VOLUME_KINDS
+from volume_samples import ITK_KINDS, OBLIQUE, PRECISION, SHAPE, VOLUME_KINDS, same_grid
 
 from lib.errors import InputError
-from lib.image import Geometry, Image, same_grid
+from lib.image import Geometry, Image
 from lib.io.masks import read_label, result_extension, write_mask, write_probabilities
 from lib.io.read import read_image
 

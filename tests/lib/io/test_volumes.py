@@ -11,10 +11,10 @@ import SimpleITK as sitk
 import tifffile
 from PIL import Image as PillowImage
 from pydicom.data import get_testdata_file
-from volume_samples import ITK_KINDS, OBLIQUE, PRECISION, SHAPE, VOLUME_KINDS
+from volume_samples import ITK_KINDS, OBLIQUE, PRECISION, SHAPE, VOLUME_KINDS, same_grid
 
 from lib.errors import InputError
-from lib.image import Geometry, Image, same_grid
+from lib.image import Geometry, Image
 from lib.io.read import image_size, read_image
 
 VOXELS = np.random.default_rng(0).integers(0, 60000, SHAPE).astype(np.uint16)
