@@ -43,7 +43,7 @@ def check_pixels(path: Path) -> None:
         raise damaged(path, error) from None
     if found < expected:
         raise InputError(
-            f"{path.name}: truncated, it has {found} of {expected} bytes of pixels; copy it again"
+            f"{path.name}: truncated, {found} of {expected} bytes of pixels found; copy it again"
         )
     if bad:
         raise InputError(
