@@ -43,7 +43,7 @@ class LiveInfer(InferTask):
 
     def is_valid(self) -> bool:
         """Tell whether there are weights; a task without any is not offered."""
-        return self.store.live_path(self.task.name) is not None
+        return self.store.served_path(self.task.name) is not None
 
     def version(self) -> str:
         """Return the version of the weights that answer; `UnpublishedError` without any."""
@@ -51,7 +51,7 @@ class LiveInfer(InferTask):
 
     def get_path(self, validate: bool = True) -> str | None:
         """Return the file of the live weights; with `validate` off, where they would be."""
-        path = self.store.live_path(self.task.name)
+        path = self.store.served_path(self.task.name)
         if path is None and not validate:
             path = self.store.published_path(self.task.name)
         return str(path) if path else None

@@ -39,7 +39,7 @@ class LivePredictors(Generic[Runner]):
         Raises:
             UnpublishedError: the task has no weights.
         """
-        path = self.store.live_path(self.task.name)
+        path = self.store.served_path(self.task.name)
         if path is None:
             raise UnpublishedError(
                 f"'{self.task.name}' has no weights yet; train it first, or put a checkpoint in "
@@ -64,6 +64,6 @@ class LivePredictors(Generic[Runner]):
         checkpoint = load_checkpoint(path)
         kind = kind_of(self.task).predictor
         predictor = kind.from_checkpoint(self.task, checkpoint, device, self.precision)
-        version = self.store.live_version(self.task.name)
+        version = self.store.served_version(self.task.name)
         logger.info(f"Serving '{self.task.name}' version {version} on {device}")
         return cast(Runner, predictor), version

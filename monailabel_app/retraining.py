@@ -15,7 +15,7 @@ from monailabel.utils.async_tasks.task import AsyncTask
 from monailabel.utils.async_tasks.utils import tasks as begun_tasks
 
 from lib.errors import BusyError, InputError
-from lib.training.replay import count_labels, label_prints, new_ids
+from lib.training.replay import count_labels, label_fingerprints, new_ids
 from monailabel_app.services import AppServices
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Retraining:
     def models(self) -> list[str]:
         """Return the models to train: those asked for, else all with live weights."""
         return list(self.app.config.auto_train_models) or [
-            name for name in self.app.trainers if self.app.store.live_path(name) is not None
+            name for name in self.app.trainers if self.app.store.served_path(name) is not None
         ]
 
     def _run(self) -> None:
@@ -92,7 +92,7 @@ class Retraining:
         except InputError as error:  # no label of its kind, say
             logger.info(f"'{name}' is not trained by itself: {error}")
             return self.every
-        prints = label_prints(items)
+        prints = label_fingerprints(items)
         new = new_ids(prints, self.app.store.last_labels(name))
         count = count_labels(items, new & new_ids(prints, self._tried.get(name, {})))
         if count < self.every:

@@ -85,4 +85,4 @@ class Measurer:
         return measure_prepared(runner, image, seed, passes, copies)
 
     def _case(self, items: Sequence[Item]) -> Case:
-        return PreparedCases(items, self.protocol.task, known=self.prepared)[0]
+        return PreparedCases(items, self.protocol.task, prepared=self.prepared)[0]

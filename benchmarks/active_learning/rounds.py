@@ -26,7 +26,7 @@ from lib.tasks.spec import TaskSpec
 from lib.training.loop import fit
 from lib.training.options import FitOptions
 from lib.uncertainty.informativeness import Informativeness
-from lib.weights.checkpoint import Checkpoint, load_checkpoint, weights_print
+from lib.weights.checkpoint import Checkpoint, load_checkpoint, weights_fingerprint
 
 FIRST, WHOLE = "first labels", "all labels"
 RESULT, CHOICE = "result.json", "choice.json"
@@ -138,7 +138,7 @@ class Player:
             "training": fingerprint_of(items),
             "test": self._test_fingerprint,
             **({"from": origin.identity} if origin else {}),
-            **({"init": weights_print(self._init)} if self._init and not origin else {}),
+            **({"init": weights_fingerprint(self._init)} if self._init and not origin else {}),
         }
         result = read_result(folder / RESULT, identity)
         if result is None:
@@ -174,7 +174,7 @@ class Player:
         folder.mkdir(parents=True, exist_ok=True)
         start = time.perf_counter()
         options = FitOptions(
-            folder,
+            out=folder,
             seed=seed,
             device=execution.device,
             precision=execution.precision,
@@ -184,7 +184,7 @@ class Player:
             command=execution.command,
             validation_ids=frozenset(item.id for item in self.samples.test),
             keep="last",  # so that nothing is chosen on the test set
-            known=self.measurer.prepared,
+            prepared=self.measurer.prepared,
         )
         fitted = fit(task, [*items, *self.samples.test], options)
         return {

@@ -20,7 +20,7 @@ from lib.kinds import kind_of
 from lib.tasks.spec import TaskSpec
 from lib.training.loop import fit
 from lib.training.options import FitOptions
-from lib.weights.checkpoint import Checkpoint, load_checkpoint, weights_print
+from lib.weights.checkpoint import Checkpoint, load_checkpoint, weights_fingerprint
 from lib.weights.runner import NetworkRunner
 
 RESULT = "result.json"
@@ -129,7 +129,7 @@ def write_failure(run: Run, split: Split, error: str, reason: str) -> None:
 
 def _train_and_test(run: Run, split: Split, execution: Execution) -> dict[str, Any]:
     options = FitOptions(
-        run.folder,
+        out=run.folder,
         seed=run.seed,
         device=execution.device,
         precision=execution.precision,
@@ -230,7 +230,7 @@ def _step_reached(run: Run, split: Split, init: Checkpoint | None) -> int:
             identity["task"] == run.identity(split)["task"]
             and identity["seed"] == run.seed
             and identity["data"] == split.training_fingerprint
-            and identity["init"] == (weights_print(init) if init else False)
+            and identity["init"] == (weights_fingerprint(init) if init else False)
         )
         return int(state["step"]) if same else 0
     except Exception:  # absent, or damaged: fit starts again

@@ -83,7 +83,7 @@ def run(
         file, story = weights(models, shipped, folder)
         shutil.copyfile(file, live / f"{TASK}.pt")
         served = [TASK]
-        if clicks := ModelStore(models, shipped).live_path(CLICKS):
+        if clicks := ModelStore(models, shipped).served_path(CLICKS):
             shutil.copyfile(clicks, live / f"{CLICKS}.pt")
             served.append(CLICKS)
         server = Server(app, folder / "studies", live, folder, ",".join(served))

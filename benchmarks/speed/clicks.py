@@ -61,7 +61,7 @@ def run(
     task = get_task(name or TASK)
     if task.clicks is None:
         raise InputError(f"'{task.name}' takes no clicks; choose a task such as {TASK}")
-    live = ModelStore(models, shipped).live_path(task.name)
+    live = ModelStore(models, shipped).served_path(task.name)
     if live is None:
         raise UnpublishedError(f"'{task.name}' has no weights yet; train it first")
     predictor = ClickPredictor.from_checkpoint(task, load_checkpoint(live))

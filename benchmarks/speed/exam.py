@@ -208,13 +208,15 @@ def encode(data: Any, pixels: np.ndarray, encoding: str) -> None:
 def _weights(models: Path, shipped: Path, live: Path) -> str:
     """Put weights into the folder `live`; return their story."""
     target = live / f"{TASK}.pt"
-    if (found := ModelStore(models, shipped).live_path(TASK)) is not None:
+    if (found := ModelStore(models, shipped).served_path(TASK)) is not None:
         shutil.copyfile(found, target)
         return f"live weights ({load_checkpoint(target).provenance.get('step', '?')} steps)"
     task = get_task(TASK)
     torch.manual_seed(SEED)
     network = build_network(task.network)
-    save_checkpoint(target, Checkpoint(TASK, task.as_dict(), dict(network.state_dict())))
+    save_checkpoint(
+        target, Checkpoint(task=TASK, spec=task.as_dict(), weights=dict(network.state_dict()))
+    )
     return f"random, seed {SEED}; the time does not depend on them"
 
 

@@ -48,7 +48,7 @@ def weights(models: Path, shipped: Path, folder: Path) -> tuple[Path, str]:
 
     Without live weights the network is trained for a few steps on phantoms.
     """
-    live = ModelStore(models, shipped).live_path(TASK)
+    live = ModelStore(models, shipped).served_path(TASK)
     if live is not None:
         return live, f"live weights ({load_checkpoint(live).provenance.get('step', '?')} steps)"
     studies = folder / "training"
@@ -58,7 +58,7 @@ def weights(models: Path, shipped: Path, folder: Path) -> tuple[Path, str]:
     result = fit(
         replace(task, training=recipe),
         list_items(studies, labelled=True),
-        FitOptions(folder / "run", seed=SEED, progress=False, tensorboard=False),
+        FitOptions(out=folder / "run", seed=SEED, progress=False, tensorboard=False),
     )
     return result.weights, f"{FEW_STEPS} steps on synthetic images"
 

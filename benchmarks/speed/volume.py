@@ -118,7 +118,7 @@ def run(
     side: int = SIDE,
 ) -> dict[str, Any]:
     """Measure, and return settings and figures."""
-    live = ModelStore(models, shipped).live_path(TASK)
+    live = ModelStore(models, shipped).served_path(TASK)
     story = f"random, seed {SEED}; the time does not depend on them"
     if live is not None:
         story = f"live weights ({load_checkpoint(live).provenance.get('step', '?')} steps)"

@@ -25,20 +25,21 @@ CACHE_BYTES = 2 * 2**30
 
 
 class PreparedCases(Dataset[Case]):
-    """Cases prepared by the task's spec and kept in memory within a budget.
+    """Cases prepared as the task's spec says, and kept in memory within a budget.
 
-    An entry begins with image and target: of segmentation float16 `(channels, *spatial)` in 0..1
-    and `(maps, *spatial)` as `lib.data.targets.make_target` returns it. What does not fit
-    the budget is read again each time.
+    A case begins with image and target. In segmentation these are float16 `(channels, *spatial)`
+    in 0..1 and `(maps, *spatial)` as `lib.data.targets.make_target` returns it. A case that does
+    not fit the budget is read again each time.
 
     Attributes:
-        largest: the longest side seen so far along each axis of the network; empty at first.
+        largest: the longest side along each axis of the network, of the cases read so far; empty
+            before the first.
 
     Args:
         items: labelled items.
-        cache_bytes: memory budget for all entries together.
-        known: cases prepared before by the same input and target, by image file; what is read
-            here is added, within the budget.
+        cache_bytes: memory budget for all cases together.
+        prepared: cases prepared before with the same input and target, by image file; the cases
+            read here are added, within the budget.
     """
 
     def __init__(
@@ -46,40 +47,47 @@ class PreparedCases(Dataset[Case]):
         items: Sequence[Item],
         task: TaskSpec,
         cache_bytes: int = CACHE_BYTES,
-        known: dict[Path, Case] | None = None,
+        prepared: dict[Path, Case] | None = None,
     ) -> None:
         self.items = list(items)
         self.task = task
         self.largest: tuple[int, ...] = ()
-        self._cache: dict[Path, Case] = {} if known is None else known
-        self._room = cache_bytes
+        self._cache: dict[Path, Case] = {} if prepared is None else prepared
+        self._bytes_left = cache_bytes
 
     def __len__(self) -> int:
         return len(self.items)
 
     def __getitem__(self, index: int) -> Case:
-        """Return the prepared case; unreadable files raise `InputError` naming the file."""
+        """Return the prepared case; an unreadable file raises `InputError` that names it."""
         file = self.items[index].image
-        case = self._cache.get(file)
-        known = case is not None
-        if case is None:
-            case = kind_of(self.task).cases.load(self.items[index], self.task)
+        cached = self._cache.get(file)
+        case = (
+            kind_of(self.task).cases.load(self.items[index], self.task)
+            if cached is None
+            else cached
+        )
         sides = case[0].shape[-self.task.network.spatial_dims :]
         self.largest = tuple(np.maximum(sides, self.largest or sides).tolist())
-        size = sum(part.nbytes for part in case)
-        if not known and size <= self._room:
-            self._room -= size
+        size = sum(array.nbytes for array in case)
+        if cached is None and size <= self._bytes_left:
+            self._bytes_left -= size
             self._cache[file] = case
         return case
+
+    def read_all(self) -> None:
+        """Read every file once, so that a damaged one is found before the first step."""
+        for index in range(len(self)):
+            self[index]
 
 
 class StepBatches(Dataset[Batch]):
     """The batch of a step, as a function of seed and step alone.
 
-    Entry `step` holds this process's share of the step's global batch: of segmentation patches and
-    targets, float32, `(batch_size / world_size, channels, *patch)`; the patch is no larger than the
-    largest case that was read before, as what lies beyond would be mirrored. Any number of
-    processes sees the same patches, and a resumed run continues with the ones that come next.
+    Entry `step` holds this process's share of the step's global batch. In segmentation these are
+    patches and targets, float32, `(batch_size / world_size, channels, *patch)`. A patch is no
+    larger than the largest case read before, as anything beyond would be mirrored. Any number of
+    processes sees the same patches, and a resumed run continues with the patches that come next.
 
     Args:
         new_ids: ids of cases that are drawn more often; see `lib.training.replay`.
@@ -93,43 +101,48 @@ class StepBatches(Dataset[Batch]):
         world_size: int = 1,
         new_ids: frozenset[str] = frozenset(),
     ) -> None:
-        recipe = cases.task.training
-        if recipe.batch_size % world_size:
-            raise InputError(
-                f"batch_size {recipe.batch_size} cannot be shared by {world_size} processes; "
-                f"choose a multiple of {world_size}"
-            )
+        batch_size = cases.task.training.batch_size
+        check_shares(batch_size, world_size)
         self.cases, self.seed, self.new_ids = cases, seed, new_ids
-        self._functions, self.batch_size = kind_of(cases.task).cases, recipe.batch_size
+        self._functions, self.batch_size = kind_of(cases.task).cases, batch_size
         self.task = self._functions.fitted(cases.task, cases.largest)
-        share = recipe.batch_size // world_size
-        self.places = range(rank * share, (rank + 1) * share)
+        share = batch_size // world_size
+        self.positions = range(rank * share, (rank + 1) * share)  # in the global batch
         self._order = lru_cache(maxsize=4)(self._shuffled)
 
     @property
     def patch(self) -> tuple[int, ...]:
-        """Sides of the patches, of tasks that are trained on patches."""
+        """Sides of the patches, for tasks that are trained on patches."""
         return self.task.training.patch_sides(self.task.network.spatial_dims)
 
     def __getitem__(self, step: int) -> Batch:
-        drawn = [self._draw(step * self.batch_size + place) for place in self.places]
-        return tuple(torch.from_numpy(np.stack(parts)) for parts in zip(*drawn, strict=True))
+        cases = [self._draw(step * self.batch_size + position) for position in self.positions]
+        return tuple(torch.from_numpy(np.stack(arrays)) for arrays in zip(*cases, strict=True))
 
     def _draw(self, position: int) -> Case:
         """Draw the case at `position` of the endless shuffled sequence of cases."""
-        epoch, place = divmod(position, len(self._order(0)))
-        case = self.cases[int(self._order(epoch)[place])]
+        epoch, rank = divmod(position, len(self._order(0)))
+        case = self.cases[int(self._order(epoch)[rank])]
         rng = np.random.default_rng((self.seed, 1, position))
         return self._functions.draw(case, self.task, rng)
 
     def _shuffled(self, epoch: int) -> np.ndarray:
         rng = np.random.default_rng((self.seed, 0, epoch))
         items = self.cases.items
-        numbers = cases_of_pass(items, self.new_ids, rng)
-        drawn = Pass(self.cases.task, [items[number] for number in numbers])
-        order = numbers[self._functions.order(drawn, rng)]
-        # passes of different cases may fill different numbers of batches; all have the first's
+        indices = cases_of_pass(items, self.new_ids, rng)
+        one_pass = Pass(self.cases.task, [items[index] for index in indices])
+        order = indices[self._functions.order(one_pass, rng)]
+        # passes over different cases may fill different numbers of batches; all get the first's
         return np.resize(order, len(self._order(0))) if epoch else order
+
+
+def check_shares(batch_size: int, processes: int) -> None:
+    """Raise `InputError` if `processes` cannot share a batch equally."""
+    if batch_size % processes:
+        raise InputError(
+            f"batch_size {batch_size} cannot be shared by {processes} processes; choose a multiple "
+            f"of {processes}"
+        )
 
 
 def loading_threads() -> int:
@@ -141,9 +154,10 @@ def loading_threads() -> int:
 def prefetch(
     batches: StepBatches, steps: Iterable[int], threads: int = 1
 ) -> Generator[Batch, None, None]:
-    """Yield the batches of `steps` in order, preparing those to come in `threads`.
+    """Yield the batches of `steps` in order; `threads` prepare the next ones meanwhile.
 
-    An error in preparing one is raised here.
+    Torch's DataLoader would start processes, each with a copy of the cases. An error while a batch
+    is prepared is raised here.
     """
     remaining = iter(steps)
     ahead = 2 * threads

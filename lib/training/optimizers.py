@@ -1,4 +1,4 @@
-"""Optimisers by name, and how the learning rate moves."""
+"""Optimisers and schedules of the learning rate, by name."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from lib.errors import InputError, choose
 from lib.tasks.training_spec import TrainingSpec
 
-WARM_UP = 0.02
+WARM_UP = 0.02  # share of the steps
 MOMENTUM = 0.9
 
 _Factory = Callable[[Iterable[nn.Parameter], TrainingSpec], torch.optim.Optimizer]
@@ -50,43 +50,29 @@ def build_optimizer(network: nn.Module, spec: TrainingSpec) -> torch.optim.Optim
     return choose("optimizer", spec.optimizer, OPTIMIZERS)(network.parameters(), spec)
 
 
-class PlateauLR(LambdaLR):
-    """Multiplies the rate by `factor` where the validation loss has not fallen for long.
+def build_scheduler(
+    optimizer: torch.optim.Optimizer, spec: TrainingSpec, steps: int
+) -> LambdaLR | ReduceLROnPlateau:
+    """Return the schedule of the learning rate that the recipe names.
 
-    Args:
-        patience: reports without a lower loss that are waited for; the next one changes the rate.
+    ``constant`` and ``cosine`` (a linear warm-up, then half a cosine down to zero) are stepped
+    after each optimiser step, ``plateau`` after each validation, with its loss.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer, factor: float, patience: int) -> None:
-        self.factor, self.patience = factor, patience
-        self.scale, self.lowest, self.waited = 1.0, math.inf, 0
-        super().__init__(optimizer, lambda step: self.scale)
-
-    def report(self, loss: float) -> None:
-        """Take note of a validation loss; the rate changes with the next step."""
-        if loss < self.lowest:
-            self.lowest, self.waited = loss, 0
-            return
-        self.waited += 1
-        if self.waited > self.patience:
-            self.scale, self.waited = self.scale * self.factor, 0
-
-
-def build_scheduler(optimizer: torch.optim.Optimizer, spec: TrainingSpec, steps: int) -> LambdaLR:
-    """Return a per-step schedule: constant, warm-up and half a cosine down to zero, or plateau."""
-
-    def constant(step: int) -> float:
-        return 1.0
-
     def cosine(step: int) -> float:
+        # MONAI's WarmupCosineSchedule begins at a rate of zero, which wastes the first step
         warm = max(1, round(WARM_UP * steps))
         if step < warm:
             return (step + 1) / warm
         return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1, steps - warm))))
 
-    schedules: dict[str, Callable[[], LambdaLR]] = {
-        "constant": lambda: LambdaLR(optimizer, constant),
+    def plateau() -> ReduceLROnPlateau:
+        factor, patience = spec.plateau_factor, spec.plateau_patience
+        return ReduceLROnPlateau(optimizer, "min", factor, patience, threshold=0.0, eps=0.0)
+
+    schedules: dict[str, Callable[[], LambdaLR | ReduceLROnPlateau]] = {
+        "constant": lambda: LambdaLR(optimizer, lambda step: 1.0),
         "cosine": lambda: LambdaLR(optimizer, cosine),
-        "plateau": lambda: PlateauLR(optimizer, spec.plateau_factor, spec.plateau_patience),
+        "plateau": plateau,
     }
     return choose("schedule", spec.schedule, schedules)()

@@ -1,4 +1,4 @@
-"""What a training run may choose beside the recipe in the task's row, and how it went."""
+"""What a training run may choose beside the recipe in the task's row, and its result."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from lib.training.batches import CACHE_BYTES
 from lib.weights.checkpoint import Checkpoint
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FitOptions:
     """What a run may choose beside the recipe in the task's row.
 
     Attributes:
         out: folder of the run: state, best weights, history, TensorBoard.
         seed: of initial weights, order and augmentation.
-        device: None for the best there is.
+        device: name of the device; None for the best there is.
         precision: "auto", "fp32", "bf16" or "fp16".
         init: weights to start from; None starts from random ones.
         resume: continue an interrupted run of the same task, data, recipe and seed in `out`.
         cache_bytes: memory budget for prepared cases.
-        progress: draw a progress bar on standard error.
+        progress: show a bar, or lines, on standard error.
         tensorboard: write event files to `out`.
         command: how the run was started, for the record.
-        validation_ids: ids of the validation cases, the others being trained on; None splits by
-            the recipe's `val_split`.
-        keep: which weights: those that score ``best`` on the validation cases, or of the ``last``
-            validation, whose figures were not chosen on these cases.
+        validation_ids: ids of the cases to hold out; the others are trained on. None splits by the
+            recipe's `val_split`.
+        keep: which weights to keep: those that score ``best`` on the held-out cases, or those of
+            the ``last`` validation, which were not selected on these cases.
         new_ids: ids of cases that `init` was not trained on; see `lib.training.replay`.
-        known: cases that earlier runs in this process prepared by the same input and target, by
-            image file; this run adds its own. None prepares all anew.
+        prepared: cases that earlier runs in this process prepared with the same input and target,
+            by image file; this run adds its own. None prepares all anew.
     """
 
     out: Path
@@ -48,16 +48,16 @@ class FitOptions:
     validation_ids: frozenset[str] | None = None
     keep: Literal["best", "last"] = "best"
     new_ids: frozenset[str] = frozenset()
-    known: dict[Path, Case] | None = None
+    prepared: dict[Path, Case] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FitResult:
-    """How a run went.
+    """The result of a run.
 
     Attributes:
-        weights: checkpoint with the best score on the validation cases, or as `keep` says.
-        metrics: figures of these weights on the validation cases.
+        weights: checkpoint with the best score on the held-out cases, or as `keep` says.
+        metrics: figures of these weights on the held-out cases.
         initial_metrics: figures of the weights the run started from.
         history: one entry per validation: step, mean loss since the last, figures.
         steps: optimiser steps done.

@@ -19,6 +19,7 @@ from lib.data.studies import Item
 from lib.errors import DivergedError, InputError
 from lib.files import write_json
 from lib.tasks.spec import TaskSpec
+from lib.training.batches import check_shares
 from lib.training.loop import fit
 from lib.training.options import FitOptions, FitResult
 
@@ -41,7 +42,7 @@ def fit_in_processes(
 ) -> FitResult:
     """Run `lib.training.loop.fit` in `processes` processes that share each batch.
 
-    The result is that of the same call in one process, to rounding.
+    The result is that of the same call in one process, except for rounding.
 
     Raises:
         InputError: more processes than GPUs, or a batch they cannot share.
@@ -50,11 +51,7 @@ def fit_in_processes(
         raise InputError(f"processes must be at least 1, found {processes}")
     if processes == 1:
         return fit(task, items, options)
-    if task.training.batch_size % processes:
-        raise InputError(
-            f"batch_size {task.training.batch_size} cannot be shared by {processes} processes; "
-            f"choose a multiple of {processes}"
-        )
+    check_shares(task.training.batch_size, processes)
     if backend(options.device) == "nccl" and processes > torch.cuda.device_count():
         raise InputError(
             f"{processes} processes asked for, {torch.cuda.device_count()} GPUs found; one process "
@@ -69,7 +66,8 @@ def fit_in_processes(
         backend(options.device),
         options.out / FAILURE,
     )
-    return read_result(options.out)
+    result = json.loads((options.out / RESULT).read_text())
+    return FitResult(**{**result, "weights": options.out / result["weights"]})
 
 
 def run_in_processes(
@@ -83,36 +81,36 @@ def run_in_processes(
     """Call `worker` with its rank and `arguments` in `processes` processes that form a group.
 
     Args:
-        failure: where a worker notes its error; see `noting`.
+        failure: file in which a worker records its error; see `recording_errors`.
         group: options of the group, such as ``timeout``.
 
     Raises:
-        InputError, DivergedError: what a worker noted.
+        InputError, DivergedError: what a worker recorded.
     """
     failure.unlink(missing_ok=True)
     try:
-        idist.spawn(
+        idist.spawn(  # `idist.Parallel` calls it too, and logs to standard error
             backend,
             worker,
             arguments,
             nproc_per_node=processes,
             master_addr="127.0.0.1",
-            master_port=free_port(),
+            master_port=_free_port(),
             **group,
         )
-    except ProcessRaisedException:
+    except ProcessRaisedException:  # which has the text of a traceback, not the error
         if failure.is_file():
             raise _error(json.loads(failure.read_text())) from None
         raise
 
 
 @contextmanager
-def noting(failure: Path) -> Iterator[None]:
-    """Write down an error of the body for the process that waits, which sees a traceback only."""
+def recording_errors(file: Path) -> Iterator[None]:
+    """Write an error of the body to `file`, for the process that waits for this one."""
     try:
         yield
     except (InputError, DivergedError) as error:
-        write_json(failure, {"kind": type(error).__name__, "message": str(error)})
+        write_json(file, {"kind": type(error).__name__, "message": str(error)})
         raise
 
 
@@ -120,31 +118,20 @@ def _worker(
     local_rank: int, task: TaskSpec, items: Sequence[Item], options: FitOptions, threads: int
 ) -> None:
     torch.set_num_threads(threads)
-    with noting(options.out / FAILURE):
+    with recording_errors(options.out / FAILURE):
         result = fit(task, items, replace(options, progress=options.progress and local_rank == 0))
     if idist.get_rank() == 0:
-        write_result(options.out, result)
+        write_json(options.out / RESULT, {**asdict(result), "weights": result.weights.name})
 
 
-def free_port() -> int:
-    """Return a port that is free now; Ignite's own choice is fixed, so two runs would collide."""
+def _free_port() -> int:
+    """Return a port that is free now; Ignite's default is fixed, so two runs would collide."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def _error(failure: dict[str, str]) -> Exception:
-    """Return the error that a worker wrote down."""
+    """Return the error that a worker recorded."""
     kind = DivergedError if failure["kind"] == DivergedError.__name__ else InputError
     return kind(failure["message"])
-
-
-def write_result(folder: Path, result: FitResult) -> None:
-    """Write a result's figures beside its weights."""
-    write_json(folder / RESULT, {**asdict(result), "weights": result.weights.name})
-
-
-def read_result(folder: Path) -> FitResult:
-    """Read back what `write_result` wrote."""
-    content = json.loads((folder / RESULT).read_text())
-    return FitResult(**{**content, "weights": folder / content["weights"]})

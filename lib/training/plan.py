@@ -1,4 +1,4 @@
-"""What a training run will do, settled before it begins: its steps and its held-out cases."""
+"""What is decided before a training run begins: its steps and its held-out cases."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ def _split(
 
 
 def _in_steps(task: TaskSpec, training: Sequence[Item]) -> TaskSpec:
-    """Return the task with passes over the training items, where the recipe counts them, as steps.
+    """Return the task with a recipe that counts steps, not passes over the training items.
 
     Raises:
-        InputError: a recipe without batches.
+        InputError: negative passes, or empty batches.
     """
     recipe = task.training
     if recipe.epochs < 0 or recipe.batch_size < 1:

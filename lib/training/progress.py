@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ignite.engine import Engine, Events
 from ignite.handlers import ProgressBar
 from torch import Tensor
+from torch.optim.lr_scheduler import LRScheduler
 
 from lib.files import write_json
 from lib.tasks.spec import TaskSpec
+from lib.training.validation import Validator
 
 STATS = "stats.json"
 STATS_SECONDS = 1.0
@@ -21,75 +25,97 @@ LINE_SECONDS = 5.0
 TENSORBOARD_STEPS = 10
 
 
-class Run(Protocol):
-    """What is shown of a run."""
+@dataclass(frozen=True, kw_only=True)
+class RunStatus:
+    """The status of a run, in numbers.
+
+    Attributes:
+        task: with its recipe in steps.
+        batches_per_epoch: of one pass over the training cases.
+        first_step: steps that were done before, by the run that this one continues.
+        started: time of the start, seconds since the epoch.
+    """
 
     task: TaskSpec
+    batches_per_epoch: int
     first_step: int
-    history: list[dict[str, float]]
-    scheduler: Any
+    started: float
+    validator: Validator
 
-    def standing(self, step: int, active: bool) -> dict[str, Any]:
-        """Return where the run stands."""
+    def stats(self, step: int, active: bool) -> dict[str, Any]:
+        """Return the status after `step`, for viewers that poll."""
+        steps, key = self.task.training.steps, self.task.key_metric
+        per_epoch = max(1, self.batches_per_epoch)
+        elapsed = time.time() - self.started
+        done = max(1, step - self.first_step)
+        stats: dict[str, Any] = {
+            "active": active,
+            "step": step,
+            "total_steps": steps,
+            "epoch": math.ceil(step / per_epoch),
+            "total_epochs": math.ceil(steps / per_epoch),
+            "best_metric": self.validator.kept.get(key, 0.0),
+            "key_metric": key,
+            "seconds": round(elapsed, 1),
+            "seconds_left": round(elapsed / done * (steps - step), 1) if active else 0,
+            "pid": os.getpid(),
+        }
+        if self.validator.warning:
+            stats["warning"] = self.validator.warning
+        if self.validator.losses:
+            stats["loss"] = float(self.validator.losses[-1])
+        return stats
 
-    def headline(self, output: Tensor) -> dict[str, str]:
-        """Return the figures of a progress line."""
+    def figures(self, loss: Tensor) -> dict[str, str]:
+        """Return what a progress bar or line shows after a step with this loss."""
+        shown = {"loss": f"{float(loss):.4f}"}
+        key, validator = self.task.key_metric, self.validator
+        if validator.history:
+            shown[key] = f"{validator.history[-1][key]:.4f}"
+            shown["best"] = f"{validator.kept[key]:.4f}"
+        return shown
 
 
-class Shown(Protocol):
-    """What the options of a run say of showing it."""
+def attach_progress(engine: Engine, status: RunStatus, folder: Path, visible: bool) -> None:
+    """Write ``stats.json`` to the run's folder once a second, and show the run while it goes on.
 
-    @property
-    def out(self) -> Path:
-        """Folder of the run."""
-
-    @property
-    def progress(self) -> bool:
-        """Whether to show a bar or lines."""
-
-    @property
-    def tensorboard(self) -> bool:
-        """Whether to write event files."""
-
-
-def attach_progress(engine: Engine, run: Run, options: Shown, steps: int) -> None:
-    """Show `run` on a terminal as a bar, elsewhere as a line every few seconds.
-
-    Writes `stats.json` once a second, and TensorBoard events, to the run's folder.
+    Args:
+        folder: of the run.
+        visible: show a bar on a terminal, elsewhere a line every few seconds, on standard error.
     """
-    first = run.first_step
-    interactive = os.isatty(2)
-    if options.progress and interactive:
-        title = f"{run.task.name} from step {first}" if first else run.task.name
-        ProgressBar(persist=True, desc=title).attach(engine, output_transform=run.headline)
-    shown = {"stats": 0.0, "line": time.time()}
+    name, first, steps = status.task.name, status.first_step, status.task.training.steps
+    terminal = os.isatty(2)
+    if visible and terminal:
+        title = f"{name} from step {first}" if first else name
+        ProgressBar(persist=True, desc=title).attach(engine, output_transform=status.figures)
+    last = {"stats": 0.0, "line": time.time()}
 
     @engine.on(Events.ITERATION_COMPLETED)
     def report(engine: Engine) -> None:
         step, now = first + engine.state.iteration, time.time()
-        if now - shown["stats"] < STATS_SECONDS and step < steps:
+        if now - last["stats"] < STATS_SECONDS and step < steps:
             return
-        shown["stats"] = now
-        stats = run.standing(step, active=True)
-        write_json(options.out / STATS, stats)
-        if options.progress and not interactive and now - shown["line"] > LINE_SECONDS:
-            shown["line"] = now
-            figures = ", ".join(f"{k} {v}" for k, v in run.headline(engine.state.output).items())
-            left = stats["seconds_left"] / 60
+        last["stats"] = now
+        stats = status.stats(step, active=True)
+        write_json(folder / STATS, stats)
+        if visible and not terminal and now - last["line"] > LINE_SECONDS:
+            last["line"] = now
+            figures = ", ".join(f"{k} {v}" for k, v in status.figures(engine.state.output).items())
+            minutes = stats["seconds_left"] / 60
             print(
-                f"{run.task.name}: step {step}/{steps}, {figures}, {left:.1f} min left",
+                f"{name}: step {step}/{steps}, {figures}, {minutes:.1f} min left",
                 file=sys.stderr,
                 flush=True,
             )
 
-    if options.tensorboard:
-        _attach_tensorboard(engine, run, options.out / "tensorboard")
 
-
-def _attach_tensorboard(engine: Engine, run: Run, folder: Path) -> None:
+def attach_tensorboard(
+    engine: Engine, status: RunStatus, scheduler: LRScheduler, folder: Path
+) -> None:
+    """Write losses, learning rates and validation figures as event files to `folder`."""
     from torch.utils.tensorboard import SummaryWriter
 
-    first = run.first_step
+    first, history = status.first_step, status.validator.history
     writer = SummaryWriter(str(folder))
 
     @engine.on(Events.ITERATION_COMPLETED)
@@ -97,9 +123,9 @@ def _attach_tensorboard(engine: Engine, run: Run, folder: Path) -> None:
         step = first + engine.state.iteration
         if step % TENSORBOARD_STEPS == 0:
             writer.add_scalar("train/loss", float(engine.state.output), step)
-            writer.add_scalar("train/learning_rate", run.scheduler.get_last_lr()[0], step)
-        if run.history and run.history[-1]["step"] == step:
-            for name, value in run.history[-1].items():
+            writer.add_scalar("train/learning_rate", scheduler.get_last_lr()[0], step)
+        if history and history[-1]["step"] == step:
+            for name, value in history[-1].items():
                 if name not in ("step", "loss"):
                     writer.add_scalar(f"validation/{name}", value, step)
 

@@ -7,13 +7,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from lib.data.case import Batch, Loss
 from lib.devices import autocast
 from lib.segmentation.losses import FOREGROUND, get_loss
 from lib.tasks.training_spec import TrainingSpec
-from lib.training.optimizers import PlateauLR, build_optimizer, build_scheduler
+from lib.training.optimizers import build_optimizer, build_scheduler
 
 
 class TrainingStep:
@@ -26,9 +27,9 @@ class TrainingStep:
         network: where `lib.networks.place_network` put it, in training mode.
         recipe: names loss, optimiser and schedule; gives the number of steps.
         dtype: what to autocast to.
-        parallel: `network` as several processes share it; None for one process.
+        parallel: `network` wrapped for several processes; None for one process.
         maps: names of the target's maps; see `lib.data.targets`.
-        loss: of logits and targets; None takes the recipe's for targets of `maps`.
+        loss: function of logits and targets; None takes the recipe's for targets of `maps`.
     """
 
     def __init__(
@@ -60,15 +61,15 @@ class TrainingStep:
     def __call__(self, batch: Batch) -> Tensor:
         """Take one step on images and targets `(N, channels, *spatial)`, or classes `(N)`.
 
-        What else the batch holds (views `(N)`, say) is for the network.
+        What else the batch holds, such as the views `(N)`, is passed to the network.
 
         Returns:
             The loss of this process's share, detached.
         """
-        images, targets, *more = (part.to(self.device, non_blocking=True) for part in batch)
+        images, targets, *others = (part.to(self.device, non_blocking=True) for part in batch)
         self.optimizer.zero_grad(set_to_none=True)
         with autocast(self.device, self.dtype):
-            logits = self.parallel(images, *more)
+            logits = self.parallel(images, *others)
         loss = self.loss(logits.float(), targets)
         self.scaler.scale(loss).backward()
         if self.gradient_clip > 0:
@@ -76,34 +77,36 @@ class TrainingStep:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.gradient_clip)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        self.scheduler.step()
+        if isinstance(self.scheduler, LambdaLR):
+            self.scheduler.step()
         if self.averaged is not None:
             self._average.update_parameters(self.network)
         return loss.detach()
 
-    def report(self, loss: float) -> None:
-        """Tell the schedule the validation loss."""
-        if isinstance(self.scheduler, PlateauLR):
-            self.scheduler.report(loss)
+    def after_validation(self, loss: float) -> None:
+        """Pass the validation loss to a schedule that follows it."""
+        if isinstance(self.scheduler, ReduceLROnPlateau):
+            self.scheduler.step(loss)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of optimiser, schedule, gradient scaler and averaged weights."""
-        return {name: part.state_dict() for name, part in self._parts().items()}
+        return {name: part.state_dict() for name, part in self._stateful().items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up the state that `state_dict` returned; other entries are ignored."""
-        for name, part in self._parts().items():
+        """Load what `state_dict` returned; other entries of `state` are ignored."""
+        for name, part in self._stateful().items():
             part.load_state_dict(state[name])
 
-    def _parts(self) -> dict[str, Any]:
-        parts = {name: getattr(self, name) for name in ("optimizer", "scheduler", "scaler")}
-        return parts if self.averaged is None else {**parts, "averaged": self._average}
+    def _stateful(self) -> dict[str, Any]:
+        stateful = {name: getattr(self, name) for name in ("optimizer", "scheduler", "scaler")}
+        return stateful if self.averaged is None else {**stateful, "averaged": self._average}
 
 
 def _moving_average(decay: float) -> Callable[[Any, Any, Any], None]:
     """Return the update of an exponential moving average whose decay grows with the steps.
 
-    It is at most (1 + n) / (10 + n) after n steps, so that a short run is not held at its start.
+    After n steps the decay is at most (1 + n) / (10 + n), so that the random start does not
+    dominate the average of a short run.
     """
 
     def update(averaged: Any, current: Any, steps: Any) -> None:

@@ -1,4 +1,4 @@
-"""Weights on disk: written atomically, read without executing code, with their story inside."""
+"""Weights on disk, with their origin: written atomically, read without executing code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lib.tasks.spec import TaskSpec
 FORMAT = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Checkpoint:
     """Weights of one task.
 
@@ -33,7 +33,7 @@ class Checkpoint:
         weights: the network's state dict, on the CPU, float32 (float16 in a compact copy).
         metrics: figures on the fixed validation cases, by name.
         provenance: seed, steps, data fingerprint, versions, time and command.
-        answer: what beside the weights decides the answers, such as a temperature.
+        answer: what else decides the answers, such as a temperature.
     """
 
     task: str
@@ -92,8 +92,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             f"{path.name}: checkpoint format {content['format']}, this version reads up to "
             f"{FORMAT}; update the app"
         )
-    known = (*_FIELDS, *_LATER)
-    return Checkpoint(**{name: content[name] for name in known if name in content})
+    names = (*_FIELDS, *_LATER)
+    return Checkpoint(**{name: content[name] for name in names if name in content})
 
 
 def load_network(task: TaskSpec, checkpoint: Checkpoint) -> nn.Module:
@@ -102,13 +102,13 @@ def load_network(task: TaskSpec, checkpoint: Checkpoint) -> nn.Module:
     Raises:
         InputError: the weights are those of another network.
     """
-    # options that are newer than the checkpoint were at their defaults
+    # the checkpoint was trained with the defaults of options that are newer than it
     defaults = asdict(type(task.network)())
-    wanted = _plain(asdict(task.network))
+    expected = _plain(asdict(task.network))
     found = _plain({**defaults, **checkpoint.spec.get("network", {})})
-    if wanted != found:
-        keys = sorted(set(wanted) | set(found))
-        differing = [key for key in keys if wanted.get(key) != found.get(key)]
+    if expected != found:
+        keys = sorted(set(expected) | set(found))
+        differing = [key for key in keys if expected.get(key) != found.get(key)]
         raise InputError(
             f"weights of task '{checkpoint.task}' do not fit task '{task.name}': the networks "
             f"differ in {', '.join(differing)}; use weights trained for '{task.name}'"
@@ -123,10 +123,10 @@ def load_network(task: TaskSpec, checkpoint: Checkpoint) -> nn.Module:
 
 
 def transfer_network(task: TaskSpec, checkpoint: Checkpoint) -> tuple[nn.Module, int, list[str]]:
-    """Return a new network of the task that starts from what fits it of the checkpoint's weights.
+    """Return a new network of the task that starts from the checkpoint's weights that fit it.
 
-    Tensors are taken by name and shape, whatever task they are of; the others (heads, a
-    normalisation, stages of other width) keep their random start.
+    Tensors with the same name and shape are taken, from any task. The others (heads, a
+    normalisation, stages of another width) keep their random values.
 
     Returns:
         The network, in evaluation mode; how many tensors were taken; the names of the others.
@@ -136,20 +136,20 @@ def transfer_network(task: TaskSpec, checkpoint: Checkpoint) -> tuple[nn.Module,
     """
     network = build_network(task.network)
     state = network.state_dict()
-    known = checkpoint.weights
-    fitting = {n: known[n] for n in state if n in known and known[n].shape == state[n].shape}
+    weights = checkpoint.weights
+    fitting = {n: weights[n] for n in state if n in weights and weights[n].shape == state[n].shape}
     taken, total = (sum(state[n].numel() for n in names) for names in (fitting, state))
     if 2 * taken < total:
         raise InputError(
             f"weights of task '{checkpoint.task}' do not fit task '{task.name}': {taken} of "
-            f"{total} parameters are of the same name and shape, expected at least half; start "
+            f"{total} parameters have the same name and shape, expected at least half; start "
             f"from weights of a network with the same maps and kernels, or from random ones"
         )
     network.load_state_dict({**state, **fitting})
     return network.eval(), len(fitting), [name for name in state if name not in fitting]
 
 
-def weights_print(checkpoint: Checkpoint) -> str:
+def weights_fingerprint(checkpoint: Checkpoint) -> str:
     """Return 16 hexadecimal digits over the names and values of the weights."""
     digest = hashlib.sha256()
     for name, value in sorted(checkpoint.weights.items()):
@@ -186,7 +186,7 @@ _LATER = ("answer",)  # files from before it lack it
 
 
 def _plain(value: Any) -> Any:
-    """Turn tuples into lists, as they may have come back from another file format."""
+    """Return `value` with lists for tuples, which JSON does not keep apart."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -69,7 +69,7 @@ class TrainedOn:
 
     Attributes:
         provenance: that of their checkpoint.
-        labels: prints of the labels, by id, as `label_prints` has them; None where
+        labels: prints of the labels, by id, as `label_fingerprints` has them; None where
             nobody knows.
     """
 
@@ -102,19 +102,19 @@ class ModelStore:
         self.folder, self.shipped = Path(folder), Path(shipped)
         self._known: dict[str, tuple[tuple[Path, FileStamp], str]] = {}
 
-    def live_path(self, task: str) -> Path | None:
+    def served_path(self, task: str) -> Path | None:
         """Return the file that is served for `task`, None where there are no weights."""
         for path in (self.published_path(task), self.shipped_path(task)):
             if path.is_file():
                 return path
         return None
 
-    def live_version(self, task: str) -> str:
+    def served_version(self, task: str) -> str:
         """Return the version that is served for `task`, "" where there are no weights.
 
         It is found anew only when the file has changed, so that every request may ask.
         """
-        path = self.live_path(task)
+        path = self.served_path(task)
         if path is None:
             return ""
         stamp = (path, file_stamp(path))
@@ -139,7 +139,7 @@ class ModelStore:
     def versions(self, task: str) -> list[Version]:
         """Return all weights of `task`, oldest first, the live one marked."""
         found = []
-        live = self.live_path(task)
+        live = self.served_path(task)
         live_hash = sha256(live) if live else ""
         if self.shipped_path(task).is_file():
             path = self.shipped_path(task)
@@ -235,7 +235,7 @@ class ModelStore:
         copy_atomically(file, folder / f"{version}.pt")
         return version
 
-    def live_labels(self, task: str) -> dict[str, str]:
+    def served_labels(self, task: str) -> dict[str, str]:
         """Return prints of the labels that the live weights have seen, none where not known."""
         live = next((item.id for item in self.versions(task) if item.live), SHIPPED)
         return _read_object(self._versions_folder(task) / f"{live}{LABELS}")
@@ -259,7 +259,7 @@ class ModelStore:
         else:
             self.folder.mkdir(parents=True, exist_ok=True)
             copy_atomically(source, self.published_path(task))
-        return self.live_path(task)
+        return self.served_path(task)
 
     def withdraw(self, task: str) -> None:
         """Stop serving published weights; their version stays, shipped ones are live again.

@@ -120,7 +120,7 @@ class Background:
             if task.name not in self._records:
                 self._records[task.name] = Records(self.folder / f"{task.name}.jsonl")
             records = self._records[task.name]
-            records.open(self.store.live_version(task.name))
+            records.open(self.store.served_version(task.name))
         return records
 
     def want(self, task: TaskSpec, strategy: str) -> None:
@@ -152,10 +152,10 @@ class Background:
         with self._guard:
             wanted = dict(self._wanted)
         for task in self._tasks.values():
-            if self.store.live_version(task.name):
+            if self.store.served_version(task.name):
                 wanted.setdefault(task.name, (task, 0))
                 break
-        live = [each for each in wanted.values() if self.store.live_version(each[0].name)]
+        live = [each for each in wanted.values() if self.store.served_version(each[0].name)]
         return all([self._measure_task(task, passes) for task, passes in live])
 
     def _measure_task(self, task: TaskSpec, passes: int) -> bool:
@@ -169,7 +169,7 @@ class Background:
         missing = self._missing(task, samples, records, passes)
         for id, stamp in missing:
             self.quiet.wait()
-            if time.monotonic() > until or self.store.live_version(task.name) != records.version:
+            if time.monotonic() > until or self.store.served_version(task.name) != records.version:
                 return False
             answer = self._ask(task, samples[id], passes)
             if not answer.version:
@@ -195,7 +195,7 @@ class Background:
         return [(id, stamp) for _, _, id, stamp in sorted(missing)]
 
     def _ask(self, task: TaskSpec, images: tuple[str, ...], passes: int) -> Answer:
-        version = self.store.live_version(task.name)
+        version = self.store.served_version(task.name)
         label: Path | None = None
         case: Path | Exam | None
         try:

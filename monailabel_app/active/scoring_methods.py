@@ -50,7 +50,7 @@ class ReviewMethod(ScoringMethod):
             not (``failed``), and the `REPORTED` ``images`` to look at first.
         """
         task = self._task(str(request.get("model") or ""))
-        version = self.active.store.live_version(task.name)
+        version = self.active.store.served_version(task.name)
         if METHODS[self.name].labelled:
             rows = self._review(task, str(request.get("device") or "auto"), datastore)
         else:
@@ -65,7 +65,8 @@ class ReviewMethod(ScoringMethod):
         return [
             name
             for name, task in self.active.tasks.items()
-            if self.name in kind_of(task).reviews and self.active.store.live_path(name) is not None
+            if self.name in kind_of(task).reviews
+            and self.active.store.served_path(name) is not None
         ]
 
     def _task(self, model: str) -> TaskSpec:
@@ -88,7 +89,7 @@ class ReviewMethod(ScoringMethod):
         return task
 
     def _review(self, task: TaskSpec, device: str, datastore: StudiesProtocol) -> list[Row]:
-        path = self.active.store.live_path(task.name)
+        path = self.active.store.served_path(task.name)
         assert path is not None
         kind = kind_of(task)
         predictor = kind.predictor.from_checkpoint(

@@ -115,7 +115,7 @@ class ActiveLearning:
         return [
             name
             for name, task in self.tasks.items()
-            if fits(strategy, task) and self.store.live_path(name) is not None
+            if fits(strategy, task) and self.store.served_path(name) is not None
         ]
 
     def task(self, strategy: str, model: str) -> TaskSpec:

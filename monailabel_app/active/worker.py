@@ -94,9 +94,9 @@ class Measurer:
             return Answer(version, error=f"{type(error).__name__}: {error}")
 
     def _live(self, name: str) -> tuple[str, NetworkRunner]:
-        version = self.store.live_version(name)
+        version = self.store.served_version(name)
         if self._loaded is None or self._loaded[:2] != (name, version):
-            path = self.store.live_path(name)
+            path = self.store.served_path(name)
             if path is None:
                 raise InputError(f"'{name}' has no weights")
             self._loaded = None  # its memory is needed for the next
@@ -104,7 +104,7 @@ class Measurer:
             predictor = kind_of(task).predictor.from_checkpoint(
                 task, load_checkpoint(path), self.setup.device, self.setup.precision
             )
-            if self.store.live_version(name) != version:  # published in between
+            if self.store.served_version(name) != version:  # published in between
                 return self._live(name)
             self._loaded = (name, version, predictor)
         return version, self._loaded[2]

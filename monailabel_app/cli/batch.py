@@ -125,10 +125,10 @@ def _worker(local_rank: int, batch: Batch, folder: Path, threads: int) -> None:
 
     import torch
 
-    from lib.training.parallel import FAILURE, noting
+    from lib.training.parallel import FAILURE, recording_errors
 
     torch.set_num_threads(threads)
-    with noting(folder / FAILURE):
+    with recording_errors(folder / FAILURE):
         answers = _share(batch)
     if local_rank == 0:
         (folder / ANSWERS).write_bytes(pickle.dumps(answers))

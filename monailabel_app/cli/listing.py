@@ -20,7 +20,7 @@ def list_tasks(models: Path, json_file: Path | None) -> None:
     store = ModelStore(models, SHIPPED_MODELS)
     rows = {}
     for name, task in TASKS.items():
-        live = store.live_path(name)
+        live = store.served_path(name)
         state = (
             "none"
             if live is None

@@ -38,7 +38,7 @@ def models(
     if export:
         if not task:
             raise InputError("--export needs a task: models TASK --export FILE")
-        _export(get_task(task), weights or store.live_path(task), export)
+        _export(get_task(task), weights or store.served_path(task), export)
         return
     names = [get_task(task).name] if task else list(TASKS)
     if restore:

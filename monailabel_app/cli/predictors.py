@@ -33,7 +33,7 @@ def load_predictor(
             f"--flips is for segmentation: a breast of '{task.name}' has its chest wall at one "
             f"side; leave it away"
         )
-    path = weights or ModelStore(models, SHIPPED_MODELS).live_path(task.name)
+    path = weights or ModelStore(models, SHIPPED_MODELS).served_path(task.name)
     if path is None:
         raise UnpublishedError(
             f"'{task.name}' has no weights yet; train it first, or give --weights FILE"

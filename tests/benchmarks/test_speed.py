@@ -214,7 +214,9 @@ def test_every_way_has_the_weights_of_the_models_folder_where_there_are_some(mon
     torch.manual_seed(1)
     network = build_network(row.network)
     torch.nn.init.constant_(network.output.bias, 50.0)  # all is foreground
-    kept = Checkpoint(row.name, row.as_dict(), network.state_dict(), {}, {"step": 7})
+    kept = Checkpoint(
+        task=row.name, spec=row.as_dict(), weights=network.state_dict(), provenance={"step": 7}
+    )
     (tmp_path / "models").mkdir()
     save_checkpoint(tmp_path / "models" / f"{row.name}.pt", kept)
     asked = []

@@ -53,7 +53,7 @@ class Site:
         """Publish random weights, of which mirrored answers differ."""
         torch.manual_seed(0)
         weights = dict(build_network(task.network).state_dict())
-        checkpoint = Checkpoint(task.name, task.as_dict(), weights, **told)
+        checkpoint = Checkpoint(task=task.name, spec=task.as_dict(), weights=weights, **told)
         save_checkpoint(self.store.published_path(task.name), checkpoint)
 
     def measure(self) -> dict[str, Record]:
@@ -111,7 +111,7 @@ def test_images_of_an_archive_are_measured_given_in_order_and_scored(site, tmp_p
     assert given["scores"]["disagreement"] == pytest.approx(
         records[best].measured.disagreement, abs=1e-4
     )
-    assert given["model_version"] == here.store.live_version(MODEL)
+    assert given["model_version"] == here.store.served_version(MODEL)
     assert read_image(given["path"]).shape == images[best].truth[best].shape == (64, 80)
     assert here.next("uncertainty", "bert")["id"] == other
     for strategy in kind_of(here.task).strategies:

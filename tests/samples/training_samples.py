@@ -15,7 +15,7 @@ from lib.weights.checkpoint import load_checkpoint
 def fit_options(out: Path, **changes) -> FitOptions:
     """Return options of a quiet run on the CPU."""
     plain = {"device": "cpu", "precision": "fp32", "progress": False, "tensorboard": False}
-    return FitOptions(out, **{**plain, **changes})
+    return FitOptions(out=out, **{**plain, **changes})
 
 
 def with_recipe(task: TaskSpec, **changes) -> TaskSpec:

@@ -211,7 +211,9 @@ def threshold_weights(
         network.decoder[-1].projection.weight[0, 0] = 1
         network.output.weight[0, 0] = slope
         network.output.bias[0] = -slope * threshold
-    return save_checkpoint(file, Checkpoint(task, spec.as_dict(), dict(network.state_dict())))
+    return save_checkpoint(
+        file, Checkpoint(task=task, spec=spec.as_dict(), weights=dict(network.state_dict()))
+    )
 
 
 def discs(rows: int, columns: int, spacing: int = 24, radius: int = 7) -> np.ndarray:

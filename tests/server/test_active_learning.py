@@ -222,7 +222,7 @@ def test_a_background_process_measures_what_is_new_or_changed(site, tmp_path):
         threshold_weights(site.store.published_path(MODEL), threshold=0.3)
         fourth = measure()
         assert fourth["image_01"].measured.foreground > first["image_01"].measured.foreground
-        assert background.records(task).version == site.store.live_version(MODEL)
+        assert background.records(task).version == site.store.served_version(MODEL)
     finally:
         background._stop_worker()
 

@@ -54,7 +54,10 @@ def _weights_that_answer_c(file: Path) -> None:
             layer.bias.copy_(torch.tensor([0.0, 0.0, 2.0, 0.0]))
     answer = {"temperature": 1.0, "views": sorted(VIEWS)}
     save_checkpoint(
-        file, Checkpoint(TASK, spec.as_dict(), dict(network.state_dict()), answer=answer)
+        file,
+        Checkpoint(
+            task=TASK, spec=spec.as_dict(), weights=dict(network.state_dict()), answer=answer
+        ),
     )
 
 

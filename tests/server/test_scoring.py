@@ -53,7 +53,7 @@ def _write_scores(server: Server) -> None:
     """Keep scores as the server would have: the later the image, the less certain."""
     store = ModelStore(server.model_dir, server.folder / "none")
     records = Records(server.studies / ".scores" / f"{MODEL}.jsonl")
-    records.open(store.live_version(MODEL))
+    records.open(store.served_version(MODEL))
     for place in range(LABELLED, LABELLED + UNLABELLED):
         value = place / 100
         measured = Informativeness(value, 0.0, value, 0.1, np.ones(4, dtype=np.float32))

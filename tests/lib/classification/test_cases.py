@@ -37,7 +37,7 @@ def views(exam_studies, exam_task) -> list[ViewItem]:
 
 def _options(out, **changes) -> FitOptions:
     plain = {"device": "cpu", "precision": "fp32", "progress": False, "tensorboard": False}
-    return FitOptions(out, **{**plain, **changes})
+    return FitOptions(out=out, **{**plain, **changes})
 
 
 # --- which exams and views -----------------------------------------------------------------------

@@ -87,9 +87,8 @@ def _plateau(patience: int = 2):
 def _rates(optimizer, scheduler, losses) -> list[float]:
     found = []
     for loss in losses:
-        scheduler.report(loss)
         optimizer.step()
-        scheduler.step()
+        scheduler.step(loss)
         found.append(round(scheduler.get_last_lr()[0], 6))
     return found
 

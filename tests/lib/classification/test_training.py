@@ -84,7 +84,7 @@ def test_an_interrupted_run_ends_like_one_that_was_not(views, exam_task, tmp_pat
 def test_the_last_weights_are_kept_where_that_is_asked_for(views, exam_task, tmp_path, monkeypatch):
     scores = iter([0.9, 0.5, 0.7, 0.6])
     monkeypatch.setattr(
-        "lib.training.loop.score_cases",
+        "lib.training.validation.score_cases",
         lambda *_: {
             **dict.fromkeys(("classes_answered", "classes_true", "temperature"), 1.0),
             "exam_likelihood": next(scores),
@@ -97,7 +97,7 @@ def test_the_last_weights_are_kept_where_that_is_asked_for(views, exam_task, tmp
 
 def test_a_plateau_of_the_validation_loss_lowers_the_rate(views, exam_task, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "lib.training.loop.score_cases",
+        "lib.training.validation.score_cases",
         lambda *_: {
             **dict.fromkeys(("classes_answered", "classes_true", "temperature"), 1.0),
             "exam_likelihood": 0.5,
@@ -114,7 +114,7 @@ def test_a_plateau_of_the_validation_loss_lowers_the_rate(views, exam_task, tmp_
     )
     fit(recipe, views, fit_options(tmp_path))
     state = torch.load(tmp_path / "state.pt", weights_only=True)
-    assert state["scheduler"]["scale"] == pytest.approx(0.1)
+    assert state["optimizer"]["param_groups"][0]["lr"] == pytest.approx(1e-4)
 
 
 def test_the_collapse_to_one_class_is_said(views, exam_task, tmp_path, caplog):

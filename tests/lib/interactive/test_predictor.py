@@ -65,7 +65,7 @@ def test_a_network_begins_as_the_one_without_clicks(name):
     )
     torch.manual_seed(3)
     network = build_network(plain.network).eval()
-    checkpoint = Checkpoint(plain.name, plain.as_dict(), state_on_cpu(network))
+    checkpoint = Checkpoint(task=plain.name, spec=plain.as_dict(), weights=state_on_cpu(network))
     clicking, _, fresh = transfer_network(task, checkpoint)
     assert fresh
     assert all(part.startswith("guide.") for part in fresh)
@@ -270,7 +270,7 @@ def test_an_interrupted_training_goes_on_with_the_same_clicks(either, clicking, 
             raise Stopped
         return scores(predictor, cases)
 
-    from lib.training import loop as training
+    from lib.training import validation as training
 
     scores = training.score_cases
     with pytest.MonkeyPatch.context() as patch:

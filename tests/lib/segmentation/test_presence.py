@@ -285,7 +285,7 @@ def test_presence_is_learned_beside_the_mask(gated, discs, tmp_path):
         learning_rate=1e-2,
         val_split=0.4,
     )
-    options = FitOptions(tmp_path, device="cpu", precision="fp32", progress=False, seed=1)
+    options = FitOptions(out=tmp_path, device="cpu", precision="fp32", progress=False, seed=1)
     row = replace(gated, training=recipe)
     result = fit(row, discs, replace(options, tensorboard=False))
     assert result.metrics["presence_auc"] == 1

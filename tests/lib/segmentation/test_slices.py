@@ -233,7 +233,7 @@ def test_a_task_in_2d_learns_volumes_from_their_slices_and_is_scored_on_the_whol
     recipe = replace(
         flat.training, steps=40, val_interval=40, batch_size=4, patch_size=16, learning_rate=1e-2
     )
-    options = FitOptions(tmp_path, device="cpu", precision="fp32", progress=False)
+    options = FitOptions(out=tmp_path, device="cpu", precision="fp32", progress=False)
     options = replace(options, tensorboard=False)
     result = fit(replace(flat, training=recipe), volume_items, options)
     assert result.metrics["fg_dice"] > 0.7

@@ -274,7 +274,7 @@ def test_two_structures_are_learned(several, glands, tmp_path):
             foreground_share=0.5,
         ),
     )
-    options = FitOptions(tmp_path, device="cpu", precision="fp32", progress=False)
+    options = FitOptions(out=tmp_path, device="cpu", precision="fp32", progress=False)
     result = fit(row, glands, replace(options, tensorboard=False))
     predictor = Predictor.from_checkpoint(row, load_checkpoint(result.weights), "cpu", "fp32")
     report = evaluate(predictor, [item for item in glands if item.id != "gland_0"])

@@ -61,7 +61,7 @@ def store(ninth, items, tmp_path_factory) -> ModelStore:
     """A store in which the ninth variant was trained and published."""
     folder = tmp_path_factory.mktemp("ninth")
     store = ModelStore(folder / "models", folder / "shipped")
-    options = FitOptions(folder / "run", device="cpu", progress=False, tensorboard=False)
+    options = FitOptions(out=folder / "run", device="cpu", progress=False, tensorboard=False)
     outcome = train_and_submit(ninth, items, options, store)
     assert outcome.decision.published
     assert outcome.result.metrics["mean_iou"] > outcome.result.initial_metrics["mean_iou"]
@@ -69,7 +69,7 @@ def store(ninth, items, tmp_path_factory) -> ModelStore:
 
 
 def test_its_weights_come_back_and_segment(store, ninth, items):
-    checkpoint = load_checkpoint(store.live_path(NAME))
+    checkpoint = load_checkpoint(store.served_path(NAME))
     assert checkpoint.task == NAME
     assert checkpoint.spec == get_task(NAME).as_dict()
     report = evaluate(Predictor.from_checkpoint(ninth, checkpoint, "cpu", "fp32"), items)

@@ -13,9 +13,9 @@ from lib.training.loop import fit
 def _run_with(found, task, items, out, monkeypatch) -> tuple[list[str], dict]:
     """Train with these shares of structures found at each validation; return what was said."""
     scores = [{"mean_iou": 0.5, "found": share} for share in (1.0, *found)]
-    monkeypatch.setattr("lib.training.loop.score_cases", lambda *_: scores.pop(0))
+    monkeypatch.setattr("lib.training.validation.score_cases", lambda *_: scores.pop(0))
     said: list[str] = []
-    monkeypatch.setattr("lib.training.loop.logger.warning", said.append)
+    monkeypatch.setattr("lib.training.validation.logger.warning", said.append)
     fit(with_recipe(task, steps=2 * len(found), val_interval=2), items, fit_options(out))
     return said, json.loads((out / "stats.json").read_text())
 
@@ -43,7 +43,7 @@ def test_nothing_is_said_of_a_network_that_finds_something(task, items, tmp_path
 
 def test_a_network_that_answers_background_alone_has_collapsed(task, items, tmp_path, monkeypatch):
     said: list[str] = []
-    monkeypatch.setattr("lib.training.loop.logger.warning", said.append)
+    monkeypatch.setattr("lib.training.validation.logger.warning", said.append)
     unsure = replace(task, output=replace(task.output, threshold=1.1))
     result = fit(with_recipe(unsure, steps=2, val_interval=2), items, fit_options(tmp_path))
     assert result.metrics["found"] == 0

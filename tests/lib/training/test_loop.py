@@ -67,7 +67,7 @@ def test_training_stops_when_patience_runs_out_and_stays_stopped(
 ):
     scores = iter([0.1, 0.5, 0.4, 0.5, 0.3])  # initial, then one per validation
     monkeypatch.setattr(
-        "lib.training.loop.score_cases", lambda *_: {"mean_iou": next(scores), "found": 1.0}
+        "lib.training.validation.score_cases", lambda *_: {"mean_iou": next(scores), "found": 1.0}
     )
     recipe = with_recipe(task, steps=40, val_interval=2, early_stop_patience=2)
     result = fit(recipe, items, fit_options(tmp_path))

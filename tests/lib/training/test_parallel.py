@@ -20,7 +20,7 @@ from lib.weights.checkpoint import load_checkpoint
 
 
 def _options(out, **changes):
-    return FitOptions(out, device="cpu", precision="fp32", progress=False, **changes)
+    return FitOptions(out=out, device="cpu", precision="fp32", progress=False, **changes)
 
 
 def test_two_processes_give_the_curve_of_one(task, items, tmp_path):

@@ -18,7 +18,13 @@ from lib.training import publish as publishing
 from lib.training.batches import PreparedCases, StepBatches
 from lib.training.options import FitOptions
 from lib.training.publish import train_and_submit
-from lib.training.replay import MOST_REPEATS, cases_of_pass, count_labels, label_prints, new_ids
+from lib.training.replay import (
+    MOST_REPEATS,
+    cases_of_pass,
+    count_labels,
+    label_fingerprints,
+    new_ids,
+)
 from lib.weights.store import ModelStore
 
 TASK = "nuclei_vhllrhe"
@@ -78,14 +84,14 @@ def test_a_new_case_comes_more_often_in_the_batches(task, items):
 
 
 def test_a_changed_label_is_new_and_a_rewritten_one_is_not(items):
-    known = label_prints(items)
-    assert new_ids(label_prints(items), known) == frozenset()
+    known = label_fingerprints(items)
+    assert new_ids(label_fingerprints(items), known) == frozenset()
     label = items[2].label
     assert label is not None
     label.write_bytes(label.read_bytes())
-    assert new_ids(label_prints(items), known) == frozenset()
+    assert new_ids(label_fingerprints(items), known) == frozenset()
     Image.fromarray(np.asarray(Image.open(label)) * 0).save(label)
-    changed = new_ids(label_prints(items), known)
+    changed = new_ids(label_fingerprints(items), known)
     assert changed == {items[2].id}
     assert count_labels(items, changed) == 1
 
@@ -108,16 +114,16 @@ def test_each_version_keeps_what_it_was_trained_on(task, items, tmp_path, monkey
     store = ModelStore(tmp_path / "models", tmp_path / "none")
 
     def train(folder: str, items: list[Item]) -> None:
-        options = FitOptions(tmp_path / folder, progress=False, tensorboard=False, device="cpu")
+        options = FitOptions(out=tmp_path / folder, progress=False, tensorboard=False, device="cpu")
         train_and_submit(task, items, options, store)
 
     train("first", items[:6])
-    assert store.last_labels(TASK) == store.live_labels(TASK) == label_prints(items[:6])
+    assert store.last_labels(TASK) == store.served_labels(TASK) == label_fingerprints(items[:6])
     train("second", items)
     assert given == [frozenset(), frozenset(item.id for item in items[6:])]
-    assert store.last_labels(TASK) == label_prints(items)
+    assert store.last_labels(TASK) == label_fingerprints(items)
     first, second = store.versions(TASK)
-    assert store.live_labels(TASK) == label_prints(items if second.live else items[:6])
+    assert store.served_labels(TASK) == label_fingerprints(items if second.live else items[:6])
     training, validation = split_items(items, task.training.val_split)
     assert first.training["data"] != second.training["data"]
     assert second.training["training_cases"] == len(training)

@@ -63,7 +63,7 @@ def test_a_state_saved_between_validations_gives_the_same_history(
         return prepare(self, step)
 
     with monkeypatch.context() as patch:
-        patch.setattr("lib.training.loop.STATE_SECONDS", -1.0)  # after every step
+        patch.setattr("lib.training.resume.SAVE_SECONDS", -1.0)  # after every step
         patch.setattr(StepBatches, "__getitem__", fail)
         with pytest.raises(RuntimeError, match="power cut"):
             fit(task, items, fit_options(tmp_path))

@@ -23,13 +23,16 @@ from lib.weights.checkpoint import (
     save_tensors,
     state_on_cpu,
     transfer_network,
-    weights_print,
+    weights_fingerprint,
 )
 
 
 def _checkpoint(task, **changes) -> Checkpoint:
     weights = state_on_cpu(build_network(task.network))
-    return replace(Checkpoint(task.name, task.as_dict(), weights, {"mean_iou": 0.5}), **changes)
+    plain = Checkpoint(
+        task=task.name, spec=task.as_dict(), weights=weights, metrics={"mean_iou": 0.5}
+    )
+    return replace(plain, **changes)
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -99,16 +102,16 @@ def test_what_fits_is_taken_from_weights_of_another_task_and_the_rest_stays_fres
 
 def test_weights_that_hardly_fit_are_not_transferred(task):
     wide = replace(task, network=replace(task.network, channels=(8, 16, 32)))
-    with pytest.raises(InputError, match="of [0-9]+ parameters are of the same name and shape"):
+    with pytest.raises(InputError, match="of [0-9]+ parameters have the same name and shape"):
         transfer_network(wide, _checkpoint(task))
 
 
 def test_equal_weights_have_equal_prints(task):
     given = _checkpoint(task)
-    assert weights_print(given) == weights_print(replace(given, task="another"))
+    assert weights_fingerprint(given) == weights_fingerprint(replace(given, task="another"))
     name = next(iter(given.weights))
     changed = {**given.weights, name: given.weights[name] + 1}
-    assert weights_print(replace(given, weights=changed)) != weights_print(given)
+    assert weights_fingerprint(replace(given, weights=changed)) != weights_fingerprint(given)
 
 
 def test_weights_with_a_missing_tensor_are_refused(task):

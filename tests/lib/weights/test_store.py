@@ -44,12 +44,12 @@ def _submit(store: ModelStore, file: Path, score: float, live: float | None):
 
 
 def test_first_weights_are_published(store, candidates):
-    assert store.live_path(TASK) is None
+    assert store.served_path(TASK) is None
     assert store.versions(TASK) == []
     decision = _submit(store, _file(candidates, b"one"), 0.5, None)
     assert decision.published
     assert decision.reason == "first weights: mean_iou 0.5000"
-    assert store.live_path(TASK).read_bytes() == b"one"
+    assert store.served_path(TASK).read_bytes() == b"one"
 
 
 def test_better_weights_replace_the_live_ones_and_both_stay(store, candidates):
@@ -57,7 +57,7 @@ def test_better_weights_replace_the_live_ones_and_both_stay(store, candidates):
     second = _submit(store, _file(candidates, b"two"), 0.6, 0.5)
     assert second.published
     assert second.reason == "mean_iou 0.6000 beats the live 0.5000"
-    assert store.live_path(TASK).read_bytes() == b"two"
+    assert store.served_path(TASK).read_bytes() == b"two"
     live = {version.id: version.live for version in store.versions(TASK)}
     assert live == {first.version: False, second.version: True}
 
@@ -68,7 +68,7 @@ def test_what_is_not_better_is_kept_aside_and_said_so(store, candidates, score):
     decision = _submit(store, _file(candidates, b"two"), score, 0.5)
     assert not decision.published
     assert "does not beat the live 0.5000 on the same validation cases" in decision.reason
-    assert store.live_path(TASK).read_bytes() == b"one"
+    assert store.served_path(TASK).read_bytes() == b"one"
     aside = {version.id: version for version in store.versions(TASK)}[decision.version]
     assert (aside.published, aside.live, aside.reason) == (False, False, decision.reason)
     assert aside.path.read_bytes() == b"two"
@@ -84,7 +84,7 @@ def test_any_version_can_be_put_back(store, candidates):
     second = _submit(store, _file(candidates, b"two"), 0.4, 0.5)
     for decision, content in ((second, b"two"), (first, b"one")):
         assert store.restore(TASK, decision.version) == store.published_path(TASK)
-        assert store.live_path(TASK).read_bytes() == content
+        assert store.served_path(TASK).read_bytes() == content
         assert [v.id for v in store.versions(TASK) if v.live] == [decision.version]
 
 
@@ -95,7 +95,7 @@ def test_shipped_weights_are_live_until_better_ones_come_and_can_be_put_back(sto
     live = [(version.id, version.live) for version in store.versions(TASK)]
     assert live == [("shipped", False), (decision.version, True)]
     assert store.restore(TASK, "shipped") == store.shipped_path(TASK)
-    assert store.live_path(TASK).read_bytes() == b"shipped"
+    assert store.served_path(TASK).read_bytes() == b"shipped"
     assert len(store.versions(TASK)) == 2
 
 
@@ -104,7 +104,7 @@ def test_an_unknown_version_is_refused(store, candidates, version):
     _submit(store, _file(candidates, b"one"), 0.5, None)
     with pytest.raises(NotFoundError, match=f"unknown version of '{TASK}' '"):
         store.restore(TASK, version)
-    assert store.live_path(TASK).read_bytes() == b"one"
+    assert store.served_path(TASK).read_bytes() == b"one"
 
 
 def test_withdrawn_weights_are_no_longer_served_but_kept(store, candidates):
@@ -112,7 +112,7 @@ def test_withdrawn_weights_are_no_longer_served_but_kept(store, candidates):
         store.withdraw(TASK)
     decision = _submit(store, _file(candidates, b"one"), 0.5, None)
     store.withdraw(TASK)
-    assert store.live_path(TASK) is None
+    assert store.served_path(TASK) is None
     assert store.restore(TASK, decision.version).read_bytes() == b"one"
 
 
@@ -183,12 +183,12 @@ def test_a_publisher_killed_at_any_moment_leaves_whole_files(store, candidates, 
         child.send_signal(signal.SIGKILL)
         child.wait()
         child.stdout.close()
-        live = store.live_path(TASK)
+        live = store.served_path(TASK)
         assert live is None or sha256(live) in whole, f"torn after kill {kill}"
         versions = store.versions(TASK)
         assert known <= {version.id for version in versions}, f"lost after kill {kill}"
         known = {version.id for version in versions}
-    assert store.live_path(TASK) is not None
+    assert store.served_path(TASK) is not None
     assert {sha256(version.path) for version in store.versions(TASK)} <= whole
     assert any(version.live for version in store.versions(TASK))
 
@@ -212,6 +212,6 @@ def test_a_full_disk_leaves_the_live_model_and_nothing_half_written(store, candi
     large = _file(candidates, bytes(200_000))
     ended = run_python("-c", FULL_DISK, store.folder, store.shipped, large)
     assert ended.stdout.startswith("refused"), ended.stderr
-    assert store.live_path(TASK).read_bytes() == b"one"
+    assert store.served_path(TASK).read_bytes() == b"one"
     assert len(store.versions(TASK)) == 1
     assert not [path for path in store.folder.rglob("*") if path.name.endswith(".partial")]

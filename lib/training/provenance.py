@@ -1,0 +1,92 @@
+"""Where weights come from: what a run starts with, and what its checkpoints say about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ignite.distributed as idist
+from torch import nn
+
+from lib.kinds import kind_of
+from lib.networks import build_network
+from lib.tasks.spec import TaskSpec
+from lib.training.batches import PreparedCases
+from lib.training.options import FitOptions
+from lib.training.step import TrainingStep
+from lib.training.validation import Validator
+from lib.weights.checkpoint import (
+    Checkpoint,
+    save_checkpoint,
+    state_on_cpu,
+    transfer_network,
+    utc_now,
+    versions,
+)
+
+
+def initial_network(
+    task: TaskSpec, init: Checkpoint | None
+) -> tuple[nn.Module, dict[str, Any] | None]:
+    """Return the network that a run starts with, and what is known of its weights.
+
+    Args:
+        init: weights to start from; None starts from random ones, of which there is nothing to say.
+
+    Raises:
+        InputError: too few of the weights fit the task's network.
+    """
+    if init is None:
+        return build_network(task.network), None
+    network, taken, fresh = transfer_network(task, init)
+    transferred = {"tensors_taken": taken, "tensors_fresh": fresh}
+    return network, {**init.provenance, "task": init.task, **transferred}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointWriter:
+    """Writes the weights that a run keeps, with their figures and how they were trained.
+
+    Attributes:
+        path: of the checkpoint.
+        data: fingerprint of all files that the run reads.
+        origin: of the weights that the run started with; see `initial_network`.
+    """
+
+    path: Path
+    options: FitOptions
+    take_step: TrainingStep
+    training: PreparedCases
+    validator: Validator
+    data: str
+    origin: dict[str, Any] | None
+
+    def write(self, steps: int) -> None:
+        """Write the weights after so many steps; the first of several processes does."""
+        if idist.get_rank() != 0:
+            return
+        task, items = self.training.task, self.training.items
+        figures = self.validator.kept
+        checkpoint = Checkpoint(
+            task=task.name,
+            spec=task.as_dict(),
+            weights=state_on_cpu(self.take_step.averaged or self.take_step.network),
+            metrics=figures,
+            provenance={
+                "step": steps,
+                "seed": self.options.seed,
+                "data": self.data,
+                "training_cases": len(self.training),
+                "validation_cases": len(self.validator.cases),
+                "new_cases": sum(item.id in self.options.new_ids for item in items),
+                "precision": str(self.take_step.dtype).removeprefix("torch."),
+                "device": str(self.take_step.device),
+                "from": self.origin,
+                "created": utc_now(),
+                "versions": versions(),
+                "command": self.options.command,
+            },
+            answer=kind_of(task).scoring.answer(task, figures, items),
+        )
+        save_checkpoint(self.path, checkpoint)
