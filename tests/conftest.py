@@ -74,7 +74,7 @@ def weights(studies: Path, items: list[Item], tmp_path_factory: pytest.TempPathF
     row = TASKS["nuclei_vhllrhe"]
     recipe = replace(row.training, steps=40, batch_size=4, patch_size=48, val_interval=40)
     options = FitOptions(
-        tmp_path_factory.mktemp("weights"),
+        out=tmp_path_factory.mktemp("weights"),
         device="cpu",
         precision="fp32",
         progress=False,
@@ -180,7 +180,7 @@ def exam_weights(
     from lib.training.options import FitOptions
 
     options = FitOptions(
-        tmp_path_factory.mktemp("exam_weights"),
+        out=tmp_path_factory.mktemp("exam_weights"),
         device="cpu",
         precision="fp32",
         progress=False,

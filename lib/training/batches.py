@@ -62,11 +62,7 @@ class PreparedCases(Dataset[Case]):
         """Return the prepared case; an unreadable file raises `InputError` that names it."""
         file = self.items[index].image
         cached = self._cache.get(file)
-        case = (
-            kind_of(self.task).cases.load(self.items[index], self.task)
-            if cached is None
-            else cached
-        )
+        case = cached or kind_of(self.task).cases.load(self.items[index], self.task)
         sides = case[0].shape[-self.task.network.spatial_dims :]
         self.largest = tuple(np.maximum(sides, self.largest or sides).tolist())
         size = sum(array.nbytes for array in case)
