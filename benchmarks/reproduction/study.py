@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.reproduction.pages.panel_kinds import by_brightness
+from benchmarks.reproduction.pages.panel_groups import by_brightness
 from lib.data.studies import Item
 from lib.datasets.importing import ImportReport
 from lib.errors import InputError, choose, unknown
@@ -125,7 +125,7 @@ class Study:
         val_share: part of the others that chooses the step.
         often_absent: whether many images lack the structure: the page has the figures of
             `lib.segmentation.metrics.image_scores` and the mask that is always empty.
-        kinds: names the kind of each test image; one of each is shown.
+        panel_groups: return the group of each test image; the page shows one image of each.
         importer: copies the data set as published (first) into a studies folder (second).
         note: what must be said of the study, on its page.
         tables: the publication's names of the table of mean IoU and of the pixel figures.
@@ -144,7 +144,7 @@ class Study:
     test_share: float = 0.3
     val_share: float = 0.2
     often_absent: bool = False
-    kinds: Callable[[Sequence[Item]], dict[str, str]] = by_brightness
+    panel_groups: Callable[[Sequence[Item]], dict[str, str]] = by_brightness
     importer: Callable[[Path, Path], ImportReport] | None = None
     note: str = ""
     tables: tuple[str, ...] = ("Tab. 2", "Tab. 3")

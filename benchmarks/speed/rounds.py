@@ -136,16 +136,20 @@ def compare(timed: Mapping[str, Timed], base: str) -> dict[str, dict[str, Any]]:
     return figures
 
 
+def speedup(row: Mapping[str, Any]) -> str:
+    """Return the speed-up in one row of `compare`, and its range."""
+    return f"{row['speedup']:.2f} ({row['speedup_min']:.2f}..{row['speedup_max']:.2f})"
+
+
 def table(figures: Mapping[str, Mapping[str, Any]], unit: str = "s") -> list[str]:
     """Return aligned lines of `compare`'s figures."""
     factor = {"s": 1, "ms": 1000}[unit]
     width = max(len(name) for name in figures)
     lines = [f"{'':{width}}  {'median':>10}  {'speed-up (min..max)':>22}  {'peak memory':>11}"]
     for name, row in figures.items():
-        span = f"{row['speedup']:.2f} ({row['speedup_min']:.2f}..{row['speedup_max']:.2f})"
         lines.append(
             f"{name:{width}}  {row['median_s'] * factor:>7.{3 if unit == 's' else 0}f} {unit:2}  "
-            f"{span:>22}  {row['peak_memory_mib']:>7} MiB"
+            f"{speedup(row):>22}  {row['peak_memory_mib']:>7} MiB"
         )
     return lines
 

@@ -19,7 +19,7 @@ from monai.inferers import SlidingWindowInferer
 from torch import Tensor, nn
 
 from benchmarks.speed.fixtures import SEED, checkpoint
-from benchmarks.speed.rounds import compare, measure, peak_mib
+from benchmarks.speed.rounds import compare, measure, peak_mib, speedup
 from lib.data.transforms import prepare_image
 from lib.devices import autocast, resolve_precision
 from lib.image import Geometry, Image
@@ -165,10 +165,9 @@ def table(report: dict[str, Any]) -> list[str]:
         f"{'':{width}}  {'median':>9}  {'speed-up (min..max)':>20}  {'windows':>16}  peak (before)"
     ]
     for name, row in figures.items():
-        span = f"{row['speedup']:.2f} ({row['speedup_min']:.2f}..{row['speedup_max']:.2f})"
         windows = f"{row['windows']} x {'x'.join(map(str, row['window']))}"
         lines.append(
-            f"{name:{width}}  {row['median_s']:>7.2f} s  {span:>20}  {windows:>16}  "
+            f"{name:{width}}  {row['median_s']:>7.2f} s  {speedup(row):>20}  {windows:>16}  "
             f"{row['peak_memory_mib']} MiB ({row['held_before_mib']})"
         )
     verdict = "below" if report["ours_below_limit"] else "NOT below"

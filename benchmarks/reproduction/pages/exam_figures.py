@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from benchmarks.reproduction.pages.charts import chart_grid, colour, recipe_lines
 from benchmarks.reproduction.pages.exam_text import measured, title, typical
 from lib.classification.plots import draw_confusion, draw_reliability, draw_roc
-from lib.plots import BLUE, GREY, VERMILION, save
+from lib.plots import GREY, save
 
-COLOURS = (BLUE, VERMILION)
 COLUMNS = 2
 LEVELS: dict[str, Literal["-", ":"]] = {"exam": "-", "view": ":"}
 
 
-def draw_exams(report: Mapping[str, Any], page: Path) -> dict[str, str]:
+def draw(report: Mapping[str, Any], page: Path) -> tuple[dict[str, str], list[str]]:
     """Draw accuracy by size, reliability, confusion and ROC beside the page.
 
     Returns:
-        File names by `benchmarks.reproduction.pages.exam_text.CAPTIONS`.
+        File names by `benchmarks.reproduction.pages.exam_text.CAPTIONS`, and what is missing.
     """
     rows = typical(report)
     exams = {title(row): row["levels"]["exam"] for row in rows}
@@ -43,35 +41,24 @@ def draw_exams(report: Mapping[str, Any], page: Path) -> dict[str, str]:
     }
     if any("roc" in level for level in exams.values()):
         drawn["roc"] = draw_roc(beside("roc"), exams, "")
-    return {name: path.name for name, path in drawn.items()}
+    return {name: path.name for name, path in drawn.items()}, []
 
 
 def draw_sizes(path: Path, report: Mapping[str, Any]) -> Path:
     """Draw accuracy against input size, a chart for each task, with what is printed in grey."""
-    rows, recipes = measured(report), list(report["recipes"])
+    rows = measured(report)
     tasks = list(dict.fromkeys(row["task"] for row in rows))
-    columns = min(COLUMNS, len(tasks))
-    lines = math.ceil(len(tasks) / columns)
-    canvas = Figure(figsize=(4.2 * max(1.4, columns), 2.9 * lines + 0.9), layout="constrained")
-    charts = canvas.subplots(lines, columns, squeeze=False, sharey=True)
-    for chart, task in zip(charts.flat, tasks, strict=False):
+    width = 4.2 * max(1, 1.4 / len(tasks))
+    canvas, charts = chart_grid(tasks, COLUMNS, (width, 2.9), sharey=True)
+    for chart, task in zip(charts, tasks, strict=True):
         _draw_printed(chart, [v for v in report["variants"] if v["task"] == task])
         series: dict[tuple[str, int, int], list[Any]] = {}
         for row in rows:
             if row["task"] == task:
                 series.setdefault((row["recipe"], row["seed"], row["folds"]), []).append(row)
-        for place, ((recipe, *_), own) in enumerate(series.items()):
-            _draw_series(chart, own, COLOURS[recipes.index(recipe) % len(COLOURS)], place)
-        chart.set_title(task, fontsize=9)
-        chart.grid(alpha=0.25)
-        chart.tick_params(labelsize=7)
-    for chart in charts.flat[len(tasks) :]:
-        chart.set_visible(False)
-    shown = [recipe for recipe in recipes if any(row["recipe"] == recipe for row in rows)]
-    entries = [
-        Line2D([], [], color=COLOURS[recipes.index(r) % len(COLOURS)], label=f"setting: {r}")
-        for r in shown
-    ]
+        for number, ((recipe, *_), runs) in enumerate(series.items()):
+            _draw_series(chart, runs, colour(report, recipe), 5 * number)
+    entries = recipe_lines(report, {row["recipe"] for row in rows})
     entries += [
         Line2D([], [], color=GREY, linestyle=style, label=f"per {level}")
         for level, style in LEVELS.items()
@@ -96,15 +83,15 @@ def _draw_printed(chart: Axes, variants: list[Any]) -> None:
                 chart.plot(variant["size"], value, color=GREY, marker=".", markersize=4, alpha=0.6)
 
 
-def _draw_series(chart: Axes, rows: list[Any], colour: str, place: int) -> None:
-    """Draw the accuracies of one setting and seed, moved a little so that bars stay apart."""
+def _draw_series(chart: Axes, rows: list[Any], colour: str, offset: int) -> None:
+    """Draw the accuracies of one setting and seed, moved by `offset` so that bars stay apart."""
     for level, style in LEVELS.items():
         found = [row["levels"][level] for row in rows]
-        right = np.array([part["figures"]["accuracy"] for part in found])
-        low, high = np.array([part["intervals"]["accuracy"] for part in found]).T
-        away = 5 * place + (8 if level == "view" else 0)
+        right = np.array([figures["figures"]["accuracy"] for figures in found])
+        low, high = np.array([figures["intervals"]["accuracy"] for figures in found]).T
+        moved = offset + (8 if level == "view" else 0)
         chart.errorbar(
-            [row["size"] + away for row in rows],
+            [row["size"] + moved for row in rows],
             right,
             yerr=np.maximum([right - low, high - right], 0),
             color=colour,

@@ -1,4 +1,4 @@
-"""The page's pictures, drawn with matplotlib from the report and the masks that the runs kept."""
+"""The pictures of a study on segmentation, from its report and the masks that the runs kept."""
 
 from __future__ import annotations
 
@@ -13,64 +13,77 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from lib.plots import BLUE, GREY, VERMILION, save
+from benchmarks.reproduction.pages.charts import chart_grid, colour, recipe_lines
+from benchmarks.reproduction.testing import PANEL
+from lib.plots import GREY, save
 
-COLOURS = (BLUE, VERMILION)
 DASHES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
 COLUMNS = 4
 PANEL_COLUMNS = 7
 TILE = 256  # pixels of an image shown along each side
 HIT, EXTRA, MISSED = (255, 255, 255), (213, 94, 0), (0, 114, 178)
 
+Images = dict[str, tuple[np.ndarray, np.ndarray]]
+
+
+def draw(report: Mapping[str, Any], out: Path, page: Path) -> tuple[dict[str, str], list[str]]:
+    """Draw curves and masks beside the page.
+
+    Returns:
+        File names by what they show, and what is missing.
+    """
+    absent = "always_empty" in report
+    curves = {"loss": "training loss", "mean_iou": "mean IoU, validation images"}
+    if absent:
+        curves["dice_kaggle"] = "Kaggle Dice, validation images"
+    pictures = {
+        name: draw_curves(page.with_name(f"{page.stem}_{name}.png"), report, name, label).name
+        for name, label in curves.items()
+    }
+    images = panel_images(out, report["panel"])
+    if not images:
+        return pictures, ["no panel of masks: their arrays are not in the folder of the runs"]
+    path = page.with_name(f"{page.stem}_panel.png")
+    pictures["panel"] = draw_panel(path, images, _panel_masks(out, report), absent).name
+    return pictures, []
+
 
 def draw_curves(path: Path, report: Mapping[str, Any], figure: str, label: str) -> Path:
     """Draw `figure` against the step, a small chart for each variant, a line for each run.
 
     Args:
-        figure: "loss" or a figure of the validation images; of the mean IoU the printed value is
-            drawn too.
+        figure: "loss" or a figure of the validation images; beside the mean IoU the printed value
+            is drawn too.
         label: of the vertical axis.
     """
     runs = [run for run in report["runs"] if run["status"] == "done"]
     variants = [v for v in report["variants"] if any(r["variant"] == v["name"] for r in runs)]
-    recipes = list(report["recipes"])
-    columns = min(COLUMNS, len(variants))
-    rows = math.ceil(len(variants) / columns)
-    canvas = Figure(figsize=(2.6 * max(2, columns), 2.0 * rows + 0.8), layout="constrained")
-    charts = canvas.subplots(rows, columns, sharex=True, sharey=figure != "loss", squeeze=False)
-    for chart, variant in zip(charts.flat, variants, strict=False):
+    names = [variant["name"] for variant in variants]
+    width = 2.6 * max(1, 2 / len(names))
+    canvas, charts = chart_grid(names, COLUMNS, (width, 2.0), sharex=True, sharey=figure != "loss")
+    for chart, variant in zip(charts, variants, strict=True):
         for run in (run for run in runs if run["variant"] == variant["name"]):
             chart.plot(
                 run["history"]["step"],
                 run["history"][figure],
-                color=COLOURS[recipes.index(run["recipe"]) % len(COLOURS)],
+                color=colour(report, run["recipe"]),
                 linestyle=DASHES[report["seeds"].index(run["seed"]) % len(DASHES)],
                 marker="." if len(run["history"]["step"]) == 1 else None,
                 linewidth=1.3,
             )
         if printed := variant["printed"].get(figure) if figure == "mean_iou" else None:
             chart.axhline(printed, color=GREY, linewidth=0.9, dashes=(1, 2))
-        chart.set_title(variant["name"], fontsize=9)
-        chart.grid(alpha=0.25)
-        chart.tick_params(labelsize=7)
-    for chart in charts.flat[len(variants) :]:
-        chart.set_visible(False)
     canvas.supxlabel("step", fontsize=9)
     canvas.supylabel(label, fontsize=9)
-    shown = [recipe for recipe in recipes if any(run["recipe"] == recipe for run in runs)]
-    entries = [
-        Line2D([], [], color=COLOURS[recipes.index(r) % len(COLOURS)], label=f"setting: {r}")
-        for r in shown
-    ]
+    entries = recipe_lines(report, {run["recipe"] for run in runs})
     entries += [
         Line2D([], [], color=GREY, linestyle=DASHES[i % len(DASHES)], label=f"seed {seed}")
         for i, seed in enumerate(report["seeds"])
     ]
     if figure == "mean_iou":
         entries.append(Line2D([], [], color=GREY, dashes=(1, 2), linewidth=0.9, label="printed"))
-    canvas.legend(
-        handles=entries, loc="outside upper center", ncols=3 if columns < 3 else 6, fontsize=8
-    )
+    columns = 3 if len(names) < 3 else 6
+    canvas.legend(handles=entries, loc="outside upper center", ncols=columns, fontsize=8)
     return save(canvas, path)
 
 
@@ -83,8 +96,8 @@ def draw_panel(
     """Draw each image, its truth and the mask of every run.
 
     Args:
-        images: for each kind, uint8 pixels `(rows, columns[, 3])` and the truth `(rows, columns)`.
-        masks: title of each run and its masks `(rows, columns)` by kind.
+        images: for each group, uint8 pixels `(rows, columns[, 3])` and the truth `(rows, columns)`.
+        masks: title of each run and its masks `(rows, columns)` by group.
         whole: show whole images, made smaller, and not their middle.
     """
     shown = _smaller if whole else _middle
@@ -98,17 +111,17 @@ def draw_panel(
     charts = canvas.subplots(rows * len(images), columns, squeeze=False)
     for chart in charts.flat:
         chart.set_axis_off()
-    for place, (kind, (pixels, truth)) in enumerate(images.items()):
-        block = charts[place * rows : (place + 1) * rows].flat
-        _show(block[0], shown(pixels), kind)
+    for number, (group, (pixels, truth)) in enumerate(images.items()):
+        block = charts[number * rows : (number + 1) * rows].flat
+        _show(block[0], shown(pixels), group)
         _show(block[1], shown(truth) * np.uint8(255), "ground truth")
         for chart, (title, answers) in zip(block[2:], masks, strict=False):
-            if kind in answers:
-                _show(chart, compare(shown(answers[kind]), shown(truth)), title)
+            if group in answers:
+                _show(chart, compare(shown(answers[group]), shown(truth)), title)
     colours = {"right": HIT, "too much": EXTRA, "missed": MISSED}
     entries = [
-        Patch(facecolor="#{:02x}{:02x}{:02x}".format(*colour), edgecolor=GREY, label=name)
-        for name, colour in colours.items()
+        Patch(facecolor="#{:02x}{:02x}{:02x}".format(*rgb), edgecolor=GREY, label=name)
+        for name, rgb in colours.items()
     ]
     canvas.legend(handles=entries, loc="outside lower center", ncols=3, fontsize=8)
     return save(canvas, path)
@@ -138,3 +151,37 @@ def _smaller(pixels: np.ndarray) -> np.ndarray:
     """Return every nth pixel of an image, so that about `TILE` are left on the longer side."""
     step = math.ceil(max(pixels.shape[:2]) / TILE)
     return pixels[::step, ::step]
+
+
+def panel_images(out: Path, panel: Mapping[str, str]) -> Images:
+    """Return pixels and truth of each group of images in the panel, as far as they were kept."""
+    arrays = _arrays(out / PANEL)
+    return {
+        group: (arrays[f"{group}_image"], arrays[f"{group}_truth"])
+        for group in panel
+        if f"{group}_image" in arrays
+    }
+
+
+def _panel_masks(out: Path, report: Mapping[str, Any]) -> list[tuple[str, dict[str, np.ndarray]]]:
+    """Return title and masks by group of every run of the first seed."""
+    shown = []
+    for run in report["runs"]:
+        if run["status"] != "done" or run["seed"] != report["seeds"][0]:
+            continue
+        arrays = _arrays(out / run["folder"] / PANEL)
+        masks = {group: arrays[id] for group, id in report["panel"].items() if id in arrays}
+        title = run["variant"]
+        if run["recipe"] != "ours":
+            title += f" ({run['recipe']})"
+        if masks:
+            shown.append((title, masks))
+    return shown
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path) as content:
+            return dict(content)
+    except (OSError, ValueError):
+        return {}

@@ -1,4 +1,4 @@
-"""The images of the panel, one of each kind, as the thesis's figures 3, 4 and 9."""
+"""The images of the panel, one of each group, as in the thesis's figures 3, 4 and 9."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.reproduction.pages.panel_kinds import by_brightness
+from benchmarks.reproduction.pages.panel_groups import by_brightness
 from benchmarks.reproduction.splits import Split
 from benchmarks.reproduction.testing import PANEL
 from lib.data.studies import Item
@@ -16,39 +16,39 @@ from lib.files import write_atomically
 from lib.io.masks import read_label
 from lib.io.read import read_image
 
-Kinds = Callable[[Sequence[Item]], dict[str, str]]
+Grouping = Callable[[Sequence[Item]], dict[str, str]]
 
 
-def choose_panel(test: Sequence[Item], kinds: Kinds = by_brightness) -> dict[str, Item]:
-    """Return a test image of each kind that there is: that with the median number of objects."""
+def choose_panel(test: Sequence[Item], grouping: Grouping = by_brightness) -> dict[str, Item]:
+    """Return a test image of each group that there is: that with the median number of objects."""
     found: dict[str, list[tuple[int, str, Item]]] = {}
-    kind_of = kinds(test)
+    group_of = grouping(test)
     for item in test:
         assert item.label is not None
         objects = len(np.unique(read_label(item.label))) - 1
-        found.setdefault(kind_of[item.id], []).append((objects, item.id, item))
+        found.setdefault(group_of[item.id], []).append((objects, item.id, item))
     return {
-        kind: sorted(found[kind], key=lambda entry: entry[:2])[len(found[kind]) // 2][2]
-        for kind in sorted(found)
+        group: sorted(found[group], key=lambda entry: entry[:2])[len(found[group]) // 2][2]
+        for group in sorted(found)
     }
 
 
 def save_panel(
-    out: Path, split: Split, kinds: Kinds = by_brightness
+    out: Path, split: Split, grouping: Grouping = by_brightness
 ) -> tuple[Split, dict[str, str]]:
     """Choose the panel's images, keep them with their truth in `out`, and name them in the split.
 
     Returns:
-        The split, and the id of each kind.
+        The split, and the id of the image of each group.
     """
     arrays: dict[str, np.ndarray] = {}
-    chosen = choose_panel(split.test, kinds)
-    for kind, item in chosen.items():
+    chosen = choose_panel(split.test, grouping)
+    for group, item in chosen.items():
         assert item.label is not None
-        arrays[f"{kind}_image"] = displayed(read_image(item.image).pixels)
-        arrays[f"{kind}_truth"] = (read_label(item.label) > 0).astype(np.uint8)
+        arrays[f"{group}_image"] = displayed(read_image(item.image).pixels)
+        arrays[f"{group}_truth"] = (read_label(item.label) > 0).astype(np.uint8)
     write_atomically(out / PANEL, lambda file: np.savez_compressed(file, **arrays))
-    ids = {kind: item.id for kind, item in chosen.items()}
+    ids = {group: item.id for group, item in chosen.items()}
     return replace(split, panel=tuple(ids.values())), ids
 
 

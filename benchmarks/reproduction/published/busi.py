@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.reproduction.pages.panel_kinds import by_class
+from benchmarks.reproduction.pages.panel_groups import by_class
 from benchmarks.reproduction.published.recipes import OURS
 from benchmarks.reproduction.study import Bound, Study, Variant
 from lib.datasets.importers import IMPORTERS
@@ -20,7 +20,7 @@ BUSI = Study(
     test_share=0.2,
     val_share=0.15,
     often_absent=True,
-    kinds=by_class,
+    panel_groups=by_class,
     importer=IMPORTERS["busi"].run,
     tables=(),
     variants=(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.reproduction.pages.panel_kinds import by_class
+from benchmarks.reproduction.pages.panel_groups import by_class
 from benchmarks.reproduction.published.recipes import NERVE_RECIPES
 from benchmarks.reproduction.study import Bound, Printed, Study, Variant
 from lib.datasets.importers import IMPORTERS
@@ -47,7 +47,7 @@ THESIS_NERVE = Study(
     published="thesis",
     steps=STEPS,
     often_absent=True,
-    kinds=by_class,
+    panel_groups=by_class,
     importer=IMPORTERS["nerve"].run,
     tables=(TABLE,),
     variants=(

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from benchmarks.reproduction.pages import page as pages
-from benchmarks.reproduction.pages.figures import compare
+from benchmarks.reproduction.pages.figures import compare, panel_images
 from benchmarks.reproduction.pages.page import write_page
 from benchmarks.reproduction.pages.segmentation_text import text
 from benchmarks.reproduction.published.thesis import THESIS_NUCLEI
@@ -166,7 +165,7 @@ def test_without_matplotlib_the_page_is_written_and_says_so(report, tmp_path, mo
 def test_a_panel_without_arrays_is_said(report, tmp_path):
     missing = write_page(report, tmp_path, tmp_path / "page.md", tmp_path / "report.json")
     assert missing == ["no panel of masks: their arrays are not in the folder of the runs"]
-    assert pages._images(tmp_path, report["panel"]) == {}
+    assert panel_images(tmp_path, report["panel"]) == {}
 
 
 def test_errors_of_a_mask_are_coloured():

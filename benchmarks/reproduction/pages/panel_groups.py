@@ -1,4 +1,4 @@
-"""Kinds of images, so that a page shows one of each."""
+"""Groups of images, by stain or by class: the panel of a page shows one image of each."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def by_brightness(items: Sequence[Item]) -> dict[str, str]:
 
     An image is taken as stained if its median lies in the upper half of its range.
     """
-    kinds = {}
+    stains = {}
     for item in items:
         pixels = read_image(item.image).pixels.astype(np.float32)
         low, middle, high = np.percentile(pixels, (0.5, 50, 99.8))
         bright = high > low and (middle - low) / (high - low) > BRIGHT
-        kinds[item.id] = STAINS[bool(bright)]
-    return kinds
+        stains[item.id] = STAINS[bool(bright)]
+    return stains
 
 
 def by_class(items: Sequence[Item]) -> dict[str, str]:
