@@ -27,7 +27,8 @@ from lib.tasks.registry import get_task
 from lib.tasks.spec import TaskSpec
 from lib.weights.store import ModelStore
 from monailabel_app import __version__
-from monailabel_app.active.background import Quiet
+from monailabel_app.active.background import ScoringSettings
+from monailabel_app.active.quiet import Quiet
 from monailabel_app.active.scoring_methods import make_methods
 from monailabel_app.active.strategies import ActiveLearning, ActiveStrategy
 from monailabel_app.archive.open import is_google, open_archive, open_google
@@ -132,9 +133,10 @@ class App(MONAILabelApp):
     def active(self) -> ActiveLearning:
         """Who labels which image next, and the scores that it goes by."""
         config, served = self.config, {task.name: task for task in self._served()}
-        return ActiveLearning(
-            self.datastore(), served, self.store, config.device, config.precision, config.scoring
+        settings = ScoringSettings(
+            device=config.device, precision=config.precision, enabled=config.scoring
         )
+        return ActiveLearning(self.datastore(), served, self.store, settings)
 
     def init_strategies(self) -> dict[str, Strategy]:
         """Return the ways to choose the next image."""
@@ -142,7 +144,7 @@ class App(MONAILabelApp):
 
     def init_scoring_methods(self) -> dict[str, ScoringMethod]:
         """Return the ways to score images and their labels."""
-        return dict(make_methods(self.trainers, self.active, self.config.precision))
+        return dict(make_methods(self.trainers, self.active))
 
     def init_batch_infer(self) -> ResumableBatch:
         """Return what answers on many images."""

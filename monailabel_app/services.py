@@ -9,7 +9,7 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask
 
 from infer import ResultShelf
 from lib.weights.store import ModelStore
-from monailabel_app.active.background import Quiet
+from monailabel_app.active.quiet import Quiet
 from monailabel_app.config import AppConfig
 from monailabel_app.studies.protocol import StudiesProtocol
 from trainers import LiveTrain

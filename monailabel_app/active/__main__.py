@@ -1,4 +1,4 @@
-"""`python -m monailabel_app.active NICENESS`: the process that measures, see `worker`."""
+"""`python -m monailabel_app.active NICENESS`: the process that measures samples, see `worker`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 
 def main() -> None:
-    """Step back first: loading the libraries is half of a short run's work."""
+    """Lower the priority first: loading the libraries is half of a short run's work."""
     os.setpriority(os.PRIO_PROCESS, 0, int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends this one
     from monailabel_app.active.worker import main as work

@@ -11,8 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from lib.active_learning.strategies import STRATEGIES
@@ -22,6 +22,7 @@ from lib.mammography.exams import Exam
 from lib.tasks.spec import TaskSpec
 from lib.uncertainty.informativeness import PASSES
 from lib.weights.store import ModelStore
+from monailabel_app.active.quiet import Quiet
 from monailabel_app.active.records import Record, Records
 from monailabel_app.active.samples import Groups, Samples
 from monailabel_app.active.worker import Answer, Job, Setup
@@ -32,73 +33,53 @@ LOWEST_PRIORITY = 19
 REPOSITORY = Path(__file__).resolve().parents[2]
 LOOK_SECONDS = 20.0  # between looks for new images, labels and weights
 SETTLE_SECONDS = 2.0  # after a change, as more may follow
-QUIET_SECONDS = 0.3  # without a request before the next image
-PATIENCE_SECONDS = 5.0  # one image all the same where the server is never quiet
 
 
-class Quiet:
-    """Knows whether requests are under way."""
+@dataclass(frozen=True, kw_only=True)
+class ScoringSettings:
+    """How images are scored.
 
-    def __init__(self) -> None:
-        self._condition = threading.Condition()
-        self._running = 0
-        self._last = 0.0
+    Attributes:
+        enabled: ``on``, ``off``, or ``auto``, which is on for a folder and off for an archive: all
+            its images would have to be fetched. Records that are there are used in any case.
+        niceness: Unix niceness of the process that measures, 0 (that of the server) to 19.
+    """
 
-    @contextmanager
-    def request(self) -> Iterator[None]:
-        """Count a request as under way."""
-        with self._condition:
-            self._running += 1
-        try:
-            yield
-        finally:
-            with self._condition:
-                self._running -= 1
-                self._last = time.monotonic()
-                self._condition.notify_all()
-
-    def wait(self, patience: float = PATIENCE_SECONDS) -> None:
-        """Wait until there was no request for `QUIET_SECONDS`, at most `patience` seconds."""
-        end = time.monotonic() + patience
-        with self._condition:
-            while (now := time.monotonic()) < end:
-                missing = self._last + QUIET_SECONDS - now
-                if self._running == 0 and missing <= 0:
-                    return
-                # the end of a request wakes; the quiet after it has to be waited for
-                self._condition.wait(min(end - now, missing if not self._running else end - now))
+    device: str = "auto"
+    precision: str = "auto"
+    enabled: str = "auto"
+    niceness: int = LOWEST_PRIORITY
 
 
 class Background:
-    """Measures the samples of tasks that are asked for, with the live weights.
+    """Measures the samples of the tasks that are asked for, with the served weights.
 
-    What is new, changed, or was measured with other weights is measured, unlabelled samples first,
-    in an order that is random but stays the same, so that a part of them stands for all.
+    A sample is measured if it is new, if its files changed, or if it was measured with other
+    weights. Unlabelled samples come first, in an order that is random but always the same: those
+    that are measured already are a random part of all.
 
     Args:
-        folder: for the records, one file per task.
-        tasks: served ones, by name.
-        enabled: whether to measure at all; records of earlier are used either way.
-        niceness: by how much the process that measures steps back behind the server, 0 to 19.
+        tasks: the served tasks that have scores, by name.
     """
 
     def __init__(
         self,
-        folder: Path,
         samples: Samples,
         tasks: Mapping[str, TaskSpec],
         store: ModelStore,
-        device: str,
-        precision: str,
-        enabled: bool,
-        niceness: int = LOWEST_PRIORITY,
+        settings: ScoringSettings,
     ) -> None:
-        self._tasks, self.niceness = dict(tasks), niceness
-        self.folder, self.samples, self.store, self.enabled = folder, samples, store, enabled
+        self.samples, self.store, self.settings = samples, store, settings
         self.quiet = Quiet()
-        self._setup = Setup(store.folder, store.shipped, device, precision)
+        self._tasks = dict(tasks)
+        self._setup = Setup(
+            models=store.folder,
+            shipped=store.shipped,
+            device=settings.device,
+            precision=settings.precision,
+        )
         self._records: dict[str, Records] = {}
-        self._wanted: dict[str, tuple[TaskSpec, int]] = {}
+        self._requested: dict[str, tuple[TaskSpec, int]] = {}  # tasks, and passes with dropout
         self._guard = threading.Lock()
         self._changed = threading.Event()
         self._worker: subprocess.Popen[bytes] | None = None
@@ -106,7 +87,8 @@ class Background:
 
     def start(self) -> None:
         """Begin to measure, for the first task that has weights and for those asked for."""
-        if self.enabled:
+        enabled = self.settings.enabled
+        if enabled == "on" or (enabled == "auto" and self.samples.store.is_local):
             atexit.register(self._end_worker)
             threading.Thread(target=self._run, name="scores", daemon=True).start()
 
@@ -115,20 +97,22 @@ class Background:
         self._changed.set()
 
     def records(self, task: TaskSpec) -> Records:
-        """Return the records of the live weights of a task."""
+        """Return the records of the served weights of a task."""
         with self._guard:
             if task.name not in self._records:
-                self._records[task.name] = Records(self.folder / f"{task.name}.jsonl")
+                self._records[task.name] = Records(
+                    self.samples.store.scores_folder / f"{task.name}.jsonl"
+                )
             records = self._records[task.name]
             records.open(self.store.served_version(task.name))
         return records
 
-    def want(self, task: TaskSpec, strategy: str) -> None:
-        """Have the samples of `task` measured from now on, with all that a strategy looks at."""
+    def request(self, task: TaskSpec, strategy: str) -> None:
+        """Measure the samples of `task` from now on, with the figures that a strategy needs."""
         passes = PASSES if STRATEGIES[strategy].dropout else 0
         with self._guard:
-            _, before = self._wanted.get(task.name, (task, -1))
-            self._wanted[task.name] = (task, max(passes, before))
+            _, before = self._requested.get(task.name, (task, -1))
+            self._requested[task.name] = (task, max(passes, before))
         if passes > before:
             self.look()
 
@@ -138,7 +122,7 @@ class Background:
         while True:
             try:
                 finished = self._measure_all()
-            except Exception:  # a store that does not answer, a full disk: again later
+            except Exception:  # an archive that does not answer, a full disk: try again later
                 logger.exception("Scores in the background stopped; trying again soon")
                 finished = True
             if finished:
@@ -148,18 +132,22 @@ class Background:
                 self._changed.clear()
 
     def _measure_all(self) -> bool:
-        """Measure for a while; tells whether nothing is left."""
+        """Measure for a while; return whether nothing is left."""
         with self._guard:
-            wanted = dict(self._wanted)
+            requested = dict(self._requested)
         for task in self._tasks.values():
             if self.store.served_version(task.name):
-                wanted.setdefault(task.name, (task, 0))
+                requested.setdefault(task.name, (task, 0))
                 break
-        live = [each for each in wanted.values() if self.store.served_version(each[0].name)]
-        return all([self._measure_task(task, passes) for task, passes in live])
+        finished = [
+            self._measure_task(task, passes)
+            for task, passes in requested.values()
+            if self.store.served_version(task.name)
+        ]
+        return all(finished)
 
     def _measure_task(self, task: TaskSpec, passes: int) -> bool:
-        """Measure what is missing, for a while; tells whether nothing is left."""
+        """Measure what is missing, for a while; return whether nothing is left."""
         until = time.monotonic() + LOOK_SECONDS
         records = self.records(task)
         if self._refused.get(task.name) == records.version:
@@ -185,13 +173,13 @@ class Background:
     def _missing(
         self, task: TaskSpec, samples: Groups, records: Records, passes: int
     ) -> list[tuple[str, str]]:
-        """Return what has to be measured, in order, with the stamps of its files."""
+        """Return the samples to measure, in order, with the stamps of their files."""
         unlabelled = self.samples.unlabelled(task)
         missing = []
         for id, images in samples.items():
             stamp, record = self.samples.store.stamp(images), records.get(id)
             if record is None or record.stamp != stamp or record.passes < passes:
-                missing.append((id not in unlabelled, _shuffling(id), id, stamp))
+                missing.append((id not in unlabelled, _random_order(id), id, stamp))
         return [(id, stamp) for _, _, id, stamp in sorted(missing)]
 
     def _ask(self, task: TaskSpec, images: tuple[str, ...], passes: int) -> Answer:
@@ -224,7 +212,7 @@ class Background:
         if self._worker is None:
             paths = [str(REPOSITORY), os.environ.get("PYTHONPATH", "")]
             self._worker = subprocess.Popen(
-                [sys.executable, "-m", "monailabel_app.active", str(self.niceness)],
+                [sys.executable, "-m", "monailabel_app.active", str(self.settings.niceness)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env={
@@ -250,5 +238,5 @@ class Background:
             self._worker = None
 
 
-def _shuffling(id: str) -> bytes:
+def _random_order(id: str) -> bytes:
     return hashlib.blake2b(id.encode(), digest_size=8).digest()

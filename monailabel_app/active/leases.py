@@ -1,4 +1,4 @@
-"""Who is working on which image, so that two people are not given the same one."""
+"""Who works on which image, so that two people do not get the same one."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Iterable, Mapping
 
 LEASE_SECONDS = 1800.0
 
-Groups = Mapping[str, tuple[str, ...]]  # images by what they are labelled as one of
+Groups = Mapping[str, tuple[str, ...]]  # ids of images by the id of the sample
 
 
 class Leases:
-    """Images given out for labelling, by who got them; forgotten after a while.
+    """Images given out for labelling, and to whom; a lease ends after a while.
 
     Args:
-        seconds: how long an image is kept for somebody.
+        seconds: length of a lease.
     """
 
     def __init__(self, seconds: float = LEASE_SECONDS) -> None:
@@ -24,7 +24,7 @@ class Leases:
         self._lock = threading.Lock()
 
     def free(self, samples: Groups, who: str) -> dict[str, tuple[str, ...]]:
-        """Return the samples no image of which another works on; all where others hold each."""
+        """Return the samples that nobody else works on; all samples if there is no such one."""
         with self._lock:
             now = time.monotonic()
             self._held = {id: (by, end) for id, (by, end) in self._held.items() if end > now}
@@ -32,10 +32,10 @@ class Leases:
         return {id: own for id, own in samples.items() if others.isdisjoint(own)} or dict(samples)
 
     def take(self, samples: Groups, chosen: str, who: str) -> bool:
-        """Keep a sample for somebody; false where another was faster and another one is free.
+        """Lease a sample; False if somebody else was faster and another sample is free.
 
         Args:
-            samples: that it was chosen from.
+            samples: those from which `chosen` was taken.
         """
         with self._lock:
             now = time.monotonic()
@@ -47,7 +47,7 @@ class Leases:
             return True
 
     def drop(self, images: Iterable[str]) -> None:
-        """Forget images that were labelled."""
+        """End the leases of images that were labelled."""
         with self._lock:
             for image in images:
                 self._held.pop(image, None)

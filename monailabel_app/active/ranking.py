@@ -1,4 +1,4 @@
-"""Who is next by each strategy, worked out beside the requests, so that none waits for it."""
+"""The order of the samples by each strategy, made in the background so that no request waits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from monailabel_app.active.samples import Samples
 
 RANKED = 64  # samples; more than people label at a time
 PATIENCE_SECONDS = 0.1
-REST = 5  # a ranking is kept for this many times what it took
+KEPT_TIMES = 5  # a ranking is kept for this many times the seconds that making it took
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ class _Ranking:
 class Rankings:
     """The rankings of the strategies that are asked for.
 
-    A request for one gets the last that there is, and has it made anew in the background where
-    scores or labels changed. Only where there is none does it wait, for a moment.
+    A request gets the latest ranking. If scores or labels changed since, a new one is made in the
+    background. If there is none yet, the request waits for it, but not long.
 
     Args:
-        records: returns the records of the live weights of a task.
-        patience: seconds of that moment.
+        records: returns the records of the served weights of a task.
+        patience: the longest wait, seconds.
     """
 
     def __init__(
@@ -45,34 +45,38 @@ class Rankings:
         patience: float = PATIENCE_SECONDS,
     ) -> None:
         self.samples, self.records, self.patience = samples, records, patience
-        self._known: dict[tuple[str, str], _Ranking] = {}
+        self._latest: dict[tuple[str, str], _Ranking] = {}
         self._pending: dict[tuple[str, str], Future[None]] = {}
         self._guard = threading.Lock()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="ranking")
 
     def get(self, task: TaskSpec, strategy: str, unlabelled: int) -> tuple[str, ...]:
-        """Return ids of samples, the best first, of those that were measured; none is as it may be.
+        """Return the ids of measured samples, the best first; empty if there is no ranking yet.
 
-        Some may have been labelled or given out meanwhile.
+        Some of them may have been labelled or given out since.
 
         Args:
-            unlabelled: how many samples have no label, which tells that labels came or went.
+            unlabelled: number of samples without a label; if it changed, labels came or went.
         """
         key = task.name, strategy
         records = self.records(task)
         state = records.version, records.changes, unlabelled
-        known = self._known.get(key)
-        fits = known is not None and known.state[0] == records.version
-        if known is None or not fits or (known.state != state and time.monotonic() > known.until):
+        latest = self._latest.get(key)
+        fits = latest is not None and latest.state[0] == records.version
+        if (
+            latest is None
+            or not fits
+            or (latest.state != state and time.monotonic() > latest.until)
+        ):
             pending = self._renew(task, strategy, state)
             if not fits:
                 wait([pending], self.patience)
-                known = self._known.get(key)
-        fits = known is not None and known.state[0] == records.version
-        return known.ids if known is not None and fits else ()
+                latest = self._latest.get(key)
+        fits = latest is not None and latest.state[0] == records.version
+        return latest.ids if latest is not None and fits else ()
 
     def _renew(self, task: TaskSpec, strategy: str, state: tuple[str, int, int]) -> Future[None]:
-        """Have a ranking made, once however many ask."""
+        """Start making a ranking, unless it is being made already."""
         key = task.name, strategy
         with self._guard:
             pending = self._pending.get(key)
@@ -94,4 +98,6 @@ class Rankings:
         labelled = {id: each for id, each in measured.items() if id not in free}
         ids = choose_next(strategy, pool, labelled, RANKED, np.random.default_rng())
         end = time.monotonic()
-        self._known[task.name, strategy] = _Ranking(tuple(ids), state, end + REST * (end - start))
+        self._latest[task.name, strategy] = _Ranking(
+            tuple(ids), state, end + KEPT_TIMES * (end - start)
+        )

@@ -1,4 +1,4 @@
-"""What was measured of each sample with the live weights of a task, kept on disk line by line."""
+"""What was measured on each sample with the served weights of a task, one line each on disk."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of one sample.
+    """What was measured on one sample.
 
     Attributes:
-        stamp: of its files when it was measured; see `Samples.stamp`.
-        passes: with dropped features; 0 of a record without entropy.
-        measured: None where it could not be.
-        error: why.
+        stamp: of its files when it was measured; see `StudiesProtocol.stamp`.
+        passes: number of passes with dropout; 0 for a record without entropy.
+        measured: None if it could not be measured.
+        error: why it could not.
     """
 
     stamp: str
@@ -50,16 +50,16 @@ class Record:
 
 
 class Records:
-    """The records of one task, of one version of its weights.
+    """The records of one task, for one version of its weights.
 
-    The file's first line names the version, and the edition of the figures; each other is one
-    record, the last of a sample counts. Lines are only added, so a killed server loses one at most.
-    Records of another version are dropped: figures of two models cannot be compared. Any process
-    may read; one alone writes, with `add` and `keep`.
+    The first line of the file names the version and the edition of the figures. Each further line
+    is a record; the last one of a sample counts. Lines are only added, so a killed server loses one
+    at most. Records of another version are dropped: figures of two models cannot be compared. Any
+    process may read; one alone writes, with `add` and `keep`.
 
     Attributes:
-        version: of the weights; "" as long as none was opened.
-        changes: how often something changed, to tell whether what was made of it is still true.
+        version: of the weights; "" until one is opened.
+        changes: number of changes; a ranking is up to date if it did not grow.
     """
 
     def __init__(self, file: Path) -> None:
@@ -71,7 +71,7 @@ class Records:
         self._lock = threading.Lock()
 
     def open(self, version: str) -> None:
-        """Go on with the records of `version`, from the file where it has them; else none."""
+        """Use the records of `version`: those in the file, if it is of that version, else none."""
         if version == self.version:
             return
         found, whole = self._read(version)
@@ -80,7 +80,7 @@ class Records:
             self.changes += 1
 
     def add(self, id: str, record: Record) -> None:
-        """Keep a record, in memory and on disk."""
+        """Store a record, in memory and on disk."""
         line = json.dumps({"id": id, **record.as_dict()}) + "\n"
         with self._lock:
             self._records[id] = record
@@ -92,7 +92,7 @@ class Records:
                 file.write(line)
 
     def keep(self, ids: Collection[str]) -> None:
-        """Drop the records of all others."""
+        """Drop the records of all samples but these."""
         with self._lock:
             gone = self._records.keys() - set(ids)
             if gone:
@@ -110,7 +110,7 @@ class Records:
         return self._records.get(id)
 
     def _read(self, version: str) -> tuple[dict[str, Record], bool]:
-        """Return what the file has of a version, and whether that is all that is in it."""
+        """Return the file's records of a version, and whether the file holds nothing else."""
         try:
             first, *lines = self.file.read_text(encoding="utf-8").splitlines()
             if json.loads(first) != {"version": version, "edition": EDITION}:

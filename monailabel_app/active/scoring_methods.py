@@ -3,39 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 
 from lib.active_learning.review import METHODS, Row, informativeness, ranked, review, scorer_for
-from lib.data.studies import Item
 from lib.errors import InputError, UnpublishedError, choose
 from lib.kinds import kind_of
 from lib.tasks.spec import TaskSpec
 from lib.weights.checkpoint import load_checkpoint
 from monailabel_app.active.strategies import ActiveLearning
 from monailabel_app.studies.protocol import FINAL, StudiesProtocol
+from trainers.base import LiveTrain
 
-REPORTED = 100  # rows in an answer, which is logged whole when it was made in the background
-
-
-class _Trainer(Protocol):
-    def items(self, datastore: StudiesProtocol, task: TaskSpec) -> list[Item]: ...
+REPORTED = 100  # rows in an answer: one that is made in the background is logged whole
 
 
 class ReviewMethod(ScoringMethod):
     """One entry of `lib.active_learning.review.METHODS`.
 
     Request parameters: ``model`` (by default the first with weights that the method is for) and
-    ``device``. Each figure is kept with its label, or of ``uncertainty`` with its image, as GET
-    /datastore/?output=all shows, together with the model and version that it is of.
+    ``device``. The figures are stored in the record of the label, those of ``uncertainty`` in the
+    record of the image, with the name and version of the model; GET /datastore/?output=all shows
+    them.
     """
 
     def __init__(
-        self, name: str, trainers: Mapping[str, _Trainer], active: ActiveLearning, precision: str
+        self, name: str, trainers: Mapping[str, LiveTrain], active: ActiveLearning
     ) -> None:
         super().__init__(METHODS[name].description)
-        self.name, self.trainers, self.active, self.precision = name, trainers, active, precision
+        self.name, self.trainers, self.active = name, trainers, active
 
     def info(self) -> dict[str, Any]:
         """Return what clients show: what it does, and the models to choose from."""
@@ -43,11 +40,11 @@ class ReviewMethod(ScoringMethod):
         return {**super().info(), **({"config": {"model": models}} if models else {})}
 
     def __call__(self, request: dict[str, Any], datastore: StudiesProtocol) -> dict[str, Any]:
-        """Score, and keep the figures.
+        """Score, and store the figures.
 
         Returns:
-            ``method``, ``model``, ``model_version``, how many were ``scored`` and how many could
-            not (``failed``), and the `REPORTED` ``images`` to look at first.
+            ``method``, ``model``, ``model_version``, the numbers ``scored`` and ``failed``, and
+            the `REPORTED` ``images`` to look at first.
         """
         task = self._task(str(request.get("model") or ""))
         version = self.active.store.served_version(task.name)
@@ -57,7 +54,7 @@ class ReviewMethod(ScoringMethod):
             rows = self._measured(task)
         about = {"model": task.name, "model_version": version}
         scored = [row for row in rows if "error" not in row]
-        self._keep({row["id"]: row for row in scored}, about, datastore)
+        self._store({row["id"]: row for row in scored}, about, datastore)
         counts = {"scored": len(scored), "failed": len(rows) - len(scored)}
         return {"method": self.name, **about, **counts, "images": rows[:REPORTED]}
 
@@ -93,13 +90,13 @@ class ReviewMethod(ScoringMethod):
         assert path is not None
         kind = kind_of(task)
         predictor = kind.predictor.from_checkpoint(
-            task, load_checkpoint(path), device, self.precision
+            task, load_checkpoint(path), device, self.active.settings.precision
         )
         items = choose("model", task.name, self.trainers).items(datastore, task)
         return review(self.name, kind.reviews, predictor, items)
 
     def _measured(self, task: TaskSpec) -> list[Row]:
-        """Return what was measured in the background."""
+        """Return the figures that were measured in the background."""
         samples = self.active.samples.all(task)
         rows: list[Row] = []
         for id, record in self.active.background.records(task).all().items():
@@ -115,7 +112,7 @@ class ReviewMethod(ScoringMethod):
             )
         return ranked(self.name, rows)
 
-    def _keep(
+    def _store(
         self, rows: dict[str, Row], about: dict[str, Any], datastore: StudiesProtocol
     ) -> None:
         labelled = METHODS[self.name].labelled
@@ -129,11 +126,11 @@ class ReviewMethod(ScoringMethod):
 
 
 def make_methods(
-    trainers: Mapping[str, _Trainer], active: ActiveLearning, precision: str
+    trainers: Mapping[str, LiveTrain], active: ActiveLearning
 ) -> dict[str, ReviewMethod]:
     """Return the methods for the kinds of tasks that are served."""
     return {
-        name: ReviewMethod(name, trainers, active, precision)
+        name: ReviewMethod(name, trainers, active)
         for name in METHODS
         if any(name in kind_of(task).reviews for task in active.tasks.values())
     }

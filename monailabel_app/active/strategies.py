@@ -17,7 +17,7 @@ from lib.kinds import kind_of
 from lib.tasks.spec import TaskSpec
 from lib.uncertainty.informativeness import Informativeness
 from lib.weights.store import ModelStore
-from monailabel_app.active.background import Background
+from monailabel_app.active.background import Background, ScoringSettings
 from monailabel_app.active.leases import Leases
 from monailabel_app.active.ranking import Rankings
 from monailabel_app.active.samples import Groups, Samples
@@ -32,8 +32,9 @@ class FreeSamples:
     """What a strategy chooses from: the unlabelled samples that nobody else works on.
 
     Attributes:
-        task: whose samples and scores they are.
-        offered: images of each sample.
+        task: the task of these samples.
+        offered: ids of the images of each sample.
+        ranked: returns the ids of measured samples by a strategy, the best first.
     """
 
     def __init__(self, task: TaskSpec, offered: Groups, ranked: Callable[[str], tuple[str, ...]]):
@@ -43,11 +44,11 @@ class FreeSamples:
 class ActiveStrategy(Strategy):
     """One entry of `STRATEGIES`.
 
-    Strategies that look at scores take the best of those that were measured. Where none of these is
-    free they take any: one that is not measured yet, so that no request waits for scores.
+    A strategy that uses scores takes the best of the measured samples. If none of them is free, it
+    takes a random one that is not measured yet: no request waits for scores.
 
     Args:
-        models: returns the names of the models whose scores can be used.
+        models: returns the names of the models that clients can choose from.
     """
 
     def __init__(self, name: str, models: Callable[[], list[str]]) -> None:
@@ -60,30 +61,28 @@ class ActiveStrategy(Strategy):
         return {**super().info(), **({"config": {"model": models}} if models else {})}
 
     def __call__(self, request: dict[str, Any], datastore: FreeSamples) -> dict[str, Any] | None:
-        """Return the ``sample`` to label, or None where every one has a label.
+        """Return the ``sample`` to label; None if every sample has a label.
 
         Args:
-            request: of the client.
-            datastore: what can be chosen.
+            request: parameters of the client.
+            datastore: the samples to choose from.
         """
         offered = datastore.offered
         if STRATEGIES[self.name].measures:
             best = (id for id in datastore.ranked(self.name) if id in offered)
             if (found := next(best, None)) is not None:
                 return {"sample": found}
-        way = "random" if STRATEGIES[self.name].measures else self.name
+        strategy = "random" if STRATEGIES[self.name].measures else self.name
         unmeasured = dict.fromkeys(sorted(offered), _UNMEASURED)
-        found = next(iter(choose_next(way, unmeasured, {}, 1, np.random.default_rng())), None)
+        found = next(iter(choose_next(strategy, unmeasured, {}, 1, np.random.default_rng())), None)
         return None if found is None else {"sample": found}
 
 
 class ActiveLearning:
-    """The strategies of a server, with the scores that they look at and who has which image.
+    """The strategies of a server, the scores that they use, and who works on which image.
 
     Args:
-        tasks: served ones, by name.
-        scoring: whether to measure in the background: ``on``, ``off``, or ``auto``, which is on for
-            a folder and off for an archive, whose images would all have to be fetched.
+        tasks: the served tasks, by name.
     """
 
     def __init__(
@@ -91,18 +90,14 @@ class ActiveLearning:
         datastore: StudiesProtocol,
         tasks: Mapping[str, TaskSpec],
         store: ModelStore,
-        device: str,
-        precision: str,
-        scoring: str,
+        settings: ScoringSettings,
     ) -> None:
         self.datastore, self.tasks, self.store = datastore, dict(tasks), store
+        self.settings = settings
         self.leases = Leases()
         self.samples = Samples(datastore)
-        enabled = scoring == "on" or (scoring == "auto" and datastore.is_local)
         measured = {name: task for name, task in self.tasks.items() if kind_of(task).strategies}
-        self.background = Background(
-            datastore.scores_folder, self.samples, measured, store, device, precision, enabled
-        )
+        self.background = Background(self.samples, measured, store, settings)
         self.rankings = Rankings(self.samples, self.background.records)
 
     def strategies(self) -> dict[str, ActiveStrategy]:
@@ -111,7 +106,7 @@ class ActiveLearning:
         return {name: ActiveStrategy(name, partial(self._models, name)) for name in names}
 
     def _models(self, strategy: str) -> list[str]:
-        """Return the models that a strategy can go by, those with weights, in their order."""
+        """Return the models with weights that a strategy can use, in their order."""
         return [
             name
             for name, task in self.tasks.items()
@@ -119,13 +114,14 @@ class ActiveLearning:
         ]
 
     def task(self, strategy: str, model: str) -> TaskSpec:
-        """Return the task whose samples and scores are meant.
+        """Return the task whose samples and scores a request is about.
 
-        That is `model`, else the first with weights that the strategy is for, else the first.
+        That is `model`; without one, the first task that the strategy is for, one with weights if
+        there is any.
 
         Raises:
             NotFoundError: no such model.
-            InputError: a strategy that is not for it.
+            InputError: the strategy is not for this model.
         """
         if not model:
             fitting = [name for name, task in self.tasks.items() if fits(strategy, task)]
@@ -139,15 +135,15 @@ class ActiveLearning:
         return task
 
     def next(self, strategy: ActiveStrategy, request: dict[str, Any]) -> dict[str, Any]:
-        """Return the next image to label, which nobody else was given; nothing if there is none.
+        """Return the next image to label, one that nobody else works on; empty if there is none.
 
-        Beside ``id`` and ``path`` there are ``exam`` (of an exam, its id), ``model``, and where the
-        sample was measured ``scores`` and the ``model_version`` that they are of.
+        The answer has ``id``, ``path`` and ``model``; for a mammogram ``exam``, its id; and if the
+        sample was measured, its ``scores`` and the ``model_version`` that they were measured with.
         """
         task = self.task(strategy.name, str(request.get("model") or ""))
         who = str(request.get("client_id") or "")
         if STRATEGIES[strategy.name].measures:
-            self.background.want(task, strategy.name)
+            self.background.request(task, strategy.name)
         unreadable: set[str] = set()
         while True:
             unlabelled = self.samples.unlabelled(task)
@@ -163,7 +159,7 @@ class ActiveLearning:
             try:
                 return self._answer(task, id, offered[id])
             except InputError as error:  # an archive lists what turns out to be no volume
-                logger.warning(f"Image '{id}' is passed over: {error}")
+                logger.warning(f"Image '{id}' is skipped: {error}")
                 unreadable.add(id)
                 self.leases.drop(offered[id])
 
@@ -180,11 +176,11 @@ class ActiveLearning:
         return answer
 
     def saved(self, image: str) -> None:
-        """Let others have an image again, and look at its new label."""
+        """End the lease of an image, and look at its new label."""
         self.leases.drop([image])
         self.background.look()
 
 
 def fits(strategy: str, task: TaskSpec) -> bool:
-    """Tell whether a strategy is for a task: one that looks at no scores is for any."""
+    """Tell whether a strategy is for a task: one that uses no scores is for any."""
     return not STRATEGIES[strategy].measures or strategy in kind_of(task).strategies

@@ -1,7 +1,7 @@
-"""The process that measures: one thread, low priority, one predictor of its own.
+"""The process that measures samples: one thread, low priority, a predictor of its own.
 
 It reads pickled `Job`s from standard input and writes an `Answer` for each to standard output,
-until its input ends, as it does when the server ends in whatever way.
+until its input ends. That happens too when the server ends in whatever way.
 """
 
 from __future__ import annotations
@@ -30,9 +30,14 @@ from lib.weights.store import ModelStore
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Setup:
-    """What a worker is started with."""
+    """What a worker is started with.
+
+    Attributes:
+        models: folder of served weights.
+        shipped: folder of the weights that come with the app.
+    """
 
     models: Path
     shipped: Path
@@ -47,7 +52,7 @@ class Job:
     Attributes:
         case: an image file, or an exam.
         label: its accepted label image, if it has one.
-        passes: with dropped features.
+        passes: number of passes with dropout.
     """
 
     task: str
@@ -58,12 +63,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of a job.
+    """The result of a job.
 
     Attributes:
-        version: of the weights that were live; "" where there are none that can be used.
-        measured: None where it could not be.
-        error: why, and of `version` too.
+        version: of the served weights; "" if there are none that can be used.
+        measured: None if the sample could not be measured.
+        error: why it was not measured, or why there is no version.
     """
 
     version: str
@@ -72,7 +77,7 @@ class Answer:
 
 
 class Measurer:
-    """Measures with live weights; keeps the predictor of the last task only."""
+    """Measures with the served weights; keeps the predictor of the last task only."""
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -80,9 +85,9 @@ class Measurer:
         self._loaded: tuple[str, str, NetworkRunner] | None = None
 
     def __call__(self, job: Job) -> Answer:
-        """Measure; errors are told in the answer."""
+        """Measure a sample; the answer says what went wrong."""
         try:
-            version, predictor = self._live(job.task)
+            version, predictor = self._served(job.task)
         except (InputError, OSError) as error:
             return Answer("", error=str(error))
         try:
@@ -93,7 +98,7 @@ class Measurer:
             logger.exception(f"Not measured: {job.case}")
             return Answer(version, error=f"{type(error).__name__}: {error}")
 
-    def _live(self, name: str) -> tuple[str, NetworkRunner]:
+    def _served(self, name: str) -> tuple[str, NetworkRunner]:
         version = self.store.served_version(name)
         if self._loaded is None or self._loaded[:2] != (name, version):
             path = self.store.served_path(name)
@@ -105,7 +110,7 @@ class Measurer:
                 task, load_checkpoint(path), self.setup.device, self.setup.precision
             )
             if self.store.served_version(name) != version:  # published in between
-                return self._live(name)
+                return self._served(name)
             self._loaded = (name, version, predictor)
         return version, self._loaded[2]
 

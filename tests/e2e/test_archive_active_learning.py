@@ -25,6 +25,7 @@ from lib.tasks.registry import get_task
 from lib.tasks.spec import TaskSpec
 from lib.weights.checkpoint import Checkpoint, save_checkpoint
 from lib.weights.store import ModelStore
+from monailabel_app.active.background import ScoringSettings
 from monailabel_app.active.records import Record
 from monailabel_app.active.scoring_methods import make_methods
 from monailabel_app.active.strategies import ActiveLearning
@@ -44,10 +45,11 @@ class Site:
         self.store.folder.mkdir()
         self.datastore = ArchiveDatastore(Archive(url), folder / "cache", 10**9, (self.task,))
         tasks = {task: self.task}
-        self.active = ActiveLearning(self.datastore, tasks, self.store, "cpu", "fp32", "on")
+        settings = ScoringSettings(device="cpu", precision="fp32", enabled="on")
+        self.active = ActiveLearning(self.datastore, tasks, self.store, settings)
         self.active.background.quiet.wait = lambda: None  # type: ignore[method-assign]
         trainers = {task: trainer_class(self.task)(self.task, self.store, "cpu", "fp32")}
-        self.methods = make_methods(trainers, self.active, "fp32")
+        self.methods = make_methods(trainers, self.active)
 
     def publish(self, task: TaskSpec, **told: Any) -> None:
         """Publish random weights, of which mirrored answers differ."""
@@ -59,7 +61,7 @@ class Site:
     def measure(self) -> dict[str, Record]:
         background = self.active.background
         for strategy in kind_of(self.task).strategies:
-            background.want(self.task, strategy)
+            background.request(self.task, strategy)
         try:
             while not background._measure_all():
                 pass

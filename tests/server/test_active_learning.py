@@ -20,7 +20,8 @@ from lib.phantoms.nuclei import nuclei_phantom
 from lib.tasks.registry import get_task
 from lib.uncertainty.informativeness import Informativeness
 from lib.weights.store import ModelStore
-from monailabel_app.active.background import Background, Quiet
+from monailabel_app.active.background import Background, ScoringSettings
+from monailabel_app.active.quiet import Quiet
 from monailabel_app.active.records import Record, Records
 from monailabel_app.active.strategies import ActiveLearning
 from monailabel_app.config import AppConfig
@@ -45,7 +46,8 @@ class Site:
 
     def restart(self) -> None:
         tasks = {name: get_task(name) for name in self.models}
-        self.active = ActiveLearning(self.datastore, tasks, self.store, "cpu", "fp32", "off")
+        settings = ScoringSettings(device="cpu", precision="fp32", enabled="off")
+        self.active = ActiveLearning(self.datastore, tasks, self.store, settings)
         self.strategies = self.active.strategies()
 
     def next(self, strategy: str, who: str = "anna", **request: str) -> dict:
@@ -186,16 +188,8 @@ def test_a_background_process_measures_what_is_new_or_changed(site, tmp_path):
         site.datastore.remove_image(f"image_{index:02}")
     (site.datastore.folder / "image_02.png").write_bytes(b"no picture")
     task = get_task(MODEL)
-    background = Background(
-        site.datastore.scores_folder,
-        site.active.samples,
-        {MODEL: task},
-        site.store,
-        "cpu",
-        "fp32",
-        enabled=True,
-        niceness=0,
-    )
+    settings = ScoringSettings(device="cpu", precision="fp32", enabled="on", niceness=0)
+    background = Background(site.active.samples, {MODEL: task}, site.store, settings)
     background.quiet.wait = lambda: None
 
     def measure() -> dict[str, Record]:
@@ -216,7 +210,7 @@ def test_a_background_process_measures_what_is_new_or_changed(site, tmp_path):
         second = measure()
         assert second["image_00"].measured.foreground == 0, "that of the label"
         assert second["image_01"] is first["image_01"]
-        background.want(task, "dropout_entropy")
+        background.request(task, "dropout_entropy")
         third = measure()
         assert third["image_01"].measured.entropy > 0
         threshold_weights(site.store.published_path(MODEL), threshold=0.3)
