@@ -62,10 +62,10 @@ class Author:
 def common_arguments(
     source: pydicom.Dataset, author: Author, content: str, series_step: int
 ) -> dict[str, Any]:
-    """Return the arguments for series, instance and equipment that all objects of highdicom take.
+    """Return the arguments for series, instance and equipment, which highdicom's objects share.
 
     Args:
-        content: what the object holds; described together with how it was made.
+        content: what the object holds; the start of its series description.
         series_step: added to 100 times the series number of the source.
     """
     source_number = int(min(max(number(source, "SeriesNumber"), 0), 10**7))
@@ -110,7 +110,7 @@ def subject(source: pydicom.Dataset) -> pydicom.Dataset:
 
 
 def stamp(data: pydicom.Dataset, source: pydicom.Dataset, when: datetime | None = None) -> None:
-    """Set the time of `data` (as UTC), its character set, and what lacks of patient and study.
+    """Set time (as UTC) and character set of `data`, and more attributes of patient and study.
 
     Args:
         source: as `subject` returns it.
@@ -221,7 +221,7 @@ def coded(code: Coded) -> Any:
 
 
 def code_item(code: Coded) -> pydicom.Dataset:
-    """Return the item of a code sequence."""
+    """Return a code as item of a code sequence, without importing highdicom."""
     value, scheme, meaning = code
     return item(CodeValue=value, CodingSchemeDesignator=scheme, CodeMeaning=meaning)
 
