@@ -1,45 +1,85 @@
-"""What the InferTasks share: live weights, whether there are any, and how a label is written."""
+"""What the InferTasks share: settings, published weights, and how a label is written."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
-from infer.predictor_cache import LivePredictors
+from infer.predictor_cache import PublishedPredictors
+from infer.result_files import ResultFiles
 from lib.errors import choose
 from lib.image import Geometry
 from lib.io.masks import write_mask
+from lib.mammography.exams import Exam, exam_of, group_exams
 from lib.tasks.spec import TaskSpec
+from lib.weights.runner import NetworkRunner
 from lib.weights.store import ModelStore
 
 _DTYPES = {name: np.dtype(name) for name in ("uint8", "uint16", "uint32", "int16", "int32")}
 
 
-class LiveInfer(InferTask):
-    """Answers with the live weights of one row."""
+Runner = TypeVar("Runner", bound=NetworkRunner)
 
-    live: LivePredictors[Any]
+
+def exam_of_file(path: Path) -> Exam | None:
+    """Return the exam that a file alone makes up; None if it is no mammogram."""
+    return exam_of(path, group_exams([path]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferSettings:
+    """What an app decides for all its InferTasks.
+
+    Attributes:
+        device: name of the device, where a request names none.
+        precision: number format, see `lib.devices.resolve_precision`.
+        flips: whether answers are averaged over mirrored copies, where a request does not say.
+        find_exam: returns the exam that a file is a view of; by default the file stands alone.
+        result_files: returns where files of an answer are kept for viewers to fetch; None where an
+            answer has no files but the label image.
+    """
+
+    device: str = "auto"
+    precision: str = "auto"
+    flips: bool = False
+    find_exam: Callable[[Path], Exam | None] = exam_of_file
+    result_files: Callable[[], ResultFiles | None] = lambda: None
+
+
+class ModelInfer(InferTask, Generic[Runner]):
+    """Answers with the published weights of one row.
+
+    Class attributes:
+        infer_type: what viewers take it for.
+        takes_flips: whether requests may have ``flips``.
+    """
+
+    infer_type: InferType
+    takes_flips = False
 
     def __init__(
         self,
         task: TaskSpec,
         store: ModelStore,
-        kind: InferType,
-        device: str = "auto",
+        settings: InferSettings,
         config: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(
-            type=kind,
+            type=self.infer_type,
             labels=dict(task.labels),
             dimension=task.network.spatial_dims,
             description=task.description,
             config=config,
         )
-        self.task, self.store, self.device = task, store, device
+        self.task, self.store, self.settings = task, store, settings
+        self.predictors = PublishedPredictors[Runner](task, store, settings.precision)
 
     def is_valid(self) -> bool:
         """Tell whether there are weights; a task without any is not offered."""
@@ -47,10 +87,14 @@ class LiveInfer(InferTask):
 
     def version(self) -> str:
         """Return the version of the weights that answer; `UnpublishedError` without any."""
-        return self.live.get(self.device)[1]
+        return self.predictors.get(self.settings.device)[1]
+
+    def predictor(self, request: dict[str, Any]) -> tuple[Runner, str]:
+        """Return the predictor on the device of a request, and the version of its weights."""
+        return self.predictors.get(first(request.get("device")) or self.settings.device)
 
     def get_path(self, validate: bool = True) -> str | None:
-        """Return the file of the live weights; with `validate` off, where they would be."""
+        """Return the file of the published weights; with `validate` off, where they would be."""
         path = self.store.served_path(self.task.name)
         if path is None and not validate:
             path = self.store.published_path(self.task.name)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
-from infer.base import LiveInfer, first, write_label
-from infer.predictor_cache import LivePredictors
-from infer.result_files import ResultShelf
+from infer.base import InferSettings, ModelInfer, first, write_label
+from infer.result_files import ResultFiles
 from lib.classification.answer import ExamAnswer
 from lib.classification.files import SALIENCY, tissue_label, write_exam_files
 from lib.classification.predictor import ExamPredictor
@@ -20,41 +18,25 @@ from lib.classification.saliency import view_geometry
 from lib.errors import InputError, choose
 from lib.io.masks import result_extension
 from lib.mammography.exam_files import same_file
-from lib.mammography.exams import Exam, exam_of, group_exams
+from lib.mammography.exams import Exam
 from lib.tasks.spec import TaskSpec
 from lib.weights.store import ModelStore
 
-Find = Callable[[Path], Exam | None]
 RESULTS = "/results"  # path of the route that hands out the files of an answer
 
 
-class ClassificationInfer(LiveInfer):
+class ClassificationInfer(ModelInfer[ExamPredictor]):
     """Answers on the exam that an image is a view of.
 
     The label image is the dense tissue of the view asked for, on its grid; its value is the
     answered class of the exam. Request parameters: ``saliency`` ("none", "gradcam", "gradient" or
     "both"; true is "gradcam"), ``device``, ``result_extension``, ``result_dtype``.
-
-    Args:
-        find_exam: the exam that a file is a view of; by default it stands alone.
-        shelf: returns where files of an answer are put for viewers to fetch; without one, or where
-            it returns none, an answer has no files but the label image.
     """
 
-    def __init__(
-        self,
-        task: TaskSpec,
-        store: ModelStore,
-        device: str = "auto",
-        precision: str = "auto",
-        find_exam: Find | None = None,
-        shelf: Callable[[], ResultShelf | None] = lambda: None,
-    ) -> None:
-        self.live: LivePredictors[ExamPredictor] = LivePredictors(task, store, precision)
-        config = {"saliency": list(SALIENCY)}
-        super().__init__(task, store, InferType.CLASSIFICATION, device, config)
-        self.find_exam = find_exam or (lambda path: exam_of(path, group_exams([path])))
-        self.shelf = shelf
+    infer_type = InferType.CLASSIFICATION
+
+    def __init__(self, task: TaskSpec, store: ModelStore, settings: InferSettings) -> None:
+        super().__init__(task, store, settings, {"saliency": list(SALIENCY)})
 
     def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """Answer on the exam of ``request["image"]``, the file path of one of its views.
@@ -73,13 +55,13 @@ class ClassificationInfer(LiveInfer):
         path = Path(str(request["image"]))
         suffix = result_extension(request.get("result_extension"), path)
         methods = _methods(request.get("saliency"))
-        shelf = self.shelf()
-        if methods and shelf is None:
+        kept = self.settings.result_files()
+        if methods and kept is None:
             raise InputError(
                 "saliency is for single requests, a batch keeps nothing but label images; leave it "
                 "away, or ask with POST /infer/<model> for each image"
             )
-        predictor, version = self.live.get(first(request.get("device")) or self.device)
+        predictor, version = self.predictor(request)
         exam, asked = self._exam(path)
         answer = predictor(exam, pictures=bool(methods))
         if asked not in answer.views:
@@ -92,7 +74,7 @@ class ClassificationInfer(LiveInfer):
         grid = view_geometry(path, label.shape)
         file = write_label(label, grid, suffix, request.get("result_dtype"))
         try:
-            files = _put(shelf, predictor, answer, methods, suffix) if shelf else {}
+            files = _keep_files(kept, predictor, answer, methods, suffix) if kept else {}
         except BaseException:
             os.unlink(file)
             raise
@@ -116,7 +98,7 @@ class ClassificationInfer(LiveInfer):
         Raises:
             InputError: it is no view of an exam, or left out of it.
         """
-        exam = self.find_exam(path)
+        exam = self.settings.find_exam(path)
         if exam is None:
             raise InputError(
                 f"{path.name}: no view of a mammography exam by its tags or name; expected a "
@@ -132,25 +114,25 @@ class ClassificationInfer(LiveInfer):
         return exam, asked
 
 
-def _methods(wanted: Any) -> tuple[str, ...]:
+def _methods(saliency: Any) -> tuple[str, ...]:
     """Return the methods that a request names.
 
-    A list is that of the choices, untouched: its first is none.
+    A list is that of the choices, as the viewer got it: its first is "none".
     """
-    wanted = first(wanted)
-    name = {True: "gradcam", False: "none", None: "none", "": "none"}.get(wanted, str(wanted))
+    asked = first(saliency)
+    name = {True: "gradcam", False: "none", None: "none", "": "none"}.get(asked, str(asked))
     return choose("saliency", name, SALIENCY)
 
 
-def _put(
-    shelf: ResultShelf,
+def _keep_files(
+    kept: ResultFiles,
     predictor: ExamPredictor,
     answer: ExamAnswer,
     methods: tuple[str, ...],
     suffix: str,
 ) -> dict[str, Any]:
-    """Put the files of an answer on the shelf, and return their paths on the server."""
-    with shelf.put() as folder:
+    """Write the files of an answer, and return their paths on the server."""
+    with kept.new_folder() as folder:
         names = write_exam_files(
             predictor, answer, lambda name, view: folder / name, methods, suffix
         )

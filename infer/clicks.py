@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
+from infer.base import InferSettings
 from infer.segmentation import INSTANCES, MASK, SegmentationInfer
 from lib.files import FileStamp, file_stamp
 from lib.image import Image
@@ -20,6 +21,8 @@ from lib.interactive.prompts import read_points
 from lib.io.read import read_image
 from lib.segmentation.instances import with_gaps
 from lib.segmentation.predictor import Prediction
+from lib.tasks.spec import TaskSpec
+from lib.weights.store import ModelStore
 
 KEPT_IMAGES = 4
 
@@ -37,12 +40,12 @@ class ClickInfer(SegmentationInfer[ClickPredictor]):
     is one structure only.
     """
 
-    kind = InferType.DEEPGROW
+    infer_type = InferType.DEEPGROW
+    takes_flips = False
     results = (MASK, INSTANCES)  # viewers draw the answer as one segment
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._config.pop("flips")
+    def __init__(self, task: TaskSpec, store: ModelStore, settings: InferSettings) -> None:
+        super().__init__(task, store, settings)
         self.dimension = self.task.image_dims or 3  # reads both; with 2 viewers ask by slice
         self._kept: OrderedDict[tuple[Path, FileStamp, int], ClickedImage] = OrderedDict()
         self._lock = threading.Lock()
@@ -58,10 +61,10 @@ class ClickInfer(SegmentationInfer[ClickPredictor]):
         seconds = {**answer.seconds, "pre": ready - start}
         return shown.image, replace(answer, seconds=seconds)
 
-    def _label(self, prediction: Prediction, wanted: str) -> np.ndarray:
-        if wanted == MASK and prediction.instances is not None:
+    def _label(self, prediction: Prediction, result: str) -> np.ndarray:
+        if result == MASK and prediction.instances is not None:
             return np.where(with_gaps(prediction.instances) > 0, prediction.mask, 0)
-        return super()._label(prediction, wanted)
+        return super()._label(prediction, result)
 
     def _open(self, predictor: ClickPredictor, path: Path) -> ClickedImage:
         """Return the image prepared for clicks; images of the latest requests are kept."""

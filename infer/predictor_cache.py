@@ -1,4 +1,4 @@
-"""The predictor of the weights that are live right now."""
+"""The predictor of the weights that are published right now."""
 
 from __future__ import annotations
 
@@ -21,11 +21,10 @@ logger = logging.getLogger(__name__)
 Runner = TypeVar("Runner", bound=NetworkRunner)
 
 
-class LivePredictors(Generic[Runner]):
+class PublishedPredictors(Generic[Runner]):
     """Predictors of one task, one per device, made anew when other weights are published.
 
-    A request in progress keeps the predictor it began with. `Runner` is what the task's kind is
-    answered by, see `lib.kinds`.
+    A request in progress keeps the predictor that it began with.
     """
 
     def __init__(self, task: TaskSpec, store: ModelStore, precision: str = "auto") -> None:
@@ -61,9 +60,9 @@ class LivePredictors(Generic[Runner]):
             return loaded[1], loaded[2]
 
     def _load(self, path: Path, device: str) -> tuple[Runner, str]:
-        checkpoint = load_checkpoint(path)
-        kind = kind_of(self.task).predictor
-        predictor = kind.from_checkpoint(self.task, checkpoint, device, self.precision)
+        predictor = kind_of(self.task).predictor.from_checkpoint(
+            self.task, load_checkpoint(path), device, self.precision
+        )
         version = self.store.served_version(self.task.name)
         logger.info(f"Serving '{self.task.name}' version {version} on {device}")
         return cast(Runner, predictor), version

@@ -17,7 +17,7 @@ from lib.errors import NotFoundError
 KEPT = 16  # answers; their files take up to 40 MiB each
 
 
-class ResultShelf:
+class ResultFiles:
     """Keeps the files of the latest `KEPT` answers, each under a key that nobody can guess."""
 
     def __init__(self, kept: int = KEPT) -> None:
@@ -27,11 +27,11 @@ class ResultShelf:
         self._lock = threading.Lock()
 
     @contextmanager
-    def put(self) -> Iterator[Path]:
+    def new_folder(self) -> Iterator[Path]:
         """Yield a folder for the files of one answer; its name is their key.
 
-        Once they are written they can be found, and those of the oldest answer are deleted. Nothing
-        of them is left where writing fails.
+        At the end of the context the files can be found, and those of the oldest answer are
+        deleted. If writing fails, the folder is deleted.
         """
         with self._lock:
             if self._folder is None:

@@ -6,13 +6,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
-from infer.base import LiveInfer, first, write_label
-from infer.predictor_cache import LivePredictors
+from infer.base import InferSettings, ModelInfer, first, write_label
 from lib.errors import choose, parse_switch
 from lib.image import Image
 from lib.io.masks import result_extension
@@ -22,12 +21,10 @@ from lib.tasks.spec import TaskSpec
 from lib.weights.store import ModelStore
 
 INSTANCES, MASK = "instances", "mask"
-
-
 Runner = TypeVar("Runner", bound=Predictor)
 
 
-class SegmentationInfer(LiveInfer, Generic[Runner]):
+class SegmentationInfer(ModelInfer[Runner]):
     """Answers with a label image of the input's size and geometry, and figures beside it.
 
     Request parameters: ``device``, ``flips`` (test-time mirroring), ``result`` ("instances"
@@ -35,21 +32,14 @@ class SegmentationInfer(LiveInfer, Generic[Runner]):
     false, that is the default), ``result_extension``, ``result_dtype``.
     """
 
-    kind = InferType.SEGMENTATION
+    infer_type = InferType.SEGMENTATION
+    takes_flips = True
     results: Sequence[str] = (INSTANCES, MASK)  # the first by default
 
-    def __init__(
-        self,
-        task: TaskSpec,
-        store: ModelStore,
-        device: str = "auto",
-        precision: str = "auto",
-        flips: bool = False,
-    ) -> None:
+    def __init__(self, task: TaskSpec, store: ModelStore, settings: InferSettings) -> None:
         results = self.results if task.output.instances else [MASK]
-        self.live: LivePredictors[Runner] = LivePredictors(task, store, precision)
-        config = {"result": list(results), "flips": flips}
-        super().__init__(task, store, self.kind, device, config)
+        flips = {"flips": settings.flips} if self.takes_flips else {}
+        super().__init__(task, store, settings, {"result": list(results), **flips})
 
     def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """Segment ``request["image"]``, a file path.
@@ -57,7 +47,7 @@ class SegmentationInfer(LiveInfer, Generic[Runner]):
         Returns:
             The label file, which the caller deletes, and a summary: ``label_names``,
             ``latencies`` in seconds, ``objects``, ``foreground`` (share of the image),
-            ``presence`` (0..1, of tasks that answer it), ``model_version``.
+            ``presence`` (0..1, for tasks that answer it), ``model_version``.
 
         Raises:
             InputError: an unreadable image or a wrong parameter.
@@ -66,14 +56,14 @@ class SegmentationInfer(LiveInfer, Generic[Runner]):
         path = Path(str(request["image"]))
         # OHIF asks so for values as the labels have them; numbers of objects would be none of them
         results = [MASK] if request.get("restore_label_idx") is False else self._config["result"]
-        wanted = first(request.get("result", results))
-        choose("result", wanted, dict.fromkeys(self._config["result"]))
-        kind = request.get("result_extension")
-        result_extension(kind, path, self.task.network.spatial_dims)  # refused before reading
-        predictor, version = self.live.get(first(request.get("device")) or self.device)
-        image, prediction = self._predict(predictor, path, request, wanted == INSTANCES)
-        suffix = result_extension(kind, path, image.spatial_dims)
-        label = self._label(prediction, wanted)
+        result = first(request.get("result", results))
+        choose("result", result, dict.fromkeys(self._config["result"]))
+        asked = request.get("result_extension")
+        result_extension(asked, path, self.task.network.spatial_dims)  # refused before reading
+        predictor, version = self.predictor(request)
+        image, prediction = self._predict(predictor, path, request, result == INSTANCES)
+        suffix = result_extension(asked, path, image.spatial_dims)
+        label = self._label(prediction, result)
 
         writing = time.perf_counter()
         file = write_label(label, image.geometry, suffix, request.get("result_dtype"))
@@ -104,8 +94,8 @@ class SegmentationInfer(LiveInfer, Generic[Runner]):
         seconds = {**answer.seconds, "pre": answer.seconds["pre"] + read}
         return image, replace(answer, seconds=seconds)
 
-    def _label(self, prediction: Prediction, wanted: str) -> np.ndarray:
+    def _label(self, prediction: Prediction, result: str) -> np.ndarray:
         """Return the label image that was asked for."""
-        if wanted == INSTANCES and prediction.instances is not None:
+        if result == INSTANCES and prediction.instances is not None:
             return prediction.instances
         return prediction.mask

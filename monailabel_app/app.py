@@ -19,10 +19,13 @@ from monailabel.interfaces.tasks.scoring import ScoringMethod
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
 
-from infer import ClassificationInfer, ClickInfer, ResultShelf, SegmentationInfer
+from infer.base import InferSettings
+from infer.build import build_infer
+from infer.result_files import ResultFiles
 from infer.scribbles import REGION, SCRIBBLES, RegionInfer, ScribblesInfer
 from lib.devices import keep_freed_memory
 from lib.errors import DivergedError, InputError, UnpublishedError, choose, parse_switch, unknown
+from lib.kinds import kind_of
 from lib.tasks.registry import get_task
 from lib.tasks.spec import TaskSpec
 from lib.weights.store import ModelStore
@@ -38,12 +41,12 @@ from monailabel_app.retraining import Retraining
 from monailabel_app.studies.datastore import StudiesDatastore
 from monailabel_app.studies.protocol import StudiesProtocol
 from monailabel_app.web.users import Users
-from trainers import LiveTrain, trainer_class
+from trainers.base import ModelTrain
+from trainers.build import build_trainer
 
 logger = logging.getLogger(__name__)
 
 BACKGROUND_NICENESS = 10
-SERVED_KINDS = ("segmentation", "interactive", "classification")
 
 
 class App(MONAILabelApp):
@@ -57,7 +60,7 @@ class App(MONAILabelApp):
         except InputError as error:
             _refuse_to_start(error)
         self.store = ModelStore(self.config.model_dir, SHIPPED_MODELS)
-        self.shelf = ResultShelf()
+        self.result_files = ResultFiles()
         self.retraining: Retraining | None = None
         # more at once would be no faster, and keep short requests from the processor
         self._inferring = threading.BoundedSemaphore(os.cpu_count() or 1)
@@ -93,41 +96,36 @@ class App(MONAILabelApp):
     def init_infers(self) -> dict[str, InferTask]:
         """Return an infer task per served row, invalid without weights, and those without any."""
         rows = self._served()
-        # a class of density is a value of its label images, so nothing else is drawn for it
-        labels = [name for task in rows if task.kind != "classification" for name in task.labels]
+        labels = [name for task in rows if kind_of(task).painted for name in task.labels]
         names = list(dict.fromkeys(labels))
-        seeded = {SCRIBBLES: ScribblesInfer(names), REGION: RegionInfer(names)} if names else {}
-        return {**{task.name: self._infer_task(task) for task in rows}, **seeded}
+        untrained = {SCRIBBLES: ScribblesInfer(names), REGION: RegionInfer(names)} if names else {}
+        settings = InferSettings(
+            device=self.config.device,
+            precision=self.config.precision,
+            flips=self.config.flips,
+            find_exam=self.datastore().exam_of,
+            result_files=self._open_result_files,
+        )
+        return {task.name: build_infer(task, self.store, settings) for task in rows} | untrained
 
-    def _infer_task(self, task: TaskSpec) -> InferTask:
-        device, precision = self.config.device, self.config.precision
-        if task.kind == "classification":
-            return ClassificationInfer(
-                task, self.store, device, precision, self.datastore().exam_of, self._open_shelf
-            )
-        kind = {"segmentation": SegmentationInfer, "interactive": ClickInfer}[task.kind]
-        return kind(task, self.store, device, precision, self.config.flips)
-
-    def _open_shelf(self) -> ResultShelf | None:
-        """Return where answers put their files; a process beside the server has none."""
-        return self.shelf if self._server_mode else None
+    def _open_result_files(self) -> ResultFiles | None:
+        """Return where answers keep their files; a process beside the server has no such place."""
+        return self.result_files if self._server_mode else None
 
     def init_trainers(self) -> dict[str, TrainTask]:
         """Return a trainer per served row."""
+        device, precision = self.config.device, self.config.precision
         return {
-            task.name: trainer_class(task)(
-                task, self.store, self.config.device, self.config.precision
-            )
-            for task in self._served()
+            task.name: build_trainer(task, self.store, device, precision) for task in self._served()
         }
 
     def _served(self) -> list[TaskSpec]:
-        """Return the rows to serve; what the server cannot answer yet is left out and said."""
+        """Return the rows to serve; those that the server cannot answer are logged instead."""
         tasks = [get_task(name) for name in self.config.models]
-        others = [task.name for task in tasks if task.kind not in SERVED_KINDS]
+        others = [task.name for task in tasks if not kind_of(task).served]
         if others:
             logger.warning(f"Not served yet, use the command line: {', '.join(others)}")
-        return [task for task in tasks if task.kind in SERVED_KINDS]
+        return [task for task in tasks if kind_of(task).served]
 
     @cached_property
     def active(self) -> ActiveLearning:
@@ -167,9 +165,9 @@ class App(MONAILabelApp):
         return self.active.background.quiet
 
     @property
-    def trainers(self) -> Mapping[str, LiveTrain]:
+    def trainers(self) -> Mapping[str, ModelTrain]:
         """The trainers by model."""
-        trainers: Mapping[str, LiveTrain] = self._trainers
+        trainers: Mapping[str, ModelTrain] = self._trainers
         return trainers
 
     # --- requests --------------------------------------------------------------------------------
@@ -188,7 +186,7 @@ class App(MONAILabelApp):
             )
         return task
 
-    def require_trainer(self, model: str) -> LiveTrain:
+    def require_trainer(self, model: str) -> ModelTrain:
         """Return the trainer of `model`; an unknown one raises `NotFoundError`."""
         return choose("model", model, self.trainers)
 

@@ -20,8 +20,8 @@ from monailabel.interfaces.tasks.batch_infer import BatchInferTask
 from monailabel.interfaces.tasks.infer_v2 import InferTask
 from tqdm import tqdm
 
-from infer import ClassificationInfer, ClickInfer, SegmentationInfer
-from infer.base import LiveInfer
+from infer.base import InferSettings, ModelInfer
+from infer.build import build_infer
 from lib.errors import InputError
 from lib.tasks.registry import get_task
 from lib.weights.store import ModelStore
@@ -58,7 +58,7 @@ class ResumableBatch(BatchInferTask):
         name = str(request["model"])
         tag = str(request.get("label_tag") or ORIGINAL)
         task = self.model(name)
-        if not isinstance(task, LiveInfer):
+        if not isinstance(task, ModelInfer):
             return images
         version = task.version()
         return [id for id in images if not is_answered(datastore, id, tag, name, version)]
@@ -82,7 +82,7 @@ class ResumableBatch(BatchInferTask):
         return result
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Batch:
     """What to answer, and how.
 
@@ -139,7 +139,16 @@ def answer_share(batch: Batch, rank: int = 0, world_size: int = 1, local_rank: i
     images = sorted(store.list_images())
     if not images:
         raise InputError(f"no images in '{batch.folder}'; give a folder with images at its top")
-    task = _infer_task(batch, store, _own_device(batch.device, world_size, local_rank))
+    task = build_infer(
+        get_task(batch.task),
+        ModelStore(batch.models, SHIPPED_MODELS),
+        InferSettings(
+            device=_own_device(batch.device, world_size, local_rank),
+            precision=batch.precision,
+            flips=batch.flips,
+            find_exam=store.exam_of,
+        ),
+    )
     answers = Answers(task.version())
     bar = tqdm(
         images[rank::world_size],
@@ -162,7 +171,9 @@ def answer_share(batch: Batch, rank: int = 0, world_size: int = 1, local_rank: i
     return answers
 
 
-def _answer(store: StudiesDatastore, task: LiveInfer, image: str, batch: Batch) -> dict[str, Any]:
+def _answer(
+    store: StudiesDatastore, task: ModelInfer[Any], image: str, batch: Batch
+) -> dict[str, Any]:
     """Store the answer on one image as its label."""
     file, summary = task({"model": batch.task, "image": store.get_image_uri(image)})
     try:
@@ -173,20 +184,6 @@ def _answer(store: StudiesDatastore, task: LiveInfer, image: str, batch: Batch) 
     return {"image": image, "label": Path(store.get_label_uri(image, batch.tag)).name} | {
         "seconds": seconds
     }
-
-
-def _infer_task(batch: Batch, store: StudiesDatastore, device: str) -> LiveInfer:
-    spec, models = get_task(batch.task), ModelStore(batch.models, SHIPPED_MODELS)
-    if spec.kind == "classification":
-        return ClassificationInfer(
-            spec,
-            models,
-            device,
-            batch.precision,
-            store.exam_of,
-        )
-    kind = {"segmentation": SegmentationInfer, "interactive": ClickInfer}[spec.kind]
-    return kind(spec, models, device, batch.precision, batch.flips)
 
 
 def _own_device(device: str, world_size: int, local_rank: int) -> str:

@@ -7,12 +7,12 @@ from typing import Any, Protocol
 
 from monailabel.interfaces.tasks.infer_v2 import InferTask
 
-from infer import ResultShelf
+from infer.result_files import ResultFiles
 from lib.weights.store import ModelStore
 from monailabel_app.active.quiet import Quiet
 from monailabel_app.config import AppConfig
 from monailabel_app.studies.protocol import StudiesProtocol
-from trainers import LiveTrain
+from trainers.base import ModelTrain
 
 
 class AppServices(Protocol):
@@ -21,19 +21,19 @@ class AppServices(Protocol):
     Attributes:
         config: its options.
         store: published weights and their versions.
-        shelf: files of answers, for viewers to fetch.
+        result_files: files of answers, for viewers to fetch.
     """
 
     config: AppConfig
     store: ModelStore
-    shelf: ResultShelf
+    result_files: ResultFiles
 
     @property
     def quiet(self) -> Quiet:
         """Counts requests, so that images are scored between them."""
 
     @property
-    def trainers(self) -> Mapping[str, LiveTrain]:
+    def trainers(self) -> Mapping[str, ModelTrain]:
         """The trainers by model."""
 
     def datastore(self) -> StudiesProtocol:
@@ -45,7 +45,7 @@ class AppServices(Protocol):
     def require_model(self, model: str) -> InferTask:
         """Return the infer task of a model with weights, else raise."""
 
-    def require_trainer(self, model: str) -> LiveTrain:
+    def require_trainer(self, model: str) -> ModelTrain:
         """Return the trainer of a model, else raise `NotFoundError`."""
 
     def require_strategy(self, name: str) -> Any:

@@ -46,8 +46,8 @@ class Parameter:
 class TrainingData(Protocol):
     """A datastore that has, or makes, a studies folder to train on."""
 
-    def training_folder(self, kind: str) -> Path:
-        """Return a studies folder of the accepted labels for a kind of task."""
+    def training_folder(self, label: str) -> Path:
+        """Return a studies folder of the accepted labels that are a "mask", or a "density"."""
 
 
 def _name(value: Any) -> str:
@@ -60,13 +60,13 @@ def _name(value: Any) -> str:
 _IGNORED = {"model", "local_rank", "gpus", "bundle_path", "client_id", "dataset", "tracking"}
 
 
-class LiveTrain(TrainTask):
-    """Trains a task on the datastore's final labels and publishes what beats the live weights.
+class ModelTrain(TrainTask):
+    """Trains a task on the datastore's final labels, and publishes weights that score better.
 
     Request parameters, with MONAI Label's names: ``max_epochs``, ``train_batch_size``,
     ``val_split``, ``early_stop_patience`` (validations, 0 is never), ``device``, ``multi_gpu`` (one
-    process per GPU), ``name`` (of the run), ``pretrained`` (start from the live weights),
-    ``learning_rate`` (by default the recipe's, a tenth of it when starting from live weights),
+    process per GPU), ``name`` (of the run), ``pretrained`` (start from the published weights),
+    ``learning_rate`` (by default the recipe's, or a tenth of it from published weights on),
     ``seed``, and those of the kind of task.
     """
 
@@ -154,7 +154,9 @@ class LiveTrain(TrainTask):
         Raises:
             InputError: there are none, or a label or an image cannot be read.
         """
-        return kind_of(task).cases.list(datastore.training_folder(task.kind), task, True)
+        kind = kind_of(task)
+        folder = datastore.training_folder(kind.label)
+        return kind.cases.list(folder, task, True)
 
     def check(self, request: dict[str, Any], datastore: TrainingData) -> None:
         """Refuse a request that could not be trained, before a process is started for it."""

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from lib.tasks.spec import TaskSpec
-from trainers.base import LiveTrain, Parameter
+from trainers.base import ModelTrain, Parameter
 
 
-class ClassificationTrain(LiveTrain):
+class ClassificationTrain(ModelTrain):
     """Trains on exams whose density is told by the label of any view, or of the exam.
 
     A parameter of its own is ``input_size``, pixels. Of several labels of an exam the newest counts

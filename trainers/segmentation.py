@@ -8,10 +8,10 @@ from typing import Any
 
 from lib.tasks.spec import TaskSpec
 from lib.tasks.training_spec import read_patch_size, show_patch_size
-from trainers.base import LiveTrain, Parameter
+from trainers.base import ModelTrain, Parameter
 
 
-class SegmentationTrain(LiveTrain):
+class SegmentationTrain(ModelTrain):
     """Trains on images with label images; a parameter of its own is ``patch_size``."""
 
     def own_parameters(self) -> dict[str, Parameter]:

@@ -86,30 +86,29 @@ class ArchiveDatastore(ArchiveReader):
                 found.append({"image": str(image), "label": str(label)})
         return found
 
-    def training_folder(self, kind: str) -> Path:
-        """Return a studies folder of the accepted labels for a kind of task; see `make_snapshot`.
+    def training_folder(self, label: str) -> Path:
+        """Return a studies folder of the accepted labels of one sort; see `make_snapshot`.
 
         Args:
-            kind: of `lib.tasks.registry`; all but classification take label images.
+            label: "mask" for label images, or "density".
         """
-        wanted = "density" if kind == "classification" else "mask"
         images = self.catalogue.get().images
         entries, exams = [], set()
         for id in self.get_labeled_images():
-            label = self._label_file(id, FINAL, wanted)
-            file = self._readable(id) if label else None
-            if label is None or file is None:
+            accepted = self._label_file(id, FINAL, label)
+            file = self._readable(id) if accepted else None
+            if accepted is None or file is None:
                 continue
             series = images[id].series
-            if wanted == "density":
+            if label == "density":
                 entries.append(Entry(file, file.name))
                 if series.study not in exams:
                     exams.add(series.study)
-                    entries.append(Entry(label, f"{series.study}{label.suffix}", label=True))
+                    entries.append(Entry(accepted, f"{series.study}{accepted.suffix}", label=True))
                 continue
             patient = series.patient or series.study
             entries.append(Entry(file, file.name, patient=patient))
-            entries.append(Entry(label, label.name, label=True))
+            entries.append(Entry(accepted, accepted.name, label=True))
         return make_snapshot(self.cache / "training", entries)
 
     def _readable(self, image_id: str) -> Path | None:

@@ -55,20 +55,30 @@ def batch_infer(
     takes its share of the images and the next GPU.
     """
     spec = get_task(task)
-    if flips and spec.kind != "segmentation":
-        raise InputError(f"--flips is for segmentation, '{task}' does not know it; leave it away")
     if not studies.is_dir():
         raise InputError(f"studies folder '{studies}' does not exist; give a folder of images")
     if tag == ACCEPTED:
         raise InputError(
             "--tag final is for labels that somebody accepted; choose another, such as original"
         )
+    from infer.build import infer_class
     from lib.training.parallel import launched_by_torchrun
     from monailabel_app.batch import Batch, answer_share
     from monailabel_app.studies.names import check_tag
 
     check_tag(tag)
-    batch = Batch(spec.name, studies, models, tag, labelled, device, precision, flips)
+    if flips and not infer_class(spec).takes_flips:
+        raise InputError(f"--flips is for segmentation, '{task}' does not know it; leave it away")
+    batch = Batch(
+        task=spec.name,
+        folder=studies,
+        models=models,
+        tag=tag,
+        labelled=labelled,
+        device=device,
+        precision=precision,
+        flips=flips,
+    )
     main = True
     if launched_by_torchrun():
         if processes > 1:

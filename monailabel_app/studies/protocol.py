@@ -60,8 +60,8 @@ class StudiesProtocol(Datastore):
         """Return the patient of each image for which an importer noted one."""
 
     @abstractmethod
-    def training_folder(self, kind: str) -> Path:
-        """Return a studies folder of the accepted labels for a kind of task."""
+    def training_folder(self, label: str) -> Path:
+        """Return a studies folder of the accepted labels that are a "mask", or a "density"."""
 
     def accepted_label(self, ids: Iterable[str]) -> Path | None:
         """Return the accepted label file of the first of these images that has one."""

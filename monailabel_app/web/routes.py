@@ -77,7 +77,7 @@ def install(app: AppServices, users: Users | None) -> None:
     def result(key: str, name: str) -> FileResponse:
         """Return a file that an answer of POST /infer names."""
         try:
-            return FileResponse(app.shelf.find(key, name), filename=name)
+            return FileResponse(app.result_files.find(key, name), filename=name)
         except NotFoundError as error:
             raise HTTPException(404, str(error)) from None
 

@@ -31,7 +31,7 @@ from monailabel_app.active.scoring_methods import make_methods
 from monailabel_app.active.strategies import ActiveLearning
 from monailabel_app.archive.datastore import ArchiveDatastore
 from monailabel_app.archive.dicomweb import Archive
-from trainers import trainer_class
+from trainers.build import build_trainer
 
 DENSITY = "density_birads"
 
@@ -48,7 +48,7 @@ class Site:
         settings = ScoringSettings(device="cpu", precision="fp32", enabled="on")
         self.active = ActiveLearning(self.datastore, tasks, self.store, settings)
         self.active.background.quiet.wait = lambda: None  # type: ignore[method-assign]
-        trainers = {task: trainer_class(self.task)(self.task, self.store, "cpu", "fp32")}
+        trainers = {task: build_trainer(self.task, self.store, "cpu", "fp32")}
         self.methods = make_methods(trainers, self.active)
 
     def publish(self, task: TaskSpec, **told: Any) -> None:

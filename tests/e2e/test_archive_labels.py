@@ -195,7 +195,7 @@ def test_bad_objects_are_said_and_neither_the_list_nor_the_training_stops(
     for reader in (store, _open(archive, tmp_path)):
         (pair,) = reader.datalist()
         assert np.array_equal(np.squeeze(read_label(pair["label"])), truth)
-        folder = reader.training_folder("segmentation")
+        folder = reader.training_folder("mask")
         assert sorted(file.name for file in folder.rglob("*") if file.is_file()) == sorted(
             [f"{image}.dcm", f"{image}.nrrd", "groups.csv"]
         )
@@ -225,7 +225,7 @@ def test_a_density_is_a_report_on_the_exam_and_a_correction_replaces_it(archive,
     task = get_task("density_birads")
     from lib.classification.cases import list_views
 
-    views = list_views(other.training_folder("classification"), task, labelled=True)
+    views = list_views(other.training_folder("density"), task, labelled=True)
     assert len(views) == 4 and {view.density for view in views} == {"D"}
     assert {view.group for view in views} == {study.datasets[0].PatientID}
     assert other.datalist()

@@ -16,7 +16,8 @@ from lib.io.read import image_size
 from lib.tasks.registry import TASKS
 from lib.weights.store import ModelStore
 from monailabel_app.studies.datastore import StudiesDatastore
-from trainers import ClassificationTrain, SegmentationTrain
+from trainers.classification import ClassificationTrain
+from trainers.segmentation import SegmentationTrain
 
 
 @pytest.fixture

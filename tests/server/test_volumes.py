@@ -13,6 +13,7 @@ import tifffile
 from server_support import write_dicom
 from volume_samples import same_grid
 
+from infer.base import InferSettings
 from infer.segmentation import SegmentationInfer
 from lib.errors import InputError
 from lib.image import Image
@@ -56,7 +57,8 @@ def _task(
 ) -> SegmentationInfer:
     row = TASKS["nuclei_vhllrhe"]
     row = replace(row, name="volumes", network=replace(row.network, spatial_dims=spatial_dims))
-    task = SegmentationInfer(row, ModelStore(tmp_path / "models", tmp_path / "shipped"))
+    store = ModelStore(tmp_path / "models", tmp_path / "shipped")
+    task = SegmentationInfer(row, store, InferSettings())
 
     def predict(image: Image, instances: bool, flips: bool) -> Prediction:
         mask = (image.pixels > 100).astype(np.uint8)
@@ -67,7 +69,7 @@ def _task(
             probabilities=probabilities, mask=mask, instances=numbers, seconds=seconds
         )
 
-    monkeypatch.setattr(task.live, "get", lambda device: (predict, "v1"))
+    monkeypatch.setattr(task.predictors, "get", lambda device: (predict, "v1"))
     return task
 
 

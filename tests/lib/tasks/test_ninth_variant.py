@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from infer.segmentation import SegmentationInfer
+from infer.base import InferSettings
+from infer.build import build_infer
 from lib.io.masks import read_label
 from lib.segmentation.evaluation import evaluate
 from lib.segmentation.predictor import Predictor
@@ -78,7 +79,7 @@ def test_its_weights_come_back_and_segment(store, ninth, items):
 
 
 def test_it_answers_a_request(store, ninth, items):
-    task = SegmentationInfer(ninth, store, "cpu")
+    task = build_infer(ninth, store, InferSettings(device="cpu"))
     assert task.is_valid()
     file, summary = task({"image": str(items[0].image)})
     try:
