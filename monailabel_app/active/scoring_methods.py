@@ -14,7 +14,7 @@ from lib.tasks.spec import TaskSpec
 from lib.weights.checkpoint import load_checkpoint
 from monailabel_app.active.strategies import ActiveLearning
 from monailabel_app.studies.protocol import FINAL, StudiesProtocol
-from trainers.base import LiveTrain
+from trainers.base import ModelTrain
 
 REPORTED = 100  # rows in an answer: one that is made in the background is logged whole
 
@@ -29,7 +29,7 @@ class ReviewMethod(ScoringMethod):
     """
 
     def __init__(
-        self, name: str, trainers: Mapping[str, LiveTrain], active: ActiveLearning
+        self, name: str, trainers: Mapping[str, ModelTrain], active: ActiveLearning
     ) -> None:
         super().__init__(METHODS[name].description)
         self.name, self.trainers, self.active = name, trainers, active
@@ -126,7 +126,7 @@ class ReviewMethod(ScoringMethod):
 
 
 def make_methods(
-    trainers: Mapping[str, LiveTrain], active: ActiveLearning
+    trainers: Mapping[str, ModelTrain], active: ActiveLearning
 ) -> dict[str, ReviewMethod]:
     """Return the methods for the kinds of tasks that are served."""
     return {
