@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from typing_extensions import Self
 
 from lib.classification.answer import ExamAnswer, ViewAnswer
 from lib.classification.calibration import class_probabilities
@@ -69,25 +68,14 @@ class ExamPredictor(NetworkRunner):
         self.temperature, self.trained = temperature, trained
 
     @classmethod
-    def from_checkpoint(
-        cls,
-        task: TaskSpec,
-        checkpoint: Checkpoint,
-        device: str | torch.device | None = None,
-        precision: str = "auto",
-        **options: Any,
-    ) -> Self:
-        """Return a predictor as the checkpoint's training left it: temperature, views, input.
-
-        The input (size and greys) is the one that was trained with, whatever the row says now.
-        """
+    def as_trained(cls, task: TaskSpec, checkpoint: Checkpoint) -> tuple[TaskSpec, dict[str, Any]]:
+        """Return the task with the input (size and greys) of training, temperature and views."""
         task = replace(task, input=_trained_input(task.input, checkpoint.spec))
-        temperature = float(checkpoint.answer.get("temperature", 1.0))
-        trained = checkpoint.answer.get("views")
-        views = None if trained is None else tuple(trained)
-        return super().from_checkpoint(
-            task, checkpoint, device, precision, temperature=temperature, trained=views, **options
-        )
+        views = checkpoint.answer.get("views")
+        return task, {
+            "temperature": float(checkpoint.answer.get("temperature", 1.0)),
+            "trained": None if views is None else tuple(views),
+        }
 
     def __call__(self, exam: Exam, tissue: bool = True, pictures: bool = False) -> ExamAnswer:
         """Answer on `exam`, from the views that it has.

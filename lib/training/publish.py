@@ -14,7 +14,8 @@ from lib.training.options import FitOptions, FitResult
 from lib.training.parallel import fit_in_processes
 from lib.training.replay import label_fingerprints, new_ids
 from lib.weights.checkpoint import Checkpoint, load_checkpoint, load_network
-from lib.weights.store import Decision, ModelStore, TrainedOn
+from lib.weights.store import Decision, ModelStore
+from lib.weights.versions import TrainedOn
 
 
 @dataclass(frozen=True)

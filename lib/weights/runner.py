@@ -1,4 +1,4 @@
-"""A task's network on a device: what every forward path shares."""
+"""A task's network on a device: what the predictors of all kinds of tasks share."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from lib.weights.checkpoint import Checkpoint, load_network
 class NetworkRunner:
     """Runs one task's network, in evaluation mode and in the precision of its device.
 
-    Calls from several threads are served one after the other; the network is shared.
+    Several threads may share a runner; their calls run one after the other.
 
     Args:
         task: the row.
         network: module with the task's weights; see `from_checkpoint`.
-        device: name of the device, None for the best there is.
+        device: the device or its name; None for the best there is.
         precision: "auto", "fp32", "bf16" or "fp16"; see `lib.devices.resolve_precision`.
     """
 
@@ -51,30 +51,40 @@ class NetworkRunner:
         precision: str = "auto",
         **options: Any,
     ) -> Self:
-        """Return a runner with the checkpoint's weights; they must fit the task's network.
+        """Return a runner with the checkpoint's weights.
 
         Args:
             options: further arguments of the class.
+
+        Raises:
+            InputError: the weights are those of another network.
         """
-        return cls(task, load_network(task, checkpoint), device, precision, **options)
+        task, stored = cls.as_trained(task, checkpoint)
+        network = load_network(task, checkpoint)
+        return cls(task, network, device, precision, **stored, **options)
+
+    @classmethod
+    def as_trained(cls, task: TaskSpec, checkpoint: Checkpoint) -> tuple[TaskSpec, dict[str, Any]]:
+        """Return the task as the weights need it, and the arguments that the checkpoint stores."""
+        return task, {}
 
     @contextmanager
     def watching(
         self, modules: Iterable[nn.Module], hook: Callable[[Tensor], Tensor | None]
     ) -> Iterator[None]:
-        """Show `hook` what parts of the network answer in this thread, within the context.
+        """Call `hook` with the outputs of `modules` in this thread, within the context.
 
         Args:
             modules: parts of `network`.
-            hook: called with each answer; what it returns, if anything, takes the answer's place.
+            hook: called with each output; if it returns a tensor, that replaces the output.
         """
-        own = threading.get_ident()
+        watching_thread = threading.get_ident()
 
-        def here(module: nn.Module, inputs: object, output: Tensor) -> Tensor | None:
-            return hook(output) if threading.get_ident() == own else None
+        def in_thread(module: nn.Module, inputs: object, output: Tensor) -> Tensor | None:
+            return hook(output) if threading.get_ident() == watching_thread else None
 
         with self._lock:
-            handles = [module.register_forward_hook(here) for module in modules]
+            handles = [module.register_forward_hook(in_thread) for module in modules]
         try:
             yield
         finally:
@@ -83,7 +93,7 @@ class NetworkRunner:
                     handle.remove()
 
     def _logits(self, *inputs: Tensor) -> Tensor:
-        """Return the network's answer, float32; a network in training is put back into it."""
+        """Return the network's logits, float32; a network in training mode stays in it."""
         with evaluating(self.network) as network, autocast(self.device, self.dtype):
             logits: Tensor = network(*inputs)
         return logits.float()
@@ -91,7 +101,7 @@ class NetworkRunner:
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[Any]:
-    """Yield `network` in evaluation mode; one in training is put back into it."""
+    """Yield `network` in evaluation mode; afterwards it is in the mode it was in before."""
     was_training = network.training
     network.eval()
     try:

@@ -54,7 +54,7 @@ def models(
             metric = get_task(name).key_metric
             score = version.metrics.get(metric)
             shown = f"{metric} {score:.4f}" if score is not None else ""
-            mark = "*" if version.live else " "
+            mark = "*" if version.served else " "
             kept = "published" if version.published else "kept aside"
             trained_on = version.training.get("data", "")
             cases = version.training.get("training_cases")

@@ -35,7 +35,7 @@ from lib.errors import BusyError, DivergedError, InputError, NotFoundError, Unpu
 from lib.files import sha256
 from lib.tasks.registry import get_task
 from lib.weights.checkpoint import load_checkpoint, load_network
-from lib.weights.store import TrainedOn
+from lib.weights.versions import TrainedOn
 from monailabel_app.active.quiet import Quiet
 from monailabel_app.archive.dicomweb import ArchiveError
 from monailabel_app.services import AppServices

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 from lib.tasks.registry import TASKS
-from lib.weights.store import ModelStore, TrainedOn
+from lib.weights.store import ModelStore
+from lib.weights.versions import TrainedOn
 
 TASK = "nuclei_vhllrhe"
 LIST = """

@@ -98,7 +98,7 @@ def test_publishing_goes_through_the_gate(train, models, tmp_path):
     # the same run again scores the same, which is not better
     ended = train("--steps", 2, "--publish", "--json", tmp_path / "run.json", out="again")
     assert ended.status == 0, ended.err
-    assert "does not beat the live" in ended.out
+    assert "does not beat the published" in ended.out
     assert "does not beat" in json.loads((tmp_path / "run.json").read_text())["gate"]
     assert (models / f"{TASK}.pt").read_bytes() == live
     assert [v.published for v in ModelStore(models, tmp_path).versions(TASK)][0]

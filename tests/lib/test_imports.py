@@ -20,7 +20,7 @@ for module in {modules!r}:
     importlib.import_module(module)
 print(json.dumps(sorted({{name.split(".")[0] for name in sys.modules}})))
 """
-LIGHT = ["lib.tasks.registry", "lib.errors", "lib.files", "lib.weights.store", "lib.errors"]
+LIGHT = ["lib.tasks.registry", "lib.errors", "lib.files", "lib.weights.store"]
 
 
 def _modules() -> list[str]:

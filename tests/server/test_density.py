@@ -243,7 +243,7 @@ def test_training_runs_its_steps_and_tells_the_outcome(density_server):
     assert response.ok, response.text
     outcome = response.json()
     assert 2 <= outcome["steps"] <= 4
-    assert "exam_likelihood" in outcome["reason"] and "the live" in outcome["reason"]
+    assert "exam_likelihood" in outcome["reason"] and "the published" in outcome["reason"]
     assert outcome["training_cases"] + outcome["validation_cases"] == 18  # views of five exams
     assert 0 < outcome["metrics"]["exam_likelihood"] < 1
     stats = density_server.get("/info/").json()["train_stats"][TASK]

@@ -91,7 +91,7 @@ def test_a_worse_training_is_kept_aside_with_the_reason(own: Server, tmp_path: P
     wild = {**QUICK, "max_epochs": 2, "learning_rate": 0.05, "pretrained": False}
     reply = own.post(f"/train/{MODEL}", params={"run_sync": True}, json=wild).json()
     assert reply["published"] is False
-    assert "does not beat the live" in reply["reason"]
+    assert "does not beat the published" in reply["reason"]
     assert own.live_file.read_bytes() == live
     assert served_version(own) == version
     kept = own.get(f"/model/info/{MODEL}").json()["versions"][-1]
@@ -143,7 +143,7 @@ def test_a_better_training_is_served_by_the_next_request_and_none_fails(
             thread.join()
     assert own.wait_for_training("DONE", "ERROR")["status"] == "DONE"
     assert not failed, failed[0]
-    assert "beats the live" in version["reason"]
+    assert "beats the published" in version["reason"]
     assert {answered for _, answered in seen} == {before, version["id"]}
     assert {answered for begin, answered in seen if begin > published} == {version["id"]}
 

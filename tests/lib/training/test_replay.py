@@ -123,7 +123,7 @@ def test_each_version_keeps_what_it_was_trained_on(task, items, tmp_path, monkey
     assert given == [frozenset(), frozenset(item.id for item in items[6:])]
     assert store.last_labels(TASK) == label_fingerprints(items)
     first, second = store.versions(TASK)
-    assert store.served_labels(TASK) == label_fingerprints(items if second.live else items[:6])
+    assert store.served_labels(TASK) == label_fingerprints(items if second.served else items[:6])
     training, validation = split_items(items, task.training.val_split)
     assert first.training["data"] != second.training["data"]
     assert second.training["training_cases"] == len(training)

@@ -56,9 +56,9 @@ def test_better_weights_replace_the_live_ones_and_both_stay(store, candidates):
     first = _submit(store, _file(candidates, b"one"), 0.5, None)
     second = _submit(store, _file(candidates, b"two"), 0.6, 0.5)
     assert second.published
-    assert second.reason == "mean_iou 0.6000 beats the live 0.5000"
+    assert second.reason == "mean_iou 0.6000 beats the published 0.5000"
     assert store.served_path(TASK).read_bytes() == b"two"
-    live = {version.id: version.live for version in store.versions(TASK)}
+    live = {version.id: version.served for version in store.versions(TASK)}
     assert live == {first.version: False, second.version: True}
 
 
@@ -67,10 +67,10 @@ def test_what_is_not_better_is_kept_aside_and_said_so(store, candidates, score):
     _submit(store, _file(candidates, b"one"), 0.5, None)
     decision = _submit(store, _file(candidates, b"two"), score, 0.5)
     assert not decision.published
-    assert "does not beat the live 0.5000 on the same validation cases" in decision.reason
+    assert "does not beat the published 0.5000 on the same validation cases" in decision.reason
     assert store.served_path(TASK).read_bytes() == b"one"
     aside = {version.id: version for version in store.versions(TASK)}[decision.version]
-    assert (aside.published, aside.live, aside.reason) == (False, False, decision.reason)
+    assert (aside.published, aside.served, aside.reason) == (False, False, decision.reason)
     assert aside.path.read_bytes() == b"two"
 
 
@@ -85,14 +85,14 @@ def test_any_version_can_be_put_back(store, candidates):
     for decision, content in ((second, b"two"), (first, b"one")):
         assert store.restore(TASK, decision.version) == store.published_path(TASK)
         assert store.served_path(TASK).read_bytes() == content
-        assert [v.id for v in store.versions(TASK) if v.live] == [decision.version]
+        assert [v.id for v in store.versions(TASK) if v.served] == [decision.version]
 
 
 def test_shipped_weights_are_live_until_better_ones_come_and_can_be_put_back(store, candidates):
     store.shipped_path(TASK).write_bytes(b"shipped")
-    assert [(v.id, v.live) for v in store.versions(TASK)] == [("shipped", True)]
+    assert [(v.id, v.served) for v in store.versions(TASK)] == [("shipped", True)]
     decision = _submit(store, _file(candidates, b"one"), 0.9, 0.8)
-    live = [(version.id, version.live) for version in store.versions(TASK)]
+    live = [(version.id, version.served) for version in store.versions(TASK)]
     assert live == [("shipped", False), (decision.version, True)]
     assert store.restore(TASK, "shipped") == store.shipped_path(TASK)
     assert store.served_path(TASK).read_bytes() == b"shipped"
@@ -134,7 +134,7 @@ def test_a_version_without_its_record_is_listed_as_kept_aside(store, candidates)
     record = store.versions(TASK)[0].path.with_suffix(".json")
     record.write_text("{ torn")
     version = store.versions(TASK)[0]
-    assert (version.id, version.published, version.live) == (decision.version, False, True)
+    assert (version.id, version.published, version.served) == (decision.version, False, True)
     assert version.reason == "its record is missing"
 
 
@@ -190,7 +190,7 @@ def test_a_publisher_killed_at_any_moment_leaves_whole_files(store, candidates, 
         known = {version.id for version in versions}
     assert store.served_path(TASK) is not None
     assert {sha256(version.path) for version in store.versions(TASK)} <= whole
-    assert any(version.live for version in store.versions(TASK))
+    assert any(version.served for version in store.versions(TASK))
 
 
 FULL_DISK = """
