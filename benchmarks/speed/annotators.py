@@ -12,26 +12,24 @@ import random
 import shutil
 import sys
 import tempfile
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
-import requests
 import SimpleITK as sitk
 from PIL import Image
 
-from benchmarks.speed.fixtures import SEED, TASK, weights
-from benchmarks.speed.server import TRAINING_START_SECONDS, Server, spread
+from benchmarks.speed.fixtures import SEED, TASK, served_weights, weights
+from benchmarks.speed.serving import Server, Training, spread
 from lib.errors import InputError
 from lib.io.read import extension
 from lib.phantoms.nuclei import nuclei_phantom, write_nuclei_studies
-from lib.weights.store import ModelStore
 
 SLICER = Path("monailabel/plugins/slicer/MONAILabel/MONAILabelLib/client.py")
 CLICKS = "nuclei_click"  # served too where it has weights
@@ -45,15 +43,23 @@ GOAL_S = 0.3
 NEXT, INFER, CLICK, SAVE = "next sample", "infer", "click", "save label"
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Log:
-    """What happened; annotators write to it from their threads."""
+    """What happened; annotators write to it from their threads.
+
+    Attributes:
+        seconds: of each call to the server.
+        given: numbers of the annotators that an image was given to.
+        saved: content of the label of each image.
+        ran_out: annotators that found no image left.
+    """
 
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     given: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     saved: dict[str, bytes] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     ran_out: int = 0
+    on_label: Callable[[], object] = lambda: None
 
 
 def run(
@@ -77,33 +83,41 @@ def run(
     expected = round(annotators * seconds / (sum(pause_s) / 2) * SPARE) + annotators
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        live = folder / "models"
-        live.mkdir()
         _prepare(folder / "studies", expected, studies)
-        file, story = weights(models, shipped, folder)
-        shutil.copyfile(file, live / f"{TASK}.pt")
-        served = [TASK]
-        if clicks := ModelStore(models, shipped).served_path(CLICKS):
-            shutil.copyfile(clicks, live / f"{CLICKS}.pt")
-            served.append(CLICKS)
-        server = Server(app, folder / "studies", live, folder, ",".join(served))
-        log, training = Log(), Training(server)
-        try:
-            server.start()
-            training.start()
-            _label(annotators, seconds, server, library, folder, log, on_label, pause_s, served)
-            training.stop()
+        file, origin = weights(models, shipped, folder)
+        files = {TASK: file}
+        if clicks := served_weights(CLICKS, models, shipped):
+            files[CLICKS] = clicks[0]
+        log = Log(on_label=on_label or (lambda: None))
+        with Server(app, folder / "studies", files, folder) as server:
+
+            def annotator(number: int) -> Annotator:
+                own = folder / f"annotator_{number}"
+                own.mkdir()
+                return Annotator(
+                    client=library.MONAILabelClient(
+                        server.url, tmpdir=str(own), client_id=f"a{number}"
+                    ),
+                    number=number,
+                    folder=own,
+                    log=log,
+                    rng=random.Random(SEED + number),
+                    pause_s=pause_s,
+                    clicks=CLICKS in files,
+                )
+
+            people = [annotator(number) for number in range(annotators)]
+            with Training(server) as training, ThreadPoolExecutor(annotators) as pool:
+                end = time.monotonic() + seconds
+                list(pool.map(lambda one: one.label_until(end), people))
             lost = _lost(log, library.MONAILabelClient(server.url, tmpdir=str(folder)))
-        finally:
-            training.stop()
-            server.stop()
     twice = sorted(image for image, who in log.given.items() if len(who) > 1)
-    figures = {call: spread(taken) for call, taken in log.seconds.items()}
+    figures = {call: spread(durations) for call, durations in log.seconds.items()}
     return {
         "what": f"{annotators} annotators for {seconds:g} s with the client library of 3D Slicer, "
         f"on {studies.name if studies else 'phantoms of 256x256'}, a training running",
-        "models": served,
-        "weights": story,
+        "models": list(files),
+        "weights": origin,
         "annotators": annotators,
         "seconds": seconds,
         "pause_s": list(pause_s),
@@ -149,55 +163,6 @@ def slicer_library() -> ModuleType:
     return module
 
 
-class Training:
-    """Keeps a training running on the server, again and again, in a thread."""
-
-    def __init__(self, server: Server) -> None:
-        self.server = server
-        self.begun, self.steps, self.looks, self.active = 0, 0, 0, 0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._keep_running)
-
-    def start(self) -> None:
-        """Begin; returns when the first steps are taken."""
-        self._begin()
-        deadline = time.monotonic() + TRAINING_START_SECONDS
-        while self.server.training_steps() == 0:
-            if time.monotonic() > deadline:
-                raise InputError(f"benchmark: no training step in {TRAINING_START_SECONDS} s")
-            time.sleep(0.5)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Leave it to itself from now on."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def report(self) -> dict[str, Any]:
-        """Return trainings begun, steps taken and the share of time with a process at work."""
-        share = round(self.active / max(1, self.looks), 3)
-        return {"begun": self.begun, "steps": self.steps, "share_of_the_time": share}
-
-    def _begin(self) -> None:
-        self.server.train()
-        self.begun += 1
-
-    def _keep_running(self) -> None:
-        before = self.server.training_steps()
-        while not self._stop.wait(1.0):
-            running = requests.get(
-                f"{self.server.url}/train/", params={"check_if_running": True}, timeout=60
-            ).ok
-            self.looks += 1
-            self.active += running
-            now = self.server.training_steps()
-            self.steps += max(0, now - before)
-            before = now
-            if not running:
-                self._begin()
-
-
 def _prepare(folder: Path, count: int, studies: Path | None) -> None:
     """Write images, `LABELLED` of them with labels to train on, and `count` without."""
     write_nuclei_studies(folder, count=LABELLED, labelled=LABELLED, seed=SEED)
@@ -214,78 +179,72 @@ def _prepare(folder: Path, count: int, studies: Path | None) -> None:
         Image.fromarray(pixels).save(folder / f"image_{number:05d}.png", compress_level=1)
 
 
-def _label(
-    annotators: int,
-    seconds: float,
-    server: Server,
-    library: ModuleType,
-    folder: Path,
-    log: Log,
-    on_label: Callable[[], object] | None,
-    pause_s: tuple[float, float],
-    served: list[str],
-) -> None:
-    """Let all annotators work until the time is over."""
-    end = time.monotonic() + seconds
-    threads = []
-    for number in range(annotators):
-        own = folder / f"annotator_{number}"
-        own.mkdir()
-        client = library.MONAILabelClient(server.url, tmpdir=str(own), client_id=f"a{number}")
-        arguments = (client, number, own, end, log, on_label or (lambda: None), pause_s, served)
-        threads.append(threading.Thread(target=_annotate, args=arguments))
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+@dataclass(frozen=True, kw_only=True)
+class Annotator:
+    """A person who labels images with the client library.
 
+    Attributes:
+        client: of `slicer_library`, with a folder of its own.
+        number: marks the labels.
+        pause_s: least and most seconds that an image is looked at.
+        clicks: whether each answer is clicked on before it is saved.
+    """
 
-def _annotate(
-    client: Any,
-    number: int,
-    folder: Path,
-    end: float,
-    log: Log,
-    on_label: Callable[[], object],
-    pause_s: tuple[float, float],
-    served: list[str],
-) -> None:
-    """Label images, one after the other; an error ends that image, not the work."""
-    rng = random.Random(SEED + number)
-    time.sleep(rng.uniform(0, min(1.0, pause_s[1])))  # people do not begin in the same moment
+    client: Any
+    number: int
+    folder: Path
+    log: Log
+    rng: random.Random
+    pause_s: tuple[float, float]
+    clicks: bool
 
-    def timed(call: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    def label_until(self, end: float) -> None:
+        """Label images, one after the other; an error ends that image, not the work.
+
+        Args:
+            end: by `time.monotonic`.
+        """
+        time.sleep(self.rng.uniform(0, min(1.0, self.pause_s[1])))  # not all in the same moment
+        while time.monotonic() < end:
+            try:
+                if not self._label_next():
+                    self.log.ran_out += 1
+                    return
+            except Exception as error:  # whatever it is, to an annotator the server failed
+                message = f"{type(error).__name__}: {getattr(error, 'msg', error)}"
+                self.log.errors.append(message[:300])
+                time.sleep(self.pause_s[0])
+
+    def _label_next(self) -> bool:
+        """Label the next image; False where there is none."""
+        sample = self._timed(NEXT, self.client.next_sample, STRATEGY, {})
+        if not sample:
+            return False
+        image, rng = sample["id"], self.rng
+        self.log.given[image].add(self.number)
+        params: dict[str, Any] = {"result_extension": ".nrrd"}
+        file, _ = self._timed(INFER, self.client.infer, TASK, image, dict(params))
+        if self.clicks:
+            point = [rng.randrange(256), rng.randrange(256), 0]
+            params |= {"foreground": [point], "background": []}
+            file, _ = self._timed(CLICK, self.client.infer, CLICKS, image, dict(params))
+        time.sleep(rng.uniform(*self.pause_s))
+        label = self.folder / f"{len(self.log.saved)}.nrrd"
+        _write_marked(Path(file), label, self.number, rng)
+        self._timed(SAVE, self.client.save_label, image, str(label), "", {"label_info": []})
+        self.log.saved[image] = label.read_bytes()
+        self.log.on_label()
+        return True
+
+    def _timed(self, call: str, function: Callable[..., Any], *arguments: Any) -> Any:
         begin = time.perf_counter()
         result = function(*arguments)
-        log.seconds[call].append(time.perf_counter() - begin)
+        self.log.seconds[call].append(time.perf_counter() - begin)
         return result
 
-    while time.monotonic() < end:
-        try:
-            sample = timed(NEXT, client.next_sample, STRATEGY, {})
-            if not sample:
-                log.ran_out += 1
-                return
-            image = sample["id"]
-            log.given[image].add(number)
-            params: dict[str, Any] = {"result_extension": ".nrrd"}
-            file, _ = timed(INFER, client.infer, TASK, image, dict(params))
-            if CLICKS in served:
-                point = [rng.randrange(256), rng.randrange(256), 0]
-                params |= {"foreground": [point], "background": []}
-                file, _ = timed(CLICK, client.infer, CLICKS, image, dict(params))
-            time.sleep(rng.uniform(*pause_s))
-            label = _marked(Path(file), folder / f"{len(log.saved)}.nrrd", number, rng)
-            timed(SAVE, client.save_label, image, str(label), "", {"label_info": []})
-            log.saved[image] = label.read_bytes()
-            on_label()
-        except Exception as error:  # whatever it is, it is an error of the server to an annotator
-            log.errors.append(f"{type(error).__name__}: {getattr(error, 'msg', error)}"[:300])
-            time.sleep(pause_s[0])
 
-
-def _marked(answer: Path, file: Path, number: int, rng: random.Random) -> Path:
-    """Write an answer with marks of who corrects it, as the label to save."""
+def _write_marked(answer: Path, file: Path, number: int, rng: random.Random) -> None:
+    """Write an answer, marked with who corrects it, as the label to save."""
     image = sitk.ReadImage(str(answer))
     label = sitk.GetArrayFromImage(image).astype(np.uint16)
     flat = label.reshape(-1)
@@ -293,7 +252,6 @@ def _marked(answer: Path, file: Path, number: int, rng: random.Random) -> Path:
     marked = sitk.GetImageFromArray(label)
     marked.CopyInformation(image)
     sitk.WriteImage(marked, str(file), True)
-    return file
 
 
 def _lost(log: Log, client: Any) -> list[str]:
@@ -306,6 +264,3 @@ def _lost(log: Log, client: Any) -> list[str]:
         elif Path(client.download_label(image, "final")).read_bytes() != content:
             lost.append(image)
     return sorted(lost)
-
-
-__all__ = ["run", "slicer_library", "table"]

@@ -7,7 +7,6 @@ image that was not asked for before, then further ones.
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.speed.fixtures import SEED
-from benchmarks.speed.server import Server, spread
+from benchmarks.speed.serving import Server, spread
 from lib.data.studies import fingerprint_of, split_items
 from lib.errors import InputError, UnpublishedError
 from lib.files import sha256
@@ -28,6 +27,7 @@ from lib.kinds import kind_of
 from lib.phantoms.nuclei import nuclei_phantom, write_nuclei_studies
 from lib.phantoms.ultrasound.studies import gland_volume
 from lib.tasks.registry import get_task
+from lib.tasks.spec import TaskSpec
 from lib.weights.checkpoint import load_checkpoint
 from lib.weights.store import ModelStore
 
@@ -61,20 +61,20 @@ def run(
     task = get_task(name or TASK)
     if task.clicks is None:
         raise InputError(f"'{task.name}' takes no clicks; choose a task such as {TASK}")
-    live = ModelStore(models, shipped).served_path(task.name)
-    if live is None:
+    weights = ModelStore(models, shipped).served_path(task.name)
+    if weights is None:
         raise UnpublishedError(f"'{task.name}' has no weights yet; train it first")
-    predictor = ClickPredictor.from_checkpoint(task, load_checkpoint(live))
-    with tempfile.TemporaryDirectory() as folder:
-        where = Path(folder)
+    predictor = ClickPredictor.from_checkpoint(task, load_checkpoint(weights))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         if studies is None:
-            write_nuclei_studies(where / "labelled", PHANTOMS, PHANTOMS, seed=SEED)
-        items = kind_of(task).cases.list(studies or where / "labelled", task, True)
+            write_nuclei_studies(folder / "labelled", PHANTOMS, PHANTOMS, seed=SEED)
+        items = kind_of(task).cases.list(studies or folder / "labelled", task, True)
         if held_out:
             items = split_items(items, task.training.val_split)[1]
         data = fingerprint_of(items)
         figures = evaluate_clicks(predictor, items, SEED, on_item=on_round)
-        times = _times(runs, live, app, where, task.name)
+        times = _times(runs, task, weights, app, folder)
     what = f"{len(items)} {'held-out ' if held_out else ''}images of "
     return {
         "what": f"simulated clicks with {task.name}: {what}"
@@ -82,7 +82,7 @@ def run(
         f"{'x'.join(map(str, VOLUME if task.image_dims == 3 else (SIDE, SIDE)))} through "
         "the server",
         "task": task.name,
-        "weights_sha256": sha256(live),
+        "weights_sha256": sha256(weights),
         "data": data,
         "clicks": figures,
         "request": times,
@@ -90,26 +90,23 @@ def run(
     }
 
 
-def _times(runs: int, live: Path, app: Path, folder: Path, task: str) -> dict[str, Any]:
+def _times(runs: int, task: TaskSpec, weights: Path, app: Path, folder: Path) -> dict[str, Any]:
     """Return the seconds of clicks through a server."""
-    studies, models = folder / "studies", folder / "models"
-    for made in (studies, models):
-        made.mkdir()
-    shutil.copyfile(live, models / f"{task}.pt")
-    write = _write_volume if get_task(task).image_dims == 3 else _write_image
+    studies = folder / "studies"
+    studies.mkdir()
+    write = _write_volume if task.image_dims == 3 else _write_image
     points = [write(studies, number) for number in range(runs + 1)]
-    server = Server(app, studies, models, folder, task)
-    try:
-        server.start()
-        server.click("image0", points[0][:1])  # loads the weights
+    with Server(app, studies, {task.name: weights}, folder) as server:
+
+        def click(number: int, count: int) -> float:
+            clicked = points[number][:count]
+            return server.infer(f"image{number}", foreground=clicked, background=[])
+
+        click(0, 1)  # loads the weights
         first, further = [], []
         for number in range(1, runs + 1):
-            image = f"image{number}"
-            first.append(server.click(image, points[number][:1]))
-            for count in range(2, FURTHER + 2):
-                further.append(server.click(image, points[number][:count]))
-    finally:
-        server.stop()
+            first.append(click(number, 1))
+            further += [click(number, count) for count in range(2, FURTHER + 2)]
     return {"first": spread(first), "further": spread(further)}
 
 
@@ -117,8 +114,8 @@ def _write_image(studies: Path, number: int) -> list[list[int]]:
     """Write a phantom of nuclei; returns the columns, rows and slices of clicks on some."""
     pixels, label = nuclei_phantom(SEED + number, rows=SIDE, columns=SIDE, nuclei=120)
     Image.fromarray(pixels).save(studies / f"image{number}.png")
-    places = [(label == value).nonzero() for value in range(1, FURTHER + 2)]
-    return [[int(x.mean()), int(y.mean()), 0] for y, x in places]
+    nuclei = [(label == value).nonzero() for value in range(1, FURTHER + 2)]
+    return [[int(x.mean()), int(y.mean()), 0] for y, x in nuclei]
 
 
 def _write_volume(studies: Path, number: int) -> list[list[int]]:
@@ -127,7 +124,7 @@ def _write_volume(studies: Path, number: int) -> list[list[int]]:
     save_volume(studies / f"image{number}.nrrd", phantom.image, phantom.spacing)
     inside = np.argwhere(phantom.label > 0)
     drawn = np.random.default_rng(SEED + number).choice(inside, FURTHER + 1, replace=False)
-    return [[int(place) for place in voxel[::-1]] for voxel in drawn]
+    return [[int(index) for index in voxel[::-1]] for voxel in drawn]
 
 
 def table(report: dict[str, Any]) -> list[str]:
@@ -141,15 +138,15 @@ def table(report: dict[str, Any]) -> list[str]:
         _line(f"clicks to Dice {clicks['target_dice']}", clicks["clicks_to_90"]),
     ]
     lines += [
-        _line(f"clicks on an object: {_WORDS[kind]}, at most {MOST_ON_OBJECT}", clicks[kind])
-        for kind in ERRORS
-        if kind in clicks
+        _line(f"clicks on an object: {_WORDS[error]}, at most {MOST_ON_OBJECT}", clicks[error])
+        for error in ERRORS
+        if error in clicks
     ]
-    for kind, title in (("first", "first click on an image"), ("further", "further click")):
-        row = request[kind]
+    for name, title in (("first", "first click on an image"), ("further", "further click")):
+        row = request[name]
         lines.append(
             f"{title}: median {row['median_s']:.3f} s, p95 {row['p95_s']:.3f} s "
-            f"(wanted below {report['limits_s'][kind]} s)"
+            f"(wanted below {report['limits_s'][name]} s)"
         )
     return lines
 

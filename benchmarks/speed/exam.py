@@ -18,20 +18,17 @@ from typing import Any
 
 import numpy as np
 import psutil
-import torch
 from PIL import Image as PillowImage
 
-from benchmarks.speed.fixtures import SEED
-from benchmarks.speed.server import Server
+from benchmarks.speed.fixtures import RANDOM, SEED, random_network, served_weights
+from benchmarks.speed.serving import Server
 from lib.errors import InputError
 from lib.mammography.exam_files import is_image
 from lib.mammography.exams import Exam, group_exams
-from lib.networks import build_network
 from lib.phantoms.mammograms.dicom import mammogram_dataset
 from lib.phantoms.mammograms.exams import exam_phantom
 from lib.tasks.registry import get_task
-from lib.weights.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from lib.weights.store import ModelStore
+from lib.weights.checkpoint import Checkpoint, save_checkpoint
 
 TASK = "density_birads"
 RUNS = 7
@@ -56,18 +53,14 @@ def run(
     Args:
         exam: folder of the views of an exam; None makes a phantom.
     """
-    task = get_task(TASK)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        studies, live = folder / "studies", folder / "models"
+        studies = folder / "studies"
         studies.mkdir()
-        live.mkdir()
         views, what = _views(exam, studies)
         large = write_large(studies)
-        story = _weights(models, shipped, live)
-        server = Server(app, studies, live, folder, TASK)
-        try:
-            server.start()
+        file, origin = served_weights(TASK, models, shipped) or _random_weights(folder)
+        with Server(app, studies, {TASK: file}, folder) as server:
             first, _ = server.ask(views[0], PARAMS)
             rounds = []
             for _ in range(runs):
@@ -80,25 +73,23 @@ def run(
             before_large = peak_gib(server.pid)
             large_seconds = [server.ask(large[0], PARAMS)[0] for _ in range(LARGE_RUNS)]
             peak = peak_gib(server.pid)
-        finally:
-            server.stop()
     answer = rounds[-1][2]
     times = [seconds for seconds, _, _ in rounds]
     phases = {
-        phase: round(statistics.median(told["latencies"][phase] for _, _, told in rounds), 3)
+        phase: round(statistics.median(reply["latencies"][phase] for _, _, reply in rounds), 3)
         for phase in answer["latencies"]
     }
     return {
-        "what": f"monailabel start_server with {TASK} at {task.input.size} pixels; POST /infer by "
-        f"one view's id, {what}, with overlays of all views",
+        "what": f"monailabel start_server with {TASK} at {get_task(TASK).input.size} pixels; POST "
+        f"/infer by one view's id, {what}, with overlays of all views",
         "task": TASK,
-        "weights": story,
+        "weights": origin,
         "params": PARAMS,
         "views_used": answer["views_used"],
         "unit": "s",
         "first_request_s": round(first, 3),
         "request": _spread(times),
-        "processor_time": _spread([spent for _, spent, _ in rounds]),
+        "processor_time": _spread([busy for _, busy, _ in rounds]),
         "phases_s": phases,
         "limit_s": LIMIT_S,
         "below_limit": statistics.median(times) < LIMIT_S,
@@ -118,18 +109,18 @@ def run(
 def paths(answer: Mapping[str, Any]) -> list[str]:
     """Return the paths of all files that an answer names."""
 
-    def walk(part: Any) -> Iterator[str]:
-        if isinstance(part, Mapping):
-            for value in part.values():
-                yield from walk(value)
+    def walk(value: Any) -> Iterator[str]:
+        if isinstance(value, Mapping):
+            for inner in value.values():
+                yield from walk(inner)
         else:
-            yield str(part)
+            yield str(value)
 
     return [*walk(answer["dense_tissue"]), *walk(answer["saliency"])]
 
 
 def _views(exam: Path | None, studies: Path) -> tuple[list[str], str]:
-    """Put the views of an exam into the studies; return their ids, and what they are in words."""
+    """Copy the views of an exam to the studies; return their ids, and what they are in words."""
     if exam is None:
         files = write_phantom(studies)
         return [file.stem for file in files], f"a phantom of four PNG of {COLUMNS} x {ROWS} pixels"
@@ -163,12 +154,12 @@ def write_large(folder: Path, shape: tuple[int, int] = LARGE) -> list[str]:
     """Write a seeded exam of 16-bit DICOM of `shape`, encoded as `_ENCODINGS`; returns its ids."""
     exam = exam_phantom(SEED, 1, 0.125)
     ids = []
-    for place, (view, encoding) in enumerate(zip(exam.views, _ENCODINGS, strict=True)):
+    for index, (view, encoding) in enumerate(zip(exam.views, _ENCODINGS, strict=True)):
         grey = view.pixels.astype(np.float32) / (2**view.detector.bits - 1)
         large = PillowImage.fromarray(grey).resize(shape[::-1], PillowImage.Resampling.BILINEAR)
-        noise = np.random.default_rng((SEED, place)).normal(0, 40, shape).astype(np.float32)
+        noise = np.random.default_rng((SEED, index)).normal(0, 40, shape).astype(np.float32)
         pixels = np.clip(np.asarray(large) * 60000 + noise, 0, 65535).astype("<u2")
-        data = mammogram_dataset(view, SEED, 1, place)
+        data = mammogram_dataset(view, SEED, 1, index)
         data.Rows, data.Columns = shape
         data.BitsAllocated = data.BitsStored = 16
         data.HighBit = 15
@@ -182,7 +173,7 @@ def write_large(folder: Path, shape: tuple[int, int] = LARGE) -> list[str]:
 
 
 def encode(data: Any, pixels: np.ndarray, encoding: str) -> None:
-    """Put pixels `(rows, columns)`, uint16, into a dataset: one of `_ENCODINGS`."""
+    """Store pixels `(rows, columns)`, uint16, in a dataset, in one of `_ENCODINGS`."""
     import pydicom
     import SimpleITK as sitk
 
@@ -205,19 +196,11 @@ def encode(data: Any, pixels: np.ndarray, encoding: str) -> None:
     data["PixelData"].VR = "OB"
 
 
-def _weights(models: Path, shipped: Path, live: Path) -> str:
-    """Put weights into the folder `live`; return their story."""
-    target = live / f"{TASK}.pt"
-    if (found := ModelStore(models, shipped).served_path(TASK)) is not None:
-        shutil.copyfile(found, target)
-        return f"live weights ({load_checkpoint(target).provenance.get('step', '?')} steps)"
-    task = get_task(TASK)
-    torch.manual_seed(SEED)
-    network = build_network(task.network)
-    save_checkpoint(
-        target, Checkpoint(task=TASK, spec=task.as_dict(), weights=dict(network.state_dict()))
-    )
-    return f"random, seed {SEED}; the time does not depend on them"
+def _random_weights(folder: Path) -> tuple[Path, str]:
+    """Write seeded random weights, and return their file and what they are in words."""
+    network = random_network(TASK)
+    made = Checkpoint(task=TASK, spec=get_task(TASK).as_dict(), weights=dict(network.state_dict()))
+    return save_checkpoint(folder / "random.pt", made), RANDOM
 
 
 def _spread(values: list[float]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What is measured on: the network, its weights and seeded synthetic microscopy."""
+"""What the benchmarks measure on: networks, their weights and seeded synthetic microscopy."""
 
 from __future__ import annotations
 
@@ -7,23 +7,27 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lib.data.studies import list_items
 from lib.data.targets import make_target
 from lib.data.transforms import prepare_image
+from lib.devices import resolve_precision
 from lib.image import Geometry, Image
+from lib.networks import build_network
 from lib.phantoms.nuclei import nuclei_phantom, write_nuclei_studies
 from lib.tasks.registry import get_task
 from lib.training.loop import fit
 from lib.training.options import FitOptions
-from lib.weights.checkpoint import Checkpoint, load_checkpoint
+from lib.weights.checkpoint import load_checkpoint
 from lib.weights.store import ModelStore
 
 TASK = "nuclei_vhllrhe"
 SEED = 0
-# enough for masks that have nuclei in them
-FEW_STEPS = 40
+FEW_STEPS = 40  # enough for masks that have nuclei in them
+RANDOM = f"random, seed {SEED}; the time does not depend on them"
+CPU = torch.device("cpu")
+FORCED = {"ours, fp32 forced": "fp32", "ours, bf16 forced": "bf16"}
 
 
 def training_batch(size: int, side: int) -> tuple[Tensor, Tensor]:
@@ -44,13 +48,12 @@ def prepared_image(side: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def weights(models: Path, shipped: Path, folder: Path) -> tuple[Path, str]:
-    """Return a checkpoint file, the live one of `models` or a new one in `folder`, and its story.
+    """Return a file with weights of `TASK` and where they come from.
 
-    Without live weights the network is trained for a few steps on phantoms.
+    Where there are no served weights the network is trained for a few steps on phantoms.
     """
-    live = ModelStore(models, shipped).served_path(TASK)
-    if live is not None:
-        return live, f"live weights ({load_checkpoint(live).provenance.get('step', '?')} steps)"
+    if served := served_weights(TASK, models, shipped):
+        return served
     studies = folder / "training"
     write_nuclei_studies(studies, count=8, labelled=8, seed=SEED)
     task = get_task(TASK)
@@ -63,9 +66,29 @@ def weights(models: Path, shipped: Path, folder: Path) -> tuple[Path, str]:
     return result.weights, f"{FEW_STEPS} steps on synthetic images"
 
 
-def checkpoint(file: str) -> Checkpoint:
-    """Read the checkpoint that all variants share."""
-    return load_checkpoint(file)
+def served_weights(name: str, models: Path, shipped: Path) -> tuple[Path, str] | None:
+    """Return the file with the weights that a server would use, and their steps in words."""
+    file = ModelStore(models, shipped).served_path(name)
+    if file is None:
+        return None
+    return file, f"served weights ({load_checkpoint(file).provenance.get('step', '?')} steps)"
+
+
+def random_network(name: str) -> nn.Module:
+    """Return the network of a task with seeded random weights."""
+    torch.manual_seed(SEED)
+    return build_network(get_task(name).network)
+
+
+def forced_variants() -> list[str]:
+    """Return the names in `FORCED` of the precisions that "auto" does not pick here."""
+    auto = resolve_precision(CPU)
+    return [name for name, dtype in FORCED.items() if resolve_precision(CPU, dtype) != auto]
+
+
+def precision_name() -> str:
+    """Return the name of the precision that "auto" picks here."""
+    return str(resolve_precision(CPU)).removeprefix("torch.")
 
 
 def _image(pixels: np.ndarray) -> Image:

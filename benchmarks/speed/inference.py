@@ -17,13 +17,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.speed.fixtures import SEED, TASK, checkpoint, prepared_image, weights
+from benchmarks.speed.fixtures import (
+    FORCED,
+    SEED,
+    TASK,
+    forced_variants,
+    precision_name,
+    prepared_image,
+    weights,
+)
 from benchmarks.speed.rounds import compare, measure
-from lib.devices import cpu_has_bf16_units, resolve_precision
+from lib.devices import cpu_has_bf16_units
 from lib.segmentation.metrics import PIXEL_COUNTS, pixel_counts, pixel_scores
 from lib.segmentation.predictor import Predictor
 from lib.tasks.registry import get_task
-from lib.weights.checkpoint import load_network
+from lib.weights.checkpoint import load_checkpoint, load_network
 
 SIDE = 512
 IMAGES = 4
@@ -31,9 +39,7 @@ RUNS = 40
 SECONDS = 90.0
 TOLERANCE = 0.002
 STOCK, OURS = "stock (BasicInferTask)", "ours"
-FORCED = {"ours, fp32 forced": "fp32", "ours, bf16 forced": "bf16"}
 OPENVINO, OPENVINO_BF16 = "OpenVINO, default", "OpenVINO, bf16"
-CPU = torch.device("cpu")
 
 Forward = Callable[[np.ndarray], np.ndarray]
 
@@ -49,7 +55,9 @@ def prepare(
         forward = _openvino(file, variant, threads)
     else:
         precision = FORCED.get(variant, "auto")
-        predictor = Predictor.from_checkpoint(get_task(TASK), checkpoint(file), "cpu", precision)
+        predictor = Predictor.from_checkpoint(
+            get_task(TASK), load_checkpoint(file), "cpu", precision
+        )
         forward = predictor.probabilities
     images = [prepared_image(SIDE, SEED + index)[0] for index in range(IMAGES)]
     threshold = get_task(TASK).output.threshold
@@ -63,9 +71,7 @@ def run(
     on_round: Callable[[], object] | None = None,
 ) -> dict[str, Any]:
     """Measure, and return settings and figures."""
-    auto = resolve_precision(CPU)
-    variants = [STOCK, OURS]
-    variants += [name for name, dtype in FORCED.items() if resolve_precision(CPU, dtype) != auto]
+    variants = [STOCK, OURS, *forced_variants()]
     left_out = {}
     if find_spec("openvino") is None:
         left_out["OpenVINO"] = "not installed"
@@ -76,7 +82,7 @@ def run(
         else:
             left_out[OPENVINO_BF16] = "this CPU has no bf16 units"
     with tempfile.TemporaryDirectory() as folder:
-        file, story = weights(models, shipped, Path(folder))
+        file, origin = weights(models, shipped, Path(folder))
         settings = {"threads": torch.get_num_threads(), "file": str(file), "folder": folder}
         timed = measure(prepare, variants, settings, runs, SECONDS, on_round)
     figures = compare(timed, STOCK)
@@ -85,8 +91,8 @@ def run(
     return {
         "what": f"inference of {TASK} on one {SIDE}x{SIDE} image, CPU",
         "task": TASK,
-        "weights": story,
-        "ours_computes_in": str(auto).removeprefix("torch."),
+        "weights": origin,
+        "ours_computes_in": precision_name(),
         "unit": "ms",
         "tolerance_mean_iou": TOLERANCE,
         "images_compared": IMAGES,
@@ -99,7 +105,7 @@ def _stock(file: str, folder: str) -> Forward:
     from monailabel.interfaces.tasks.infer_v2 import InferType
     from monailabel.tasks.infer.basic_infer import BasicInferTask
 
-    network = load_network(get_task(TASK), checkpoint(file))
+    network = load_network(get_task(TASK), load_checkpoint(file))
     stored = Path(folder) / "stock.pt"  # it keeps its network for as long as its file is the same
     torch.save({"model": network.state_dict()}, stored)
 
@@ -124,7 +130,7 @@ def _stock(file: str, folder: str) -> Forward:
 def _openvino(file: str, variant: str, threads: int) -> Forward:
     import openvino
 
-    network = load_network(get_task(TASK), checkpoint(file))
+    network = load_network(get_task(TASK), load_checkpoint(file))
     example = torch.zeros(1, 1, SIDE, SIDE)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of tracing, which OpenVINO does

@@ -23,8 +23,7 @@ from lib.errors import InputError
 
 WARM_UP = 2
 MIN_ROUNDS = 3
-# a variant whose second run takes more than this share of the time is not run again
-SLOW_SHARE = 1 / 30
+SLOW_SHARE = 1 / 30  # of the time: a variant whose second run takes longer is not run again
 
 # makes a variant ready: returns what is timed, and what is asked once at the end
 Prepare = Callable[..., tuple[Callable[[], object], Callable[[], Any]]]
@@ -118,7 +117,10 @@ def measure(
 
 
 def compare(timed: Mapping[str, Timed], base: str) -> dict[str, dict[str, Any]]:
-    """Return figures per variant; `speedup` is the base's time over the variant's, by round."""
+    """Return figures per variant, with its result where that is a mapping.
+
+    `speedup` is the median over the rounds of the base's time over the variant's.
+    """
     figures = {}
     for variant, times in timed.items():
         ratios = [b / t for b, t in zip(timed[base].seconds, times.seconds, strict=False)]
@@ -132,6 +134,7 @@ def compare(timed: Mapping[str, Timed], base: str) -> dict[str, dict[str, Any]]:
             "rounds": len(times.seconds),
             "peak_memory_mib": round(times.peak_mib),
             "memory_of_the_work_mib": round(times.peak_mib - times.base_mib),
+            **(times.result if isinstance(times.result, Mapping) else {}),
         }
     return figures
 

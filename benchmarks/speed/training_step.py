@@ -15,10 +15,18 @@ from typing import Any
 import torch
 from ignite.engine import Engine
 
-from benchmarks.speed.fixtures import SEED, TASK, training_batch
-from benchmarks.speed.rounds import Timed, compare, measure
+from benchmarks.speed.fixtures import (
+    CPU,
+    FORCED,
+    TASK,
+    forced_variants,
+    precision_name,
+    random_network,
+    training_batch,
+)
+from benchmarks.speed.rounds import compare, measure
 from lib.devices import resolve_precision
-from lib.networks import build_network, place_network
+from lib.networks import place_network
 from lib.segmentation.losses import get_loss
 from lib.tasks.registry import get_task
 from lib.training.optimizers import build_optimizer
@@ -28,8 +36,6 @@ BATCH, SIDE = 8, 256
 RUNS = 12
 SECONDS = 120.0
 STOCK, OURS = "stock (BasicTrainTask)", "ours"
-FORCED = {"ours, fp32 forced": "fp32", "ours, bf16 forced": "bf16"}
-CPU = torch.device("cpu")
 
 
 def prepare(
@@ -37,9 +43,7 @@ def prepare(
 ) -> tuple[Callable[[], object], Callable[[], dict[str, float]]]:
     """Return a function that takes one step, and one that returns the first loss."""
     torch.set_num_threads(threads)
-    torch.manual_seed(SEED)
-    task = get_task(TASK)
-    network = build_network(task.network)
+    task, network = get_task(TASK), random_network(TASK)
     batch = training_batch(BATCH, SIDE)
     losses: list[float] = []
 
@@ -79,23 +83,13 @@ def prepare(
 
 def run(runs: int = RUNS, on_round: Callable[[], object] | None = None) -> dict[str, Any]:
     """Measure, and return settings and figures."""
-    auto = resolve_precision(CPU)
-    forced = [name for name, dtype in FORCED.items() if resolve_precision(CPU, dtype) != auto]
-    timed: dict[str, Timed] = measure(
-        prepare,
-        [STOCK, OURS, *forced],
-        {"threads": torch.get_num_threads()},
-        runs,
-        SECONDS,
-        on_round,
-    )
-    figures = compare(timed, STOCK)
-    for name, row in figures.items():
-        row.update(timed[name].result)
+    settings = {"threads": torch.get_num_threads()}
+    variants = [STOCK, OURS, *forced_variants()]
+    timed = measure(prepare, variants, settings, runs, SECONDS, on_round)
     return {
         "what": f"one optimiser step of {TASK}, batch {BATCH}, {SIDE}x{SIDE} pixels, CPU",
         "task": TASK,
-        "ours_computes_in": str(auto).removeprefix("torch."),
+        "ours_computes_in": precision_name(),
         "unit": "s",
-        "figures": figures,
+        "figures": compare(timed, STOCK),
     }

@@ -18,25 +18,28 @@ import torch
 from monai.inferers import SlidingWindowInferer
 from torch import Tensor, nn
 
-from benchmarks.speed.fixtures import SEED, checkpoint
+from benchmarks.speed.fixtures import (
+    CPU,
+    RANDOM,
+    SEED,
+    precision_name,
+    random_network,
+    served_weights,
+)
 from benchmarks.speed.rounds import compare, measure, peak_mib, speedup
 from lib.data.transforms import prepare_image
 from lib.devices import autocast, resolve_precision
 from lib.image import Geometry, Image
-from lib.networks import build_network
 from lib.segmentation.predictor import Predictor
 from lib.tasks.registry import get_task
 from lib.tasks.spec import TaskSpec
 from lib.weights.checkpoint import load_checkpoint, load_network
-from lib.weights.store import ModelStore
 
 TASK = "ultrasound3d_vnet"
 SIDE = 256
 RUNS = 3
-# no further round is begun after these; one of 256 voxels a side takes minutes
-SECONDS = 900.0
+SECONDS = 900.0  # no further round is begun after these; one of 256 voxels a side takes minutes
 LIMIT_GIB = 4.0
-CPU = torch.device("cpu")
 STOCK, OURS = "stock (SlidingWindowInferer)", "ours"
 STOCK_BF16, OURS_FP32 = "stock, bfloat16", "ours, float32"
 
@@ -63,8 +66,7 @@ def prepare(
     """
     torch.set_num_threads(threads)
     task = get_task(TASK)
-    torch.manual_seed(SEED)
-    network = load_network(task, checkpoint(file)) if file else build_network(task.network)
+    network = load_network(task, load_checkpoint(file)) if file else random_network(TASK)
     windows = _Windows(network.eval())
     image = volume(side)
     answer: Callable[[Image], np.ndarray]
@@ -102,11 +104,11 @@ def volume(side: int) -> Image:
     """
     rng = np.random.default_rng(SEED)
     voxels = np.empty((side, side, side), dtype=np.uint8)
-    away = (np.arange(side) - (side - 1) / 2) / side
-    flat = away[:, np.newaxis] ** 2 + away**2
-    for place, height in enumerate(away):
+    offset = (np.arange(side) - (side - 1) / 2) / side
+    flat = offset[:, np.newaxis] ** 2 + offset**2
+    for index, height in enumerate(offset):
         mean = np.where(flat + height**2 < 0.3**2, 130.0, 60.0)
-        voxels[place] = np.minimum(mean * rng.rayleigh(0.8, (side, side)), 255)
+        voxels[index] = np.minimum(mean * rng.rayleigh(0.8, (side, side)), 255)
     return Image(voxels, Geometry.flat(*voxels.shape), Path("phantom.nrrd"))
 
 
@@ -118,17 +120,13 @@ def run(
     side: int = SIDE,
 ) -> dict[str, Any]:
     """Measure, and return settings and figures."""
-    live = ModelStore(models, shipped).served_path(TASK)
-    story = f"random, seed {SEED}; the time does not depend on them"
-    if live is not None:
-        story = f"live weights ({load_checkpoint(live).provenance.get('step', '?')} steps)"
+    file, origin = served_weights(TASK, models, shipped) or (None, RANDOM)
     settings = {
         "threads": torch.get_num_threads(),
         "side": side,
-        "file": str(live) if live else None,
+        "file": str(file) if file else None,
     }
-    auto = resolve_precision(CPU)
-    others = [OURS_FP32, STOCK_BF16] if auto != torch.float32 else []
+    others = [OURS_FP32, STOCK_BF16] if resolve_precision(CPU) != torch.float32 else []
     timed = measure(
         prepare,
         [STOCK, OURS, *others],
@@ -140,14 +138,12 @@ def run(
         min_rounds=1,
     )
     figures = compare(timed, STOCK)
-    for name, row in figures.items():
-        row.update(timed[name].result)
     peak = round(timed[OURS].peak_mib / 2**10, 3)
     return {
         "what": f"{TASK} on one volume of {side}x{side}x{side} voxels, image to mask, CPU",
         "task": TASK,
-        "weights": story,
-        "ours_computes_in": str(auto).removeprefix("torch."),
+        "weights": origin,
+        "ours_computes_in": precision_name(),
         "unit": "s",
         "memory_limit_gib": LIMIT_GIB,
         "ours_peak_gib": peak,

@@ -230,7 +230,7 @@ def test_every_way_has_the_weights_of_the_models_folder_where_there_are_some(mon
     monkeypatch.setattr(volume, "measure", measured)
     report = volume.run(3, tmp_path / "models", tmp_path / "none", side=TINY_SIDE)
     assert asked == [str(tmp_path / "models" / f"{row.name}.pt")]
-    assert report["weights"] == "live weights (7 steps)"
+    assert report["weights"] == "served weights (7 steps)"
     assert report["figures"][volume.OURS]["foreground"] == 1
 
 
