@@ -16,7 +16,8 @@ from lib.errors import InputError
 from lib.image import MAX_PIXELS, MAX_VOXELS, Image
 from lib.interactive.prompts import read_box, read_points
 from lib.interactive.scribbles import segment_clicks, segment_scribbles
-from lib.io.masks import read_label, result_extension
+from lib.io.labels import read_label
+from lib.io.masks import result_extension
 from lib.io.read import image_size, read_image
 
 SCRIBBLES, REGION = "scribbles", "region_click"  # the names that viewers show

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +69,7 @@ class Image:
     pixels: np.ndarray
     geometry: Geometry
     path: Path
+    _: KW_ONLY
     colour: bool = False
     region: tuple[slice, slice] | None = None
     over_time: bool = False

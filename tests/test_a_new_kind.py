@@ -23,7 +23,7 @@ from infer.base import ModelInfer
 from infer.build import build_infer
 from lib.data.case import Case, Evaluation, Scoring
 from lib.errors import InputError
-from lib.io.masks import read_label
+from lib.io.labels import read_label
 from lib.io.read import read_image
 from lib.kinds import KINDS, TaskKind, kind_of, register
 from lib.segmentation.cases import SEGMENTATION_CASES, draw_training_patch

@@ -12,7 +12,7 @@ from benchmarks.reproduction.study import Study
 from lib.data.folds import k_folds
 from lib.data.studies import Item, fingerprint_of, split_items
 from lib.errors import InputError
-from lib.io.masks import read_label
+from lib.io.labels import read_label
 from lib.segmentation.metrics import image_scores, pixel_scores
 
 

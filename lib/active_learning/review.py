@@ -16,7 +16,7 @@ from lib.classification.predictor import ExamPredictor
 from lib.data.studies import Item
 from lib.errors import InputError, choose
 from lib.image import Image
-from lib.io.masks import read_label
+from lib.io.labels import read_label
 from lib.io.read import read_image
 from lib.mammography.exam_files import image_id
 from lib.mammography.exams import Exam

@@ -20,7 +20,7 @@ from lib.data.studies import list_items, write_item
 from lib.datasets.duplicates import Pair, groups_of, read_signature, similar_pairs
 from lib.datasets.importing import ImportReport, OnItem, check_folder, counted
 from lib.errors import InputError
-from lib.io.masks import read_label
+from lib.io.labels import read_label
 from lib.io.read import read_image
 
 CLASSES = ("benign", "malignant", "normal")

@@ -11,7 +11,7 @@ import numpy as np
 from lib.data.studies import list_items, write_item
 from lib.datasets.importing import ImportReport, OnItem, check_folder, counted
 from lib.errors import InputError
-from lib.io.masks import read_label
+from lib.io.labels import read_label
 from lib.io.read import extension, read_image, stem
 
 

@@ -21,7 +21,7 @@ from lib.data.studies import FINAL_LABELS, write_item
 from lib.datasets.duplicates import SAME_FRAME, read_signature, similar_pairs
 from lib.datasets.importing import ImportReport, OnItem, check_folder, counted
 from lib.errors import InputError
-from lib.io.masks import read_label
+from lib.io.labels import read_label
 from lib.io.read import read_image
 
 CONTRADICTIONS = "contradictions.csv"

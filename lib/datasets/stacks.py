@@ -13,7 +13,7 @@ from lib.data.studies import FINAL_LABELS, list_items
 from lib.datasets.importing import ImportReport, OnItem, check_folder, counted
 from lib.errors import InputError
 from lib.image import LUMINANCE
-from lib.io.masks import read_label
+from lib.io.labels import read_label
 from lib.io.read import extension, image_extensions, read_image
 from lib.io.volumes import save_volume
 

@@ -57,7 +57,7 @@ def read_dicom(path: Path, max_pixels: int, spatial_dims: int) -> Image:
     geometry = dicom_geometry(data, flat, step if axis == "space" else None)
     if frames == 1:
         pixels = pixels[0]
-    return Image(pixels, geometry, path, colour, region, over_time=axis == "time")
+    return Image(pixels, geometry, path, colour=colour, region=region, over_time=axis == "time")
 
 
 def dicom_size(path: Path) -> tuple[int, ...]:

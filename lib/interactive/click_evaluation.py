@@ -25,7 +25,7 @@ from lib.data.targets import as_instances
 from lib.interactive.clicks import Clicks
 from lib.interactive.predictor import ClickedImage, ClickPredictor
 from lib.interactive.simulated_user import FOUND, inner_click, next_click
-from lib.io.masks import read_label
+from lib.io.labels import read_label
 from lib.io.read import read_image
 from lib.segmentation.instances import depth_inside
 from lib.segmentation.metrics import dice, object_overlaps

@@ -14,7 +14,7 @@ from lib.errors import InputError
 from lib.image import Image
 from lib.interactive.clicks import Clicks
 from lib.interactive.scribbles import segment_clicks, segment_scribbles
-from lib.io.masks import read_label
+from lib.io.labels import read_label
 from lib.io.read import read_image
 from lib.segmentation.instances import depth_inside
 from lib.segmentation.metrics import dice

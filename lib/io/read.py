@@ -211,7 +211,7 @@ def _image(path: Path, pixels: np.ndarray, geometry: Geometry, spatial_dims: int
             f"{path.name}: expected one {what}, grey or colour, found an array of shape "
             f"{pixels.shape}; export a single {'slice or frame' if what != 'volume' else 'channel'}"
         )
-    return Image(pixels, geometry, path, colour)
+    return Image(pixels, geometry, path, colour=colour)
 
 
 def _check_values(path: Path, pixels: np.ndarray) -> None:

@@ -38,7 +38,7 @@ def read_density(path: str | Path) -> str:
         return half if half in HALVES else density_class(value, path.name)
     import numpy as np
 
-    from lib.io.masks import read_label
+    from lib.io.labels import read_label
     from lib.io.read import read_image
 
     try:

@@ -13,7 +13,7 @@ from lib.data.studies import Item, list_items, volumes_only
 from lib.data.targets import make_target
 from lib.data.transforms import draw_patch, prepare_image
 from lib.errors import InputError
-from lib.io.masks import read_label
+from lib.io.labels import read_label
 from lib.io.read import read_image
 from lib.tasks.spec import TaskSpec
 

@@ -13,7 +13,7 @@ from lib.data.targets import as_instances
 from lib.errors import InputError
 from lib.files import fingerprint
 from lib.image import is_coloured
-from lib.io.masks import read_label
+from lib.io.labels import read_label
 from lib.io.read import read_image
 from lib.segmentation.metrics import (
     PIXEL_COUNTS,

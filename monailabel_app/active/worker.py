@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import torch
 
 from lib.errors import InputError
-from lib.io.masks import read_label
+from lib.io.labels import read_label
 from lib.io.read import read_image
 from lib.kinds import kind_of, measure
 from lib.mammography.exams import Exam

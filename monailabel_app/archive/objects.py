@@ -13,7 +13,7 @@ from pydicom import Dataset
 
 from lib.dicom.objects import Author
 from lib.dicom.seg.write import make_seg
-from lib.io.masks import read_label
+from lib.io.labels import read_label
 from lib.io.read import image_size
 from lib.kinds import kind_of
 from lib.mammography.density_labels import BIRADS, SCALE, read_density, read_scale

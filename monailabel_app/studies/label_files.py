@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lib.errors import InputError
-from lib.io.masks import read_label
+from lib.io.labels import read_label
 from lib.io.read import extension, image_size, stem
 from lib.mammography.density_labels import read_density
 

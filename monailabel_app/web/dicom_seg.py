@@ -23,7 +23,7 @@ from lib.dicom.objects import Author
 from lib.dicom.seg.write import make_seg
 from lib.dicom.sources import Sources, read_sources
 from lib.errors import InputError
-from lib.io.masks import read_label
+from lib.io.labels import read_label
 from lib.io.read import image_size
 from lib.mammography.mammogram import is_dicom
 from monailabel_app import __version__

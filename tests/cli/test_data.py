@@ -7,7 +7,7 @@ import pytest
 from PIL import Image as PillowImage
 
 from lib.data.studies import list_items
-from lib.io.masks import read_label
+from lib.io.labels import read_label
 
 
 def _save(path, pixels):

@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from PIL import Image as PillowImage
 
 from lib.files import sha256
-from lib.io.masks import read_label
+from lib.io.labels import read_label
 from lib.io.read import read_image
 
 TASK = "nuclei_vhllrhe"

@@ -18,7 +18,8 @@ from pydicom import Dataset
 from lib.dicom.objects import Author, item
 from lib.dicom.seg.write import make_seg
 from lib.errors import InputError, NotFoundError
-from lib.io.masks import read_label, write_mask
+from lib.io.labels import read_label
+from lib.io.masks import write_mask
 from lib.io.read import read_image
 from lib.mammography.report.read import read_density_report
 from lib.phantoms.dicom_studies import DemoStudy, demo_studies, frame_study

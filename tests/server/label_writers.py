@@ -27,7 +27,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from lib.io.masks import read_label
+from lib.io.labels import read_label
 from monailabel_app.studies.datastore import StudiesDatastore
 
 SIZE = (64, 48)

@@ -17,7 +17,7 @@ from infer.base import InferSettings
 from infer.segmentation import SegmentationInfer
 from lib.errors import InputError
 from lib.image import Image
-from lib.io.masks import read_label
+from lib.io.labels import read_label
 from lib.io.read import read_image
 from lib.segmentation.predictor import Prediction
 from lib.tasks.registry import TASKS

@@ -13,7 +13,7 @@ from benchmarks.reproduction.splits import Split
 from benchmarks.reproduction.testing import PANEL
 from lib.data.studies import Item
 from lib.files import write_atomically
-from lib.io.masks import read_label
+from lib.io.labels import read_label
 from lib.io.read import read_image
 
 Grouping = Callable[[Sequence[Item]], dict[str, str]]

@@ -8,7 +8,7 @@ import numpy as np
 
 from lib.data.groups import read_groups
 from lib.data.studies import Item
-from lib.io.masks import read_label
+from lib.io.labels import read_label
 from lib.io.read import read_image
 
 STAINS = ("fluorescence", "stained")

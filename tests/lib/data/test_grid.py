@@ -17,7 +17,8 @@ from lib.data.studies import Item
 from lib.data.targets import make_target
 from lib.data.transforms import prepare_image
 from lib.image import Geometry, Image
-from lib.io.masks import read_label, write_mask
+from lib.io.labels import read_label
+from lib.io.masks import write_mask
 from lib.io.read import read_image
 from lib.segmentation.predictor import Predictor
 from lib.tasks.image_spec import InputSpec

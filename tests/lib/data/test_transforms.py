@@ -21,7 +21,7 @@ FULL = AugmentSpec(rotate90=True, zoom=(0.8, 1.25), gamma=1.4, noise=0.04)
 
 
 def _image(pixels: np.ndarray) -> Image:
-    return Image(pixels, Geometry.flat(*pixels.shape[:2]), Path("a.png"), pixels.ndim == 3)
+    return Image(pixels, Geometry.flat(*pixels.shape[:2]), Path("a.png"), colour=pixels.ndim == 3)
 
 
 def _cells(seed: int = 0, rows: int = 48, columns: int = 64) -> np.ndarray:

@@ -14,7 +14,7 @@ from lib.data.studies import list_items
 from lib.datasets.busi import find_images, import_busi, join_masks
 from lib.datasets.duplicates import Pair, groups_of, signature, similar_pairs
 from lib.errors import InputError
-from lib.io.masks import read_label
+from lib.io.labels import read_label
 from lib.phantoms.ultrasound.studies import breast_frame
 
 SIDE = (96, 128)

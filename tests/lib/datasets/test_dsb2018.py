@@ -11,7 +11,7 @@ from PIL import Image as PillowImage
 from lib.data.studies import list_items
 from lib.datasets.dsb2018 import find_sources, import_dsb2018, join_masks
 from lib.errors import InputError
-from lib.io.masks import read_label
+from lib.io.labels import read_label
 from lib.io.read import read_image
 
 

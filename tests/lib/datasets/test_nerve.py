@@ -13,7 +13,7 @@ from lib.data.groups import read_groups
 from lib.data.studies import list_items
 from lib.datasets.nerve import find_frames, import_nerve
 from lib.errors import InputError
-from lib.io.masks import read_label
+from lib.io.labels import read_label
 from lib.io.read import read_image
 from lib.phantoms.ultrasound.nerve_set import write_nerve_phantoms
 from lib.phantoms.ultrasound.studies import nerve_frame

@@ -18,7 +18,7 @@ from lib.datasets.stacks import (
     stack_slices,
 )
 from lib.errors import InputError
-from lib.io.masks import read_label
+from lib.io.labels import read_label
 from lib.io.read import read_image
 from lib.io.volumes import save_volume
 

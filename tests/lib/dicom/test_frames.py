@@ -19,7 +19,8 @@ from ultrasound_samples import COLUMNS, ROWS, SPACED, grey, group, item, write_u
 
 from lib.errors import InputError
 from lib.image import Image
-from lib.io.masks import read_label, write_mask
+from lib.io.labels import read_label
+from lib.io.masks import write_mask
 from lib.io.read import check_readable, image_size, read_image
 
 FRAMES = 4

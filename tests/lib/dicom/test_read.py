@@ -12,7 +12,8 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless, SecondaryCaptureImageStorage
 
 from lib.errors import InputError
-from lib.io.masks import read_label, write_mask
+from lib.io.labels import read_label
+from lib.io.masks import write_mask
 from lib.io.read import image_size, read_image
 
 PIXELS = np.random.default_rng(3).integers(0, 4096, (20, 30)).astype(np.uint16)

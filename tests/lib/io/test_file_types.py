@@ -11,7 +11,7 @@ from lib.data.studies import list_items
 from lib.errors import InputError
 from lib.image import Geometry, Image
 from lib.io import read
-from lib.io.masks import read_label
+from lib.io.labels import read_label
 from lib.io.read import FileType, check_readable, extension, image_extensions, image_size, stem
 
 PIXELS = np.arange(12, dtype=np.uint16).reshape(3, 4)

@@ -215,11 +215,11 @@ class Block:
             raise ImportError("blocked: " + name)
 
 sys.meta_path.insert(0, Block())
-import lib.image, lib.io.masks, lib.io.read
+import lib.image, lib.io.labels, lib.io.masks, lib.io.read
 
 for path in sys.argv[1:]:
     print(lib.io.read.read_image(path).pixels.sum(), lib.io.read.image_size(path))
-label = lib.io.masks.read_label(sys.argv[1])
+label = lib.io.labels.read_label(sys.argv[1])
 lib.io.masks.write_mask(sys.argv[1], label, lib.image.Geometry.flat(*label.shape))
 """
 

@@ -12,7 +12,8 @@ from volume_samples import ITK_KINDS, OBLIQUE, PRECISION, SHAPE, VOLUME_KINDS, s
 
 from lib.errors import InputError
 from lib.image import Geometry, Image
-from lib.io.masks import read_label, result_extension, write_mask, write_probabilities
+from lib.io.labels import read_label
+from lib.io.masks import result_extension, write_mask, write_probabilities
 from lib.io.read import read_image
 
 MASK = np.random.default_rng(1).integers(0, 9, SHAPE)
@@ -85,7 +86,7 @@ def test_a_label_of_other_dimensions_than_its_image_is_refused(tmp_path):
 
 
 def test_a_label_volume_may_have_more_voxels_than_an_image_pixels(tmp_path, monkeypatch):
-    monkeypatch.setattr("lib.io.masks.MAX_PIXELS", 100)
+    monkeypatch.setattr("lib.io.labels.MAX_PIXELS", 100)
     path = write_mask(tmp_path / "m.nrrd", MASK, OBLIQUE)
     np.testing.assert_array_equal(read_label(path, SHAPE), MASK)
 

@@ -7,7 +7,7 @@ import pytest
 
 from lib.data.studies import list_items
 from lib.errors import NotFoundError
-from lib.io.masks import read_label
+from lib.io.labels import read_label
 from lib.io.read import read_image
 from lib.phantoms.nuclei import nuclei_phantom, write_nuclei_studies
 

@@ -11,7 +11,7 @@ from skimage.filters import threshold_otsu
 
 from lib.data.studies import list_items
 from lib.errors import NotFoundError
-from lib.io.masks import read_label
+from lib.io.labels import read_label
 from lib.io.read import read_image
 from lib.phantoms.ultrasound.canvas import SOFT
 from lib.phantoms.ultrasound.formation import Scanner, Tissue, form_image, smooth_noise

@@ -11,7 +11,7 @@ import pytest
 from lib.data.studies import Item
 from lib.data.targets import as_instances
 from lib.errors import InputError
-from lib.io.masks import read_label
+from lib.io.labels import read_label
 from lib.io.read import read_image
 from lib.segmentation.evaluation import evaluate
 from lib.segmentation.predictor import Prediction

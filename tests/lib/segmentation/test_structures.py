@@ -14,7 +14,7 @@ from lib.data.studies import Item
 from lib.data.targets import make_target
 from lib.data.transforms import draw_patch
 from lib.image import Geometry, Image
-from lib.io.masks import read_label
+from lib.io.labels import read_label
 from lib.segmentation.evaluation import evaluate
 from lib.segmentation.losses import dice, get_loss
 from lib.segmentation.predictor import Prediction, Predictor

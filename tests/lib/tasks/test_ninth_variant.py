@@ -10,7 +10,7 @@ import pytest
 
 from infer.base import InferSettings
 from infer.build import build_infer
-from lib.io.masks import read_label
+from lib.io.labels import read_label
 from lib.segmentation.evaluation import evaluate
 from lib.segmentation.predictor import Predictor
 from lib.tasks.registry import TASKS, get_task, register

@@ -13,7 +13,7 @@ from training_samples import assert_same_weights, fit_options, with_recipe
 
 from lib.data.targets import make_target
 from lib.errors import DivergedError, InputError, NotFoundError
-from lib.io.masks import read_label
+from lib.io.labels import read_label
 from lib.io.read import read_image
 from lib.segmentation.predictor import Predictor
 from lib.tasks.image_spec import TargetSpec

@@ -10,13 +10,8 @@ from PIL import Image as PillowImage
 
 from lib.errors import InputError
 from lib.image import Geometry
-from lib.io.masks import (
-    MASK_EXTENSIONS,
-    read_label,
-    result_extension,
-    write_mask,
-    write_probabilities,
-)
+from lib.io.labels import read_label
+from lib.io.masks import MASK_EXTENSIONS, result_extension, write_mask, write_probabilities
 from lib.io.read import read_image
 
 OBLIQUE_2D = Geometry((33, 47), (0.3, 0.7), (-4.0, 11.5), (0.8, -0.6, 0.6, 0.8))
