@@ -103,7 +103,7 @@ class ClickedObjects:
                 pixels,
                 Geometry.flat(*pixels.shape[: self._dims]),
                 self.image.path,
-                self.image.colour,
+                colour=self.image.colour,
             )
             try:
                 region[frame][near] = segment_clicks(window, Clicks().with_one(centre, True))
