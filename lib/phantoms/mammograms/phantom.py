@@ -27,35 +27,15 @@ class Detector:
     columns: int
     spacing: float
     bits: int
-    photometric: str
+    photometric: str = "MONOCHROME2"
 
 
-_SELENIA = Detector(
-    name="Selenia Dimensions",
-    rows=4096,
-    columns=3328,
-    spacing=0.07,
-    bits=12,
-    photometric="MONOCHROME2",
-)
+_SELENIA = Detector(name="Selenia Dimensions", rows=4096, columns=3328, spacing=0.07, bits=12)
+_SENOGRAPH = Detector(name="Senograph DS", rows=2294, columns=1914, spacing=0.1, bits=12)
 DETECTORS = (
-    Detector(
-        name="GIOTTO IMAGE SDL",
-        rows=3584,
-        columns=2816,
-        spacing=0.085,
-        bits=14,
-        photometric="MONOCHROME2",
-    ),
+    Detector(name="GIOTTO IMAGE SDL", rows=3584, columns=2816, spacing=0.085, bits=14),
     _SELENIA,
-    Detector(
-        name="Senograph DS",
-        rows=2294,
-        columns=1914,
-        spacing=0.1,
-        bits=12,
-        photometric="MONOCHROME1",
-    ),
+    replace(_SENOGRAPH, photometric="MONOCHROME1"),
     replace(_SELENIA, name="Selenia Dimensions, 16 bit", bits=16, photometric="MONOCHROME1"),
 )
 
