@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,42 +19,42 @@ if TYPE_CHECKING:
 
 ACCEPTED = "final"
 ANSWERS = "answers.pickle"
-PATIENCE = timedelta(days=30)  # of a process that is ready, with the slowest
+PATIENCE = timedelta(days=30)  # how long a process that is ready waits for the slowest
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchOptions:
+    """What `batch-infer` is asked for."""
+
+    task: str = options.task()
+    studies: Path = options.studies()
+    tag: str = options.option(
+        "--tag", default="original", show_default=True, help="Folder under labels/."
+    )
+    labelled: bool = options.option(
+        "--all", "labelled", is_flag=True, help="Also images with an accepted label."
+    )
+    models: Path = options.models()
+    device: str = options.device()
+    precision: str = options.precision()
+    flips: bool = options.flips()
+    processes: int = options.processes()
+    json_file: Path | None = options.json_file()
 
 
 @click.command("batch-infer")
-@click.argument("task")
-@options.studies
-@click.option("--tag", default="original", show_default=True, help="Folder under labels/.")
-@click.option("--all", "labelled", is_flag=True, help="Also images with an accepted label.")
-@options.models
-@options.device
-@options.precision
-@click.option("--flips", is_flag=True, help="Average over mirrored copies.")
-@click.option("--processes", type=click.IntRange(1), default=1, show_default=True)
-@options.json_file
-def batch_infer(
-    task: str,
-    studies: Path,
-    tag: str,
-    labelled: bool,
-    models: Path,
-    device: str,
-    precision: str,
-    flips: bool,
-    processes: int,
-    json_file: Path | None,
-) -> None:
+@options.of(BatchOptions)
+def batch_infer(chosen: BatchOptions) -> None:
     """Answer with TASK on the unlabelled images of a studies folder, as labels of a tag.
 
-    Images that have the answer of these weights are left as they are, so a run that was interrupted
-    goes on, and one after a retraining does all again. Images that cannot be answered are named and
+    Images that these weights have answered already are skipped, so a run that was interrupted goes
+    on, and one after a retraining does all again. Images that cannot be answered are named and
     passed over; the exit status is then 2.
 
     With --processes, or under torchrun on one or more machines that share the folder, each process
     takes its share of the images and the next GPU.
     """
-    spec = get_task(task)
+    spec, studies, tag = get_task(chosen.task), chosen.studies, chosen.tag
     if not studies.is_dir():
         raise InputError(f"studies folder '{studies}' does not exist; give a folder of images")
     if tag == ACCEPTED:
@@ -67,25 +67,27 @@ def batch_infer(
     from monailabel_app.studies.names import check_tag
 
     check_tag(tag)
-    if flips and not infer_class(spec).takes_flips:
-        raise InputError(f"--flips is for segmentation, '{task}' does not know it; leave it away")
+    if chosen.flips and not infer_class(spec).takes_flips:
+        raise InputError(
+            f"--flips is for segmentation, '{spec.name}' does not take it; leave it away"
+        )
     batch = Batch(
         task=spec.name,
         folder=studies,
-        models=models,
+        models=chosen.models,
         tag=tag,
-        labelled=labelled,
-        device=device,
-        precision=precision,
-        flips=flips,
+        labelled=chosen.labelled,
+        device=chosen.device,
+        precision=chosen.precision,
+        flips=chosen.flips,
     )
     main = True
     if launched_by_torchrun():
-        if processes > 1:
+        if chosen.processes > 1:
             raise InputError("--processes and torchrun do not go together; use one of them")
         answers, main = _under_torchrun(batch)
-    elif processes > 1:
-        answers = _in_processes(batch, processes)
+    elif chosen.processes > 1:
+        answers = _in_processes(batch, chosen.processes)
     else:
         answers = answer_share(batch)
     if main:
@@ -95,7 +97,7 @@ def batch_infer(
             f"labels in {studies.name}/labels/{tag}"
         )
         report = {"task": spec.name, "command": options.command_line(), "tag": tag}
-        options.save_json(json_file, report | asdict(answers))
+        options.save_json(chosen.json_file, report | asdict(answers))
     if answers.failed:
         sys.exit(2)
 
@@ -112,7 +114,7 @@ def _under_torchrun(batch: Batch) -> tuple[Answers, bool]:
 
 
 def _in_processes(batch: Batch, processes: int) -> Answers:
-    """Start processes of our own, and return the answers of all."""
+    """Start processes, and return the answers of all."""
     import pickle
     import tempfile
 
@@ -152,13 +154,13 @@ def _share(batch: Batch) -> Answers:
     from monailabel_app.batch import answer_share
 
     world_size = idist.get_world_size()
-    own = answer_share(batch, idist.get_rank(), world_size, idist.get_local_rank())
-    shares: list[Answers] = [own] * world_size
-    torch.distributed.all_gather_object(shares, own)
-    whole, *others = shares
+    share = answer_share(batch, idist.get_rank(), world_size, idist.get_local_rank())
+    shares: list[Answers] = [share] * world_size
+    torch.distributed.all_gather_object(shares, share)
+    answers, *others = shares
     for other in others:
-        whole.add(other)
-    return whole
+        answers.add(other)
+    return answers
 
 
 COMMANDS = {"batch-infer": batch_infer}

@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from lib.datasets.importers import IMPORTERS, ImportOption
 from lib.datasets.importing import OnItem
 from monailabel_app.cli import options
-from monailabel_app.cli.options import Command
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 FOR_TYPE: dict[type, click.ParamType] = {Path: options.FILE}  # how click reads a type of the table
 # --kind to the number of phantoms of each kind
@@ -25,55 +27,84 @@ ULTRASOUND: dict[str, Callable[[int], dict[str, int]]] = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class DemoOptions:
+    """What `demo-data` is asked for."""
+
+    folder: Path = options.argument("folder", type=options.FOLDER)
+    kind: str = options.option(
+        "--kind",
+        type=click.Choice(["nuclei", *ULTRASOUND, "nerve", "mammograms"]),
+        default="nuclei",
+        show_default=True,
+        help="nerve: in the layout of Kaggle ultrasound-nerve-segmentation, for `import nerve`.",
+    )
+    count: int = options.option(
+        "--count", type=click.IntRange(1, 9999), default=12, show_default=True
+    )
+    labelled: int = options.option(
+        "--labelled", type=click.IntRange(0), default=6, show_default=True
+    )
+    seed: int = options.seed()
+
+    @property
+    def share(self) -> float:
+        """Share of the images that get a label."""
+        return min(self.labelled / self.count, 1.0)
+
+
 @click.command(name="demo-data")
-@click.argument("folder", type=options.FOLDER)
-@click.option(
-    "--kind",
-    type=click.Choice(["nuclei", *ULTRASOUND, "nerve", "mammograms"]),
-    default="nuclei",
-    show_default=True,
-    help="nerve: in the layout of Kaggle ultrasound-nerve-segmentation, for `import nerve`.",
-)
-@click.option("--count", type=click.IntRange(1, 9999), default=12, show_default=True)
-@click.option("--labelled", type=click.IntRange(0), default=6, show_default=True)
-@options.seed
-def demo_data(folder: Path, kind: str, count: int, labelled: int, seed: int) -> None:
-    """Make a studies FOLDER of synthetic images; what is there already is kept.
+@options.of(DemoOptions)
+def demo_data(chosen: DemoOptions) -> None:
+    """Make a studies FOLDER of synthetic images; files that exist already are kept.
 
     nuclei: microscopy. ultrasound: COUNT nerve and breast frames, volumes and a loop. breast: COUNT
     breast frames alone. volumes: 3D ultrasound of a gland. loops: ultrasound of a nerve over time.
     nerve: COUNT frames of several subjects, all with masks, in the published layout. mammograms:
     COUNT exams of four views as DICOM, of density A to D.
     """
-    if kind == "mammograms":
-        from lib.phantoms.mammograms.exams import write_exams
+    kind = chosen.kind
+    make = {"nuclei": _nuclei, "nerve": _nerve, "mammograms": _mammograms}.get(kind, _ultrasound)
+    click.echo(make(chosen))
 
-        share = min(labelled / count, 1.0)
-        views = write_exams(folder, seed, count, labelled=share)
-        click.echo(
-            f"{len(views)} views of {count} exams in {folder}, {round(share * count)} of the exams "
-            f"made with labels"
-        )
-        return
-    if kind == "nerve":
-        from lib.phantoms.ultrasound.nerve_set import write_nerve_phantoms
 
-        subjects = max(min(count, 4), count // 6)  # fewer than 3 cannot be split
-        each = -(-count // subjects)
-        made = write_nerve_phantoms(folder, seed, subjects, each)
-        click.echo(f"{made} images of {subjects} subjects in {folder}, for `import nerve`")
-        return
-    if kind in ULTRASOUND:
-        from lib.phantoms.ultrasound.studies import write_ultrasound_studies
-
-        share = min(labelled / count, 1.0)
-        images = write_ultrasound_studies(folder, seed, labelled=share, **ULTRASOUND[kind](count))
-        click.echo(f"{len(images)} images in {folder}, {share:.0%} of each kind made with labels")
-        return
+def _nuclei(chosen: DemoOptions) -> str:
     from lib.phantoms.nuclei import write_nuclei_studies
 
-    images = write_nuclei_studies(folder, count, labelled, seed)
-    click.echo(f"{len(images)} images in {folder}, {min(labelled, count)} of them made with labels")
+    folder, count = chosen.folder, chosen.count
+    images = write_nuclei_studies(folder, count, chosen.labelled, chosen.seed)
+    return f"{len(images)} images in {folder}, {min(chosen.labelled, count)} of them with labels"
+
+
+def _nerve(chosen: DemoOptions) -> str:
+    from lib.phantoms.ultrasound.nerve_set import write_nerve_phantoms
+
+    subjects = max(min(chosen.count, 4), chosen.count // 6)  # fewer than 3 cannot be split
+    frames = -(-chosen.count // subjects)
+    made = write_nerve_phantoms(chosen.folder, chosen.seed, subjects, frames)
+    return f"{made} images of {subjects} subjects in {chosen.folder}, for `import nerve`"
+
+
+def _mammograms(chosen: DemoOptions) -> str:
+    from lib.phantoms.mammograms.exams import write_exams
+
+    views = write_exams(chosen.folder, chosen.seed, chosen.count, labelled=chosen.share)
+    return (
+        f"{len(views)} views of {chosen.count} exams in {chosen.folder}, "
+        f"{round(chosen.share * chosen.count)} of the exams with labels"
+    )
+
+
+def _ultrasound(chosen: DemoOptions) -> str:
+    from lib.phantoms.ultrasound.studies import write_ultrasound_studies
+
+    images = write_ultrasound_studies(
+        chosen.folder,
+        chosen.seed,
+        labelled=chosen.share,
+        **ULTRASOUND[chosen.kind](chosen.count),
+    )
+    return f"{len(images)} images in {chosen.folder}, {chosen.share:.0%} of each kind with labels"
 
 
 def _import_options(command: Command) -> Command:

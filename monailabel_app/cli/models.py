@@ -1,7 +1,8 @@
-"""`models`: versions of weights, and putting one back."""
+"""`models`: versions of weights, and serving an earlier one again."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -14,38 +15,42 @@ from monailabel_app.cli import options
 from monailabel_app.config import SHIPPED_MODELS
 
 
+@dataclass(frozen=True, kw_only=True)
+class ModelsOptions:
+    """What `models` is asked for."""
+
+    task: str | None = options.task(required=False)
+    models: Path = options.models()
+    restore: str | None = options.option(
+        "--restore", metavar="VERSION", help="Serve this version of TASK from now on."
+    )
+    export: Path | None = options.option(
+        "--export",
+        type=options.FILE,
+        help="Write the served weights of TASK, or those of --weights, to this file in half "
+        "precision.",
+    )
+    weights: Path | None = options.weights()
+    json_file: Path | None = options.json_file()
+
+
 @click.command()
-@click.argument("task", required=False)
-@options.models
-@click.option("--restore", metavar="VERSION", help="Serve this version of TASK from now on.")
-@click.option(
-    "--export",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the live weights of TASK, or those of --weights, to this file in half precision.",
-)
-@options.weights
-@options.json_file
-def models(
-    task: str | None,
-    models: Path,
-    restore: str | None,
-    export: Path | None,
-    weights: Path | None,
-    json_file: Path | None,
-) -> None:
-    """List the versions of all weights, or of TASK; put one back, or write one to pass on."""
-    store = ModelStore(models, SHIPPED_MODELS)
-    if export:
+@options.of(ModelsOptions)
+def models(chosen: ModelsOptions) -> None:
+    """List the versions of all weights, or of TASK; serve an earlier one again, or export one."""
+    store = ModelStore(chosen.models, SHIPPED_MODELS)
+    task = chosen.task
+    if chosen.export:
         if not task:
             raise InputError("--export needs a task: models TASK --export FILE")
-        _export(get_task(task), weights or store.served_path(task), export)
+        _export(get_task(task), chosen.weights or store.served_path(task), chosen.export)
         return
     names = [get_task(task).name] if task else list(TASKS)
-    if restore:
+    if chosen.restore:
         if not task:
             raise InputError("--restore needs a task: models TASK --restore VERSION")
-        store.restore(names[0], restore)
-        click.echo(f"{names[0]}: version {restore} is live")
+        store.restore(names[0], chosen.restore)
+        click.echo(f"{names[0]}: version {chosen.restore} is served")
     table = {name: store.versions(name) for name in names}
     for name, versions in table.items():
         if not versions and task:
@@ -67,7 +72,8 @@ def models(
     if any(table.values()):
         click.echo("* is served now")
     options.save_json(
-        json_file, {name: [v.as_dict() for v in versions] for name, versions in table.items()}
+        chosen.json_file,
+        {name: [v.as_dict() for v in versions] for name, versions in table.items()},
     )
 
 

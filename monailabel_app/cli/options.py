@@ -1,11 +1,27 @@
-"""Options that several verbs share, and how they write their figures."""
+"""The options of a verb as one record, the options that verbs share, and how figures are written.
+
+A verb's record states each option once, beside the field that takes its value::
+
+    @dataclass(frozen=True, kw_only=True)
+    class ScoreOptions(options.ModelOptions):
+        task: str = options.task()
+        top: int = options.option("--top", type=click.IntRange(1), default=20)
+
+    @click.command()
+    @options.of(ScoreOptions)
+    def score(chosen: ScoreOptions) -> None: ...
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -13,58 +29,120 @@ from lib.errors import InputError
 from lib.files import write_json
 from monailabel_app.config import SHIPPED_MODELS
 
-if TYPE_CHECKING:  # it imports torch, and every verb imports this module
-    from lib.data.case import Evaluation, Report
-
-Command = TypeVar("Command", bound=Callable[..., Any])
+Record = TypeVar("Record")
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
 
-studies = click.option("--studies", type=FOLDER, required=True, help="Folder of images and labels.")
-weights = click.option("--weights", type=FILE, help="Weights; by default the live ones.")
-models = click.option(
-    "--models", type=FOLDER, default=SHIPPED_MODELS, help="Folder of live weights and versions."
+
+def argument(*names: str, **settings: Any) -> Any:
+    """Return a field of a record that takes an argument, see `click.argument`."""
+    return dataclasses.field(metadata={"click": click.argument(*names, **settings)})
+
+
+def option(*names: str, **settings: Any) -> Any:
+    """Return a field of a record that takes an option, see `click.option`."""
+    return dataclasses.field(metadata={"click": click.option(*names, **settings)})
+
+
+def of(record: type[Record]) -> Callable[[Callable[[Record], None]], Callable[..., None]]:
+    """Add the options that a record states to a command, which is called with the record.
+
+    The help shows the fields of the record before those of the records that it inherits from.
+    """
+    fields = {field.name: field for field in dataclasses.fields(record)}  # type: ignore[arg-type]
+    names = [name for owner in record.__mro__ for name in vars(owner).get("__annotations__", ())]
+
+    def decorate(function: Callable[[Record], None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def command(**values: Any) -> None:
+            function(record(**values))
+
+        for name in reversed(names):
+            command = fields[name].metadata["click"](command)
+        return command
+
+    return decorate
+
+
+def _in_existing_folder(
+    ctx: click.Context, option: click.Parameter, file: Path | None
+) -> Path | None:
+    """Refuse a file in a folder that does not exist, before hours of work are done."""
+    if file is not None and not file.parent.is_dir():
+        raise InputError(
+            f"folder '{file.parent}' for {option.opts[0]} does not exist; make it first"
+        )
+    return file
+
+
+task = partial(argument, "task")
+studies = partial(
+    option, "--studies", type=FOLDER, required=True, help="Folder of images and labels."
 )
-device = click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:N.")
-precision = click.option(
+weights = partial(option, "--weights", type=FILE, help="Weights; by default those that are served.")
+models = partial(
+    option,
+    "--models",
+    type=FOLDER,
+    default=SHIPPED_MODELS,
+    help="Folder of the served weights and their versions.",
+)
+init_from = partial(option, "--init-from", type=FILE, help="Weights to start from; default random.")
+device = partial(option, "--device", default="auto", show_default=True, help="cpu, cuda, cuda:N.")
+precision = partial(
+    option,
     "--precision",
     type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
     default="auto",
     show_default=True,
-    help="Number format; auto takes what the hardware gains from.",
+    help="Number format; auto takes a shorter one where the hardware gains from it.",
 )
-seed = click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-
-
-def _check_folder(ctx: click.Context, option: click.Parameter, file: Path | None) -> Path | None:
-    """Refuse a file in a folder that is not there, before hours of work are done."""
-    if file is not None and not file.parent.is_dir():
-        raise InputError(f"folder '{file.parent}' for --json does not exist; make it first")
-    return file
-
-
-json_file = click.option(
+flips = partial(option, "--flips", is_flag=True, help="Average over mirrored copies.")
+seed = partial(option, "--seed", type=click.IntRange(0), default=0, show_default=True)
+split = partial(
+    option,
+    "--split",
+    type=click.Choice(["all", "validation"]),
+    default="all",
+    show_default=True,
+    help="All labelled images, or those that training holds out.",
+)
+processes = partial(option, "--processes", type=click.IntRange(1), default=1, show_default=True)
+jobs = partial(option, "--jobs", type=click.IntRange(1), default=1, show_default=True)
+learning_rate = partial(option, "--learning-rate", type=float)
+batch_size = partial(
+    option, "--batch-size", type=click.IntRange(1), help="Patches per step, over all processes."
+)
+patch_size = partial(option, "--patch-size", help="Sides of a patch in pixels: 256, or 32x64x64.")
+port = partial(option, "--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
+conf = partial(option, "--conf", nargs=2, multiple=True, metavar="KEY VALUE")
+verbose = partial(option, "--verbose", is_flag=True, help="Show the server's log of every request.")
+page = partial(option, "--page", type=FILE, callback=_in_existing_folder)
+json_file = partial(
+    option,
     "--json",
     "json_file",
     type=FILE,
-    callback=_check_folder,
+    callback=_in_existing_folder,
     help="Write the figures to this file.",
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """The weights to answer with, and what they run on."""
+
+    weights: Path | None = weights()
+    models: Path = models()
+    device: str = device()
+    precision: str = precision()
+
+
 def save_json(file: Path | None, value: Mapping[str, Any]) -> None:
-    """Write `value` to `file` where one was asked for."""
+    """Write `value` to `file`, if there is one."""
     if file is not None:
         write_json(file, value)
-
-
-def show_report(evaluation: Evaluation, report: Report) -> None:
-    """Print the figures of a report, and name on standard error what could not be answered."""
-    for line in evaluation.lines(report):
-        click.echo(line)
-    for id, cause in report.as_dict().get("failed", {}).items():
-        click.echo(f"not answered: {id}: {cause}", err=True)
 
 
 def command_line() -> str:

@@ -10,18 +10,12 @@ from lib.kinds import kind_of
 from lib.tasks.spec import TaskSpec
 from lib.weights.checkpoint import load_checkpoint
 from lib.weights.store import ModelStore
+from monailabel_app.cli.options import ModelOptions
 from monailabel_app.config import SHIPPED_MODELS
 
 
-def load_predictor(
-    task: TaskSpec,
-    weights: Path | None,
-    models: Path,
-    device: str,
-    precision: str,
-    flips: bool = False,
-) -> tuple[Any, Path]:
-    """Return a predictor with `weights`, or the published ones, and the file they came from.
+def load_predictor(task: TaskSpec, model: ModelOptions, flips: bool = False) -> tuple[Any, Path]:
+    """Return a predictor with the weights asked for, or those served, and the file of the weights.
 
     Raises:
         UnpublishedError: there are no weights.
@@ -33,11 +27,13 @@ def load_predictor(
             f"--flips is for segmentation: a breast of '{task.name}' has its chest wall at one "
             f"side; leave it away"
         )
-    path = weights or ModelStore(models, SHIPPED_MODELS).served_path(task.name)
+    path = model.weights or ModelStore(model.models, SHIPPED_MODELS).served_path(task.name)
     if path is None:
         raise UnpublishedError(
             f"'{task.name}' has no weights yet; train it first, or give --weights FILE"
         )
     options = {"flips": True} if flips else {}
-    checkpoint = load_checkpoint(path)
-    return kind.predictor.from_checkpoint(task, checkpoint, device, precision, **options), path
+    predictor = kind.predictor.from_checkpoint(
+        task, load_checkpoint(path), model.device, model.precision, **options
+    )
+    return predictor, path

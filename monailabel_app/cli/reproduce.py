@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from lib.errors import InputError
 from monailabel_app.cli import options
 from monailabel_app.config import SHIPPED_MODELS
+
+if TYPE_CHECKING:  # every verb's help would load numpy
+    from benchmarks.reproduction.study import Study, Variant
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -40,71 +44,68 @@ def _sizes(
     return sizes
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReproduceOptions:
+    """What `reproduce` is asked for."""
+
+    study: str = options.argument("study")
+    studies: Path | None = options.studies(
+        required=False, help="Folder of images and labels, or the set as published."
+    )
+    out: Path | None = options.option(
+        "--out", type=options.FOLDER, help="Folder of the runs; default runs/STUDY."
+    )
+    variants: str = options.option(
+        "--variants",
+        "--task",
+        default="all",
+        show_default=True,
+        help="Tasks separated by commas, or all.",
+    )
+    sizes: tuple[int, ...] | Literal["all"] = options.option(
+        "--sizes",
+        callback=_sizes,
+        help="density: input sizes in pixels, as in 250,350, or all printed ones; by default the "
+        "one that was best in the publication.",
+    )
+    folds: int | None = options.option(
+        "--folds", type=click.IntRange(2), help="density: of the cross-validation."
+    )
+    steps: int | None = options.option(
+        "--steps", type=click.IntRange(1), help="Of each run; by default the study's."
+    )
+    epochs: int | None = options.option(
+        "--epochs", type=click.IntRange(1), help="Passes of each run, instead of --steps."
+    )
+    seeds: tuple[int, ...] = options.option(
+        "--seeds", "--seed", default="0", show_default=True, callback=_seeds, help="As in 0,1,2."
+    )
+    recipe: str = options.option(
+        "--recipe",
+        default="",
+        metavar="[ours|thesis|slides]",
+        help="Of every variant, ours or the publication's; by default ours, and both where the "
+        "study reports a collapse.",
+    )
+    prior: Path | None = options.option(
+        "--prior",
+        type=options.FILE,
+        help="Weights that From_Prior starts from; by default the shipped ones of nuclei_vhllrhe "
+        "if they fit the network, else those of a short run on phantoms of nuclei.",
+    )
+    device: str = options.device()
+    precision: str = options.precision()
+    jobs: int = options.jobs(help="Runs at the same time.")
+    page_only: bool = options.option(
+        "--page-only", is_flag=True, help="Only write the page again, train nothing."
+    )
+    json_file: Path | None = options.json_file()
+    page: Path | None = options.page(help="Markdown page; by default beside the JSON.")
+
+
 @click.command()
-@click.argument("study")
-@click.option(
-    "--studies", type=options.FOLDER, help="Folder of images and labels, or the set as published."
-)
-@click.option("--out", type=options.FOLDER, help="Folder of the runs; default runs/STUDY.")
-@click.option(
-    "--variants",
-    "--task",
-    default="all",
-    show_default=True,
-    help="Tasks separated by commas, or all.",
-)
-@click.option(
-    "--sizes",
-    callback=_sizes,
-    help="density: input sizes in pixels, as in 250,350, or all printed ones; by default the one "
-    "that was best in the publication.",
-)
-@click.option("--folds", type=click.IntRange(2), help="density: of the cross-validation.")
-@click.option("--steps", type=click.IntRange(1), help="Of each run; by default the study's.")
-@click.option("--epochs", type=click.IntRange(1), help="Passes of each run, instead of --steps.")
-@click.option(
-    "--seeds", "--seed", default="0", show_default=True, callback=_seeds, help="As in 0,1,2."
-)
-@click.option(
-    "--recipe",
-    default="",
-    metavar="[ours|thesis|slides]",
-    help="Of every variant, ours or the publication's; by default ours, and both where the study "
-    "reports a collapse.",
-)
-@click.option(
-    "--prior",
-    type=options.FILE,
-    help="Weights that From_Prior starts from; by default the shipped ones of nuclei_vhllrhe where "
-    "they fit the network, else those of a short run on phantoms of nuclei.",
-)
-@options.device
-@options.precision
-@click.option(
-    "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Runs at the same time."
-)
-@click.option("--page-only", is_flag=True, help="Only write the page again, train nothing.")
-@options.json_file
-@click.option("--page", type=options.FILE, help="Markdown page; by default beside the JSON.")
-def reproduce(
-    study: str,
-    studies: Path | None,
-    out: Path | None,
-    variants: str,
-    sizes: tuple[int, ...] | Literal["all"],
-    folds: int | None,
-    steps: int | None,
-    epochs: int | None,
-    seeds: tuple[int, ...],
-    recipe: str,
-    prior: Path | None,
-    device: str,
-    precision: str,
-    jobs: int,
-    page_only: bool,
-    json_file: Path | None,
-    page: Path | None,
-) -> None:
+@options.of(ReproduceOptions)
+def reproduce(chosen: ReproduceOptions) -> None:
     """Run STUDY again and set its printed figures beside ours.
 
     thesis-nuclei: U-Net and V-Net variants. thesis-nerve: From_Prior, No_Prior and Dice alone at
@@ -118,52 +119,55 @@ def reproduce(
     """
     from benchmarks.reproduction.published.catalogue import get_study
 
-    table = get_study(study)
-    out = out or Path("runs") / table.name
-    if page is not None and not page.parent.is_dir():
-        raise InputError(f"folder '{page.parent}' for --page does not exist; make it first")
-    if steps and epochs:
+    study = get_study(chosen.study)
+    out = chosen.out or Path("runs") / study.name
+    if chosen.steps and chosen.epochs:
         raise InputError("give --steps or --epochs, not both")
-    if sizes != "all":
-        table = table.at_sizes(sizes)
-    chosen = tuple(table.choose(variants))
-    if sizes != "all":
-        chosen = tuple(table.of_sizes(chosen, sizes))
-    if page_only:
-        report = _stored(json_file or out / "report.json")
-    else:
-        if studies is None:
-            raise InputError("Missing option '--studies': the folder of images and labels")
-        from benchmarks.harness.campaign import Execution
-        from benchmarks.reproduction.campaign import reproduce
-        from benchmarks.reproduction.initial_weights import NUCLEI
-        from benchmarks.reproduction.plan import Campaign
-        from benchmarks.reproduction.sources import study_items
-
-        execution = Execution(device, precision, command=options.command_line())
-        campaign = Campaign(
-            study=table,
-            out=out,
-            variants=chosen,
-            steps=steps,
-            epochs=epochs,
-            folds=folds,
-            seeds=seeds,
-            recipe=recipe,
-            jobs=jobs,
-            execution=execution,
-            data_name=studies.name,
-            initial_weights=prior,
-            shipped=SHIPPED_MODELS / f"pretrained_{NUCLEI}.pt",
-        )
-        items = study_items(studies, table.importer, out / "studies", table.subject, _say)
-        report = reproduce(campaign, items, _say)
-        options.save_json(json_file, report)
-    _write_page(report, out, page, json_file or out / "report.json")
+    if chosen.sizes != "all":
+        study = study.at_sizes(chosen.sizes)
+    variants = tuple(study.choose(chosen.variants))
+    if chosen.sizes != "all":
+        variants = tuple(study.of_sizes(variants, chosen.sizes))
+    json_file = chosen.json_file or out / "report.json"
+    report = _stored(json_file) if chosen.page_only else _run(chosen, study, variants, out)
+    _write_page(report, out, chosen.page, json_file)
     failed = [run["folder"] for run in report["runs"] if run["status"] == "failed"]
     if failed:
         click.echo(f"Error: no figures of {', '.join(failed)}; the page says why", err=True)
         sys.exit(2)
+
+
+def _run(
+    chosen: ReproduceOptions, study: Study, variants: tuple[Variant, ...], out: Path
+) -> dict[str, Any]:
+    """Do the runs that are not finished, and return the report on all."""
+    if chosen.studies is None:
+        raise InputError("Missing option '--studies': the folder of images and labels")
+    from benchmarks.harness.campaign import Execution
+    from benchmarks.reproduction.campaign import reproduce
+    from benchmarks.reproduction.initial_weights import NUCLEI
+    from benchmarks.reproduction.plan import Campaign
+    from benchmarks.reproduction.sources import study_items
+
+    campaign = Campaign(
+        study=study,
+        out=out,
+        variants=variants,
+        steps=chosen.steps,
+        epochs=chosen.epochs,
+        folds=chosen.folds,
+        seeds=chosen.seeds,
+        recipe=chosen.recipe,
+        jobs=chosen.jobs,
+        execution=Execution(chosen.device, chosen.precision, command=options.command_line()),
+        data_name=chosen.studies.name,
+        initial_weights=chosen.prior,
+        shipped=SHIPPED_MODELS / f"pretrained_{NUCLEI}.pt",
+    )
+    items = study_items(chosen.studies, study.importer, out / "studies", study.subject, _say)
+    report = reproduce(campaign, items, _say)
+    options.save_json(chosen.json_file, report)
+    return report
 
 
 def _write_page(report: dict[str, Any], out: Path, page: Path | None, json_file: Path) -> None:

@@ -1,8 +1,9 @@
-"""`score`: images and accepted labels by a model, those to look at first on top."""
+"""`score`: score images and accepted labels by a model, and list those to look at first."""
 
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,38 +13,33 @@ from lib.tasks.registry import get_task
 from monailabel_app.cli import options
 
 
+@dataclass(frozen=True, kw_only=True)
+class ScoreOptions(options.ModelOptions):
+    """What `score` is asked for."""
+
+    task: str = options.task()
+    studies: Path = options.studies()
+    method: str = options.option(
+        "--method",
+        default="label_quality",
+        show_default=True,
+        help="label_quality: accepted labels that the model doubts; dice: of answer and label; "
+        "uncertainty: images that the model is unsure of.",
+    )
+    top: int = options.option(
+        "--top", type=click.IntRange(1), default=20, show_default=True, help="Rows shown."
+    )
+    json_file: Path | None = options.json_file()
+
+
 @click.command()
-@click.argument("task")
-@options.studies
-@click.option(
-    "--method",
-    default="label_quality",
-    show_default=True,
-    help="label_quality: accepted labels that the model doubts; dice: of answer and label; "
-    "uncertainty: images that the model is unsure of.",
-)
-@options.weights
-@options.models
-@click.option("--top", type=click.IntRange(1), default=20, show_default=True, help="Rows shown.")
-@options.device
-@options.precision
-@options.json_file
-def score(
-    task: str,
-    studies: Path,
-    method: str,
-    weights: Path | None,
-    models: Path,
-    top: int,
-    device: str,
-    precision: str,
-    json_file: Path | None,
-) -> None:
+@options.of(ScoreOptions)
+def score(chosen: ScoreOptions) -> None:
     """Score the images of a studies folder by TASK, and list those to look at first.
 
     The server does the same with POST /scoring/METHOD.
     """
-    spec = get_task(task)
+    spec = get_task(chosen.task)
     from tqdm import tqdm
 
     from lib.active_learning.review import METHODS, review
@@ -52,24 +48,24 @@ def score(
     from lib.kinds import kind_of
     from monailabel_app.cli.predictors import load_predictor
 
-    chosen = choose("scoring method", method, METHODS)
+    method = choose("scoring method", chosen.method, METHODS)
     kind = kind_of(spec)
-    predictor, path = load_predictor(spec, weights, models, device, precision)
-    items = kind.cases.list(studies, spec, chosen.labelled)
+    predictor, path = load_predictor(spec, chosen)
+    items = kind.cases.list(chosen.studies, spec, method.labelled)
     samples = len({item.sample for item in items})
     with tqdm(total=samples, unit=kind.unit, disable=not sys.stderr.isatty()) as bar:
-        rows = review(method, kind.reviews, predictor, items, lambda case: bar.update())
-    click.echo(f"{spec.name}, {chosen.description}: {len(rows)} of {studies.name}")
-    for row in rows[:top]:
+        rows = review(chosen.method, kind.reviews, predictor, items, lambda case: bar.update())
+    click.echo(f"{spec.name}, {method.description}: {len(rows)} of {chosen.studies.name}")
+    for row in rows[: chosen.top]:
         click.echo(_line(row))
     about = {
         "task": spec.name,
-        "method": method,
+        "method": chosen.method,
         "weights": path.name,
         "weights_sha256": sha256(path),
         "command": options.command_line(),
     }
-    options.save_json(json_file, {"about": about, "images": rows})
+    options.save_json(chosen.json_file, {"about": about, "images": rows})
 
 
 def _line(row: dict[str, Any]) -> str:
@@ -80,7 +76,7 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-    """Return a figure as text; doubted objects by fault and box, and images as nothing."""
+    """Return a figure as text: doubted objects by fault and box, lists of images as nothing."""
     if isinstance(value, float):
         return f"{value:.4f}"
     if isinstance(value, list):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
@@ -23,96 +24,116 @@ READY_SECONDS = 120
 _CONF_HELP = "; ".join(f"{name}: {option.help}" for name, option in OPTIONS.items())
 
 
+@dataclass(frozen=True, kw_only=True)
+class ServeOptions:
+    """What `serve` is asked for."""
+
+    studies: Path = options.studies()
+    models: Path = options.models()
+    host: str = options.option("--host", default="127.0.0.1", show_default=True)
+    port: int = options.port()
+    conf: tuple[tuple[str, str], ...] = options.conf(help=_CONF_HELP)
+    verbose: bool = options.verbose()
+
+
 @click.command()
-@options.studies
-@options.models
-@click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
-@click.option("--conf", nargs=2, multiple=True, metavar="KEY VALUE", help=_CONF_HELP)
-@click.option("--verbose", is_flag=True, help="Show the server's log of every request.")
-def serve(
-    studies: Path,
-    models: Path,
-    host: str,
-    port: int,
-    conf: tuple[tuple[str, str], ...],
-    verbose: bool,
-) -> None:
+@options.of(ServeOptions)
+def serve(chosen: ServeOptions) -> None:
     """Start the MONAI Label server on a studies folder; stop it with Ctrl-C."""
-    run_server(
-        str(studies),
-        models,
-        (host, port),
-        conf,
-        verbose,
-        lambda: _say_what_to_try(host, port, studies),
+    server = Server(
+        studies=str(chosen.studies),
+        models=chosen.models,
+        host=chosen.host,
+        port=chosen.port,
+        conf=dict(chosen.conf),
+        verbose=chosen.verbose,
     )
+    server.run(ready=lambda: _say_what_to_try(server.address, chosen.studies))
 
 
-def run_server(
-    studies: str,
-    models: Path,
-    address: tuple[str, int],
-    conf: tuple[tuple[str, str], ...],
-    verbose: bool,
-    ready: Callable[[], None],
-    environment: Mapping[str, str] | None = None,
-) -> None:
-    """Run `monailabel start_server` until it ends or is interrupted.
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """A MONAI Label server with this app, in a process of its own.
 
-    Args:
+    Attributes:
         studies: a folder, or the address of an archive.
-        address: host and port.
+        models: folder of the served weights.
         conf: options of the app.
-        ready: called once it answers.
+        verbose: whether to show the log of the server.
         environment: settings of MONAI Label, beside those of this process.
-
-    Raises:
-        InputError: it cannot start, or ended with an error.
     """
-    host, port = address
-    from monailabel_app.config import AppConfig
 
-    AppConfig.from_conf(dict(conf))  # refuses what the server would refuse, without its start-up
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    studies: str
+    models: Path
+    host: str
+    port: int
+    conf: Mapping[str, str]
+    verbose: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def address(self) -> str:
+        """The address of the server."""
+        return f"http://{self.host}:{self.port}"
+
+    def run(self, ready: Callable[[], None]) -> None:
+        """Run `monailabel start_server` until it ends or is interrupted.
+
+        Args:
+            ready: called once the server answers.
+
+        Raises:
+            InputError: it cannot start, or ended with an error.
+        """
+        from monailabel_app.config import AppConfig
+
+        AppConfig.from_conf(dict(self.conf))  # refuses bad options before the slow start-up
+        self._check_port()
+        click.echo(f"Starting the server on {self.studies} ...")
+        quiet = {"DO_NOT_TRACK": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}  # no calls home
+        process = subprocess.Popen(
+            self._command(),
+            stdout=None if self.verbose else subprocess.DEVNULL,
+            start_new_session=True,
+            env={**quiet, **os.environ, **self.environment},
+        )
         try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise InputError(
-                f"port {port} on {host} cannot be used ({error.strerror}); choose another, as in "
-                f"make run PORT={port + 1}"
-            ) from None
-    command = [
-        *(sys.executable, "-m", "monailabel.main", "start_server", "--app", str(APP_FOLDER)),
-        *("--studies", studies, "--host", host, "--port", str(port)),
-        *("--conf", "model_dir", str(models.resolve())),
-        *(word for pair in conf for word in ("--conf", *pair)),
-        *(() if verbose else ("--verbose", "WARNING", "--log_level", "warning")),
-    ]
-    click.echo(f"Starting the server on {studies} ...")
-    quiet = {"DO_NOT_TRACK": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}  # no calls home
-    server = subprocess.Popen(
-        command,
-        stdout=None if verbose else subprocess.DEVNULL,
-        start_new_session=True,
-        env={**quiet, **os.environ, **(environment or {})},
-    )
-    try:
-        for name in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(name, lambda number, frame: sys.exit(0))
-        _wait(server, f"http://{host}:{port}/info/")
-        ready()
-        server.wait()
-    finally:
-        if server.poll() is None:
-            server.terminate()
+            for name in (signal.SIGTERM, signal.SIGHUP):
+                signal.signal(name, lambda number, frame: sys.exit(0))
+            _wait(process, f"{self.address}/info/")
+            ready()
+            process.wait()
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(10)
+                except subprocess.TimeoutExpired:
+                    os.killpg(process.pid, signal.SIGKILL)
+        if process.returncode:
+            raise InputError(f"the server ended with status {process.returncode}; its log says why")
+
+    def _check_port(self) -> None:
+        """Refuse a port that another program uses, or that needs other rights."""
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                server.wait(10)
-            except subprocess.TimeoutExpired:
-                os.killpg(server.pid, signal.SIGKILL)
-    if server.returncode:
-        raise InputError(f"the server ended with status {server.returncode}; its log says why")
+                probe.bind((self.host, self.port))
+            except OSError as error:
+                raise InputError(
+                    f"port {self.port} on {self.host} cannot be used ({error.strerror}); choose "
+                    f"another, as in make run PORT={self.port + 1}"
+                ) from None
+
+    def _command(self) -> list[str]:
+        """Return the words that start the server."""
+        return [
+            *(sys.executable, "-m", "monailabel.main", "start_server", "--app", str(APP_FOLDER)),
+            *("--studies", self.studies, "--host", self.host, "--port", str(self.port)),
+            *("--conf", "model_dir", str(self.models.resolve())),
+            *(word for pair in self.conf.items() for word in ("--conf", *pair)),
+            *(() if self.verbose else ("--verbose", "WARNING", "--log_level", "warning")),
+        ]
 
 
 def _wait(server: subprocess.Popen[bytes], url: str) -> None:
@@ -125,7 +146,7 @@ def _wait(server: subprocess.Popen[bytes], url: str) -> None:
             with urlopen(url, timeout=2):
                 return
         except HTTPError as error:
-            if error.code == 401:  # it answers, and asks who is there
+            if error.code == 401:  # it answers, and asks for a login
                 return
             time.sleep(0.2)
         except (URLError, OSError):
@@ -133,10 +154,10 @@ def _wait(server: subprocess.Popen[bytes], url: str) -> None:
     raise InputError(f"no answer from {url} within {READY_SECONDS} s; run again with --verbose")
 
 
-def _say_what_to_try(host: str, port: int, studies: Path) -> None:
+def _say_what_to_try(address: str, studies: Path) -> None:
+    """Print the address of the server, and what a user may do with it."""
     from lib.data.studies import list_items
 
-    address = f"http://{host}:{port}"
     try:
         items = list_items(studies)
         example = next((item.id for item in items if item.label is None), items[0].id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,64 +19,64 @@ TASKS = "busi_lesion,nerve_cine,ultrasound3d_structures,density_birads"
 _USER = "server"
 
 
+@dataclass(frozen=True, kw_only=True)
+class ServeDicomOptions:
+    """What `serve-dicom` is asked for."""
+
+    folder: Path = options.argument("folder", type=options.FOLDER)
+    models: Path = options.models()
+    port: int = options.port()
+    archive_port: int = options.option(
+        "--archive-port", type=click.IntRange(1, 65535), default=8042, show_default=True
+    )
+    dicom_port: int | None = options.option(
+        "--dicom-port",
+        type=click.IntRange(1, 65535),
+        help="Take images by C-STORE too, from AE title DEMO on this machine.",
+    )
+    count: int = options.option("--count", type=click.IntRange(0, 99), default=2, show_default=True)
+    seed: int = options.seed()
+    conf: tuple[tuple[str, str], ...] = options.conf(help="As for `serve`.")
+    verbose: bool = options.verbose()
+
+
 @click.command(name="serve-dicom")
-@click.argument("folder", type=options.FOLDER)
-@options.models
-@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
-@click.option("--archive-port", type=click.IntRange(1, 65535), default=8042, show_default=True)
-@click.option(
-    "--dicom-port",
-    type=click.IntRange(1, 65535),
-    help="Take images by C-STORE too, from AE title DEMO on this machine.",
-)
-@click.option("--count", type=click.IntRange(0, 99), default=2, show_default=True)
-@options.seed
-@click.option("--conf", nargs=2, multiple=True, metavar="KEY VALUE", help="As of `serve`.")
-@click.option("--verbose", is_flag=True, help="Show the server's log of every request.")
-def serve_dicom(
-    folder: Path,
-    models: Path,
-    port: int,
-    archive_port: int,
-    dicom_port: int | None,
-    count: int,
-    seed: int,
-    conf: tuple[tuple[str, str], ...],
-    verbose: bool,
-) -> None:
+@options.of(ServeDicomOptions)
+def serve_dicom(chosen: ServeDicomOptions) -> None:
     """Start an Orthanc in FOLDER with COUNT demo studies of each kind, and the server on it.
 
-    Both answer this machine alone; Ctrl-C stops both. FOLDER keeps images and labels; Orthanc
-    has a password that is made anew each time and that the server alone knows.
+    Both answer this machine alone; Ctrl-C stops both. FOLDER keeps images and labels. Orthanc gets
+    a new password each time, which only the server knows.
     """
     import secrets
 
     from monailabel_app.archive.orthanc import Orthanc
-    from monailabel_app.cli.serve import run_server
+    from monailabel_app.cli.serve import Server
 
     password = secrets.token_urlsafe(24)
-    orthanc = Orthanc(folder, archive_port, dicom_port, {_USER: password}).start()
+    orthanc = Orthanc(
+        chosen.folder, chosen.archive_port, chosen.dicom_port, {_USER: password}
+    ).start()
     try:
         from lib.phantoms.dicom_studies import demo_studies
 
         click.echo(f"Orthanc is ready at {orthanc.url}; storing demo studies ...")
-        studies = demo_studies(seed, count)
+        studies = demo_studies(chosen.seed, chosen.count)
         _store(orthanc, password, studies)
-        given = dict(conf)
-        given.setdefault("models", TASKS)
-        given.setdefault("archive_cache", str((folder / "cache").resolve()))
-        run_server(
-            orthanc.url,
-            models,
-            ("127.0.0.1", port),
-            tuple(given.items()),
-            verbose,
-            lambda: _say_what_to_open(port, studies),
-            {
+        defaults = {"models": TASKS, "archive_cache": str((chosen.folder / "cache").resolve())}
+        server = Server(
+            studies=orthanc.url,
+            models=chosen.models,
+            host="127.0.0.1",
+            port=chosen.port,
+            conf={**defaults, **dict(chosen.conf)},
+            verbose=chosen.verbose,
+            environment={
                 "MONAI_LABEL_DATASTORE_USERNAME": _USER,
                 "MONAI_LABEL_DATASTORE_PASSWORD": password,
             },
         )
+        server.run(ready=lambda: _say_what_to_open(server.address, studies))
     finally:
         orthanc.stop()
 
@@ -89,8 +90,8 @@ def _store(orthanc: Orthanc, password: str, studies: Sequence[DemoStudy]) -> Non
             archive.store(data)
 
 
-def _say_what_to_open(port: int, studies: Sequence[DemoStudy]) -> None:
-    address = f"http://127.0.0.1:{port}"
+def _say_what_to_open(address: str, studies: Sequence[DemoStudy]) -> None:
+    """Print the addresses of server and viewers."""
     viewer = f"{address}/ohif/monai-label?StudyInstanceUIDs="
     lines = [f"  {study.kind:<12}{viewer}{study.study}" for study in studies]
     click.echo(

@@ -1,7 +1,8 @@
-"""`simulate-active-learning`: how many labels each strategy would have needed."""
+"""`simulate-active-learning`: how many labels each strategy of active learning needs."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,25 +11,26 @@ import click
 from lib.errors import InputError
 from lib.tasks.registry import get_task
 from lib.tasks.training_spec import read_patch_size
-from monailabel_app.cli import options, sizes
+from monailabel_app.cli import options
+from monailabel_app.cli.sizes import SizeOptions
 
 
 def _seeds(text: str) -> tuple[int, ...]:
     """Read "0,1,2" or "0-4"."""
-    found: list[int] = []
+    seeds: list[int] = []
     try:
         for word in text.split(","):
             first, _, last = word.partition("-")
-            found += range(int(first), int(last or first) + 1)
+            seeds += range(int(first), int(last or first) + 1)
     except ValueError:
-        found = []
-    if not found:
+        seeds = []
+    if not seeds:
         raise InputError(f"--seeds '{text}': expected numbers from 0, as in 0,1,2 or 0-4")
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(seeds))
 
 
 def _counts(start: int, add: str, rounds: int | None) -> tuple[int, ...]:
-    """Return the labels of each round: the first, and what each further one adds."""
+    """Return how many labels each round has: the first `start`, each further one more by `add`."""
     try:
         added = [int(word) for word in add.split(",")]
     except ValueError:
@@ -45,70 +47,65 @@ def _counts(start: int, add: str, rounds: int | None) -> tuple[int, ...]:
     return tuple(counts)
 
 
+@dataclass(frozen=True, kw_only=True)
+class SimulateOptions(SizeOptions):
+    """What `simulate-active-learning` is asked for."""
+
+    task: str = options.task()
+    studies: Path = options.studies()
+    strategies: str = options.option(
+        "--strategies", default="random,uncertainty,diversity,combined", show_default=True
+    )
+    start: int = options.option(
+        "--start", type=click.IntRange(1), default=4, show_default=True, help="First labels."
+    )
+    rounds: int | None = options.option(
+        "--rounds", type=click.IntRange(1), help="Times that labels are added; 4 by default."
+    )
+    add: str = options.option(
+        "--add", default="8", show_default=True, help="Labels added a round; or of each, as 4,8,16."
+    )
+    seeds: str = options.option(
+        "--seeds", default="0-4", show_default=True, help="As in 0,1,2 or 0-4."
+    )
+    steps: int = options.option(
+        "--steps", type=click.IntRange(1), default=300, show_default=True, help="Of each training."
+    )
+    test_share: float = options.option(
+        "--test-share", type=click.FloatRange(0.01, 0.9), default=0.18, show_default=True
+    )
+    target: float = options.option(
+        "--target", type=click.FloatRange(0.01, 1.0), default=0.95, show_default=True
+    )
+    continued: bool = options.option(
+        "--continued", is_flag=True, help="Train each round from the weights of the one before."
+    )
+    init_from: Path | None = options.init_from()
+    batch_size: int | None = options.batch_size()
+    patch_size: str | None = options.patch_size()
+    learning_rate: float | None = options.learning_rate()
+    out: Path | None = options.option(
+        "--out", type=options.FOLDER, help="Folder; default runs/active_learning_TASK."
+    )
+    device: str = options.device()
+    precision: str = options.precision()
+    jobs: int = options.jobs(help="Strategies at once.")
+    page: Path | None = options.page(help="Markdown page; by default in the folder.")
+    json_file: Path | None = options.json_file()
+
+
 @click.command()
-@click.argument("task")
-@options.studies
-@click.option("--strategies", default="random,uncertainty,diversity,combined", show_default=True)
-@click.option("--start", type=click.IntRange(1), default=4, show_default=True, help="First labels.")
-@click.option("--rounds", type=click.IntRange(1), help="Times that labels are added; 4 by default.")
-@click.option(
-    "--add", default="8", show_default=True, help="Labels added a round; or of each, as 4,8,16."
-)
-@click.option("--seeds", default="0-4", show_default=True, help="As in 0,1,2 or 0-4.")
-@click.option("--steps", type=click.IntRange(1), default=300, show_default=True, help="A training.")
-@click.option("--test-share", type=click.FloatRange(0.01, 0.9), default=0.18, show_default=True)
-@click.option("--target", type=click.FloatRange(0.01, 1.0), default=0.95, show_default=True)
-@click.option("--continued", is_flag=True, help="Train each round from the weights before it.")
-@click.option("--init-from", type=options.FILE, help="Weights to start from; default random.")
-@click.option("--batch-size", type=click.IntRange(1))
-@click.option("--patch-size", help="Sides of a patch in pixels.")
-@click.option("--learning-rate", type=float)
-@sizes.longest_side
-@sizes.channels
-@click.option("--out", type=options.FOLDER, help="Folder; default runs/active_learning_TASK.")
-@options.device
-@options.precision
-@click.option(
-    "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Strategies at once."
-)
-@click.option("--page", type=options.FILE, help="Markdown page; by default in the folder.")
-@options.json_file
-def simulate_active_learning(
-    task: str,
-    studies: Path,
-    strategies: str,
-    start: int,
-    rounds: int | None,
-    add: str,
-    seeds: str,
-    steps: int,
-    test_share: float,
-    target: float,
-    continued: bool,
-    init_from: Path | None,
-    batch_size: int | None,
-    patch_size: str | None,
-    learning_rate: float | None,
-    longest_side: int | None,
-    channels: str | None,
-    out: Path | None,
-    device: str,
-    precision: str,
-    jobs: int,
-    page: Path | None,
-    json_file: Path | None,
-) -> None:
+@options.of(SimulateOptions)
+def simulate_active_learning(chosen: SimulateOptions) -> None:
     """Play active learning on the labelled STUDIES: what would each strategy have needed?
 
     From --start random labels, each strategy adds labels of its choice in --rounds rounds; after
-    each, TASK is trained anew for --steps and scored on a test set that is never chosen from. A
-    training on all labels, for the steps of all rounds if --continued, is what the target is a
-    share of. Every training is kept in OUT: an
-    interrupted simulation goes on where it was, and seeds may be added.
+    each, TASK is trained anew for --steps and scored on a test set that is never chosen from.
+    --target is a share of the score of a training on all labels (for the steps of all rounds if
+    --continued). Every training is kept in OUT: an interrupted simulation goes on where it was, and
+    seeds may be added.
     """
-    spec = sizes.resized(get_task(task), longest_side, channels)
-    if page is not None and not page.parent.is_dir():
-        raise InputError(f"folder '{page.parent}' for --page does not exist; make it first")
+    task = chosen.resized(get_task(chosen.task))
 
     from benchmarks.active_learning.campaign import simulate
     from benchmarks.active_learning.page import write_page
@@ -117,30 +114,32 @@ def simulate_active_learning(
     from lib.kinds import kind_of
 
     changes: dict[str, Any] = {
-        "steps": steps,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "patch_size": read_patch_size(patch_size) if patch_size else None,
+        "steps": chosen.steps,
+        "batch_size": chosen.batch_size,
+        "learning_rate": chosen.learning_rate,
+        "patch_size": read_patch_size(chosen.patch_size) if chosen.patch_size else None,
     }
-    spec = fixed_steps(spec, **{name: value for name, value in changes.items() if value})
+    task = fixed_steps(task, **{name: value for name, value in changes.items() if value})
     protocol = Protocol(
-        task=spec,
-        out=out or Path("runs") / f"active_learning_{spec.name}",
-        strategies=tuple(dict.fromkeys(strategies.split(","))),
-        counts=_counts(start, add, rounds),
-        seeds=_seeds(seeds),
-        test_share=test_share,
-        target=target,
-        continued=continued,
-        jobs=jobs,
-        execution=Execution(device, precision, progress=False, command=options.command_line()),
-        data_name=studies.resolve().name,
-        init_from=init_from,
+        task=task,
+        out=chosen.out or Path("runs") / f"active_learning_{task.name}",
+        strategies=tuple(dict.fromkeys(chosen.strategies.split(","))),
+        counts=_counts(chosen.start, chosen.add, chosen.rounds),
+        seeds=_seeds(chosen.seeds),
+        test_share=chosen.test_share,
+        target=chosen.target,
+        continued=chosen.continued,
+        jobs=chosen.jobs,
+        execution=Execution(
+            chosen.device, chosen.precision, progress=False, command=options.command_line()
+        ),
+        data_name=chosen.studies.resolve().name,
+        init_from=chosen.init_from,
     )
-    report = simulate(protocol, kind_of(spec).cases.list(studies, spec, True), click.echo)
-    options.save_json(json_file, report)
-    page = page or protocol.out / "page.md"
-    write_page(report, page, json_file.name if json_file else "report.json")
+    report = simulate(protocol, kind_of(task).cases.list(chosen.studies, task, True), click.echo)
+    options.save_json(chosen.json_file, report)
+    page = chosen.page or protocol.out / "page.md"
+    write_page(report, page, chosen.json_file.name if chosen.json_file else "report.json")
     for line in report["verdicts"]:
         click.echo(line.replace("**", ""))
     click.echo(f"page: {page}")

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import click
 
 from lib.errors import InputError
 from lib.tasks.registry import get_task
 from lib.tasks.spec import TaskSpec
-from lib.tasks.training_spec import read_patch_size
-from monailabel_app.cli import options, sizes
+from lib.tasks.training_spec import TrainingSpec, read_patch_size
+from monailabel_app.cli import options
+from monailabel_app.cli.sizes import SizeOptions
 from monailabel_app.config import SHIPPED_MODELS
-
-if TYPE_CHECKING:
-    from lib.data.studies import Item
-    from lib.training.options import FitOptions
 
 
 class _LossOption(click.Option):
-    """Names the losses of each kind of task in its help, where torch is imported only then."""
+    """Names the losses of each kind of task in its help; only then is torch imported."""
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         from lib.kinds import KINDS
@@ -33,83 +30,136 @@ class _LossOption(click.Option):
         return super().get_help_record(ctx)
 
 
+@dataclass(frozen=True, kw_only=True)
+class RecipeOptions:
+    """Changes to the recipe in the task's row; None keeps the row's value."""
+
+    steps: int | None = options.option(
+        "--steps", type=click.IntRange(1), help="Optimiser steps; by default the recipe's."
+    )
+    epochs: int | None = options.option(
+        "--epochs", type=click.IntRange(1), help="Passes over the data, instead of --steps."
+    )
+    learning_rate: float | None = options.learning_rate()
+    optimizer: str | None = options.option(
+        "--optimizer", help="adam, adamw, nadam, rmsprop, sgd or plain_sgd."
+    )
+    schedule: str | None = options.option(
+        "--schedule", type=click.Choice(["constant", "cosine", "plateau"])
+    )
+    loss: str | None = options.option("--loss", cls=_LossOption)
+    label_smoothing: float | None = options.option(
+        "--label-smoothing", type=float, help="Exams: share spread over all classes."
+    )
+    class_weights: str | None = options.option(
+        "--class-weights", type=click.Choice(["none", "balanced"]), help="Exams."
+    )
+    batch_size: int | None = options.batch_size()
+    patch_size: str | None = options.patch_size()
+    val_split: float | None = options.option(
+        "--val-split", type=float, help="Share of images held out for validation."
+    )
+    val_interval: int | None = options.option(
+        "--val-interval", type=click.IntRange(1), help="Steps between validations."
+    )
+    early_stop_patience: int | None = options.option(
+        "--early-stop-patience", type=click.IntRange(0), help="Validations; 0 is never."
+    )
+
+    def changed(self, recipe: TrainingSpec) -> TrainingSpec:
+        """Return `recipe` with these changes."""
+        values = {field.name: getattr(self, field.name) for field in fields(RecipeOptions)}
+        changes: dict[str, Any] = {name: v for name, v in values.items() if v is not None}
+        if self.patch_size is not None:
+            changes["patch_size"] = read_patch_size(self.patch_size)
+        if self.steps:
+            changes["epochs"] = 0
+        return replace(recipe, **changes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(RecipeOptions, SizeOptions):
+    """What `train` is asked for."""
+
+    task: str = options.task()
+    studies: Path = options.studies()
+    out: Path | None = options.option(
+        "--out", type=options.FOLDER, help="Folder of the run; default runs/TASK."
+    )
+    init_from: Path | None = options.init_from()
+    publish: bool = options.option(
+        "--publish", is_flag=True, help="Serve the result if it beats the served weights."
+    )
+    models: Path = options.models()
+    seed: int = options.seed()
+    device: str = options.device()
+    precision: str = options.precision()
+    input_size: str | None = options.option(
+        "--input-size", help="Exams: pixels that the breast is resampled to, 350 or 350x256."
+    )
+    keep: Literal["best", "last"] = options.option(
+        "--keep",
+        type=click.Choice(["best", "last"]),
+        default="best",
+        show_default=True,
+        help="Weights that score best on the held-out images, or those of the last step.",
+    )
+    folds: int | None = options.option(
+        "--folds", type=click.IntRange(2), help="Cross-validation: as many trainings."
+    )
+    fold: int | None = options.option(
+        "--fold", type=click.IntRange(0), help="Only this one of --folds, from 0."
+    )
+    processes: int = options.processes()
+    cache_mib: int = options.option(
+        "--cache-mib", type=click.IntRange(0), default=2048, show_default=True
+    )
+    resume: bool = options.option("--resume/--no-resume", default=True, show_default=True)
+    json_file: Path | None = options.json_file()
+
+    def check(self) -> None:
+        """Refuse options that contradict each other.
+
+        Raises:
+            InputError: with the options and what to do.
+        """
+        if self.steps and self.epochs:
+            raise InputError("give --steps or --epochs, not both")
+        if self.fold is not None and (self.folds is None or self.fold >= self.folds):
+            raise InputError(
+                f"--fold {self.fold} needs --folds K with K above {self.fold}, found {self.folds}"
+            )
+        if self.folds and self.publish:
+            raise InputError(
+                "--publish and --folds do not go together; train once more on all images"
+            )
+
+    def changed_task(self) -> TaskSpec:
+        """Return the task with the sizes and the recipe that were asked for."""
+        task = self.resized(get_task(self.task))
+        if self.publish and task != get_task(self.task):
+            raise InputError(
+                "--publish is for a task as it is, not with --longest-side or --channels"
+            )
+        if self.input_size:
+            if task.exam is None:
+                raise InputError(
+                    f"--input-size is for tasks on exams; '{task.name}' takes --patch-size"
+                )
+            task = replace(task, input=replace(task.input, size=_input_size(self.input_size)))
+        return replace(task, training=self.changed(task.training))
+
+
 @click.command()
-@click.argument("task")
-@options.studies
-@click.option("--steps", type=click.IntRange(1), help="Optimiser steps; by default the recipe's.")
-@click.option("--epochs", type=click.IntRange(1), help="Passes over the data, instead of --steps.")
-@click.option("--out", type=options.FOLDER, help="Folder of the run; default runs/TASK.")
-@click.option("--init-from", type=options.FILE, help="Weights to start from; default random.")
-@click.option("--publish", is_flag=True, help="Serve the result if it beats the live weights.")
-@options.models
-@options.seed
-@options.device
-@options.precision
-@click.option("--learning-rate", type=float)
-@click.option("--optimizer", help="adam, adamw, nadam, rmsprop, sgd or plain_sgd.")
-@click.option("--schedule", type=click.Choice(["constant", "cosine", "plateau"]))
-@click.option("--loss", cls=_LossOption)
-@click.option("--label-smoothing", type=float, help="Exams: share spread over all classes.")
-@click.option("--class-weights", type=click.Choice(["none", "balanced"]), help="Exams.")
-@click.option("--input-size", help="Exams: pixels that the breast is brought to, 350 or 350x256.")
-@click.option("--batch-size", type=click.IntRange(1), help="Patches per step, over all processes.")
-@click.option("--patch-size", help="Sides of a patch in pixels: 256, or 32x64x64.")
-@sizes.longest_side
-@sizes.channels
-@click.option("--val-split", type=float, help="Share of images held out for validation.")
-@click.option("--val-interval", type=click.IntRange(1), help="Steps between validations.")
-@click.option("--early-stop-patience", type=click.IntRange(0), help="Validations; 0 is never.")
-@click.option(
-    "--keep",
-    type=click.Choice(["best", "last"]),
-    default="best",
-    show_default=True,
-    help="Weights that score best on the held-out images, or those of the last step.",
-)
-@click.option("--folds", type=click.IntRange(2), help="Cross-validation: as many trainings.")
-@click.option("--fold", type=click.IntRange(0), help="Only this one of --folds, from 0.")
-@click.option("--processes", type=click.IntRange(1), default=1, show_default=True)
-@click.option("--cache-mib", type=click.IntRange(0), default=2048, show_default=True)
-@click.option("--resume/--no-resume", default=True, show_default=True)
-@options.json_file
-def train(
-    task: str,
-    studies: Path,
-    steps: int | None,
-    epochs: int | None,
-    out: Path | None,
-    init_from: Path | None,
-    publish: bool,
-    models: Path,
-    seed: int,
-    device: str,
-    precision: str,
-    input_size: str | None,
-    longest_side: int | None,
-    channels: str | None,
-    keep: Literal["best", "last"],
-    folds: int | None,
-    fold: int | None,
-    processes: int,
-    cache_mib: int,
-    resume: bool,
-    json_file: Path | None,
-    **recipe: Any,
-) -> None:
+@options.of(TrainOptions)
+def train(chosen: TrainOptions) -> None:
     """Train TASK on a studies folder; an interrupted run goes on where it was.
 
     The best weights on the held-out images are written to OUT/best.pt. With --folds K, K models
     are trained, each image is held out by one of them, and OUT has a folder for each.
     """
-    spec = sizes.resized(get_task(task), longest_side, channels)
-    if publish and spec != get_task(task):
-        raise InputError("--publish is for a task as it is, not with --longest-side or --channels")
-    if steps and epochs:
-        raise InputError("give --steps or --epochs, not both")
-    if fold is not None and (folds is None or fold >= folds):
-        raise InputError(f"--fold {fold} needs --folds K with K above {fold}, found {folds}")
-    if folds and publish:
-        raise InputError("--publish and --folds do not go together; train once more on all images")
+    chosen.check()
+    task = chosen.changed_task()
 
     import ignite.distributed as idist
 
@@ -120,171 +170,68 @@ def train(
     from lib.training.publish import train_and_submit
     from lib.weights.checkpoint import load_checkpoint
     from lib.weights.store import ModelStore
+    from monailabel_app.cli.folds import cross_validate, result_figures
 
-    if input_size:
-        if spec.exam is None:
-            raise InputError(f"--input-size is for tasks on exams; '{task}' takes --patch-size")
-        spec = replace(spec, input=replace(spec.input, size=_input_size(input_size)))
-    items = kind_of(spec).cases.list(studies, spec, True)
-    changed = {name: value for name, value in recipe.items() if value is not None}
-    if "patch_size" in changed:
-        changed["patch_size"] = read_patch_size(changed["patch_size"])
-    training = replace(spec.training, **changed)
-    if epochs:
-        training = replace(training, epochs=epochs)
-    if steps:
-        training = replace(training, epochs=0, steps=steps)
-    spec = replace(spec, training=training)
-    store = ModelStore(models, SHIPPED_MODELS)
+    items = kind_of(task).cases.list(chosen.studies, task, True)
     run = FitOptions(
-        out=out or Path("runs") / spec.name,
-        seed=seed,
-        device=device,
-        precision=precision,
-        init=load_checkpoint(init_from) if init_from else None,
-        resume=resume,
-        cache_bytes=cache_mib * 2**20,
+        out=chosen.out or Path("runs") / task.name,
+        seed=chosen.seed,
+        device=chosen.device,
+        precision=chosen.precision,
+        init=load_checkpoint(chosen.init_from) if chosen.init_from else None,
+        resume=chosen.resume,
+        cache_bytes=chosen.cache_mib * 2**20,
         command=options.command_line(),
-        keep=keep,
+        keep=chosen.keep,
     )
-
-    if folds:
+    about = {"task": task.as_dict(), "command": run.command, "seed": run.seed}
+    if chosen.folds:
         if launched_by_torchrun():
             raise InputError("--folds and torchrun do not go together; use --processes instead")
-        _cross_validate(spec, items, run, folds, fold, processes, json_file)
+        report = cross_validate(
+            task, items, run, chosen.folds, only=chosen.fold, processes=chosen.processes
+        )
+        options.save_json(chosen.json_file, {**about, **report})
         return
     reason = None
     if launched_by_torchrun():
-        if publish:
+        if chosen.publish:
             raise InputError("--publish and torchrun do not go together; publish OUT/best.pt after")
-        idist.initialize(backend(device))
+        idist.initialize(backend(chosen.device))
         try:
-            result = fit(spec, items, run)
+            result = fit(task, items, run)
             main_process = idist.get_rank() == 0
         finally:
             idist.finalize()
         if not main_process:
             return
-    elif publish:
-        outcome = train_and_submit(spec, items, run, store, pretrained=False, processes=processes)
+    elif chosen.publish:
+        store = ModelStore(chosen.models, SHIPPED_MODELS)
+        outcome = train_and_submit(
+            task, items, run, store, pretrained=False, processes=chosen.processes
+        )
         result, reason = outcome.result, outcome.decision.reason
     else:
-        result = fit_in_processes(spec, items, run, processes)
-    score = result.metrics[spec.key_metric]
+        result = fit_in_processes(task, items, run, chosen.processes)
+    score = result.metrics[task.key_metric]
     click.echo(
-        f"{spec.name}: {spec.key_metric} {score:.4f} on {len(result.validation_ids)} held-out "
+        f"{task.name}: {task.key_metric} {score:.4f} on {len(result.validation_ids)} held-out "
         f"images after {result.steps} steps, weights in {result.weights}"
     )
     if reason:
-        click.echo(f"{spec.name}: {reason}")
-    options.save_json(
-        json_file,
-        {
-            "task": spec.as_dict(),
-            "command": options.command_line(),
-            "seed": seed,
-            "metrics": result.metrics,
-            "steps": result.steps,
-            "stopped_early": result.stopped_early,
-            "history": result.history,
-            "training_ids": result.training_ids,
-            "validation_ids": result.validation_ids,
-            "gate": reason,
-        },
-    )
+        click.echo(f"{task.name}: {reason}")
+    figures = {**result_figures(result), "stopped_early": result.stopped_early, "gate": reason}
+    options.save_json(chosen.json_file, {**about, **figures})
 
 
 def _input_size(text: str) -> int | tuple[int, int]:
+    """Read ``350`` or ``350x256``."""
     size = read_patch_size(text)
     if isinstance(size, int):
         return size
     if len(size) != 2:
         raise InputError(f"--input-size '{text}': expected one side or two, as 350 or 350x256")
     return size[0], size[1]
-
-
-def _cross_validate(
-    spec: TaskSpec,
-    items: list[Item],
-    run: FitOptions,
-    folds: int,
-    only: int | None,
-    processes: int,
-    json_file: Path | None,
-) -> None:
-    """Train a model for each fold, or for the one that is asked for, and show mean and spread.
-
-    Where the kind of task has pooled figures, there is also one report on all held-out cases, each
-    answered by the fold that held it out.
-    """
-    from lib.data.folds import k_folds
-    from lib.kinds import kind_of
-    from lib.statistics import mean_and_sd
-    from lib.training.parallel import fit_in_processes
-
-    rows: list[dict[str, Any]] = []
-    held_out_of: list[tuple[Path, list[Item]]] = []
-    for number, (_, held_out) in enumerate(k_folds(items, folds)):
-        if only not in (None, number):
-            continue
-        options_of_fold = replace(
-            run,
-            out=run.out / f"fold{number}",
-            validation_ids=frozenset(item.id for item in held_out),
-        )
-        result = fit_in_processes(spec, items, options_of_fold, processes)
-        click.echo(
-            f"{spec.name}, fold {number} of {folds}: {spec.key_metric} "
-            f"{result.metrics[spec.key_metric]:.4f} on {len(result.validation_ids)} held-out "
-            f"images, weights in {result.weights}"
-        )
-        rows.append(
-            {
-                "fold": number,
-                "metrics": result.metrics,
-                "steps": result.steps,
-                "history": result.history,
-                "training_ids": result.training_ids,
-                "validation_ids": result.validation_ids,
-            }
-        )
-        held_out_of.append((result.weights, held_out))
-    figures = mean_and_sd([row["metrics"] for row in rows])
-    last = mean_and_sd([{name: row["history"][-1][name] for name in figures} for row in rows])
-    for name, value in figures.items():
-        spread = f" ± {value['sd']:.4f}" if "sd" in value else ""
-        click.echo(f"{name:10} {value['mean']:.4f}{spread}")
-    pooled: dict[str, Any] = {}
-    evaluation = kind_of(spec).evaluation
-    if evaluation.pool:
-        predictors = ((_load(spec, weights, run), cases) for weights, cases in held_out_of)
-        report = evaluation.pool(predictors, run.seed)
-        options.show_report(evaluation, report)
-        pooled = {"pooled": report.as_dict()}
-    options.save_json(
-        json_file,
-        {
-            "task": spec.as_dict(),
-            "command": options.command_line(),
-            "seed": run.seed,
-            "folds": folds,
-            "weights": run.keep,
-            **pooled,
-            "figures": figures,  # of the best step on the same images, a little kind; see weights
-            "figures_of_the_last_step": last,
-            "runs": rows,
-        },
-    )
-
-
-def _load(task: TaskSpec, weights: Path, run: FitOptions) -> Any:
-    """Return the predictor of a fold's weights."""
-    from lib.kinds import kind_of
-    from lib.weights.checkpoint import load_checkpoint
-
-    return kind_of(task).predictor.from_checkpoint(
-        task, load_checkpoint(weights), run.device, run.precision
-    )
 
 
 COMMANDS = {"train": train}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -10,34 +11,48 @@ from monailabel_app.cli import options
 from monailabel_app.web.users import ROLES, Users
 
 
+@dataclass(frozen=True, kw_only=True)
+class UserOptions:
+    """What `user` is asked for."""
+
+    name: str = options.argument("name")
+    file: Path = options.option("--file", type=options.FILE, required=True, help="File of users.")
+    role: str = options.option(
+        "--role", type=click.Choice(list(ROLES)), default="annotator", show_default=True
+    )
+    password: str | None = options.option("--password", help="Without this option it is asked for.")
+    token: bool = options.option(
+        "--token", is_flag=True, help="Print a token that never expires, for scripts."
+    )
+    remove: bool = options.option("--remove", is_flag=True, help="Remove the user.")
+
+
 @click.command()
-@click.argument("name")
-@click.option("--file", "path", type=options.FILE, required=True, help="File of users.")
-@click.option("--role", type=click.Choice(list(ROLES)), default="annotator", show_default=True)
-@click.option("--password", help="Asked for where it is not given.")
-@click.option("--token", is_flag=True, help="Print a token that never ends, for scripts.")
-@click.option("--remove", is_flag=True, help="Remove the user.")
-def user(name: str, path: Path, role: str, password: str | None, token: bool, remove: bool) -> None:
+@options.of(UserOptions)
+def user(chosen: UserOptions) -> None:
     """Add the user NAME to a file of users, or change or remove them.
 
-    Start the server with `--conf users FILE`; one that runs takes the file at its next start.
+    Start the server with `--conf users FILE`; a running server reads the file at its next start.
     """
     from lib.errors import choose
 
-    users = Users.read(path) if path.exists() else Users.empty()
-    if remove:
+    name, file = chosen.name, chosen.file
+    users = Users.read(file) if file.exists() else Users.empty()
+    if chosen.remove:
         choose("user", name, users.rows)
         del users.rows[name]
-        users.write(path)
-        click.echo(f"{name} removed from {path}")
+        users.write(file)
+        click.echo(f"{name} removed from {file}")
         return
-    secret = password or click.prompt("Password", hide_input=True, confirmation_prompt=True)
-    users.set(name, role, secret)
-    made = users.new_token(name) if token else ""
-    users.write(path)
-    click.echo(f"{name} is {role} in {path}")
-    if made:
-        click.echo(made)
+    password = chosen.password or click.prompt(
+        "Password", hide_input=True, confirmation_prompt=True
+    )
+    users.set(name, chosen.role, password)
+    token = users.new_token(name) if chosen.token else ""
+    users.write(file)
+    click.echo(f"{name} is {chosen.role} in {file}")
+    if token:
+        click.echo(token)
 
 
 COMMANDS = {"user": user}

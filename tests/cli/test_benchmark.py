@@ -40,7 +40,9 @@ def test_rows_are_measured_on_the_device_asked_for_and_written(cli, monkeypatch,
 
 
 def test_a_device_is_refused_where_the_benchmark_has_none(cli):
-    cli("benchmark", "server", "--device", "cuda").assert_refused("'server' runs on the CPU")
+    cli("benchmark", "server", "--device", "cuda").assert_refused(
+        "--device is for rows, not for 'server'"
+    )
 
 
 def test_unknown_benchmarks_are_refused_with_the_nearest_name(cli):
@@ -78,7 +80,7 @@ def test_a_volume_is_measured_in_the_size_asked_for_and_written(
 
 
 def test_a_size_is_refused_where_the_benchmark_has_one_of_its_own(cli):
-    cli("benchmark", "inference", "--size", 64).assert_refused("'inference' has one size", "--size")
+    cli("benchmark", "inference", "--size", 64).assert_refused("--size is for volume")
 
 
 def test_scribbles_are_measured_on_the_studies_asked_for_and_written(
@@ -94,4 +96,4 @@ def test_scribbles_are_measured_on_the_studies_asked_for_and_written(
     assert report["dice"]["images"] == 3
     assert f"Dice median {report['dice']['full']['median']:.3f}" in ended.out
     assert report["seconds"]["volume"]["click_s"] >= 0
-    cli("benchmark", "scribbles", "--task", "nuclei").assert_refused("leave --task")
+    cli("benchmark", "scribbles", "--task", "nuclei").assert_refused("--task is for clicks")

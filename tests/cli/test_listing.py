@@ -74,7 +74,7 @@ def test_models_puts_a_version_back(cli, models, tmp_path):
     first, _ = _two_versions(models, tmp_path)
     ended = cli("models", TASK, "--models", models, "--restore", first)
     assert ended.status == 0
-    assert f"{TASK}: version {first} is live" in ended.out
+    assert f"{TASK}: version {first} is served" in ended.out
     assert (models / f"{TASK}.pt").read_bytes() == b"one"
 
 

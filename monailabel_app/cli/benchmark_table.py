@@ -1,0 +1,202 @@
+"""The benchmarks: a row each with what it measures, its options, and how it is run and shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lib.errors import InputError
+from monailabel_app.cli import options
+from monailabel_app.config import APP_FOLDER, SHIPPED_MODELS
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkOptions:
+    """What `benchmark` is asked for."""
+
+    name: str = options.argument("name")
+    runs: int | None = options.option(
+        "--runs", type=click.IntRange(3), help="Most rounds; by default the benchmark's."
+    )
+    threads: int | None = options.option(
+        "--threads",
+        type=click.IntRange(1),
+        help="Of torch; by default its own choice. Not for server and exam.",
+    )
+    device: str | None = options.option(
+        "--device", help="rows: cpu, cuda, cuda:N; by default the best there is."
+    )
+    size: int | None = options.option(
+        "--size",
+        type=click.IntRange(16),
+        help="volume: voxels along each side, 256 by default.",
+    )
+    exam: Path | None = options.option(
+        "--exam", type=options.FOLDER, help="exam: folder with the views; by default a phantom."
+    )
+    task: str | None = options.option("--task", help="clicks: the task; by default nuclei_click.")
+    studies: Path | None = options.studies(
+        required=False,
+        help="clicks, scribbles: labelled images; annotators: images; by default phantoms.",
+    )
+    split: str = options.split(
+        help="clicks: all images of --studies, or those that training holds out."
+    )
+    annotators: int | None = options.option(
+        "--annotators", type=click.IntRange(1), help="annotators: how many, 20 by default."
+    )
+    minutes: float | None = options.option(
+        "--minutes",
+        type=click.FloatRange(0, min_open=True),
+        help="annotators: for how long they label, 5 by default.",
+    )
+    models: Path = options.models()
+    json_file: Path | None = options.json_file()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """One benchmark; its module in `benchmarks.speed` is imported when it runs.
+
+    Attributes:
+        title: what it measures.
+        runs: how many rounds, by default.
+        run: measures, by the module, the rounds, the options and what to call after each round.
+        takes: names of the options that not every benchmark takes.
+        counted: what the progress bar counts.
+        variants: whether its figures are of variants side by side; else its module shows them.
+    """
+
+    title: str
+    runs: int
+    run: Callable[[Any, int, BenchmarkOptions, Callable[[], object]], dict[str, Any]]
+    takes: frozenset[str] = frozenset()
+    counted: str = "round"
+    variants: bool = False
+
+    def measure(
+        self, rounds: int, chosen: BenchmarkOptions, on_round: Callable[[], object]
+    ) -> dict[str, Any]:
+        """Return the report of the benchmark that was chosen."""
+        return self.run(_module(chosen.name), rounds, chosen, on_round)
+
+    def lines(self, name: str, report: dict[str, Any]) -> list[str]:
+        """Return the figures of a report as a table."""
+        if self.variants:
+            from benchmarks.speed.rounds import table
+
+            return table(report["figures"], report["unit"])
+        lines: list[str] = _module(name).table(report)
+        return lines
+
+
+def _module(name: str) -> Any:
+    return import_module(f"benchmarks.speed.{name.replace('-', '_')}")
+
+
+def check(chosen: BenchmarkOptions) -> None:
+    """Refuse options that the chosen benchmark does not take.
+
+    Raises:
+        InputError: with the option and the benchmarks that take it.
+    """
+    takes = BENCHMARKS[chosen.name].takes
+    for option in sorted(frozenset().union(*(row.takes for row in BENCHMARKS.values())) - takes):
+        if getattr(chosen, option) not in (None, "all"):
+            takers = ", ".join(name for name, row in BENCHMARKS.items() if option in row.takes)
+            raise InputError(f"--{option} is for {takers}, not for '{chosen.name}'; leave it away")
+
+
+BENCHMARKS = {
+    "training-step": Benchmark(
+        title="one optimiser step, stock and ours",
+        runs=12,
+        run=lambda module, rounds, chosen, on_round: module.run(rounds, on_round),
+        variants=True,
+    ),
+    "rows": Benchmark(
+        title="training throughput of every row, beside MONAI's networks",
+        runs=10,
+        run=lambda module, rounds, chosen, on_round: module.run(rounds, chosen.device, on_round),
+        takes=frozenset({"device"}),
+        counted="network",
+    ),
+    "inference": Benchmark(
+        title="one 512x512 image, stock, ours and OpenVINO",
+        runs=40,
+        run=lambda module, rounds, chosen, on_round: module.run(
+            rounds, chosen.models, SHIPPED_MODELS, on_round
+        ),
+        variants=True,
+    ),
+    "volume": Benchmark(
+        title="one 256x256x256 volume, MONAI's sliding window and ours, with peak memory; takes "
+        "longer",
+        runs=3,
+        run=lambda module, rounds, chosen, on_round: module.run(
+            rounds, chosen.models, SHIPPED_MODELS, on_round, chosen.size or module.SIDE
+        ),
+        takes=frozenset({"size"}),
+    ),
+    "server": Benchmark(
+        title="start, inference request, /info/ under load",
+        runs=40,
+        run=lambda module, rounds, chosen, on_round: module.run(
+            rounds, chosen.models, SHIPPED_MODELS, APP_FOLDER, on_round
+        ),
+    ),
+    "exam": Benchmark(
+        title="a four-view mammography exam through the server, with overlays; time and peak "
+        "memory",
+        runs=7,
+        run=lambda module, rounds, chosen, on_round: module.run(
+            rounds, chosen.models, SHIPPED_MODELS, APP_FOLDER, on_round, chosen.exam
+        ),
+        takes=frozenset({"exam"}),
+    ),
+    "clicks": Benchmark(
+        title="simulated users: clicks that an answer needs, and seconds of a click through the "
+        "server",
+        runs=12,
+        run=lambda module, rounds, chosen, on_round: module.run(
+            rounds,
+            chosen.models,
+            SHIPPED_MODELS,
+            APP_FOLDER,
+            on_round,
+            name=chosen.task,
+            studies=chosen.studies,
+            held_out=chosen.split == "validation",
+        ),
+        takes=frozenset({"task", "studies", "split"}),
+        counted="image",
+    ),
+    "annotators": Benchmark(
+        title="people who label at once with 3D Slicer's client, a training running; 5 minutes",
+        runs=1,
+        run=lambda module, rounds, chosen, on_round: module.run(
+            chosen.annotators or module.ANNOTATORS,
+            60 * (chosen.minutes or module.MINUTES),
+            chosen.models,
+            SHIPPED_MODELS,
+            APP_FOLDER,
+            on_round,
+            studies=chosen.studies,
+        ),
+        takes=frozenset({"studies", "annotators", "minutes"}),
+        counted="label",
+    ),
+    "scribbles": Benchmark(
+        title="simulated scribbles and clicks without a trained model: Dice, and seconds of an "
+        "answer",
+        runs=60,
+        run=lambda module, rounds, chosen, on_round: module.run(rounds, on_round, chosen.studies),
+        takes=frozenset({"studies"}),
+        counted="image",
+    ),
+}
