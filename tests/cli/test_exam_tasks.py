@@ -44,7 +44,7 @@ def test_help_names_the_losses_that_there_are(cli):
 def test_demo_data_makes_exams_of_four_views(cli, tmp_path):
     ended = cli("demo-data", tmp_path / "in", "--kind", "mammograms", "--count", 2, "--labelled", 1)
     assert ended.status == 0, ended.err
-    assert "8 views of 2 exams" in ended.out and "1 of the exams made with labels" in ended.out
+    assert "8 views of 2 exams" in ended.out and "1 of the exams with labels" in ended.out
     exams = list_exams(tmp_path / "in")
     assert [len(exam.views) for exam in exams] == [4, 4]
     assert sorted(exam.density is None for exam in exams) == [False, True]

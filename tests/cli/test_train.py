@@ -62,7 +62,7 @@ def test_a_narrower_network_may_be_trained_but_not_served(train, tmp_path):
     assert list(spec["network"]["channels"]) == [4, 4, 4, 4, 4]
     assert spec["input"]["longest_side"] == 32
     refused = train("--steps", 1, *words, "--publish", out="other")
-    refused.assert_refused("--publish is of a task as it is, not with --longest-side")
+    refused.assert_refused("--publish is for a task as it is, not with --longest-side")
     train("--channels", "8", out="third").assert_refused("one for each of 5 levels")
 
 
