@@ -127,12 +127,12 @@ class ModelTrain(TrainTask):
             name: parameter.read(_first(parameter.default))
             for name, parameter in self.parameters.items()
         }
-        for name, given in request.items():
-            if name in _IGNORED or given is None:
+        for name, asked in request.items():
+            if name in _IGNORED or asked is None:
                 continue
             if name not in self.parameters:
                 raise unknown("training parameter", name, self.parameters)
-            parameter, value = self.parameters[name], _first(given)
+            parameter, value = self.parameters[name], _first(asked)
             try:
                 values[name] = parameter.read(value)
             except (OverflowError, TypeError, ValueError) as error:

@@ -1,6 +1,6 @@
 """Which images, or exams, to label next: strategies of active learning over what was measured.
 
-* ``random`` and ``first`` are what the others must beat; they look at nothing.
+* ``random`` and ``first`` are the baselines; they look at no measurement.
 * ``uncertainty``, ``dropout_entropy``, ``margin`` and ``entropy`` take the greatest of a figure of
   `Informativeness` (Settles 2009, "Active learning literature survey", sections 3.1 and 3.2).
 * ``diversity`` covers the images: again and again the one that, labelled, brings all others
@@ -17,11 +17,11 @@
   uncertain of which the most representative are taken; without such a list an image that is like
   no other is not taken for its own doubt alone.
 
-Empty images. Where a structure is often absent, images without it look alike and are cheap to
-tell, but a measure may fall for them. Of those in which the model sees nothing, all strategies but
-``random`` and ``first`` take at most the share that is empty among the labelled, rounded up; the
-others only where nothing else is left. Where no labelled image is empty there is no such limit: an
-image in which the model sees nothing is then most likely one that it fails on.
+Empty images. Where a structure is often absent, images without it look alike and teach little, but
+a measure may prefer them. So all strategies but ``random`` and ``first`` limit the images in which
+the model finds nothing to the share of empty ones among the labelled images, rounded up; they take
+more only if nothing else is left. If no labelled image is empty there is no limit: the model then
+most likely fails on an image in which it finds nothing.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from lib.uncertainty.informativeness import Informativeness
 
 REPRESENTED = 2000  # images that stand for all, where there are more
 
-Next = Callable[[np.ndarray], int]  # from who may be chosen, bool (images), to who is
+Next = Callable[[np.ndarray], int]  # which images may be chosen, bool (images) -> index of one
 Start = Callable[[Sequence[Informativeness], Sequence[Informativeness], int], Next]
 
 
@@ -47,8 +47,8 @@ class Strategy:
 
     Attributes:
         description: one line for users.
-        start: from images to choose from, labelled ones and how many, returns what names the
-            next one of those that may be chosen; it takes account of those it has named.
+        start: takes the images to choose from, the labelled ones and the count; returns a function
+            that picks the next image among those that may be chosen, after those it has picked.
         measures: whether it looks at what `measure` returns.
         copies: whether it looks at `disagreement`, which costs the mirrored or turned copies.
         dropout: whether it looks at `entropy`, which costs the passes with dropped features.
@@ -77,40 +77,40 @@ def choose_next(
 
     Args:
         strategy: a name of `STRATEGIES`.
-        pool: what was measured of the images without a label.
-        labelled: the same of the labelled ones, by the same weights; `foreground` better of the
-            label than of the model.
+        pool: what was measured on the images without a label.
+        labelled: the same for the labelled images, with the same weights; `foreground` should be
+            that of the label.
         count: how many, at least 0.
 
     Raises:
         NotFoundError: no such strategy; the message names the nearest one.
         InputError: features of different lengths, as those of different networks have.
     """
-    chosen_way = choose("strategy", strategy, STRATEGIES)
+    chosen_strategy = choose("strategy", strategy, STRATEGIES)
     ids = list(pool) if strategy == "first" else _shuffled(sorted(pool), rng)
     images = [pool[id] for id in ids]
-    known = [labelled[id] for id in sorted(labelled)]
-    if len(lengths := {len(each.features) for each in (*images, *known)}) > 1:
+    others = [labelled[id] for id in sorted(labelled)]
+    if len(lengths := {len(each.features) for each in (*images, *others)}) > 1:
         raise InputError(
             f"features of lengths {sorted(lengths)}, expected one: they were measured with "
             f"different networks; measure all images with the same weights"
         )
     count = min(count, len(ids))
     empty = np.array([each.empty for each in images], dtype=bool)
-    room = _room(known, count) if chosen_way.limits_empty else count
-    name_next = chosen_way.start(images, known, count)
+    room = _room(others, count) if chosen_strategy.limits_empty else count
+    pick = chosen_strategy.start(images, others, count)
     free, chosen = np.ones(len(ids), dtype=bool), []
     for _ in range(count):
         allowed = free & ~empty if room <= 0 else free
-        place = name_next(allowed if allowed.any() else free)
-        free[place] = False
-        room -= int(empty[place])
-        chosen.append(ids[place])
+        index = pick(allowed if allowed.any() else free)
+        free[index] = False
+        room -= int(empty[index])
+        chosen.append(ids[index])
     return chosen
 
 
 def _shuffled(ids: list[str], rng: np.random.Generator) -> list[str]:
-    return [ids[place] for place in rng.permutation(len(ids))]
+    return [ids[index] for index in rng.permutation(len(ids))]
 
 
 def _room(labelled: Sequence[Informativeness], count: int) -> int:
@@ -148,21 +148,21 @@ def _cover(weight: Callable[[Informativeness], float]) -> Start:
         features = np.stack([each.features for each in (*images, *labelled)]).astype(np.float64)
         spread = features.std(0)
         features = (features - features.mean(0)) / np.where(spread > 0, spread, 1)
-        own, known = features[: len(images)], features[len(images) :]
-        covered = own[:REPRESENTED]  # the images come in random order
+        candidates, labelled_features = features[: len(images)], features[len(images) :]
+        covered = candidates[:REPRESENTED]  # the images come in random order
         weights = np.array([weight(each) for each in images[:REPRESENTED]])
-        apart = _distances(own, covered)
+        apart = _distances(candidates, covered)
         nearest = np.full(len(covered), apart.max())
-        if len(known):
-            nearest = _distances(known, covered).min(0)
+        if labelled:
+            nearest = _distances(labelled_features, covered).min(0)
 
-        def name_next(allowed: np.ndarray) -> int:
+        def pick(allowed: np.ndarray) -> int:
             gains = np.maximum(nearest - apart, 0) @ weights
-            place = int(np.where(allowed, gains, -np.inf).argmax())
-            np.minimum(nearest, apart[place], out=nearest)
-            return place
+            index = int(np.where(allowed, gains, -np.inf).argmax())
+            np.minimum(nearest, apart[index], out=nearest)
+            return index
 
-        return name_next
+        return pick
 
     return start
 

@@ -47,19 +47,19 @@ CLASS_LOSSES: dict[str, _Terms] = {
 }
 
 
-def class_weights(places: Sequence[int], classes: int) -> tuple[float, ...]:
-    """Return the weight of each class so that all weigh alike, 1 on average over the cases.
+def class_weights(indices: Sequence[int], classes: int) -> tuple[float, ...]:
+    """Return class weights that balance the classes; their mean over the cases is 1.
 
-    Cases / (classes x cases of the class) (King and Zeng 2001, "Logistic regression in rare events
-    data", section 4). A class without a case has weight 1, which nothing uses.
+    Each is cases / (classes x cases of the class) (King and Zeng 2001, "Logistic regression in rare
+    events data", section 4). A class without a case has weight 1, which nothing uses.
 
     Args:
-        places: class of each case.
+        indices: class of each case.
     """
-    counts = Counter(places)
+    counts = Counter(indices)
     return tuple(
-        len(places) / (len(counts) * counts[place]) if counts[place] else 1.0
-        for place in range(classes)
+        len(indices) / (len(counts) * counts[index]) if counts[index] else 1.0
+        for index in range(classes)
     )
 
 
@@ -68,11 +68,11 @@ def get_class_loss(
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """Return the recipe's loss of logits `(N, classes)` and true classes `(N)`, averaged.
 
-    The mean is over cases, also of weighted ones, so that the mean over processes equals the mean
-    over one large batch.
+    The sum is divided by the number of cases, not by their weights, so that the mean over processes
+    equals the mean over one large batch.
 
     Args:
-        weights: of each class, see `class_weights`; None weighs all cases alike.
+        weights: of each class, see `class_weights`; None is 1 for all.
 
     Raises:
         NotFoundError: unknown name.

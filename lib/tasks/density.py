@@ -1,11 +1,11 @@
 """Breast density from the views of a mammography exam: A against D, dense or not, BI-RADS A to D.
 
-After slides on density with deep networks (a VGG19-type network for A against D, a residual one of
-41 convolutions in 12 blocks for the other two), each with one network per view. `SLIDES` is their
-recipe, of the rows named so. The others are trained with our own and have one network for each
-projection: left breasts are mirrored to right, so that both sides teach it. On mini-MIAS
-residual networks whose maps are averaged over the breast, with wider magnification, told fatty from
-dense better than VGG19-type ones; so A against D has them too, beside the VGG19-type rows.
+After slides on density with deep networks: a VGG19-type network for A against D, a residual one of
+41 convolutions in 12 blocks for the other two, and one network for each view. Rows whose names end
+in ``slides`` have their recipe, `SLIDES`. The other rows have our recipe and one network for each
+projection: left breasts are mirrored to right, so that both sides train it. On mini-MIAS residual
+networks that average their maps over the breast, with wider magnification, separated fatty from
+dense breasts better than VGG19-type ones; so A against D has rows of both types.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ VIEWS = ("R-CC", "L-CC", "R-MLO", "L-MLO")
 PROJECTIONS = ("CC", "MLO")
 SIZES = (250, 1050)  # smallest and largest input of the slides, pixels
 
-# Stochastic gradient descent at 0.1, a tenth of that where the validation loss has not fallen for
-# 15 epochs, 100 epochs, batches of 8, categorical cross-entropy, turned by up to 20 degrees.
+# Stochastic gradient descent at 0.1, a tenth of it if the validation loss has not fallen for 15
+# epochs; 100 epochs, batches of 8, categorical cross-entropy, turned by up to 20 degrees.
 SLIDES = TrainingSpec(
     loss="cross_entropy",
     optimizer="plain_sgd",

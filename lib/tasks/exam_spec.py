@@ -29,7 +29,7 @@ class ClassSpec:
 
 @dataclass(frozen=True)
 class ExamSpec:
-    """What is answered of an exam, and when the answer needs a reader.
+    """What is answered on an exam, and when the answer needs a reader.
 
     Attributes:
         classes: in the order of the network's outputs, from the least dense to the densest; exams
@@ -49,9 +49,9 @@ class ExamSpec:
         """Reject classes that share a density, and thresholds that mean nothing."""
         choose("rule", self.rule, {"mean": None, "denser_breast": None})
         for scale in ("birads", "mias", "halves"):
-            known = [label for item in self.classes for label in asdict(item)[scale]]
-            if len(known) != len(set(known)):
-                raise ValueError(f"a density belongs to one class, found {scale} {known}")
+            labels = [label for item in self.classes for label in asdict(item)[scale]]
+            if len(labels) != len(set(labels)):
+                raise ValueError(f"a density belongs to one class, found {scale} {labels}")
         if len(self.classes) < 2:
             raise ValueError(f"classes must be at least 2, found {len(self.classes)}")
         if not 0 <= self.least_confidence <= 1 or self.disagreement < 1:

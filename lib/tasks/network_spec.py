@@ -183,7 +183,7 @@ class ClassifierSpec:
         return blocks if self.architecture == "vgg" else 1 + 3 * blocks + len(self.depths)
 
     def network_of(self, view: str) -> int | None:
-        """Return the place of the network that answers on a view such as ``R-CC``; None if none."""
+        """Return the index of the network for a view such as ``R-CC``; None where there is none."""
         if not self.views:
             return 0
         for name in (view, view.partition("-")[2]):

@@ -1,11 +1,11 @@
-"""How much a label of one image, or of one exam, would tell the model: measured, not yet chosen.
+"""How informative a label of one image, or of one exam, would be for a model.
 
-What a model's passes disagree on, it has not learned. Two sources of passes need no training of
-their own: mirrored (of exams: turned) copies of the input (Wang et al. 2019, "Aleatoric uncertainty
-estimation with test-time augmentation", Neurocomputing 338, section 3.2), and features dropped at
-random, as samples of the weights' posterior (Gal and Ghahramani 2016, "Dropout as a Bayesian
-approximation", ICML, section 3; dropped at the coarsest maps, where Kendall et al. 2017, "Bayesian
-SegNet", BMVC, section 4.1, find it to work best).
+Where several answers on one image disagree, the model has not learned it. Two ways to get several
+answers need no training of their own: mirrored (exams: turned) copies of the input (Wang et al.
+2019, "Aleatoric uncertainty estimation with test-time augmentation", Neurocomputing 338, section
+3.2), and features dropped at random, as samples of the weights' posterior (Gal and Ghahramani 2016,
+"Dropout as a Bayesian approximation", ICML, section 3; dropped at the coarsest maps, where Kendall
+et al. 2017, "Bayesian SegNet", BMVC, section 4.1, find it to work best).
 """
 
 from __future__ import annotations
@@ -31,38 +31,38 @@ from lib.networks.encoder_decoder import EncoderDecoder
 from lib.segmentation.predictor import Predictor
 from lib.tasks.image_spec import PRESENCE
 
-EDITION = 2  # of the figures; another one where they cannot be compared with those before
+EDITION = 2  # of the figures; it grows when they can no longer be compared with older ones
 PASSES = 8  # with dropped features
 DROPPED = 0.5  # share of the feature maps that a pass drops
-SEEN = 0.1  # probability from which a pass sees something in a pixel
-FLOOR = 1e-3  # share of the image that is added to what is seen, so that specks count for little
-OUTLINE = 2  # pixels either way that are near an outline
+LEAST = 0.1  # probability from which a pixel may belong to a structure
+FLOOR = 1e-3  # share of the image that is added to these pixels, so that specks count for little
+OUTLINE = 2  # pixels on either side that are near an outline
 FINE = 3  # levels of the network, from the finest on, whose maps are the features of an image
 TURN = 0.5  # of the largest turn in training, for the copies of an exam
 
 
 @dataclass(frozen=True)
 class Informativeness:
-    """What is known of one image, or of one exam, before it has a label.
+    """What was measured on one image, or on one exam.
 
     Attributes:
-        disagreement: 0..1. Of segmentation, 1 - sum of the smallest over sum of the greatest
-            probability of the mirrored copies (the soft Jaccard distance of several masks), over
-            the pixels where any copy sees something; 0 of an image in which none does. Of
-            classification, the Jensen-Shannon divergence of the turned copies, of its greatest.
-        entropy: of the mean over passes with dropped features, 0..1: the binary entropy in bits
-            per pixel that any pass sees something in, or the entropy of the classes, of its
-            greatest. 0 where no passes were asked for.
-        margin: 0..1. Of classification, 1 - (p1 - p2) of the two likeliest classes; of
-            segmentation the same of foreground against background, mean over the pixels near the
-            outlines, 0 where nothing is outlined.
-        foreground: share of the image that the model sees a structure in, 0..1; 1 of exams. Of a
-            labelled image better that of its label.
-        features: float32, for coverage. Of segmentation mean and standard deviation of each map of
-            the `FINE` finest levels, which tell the look of an image (Huang and Belongie 2017,
-            "Arbitrary style transfer in real-time with adaptive instance normalization", ICCV,
-            section 5); the coarsest, of a network that saw few labels, tell images little apart.
-            Of classification the mean of the coarsest maps.
+        disagreement: 0..1. For images, the soft Jaccard distance of the mirrored copies: 1 - sum of
+            the lowest / sum of the highest probability of each pixel, over the pixels where any
+            copy has at least `LEAST`; 0 where there is no such pixel. For exams, the Jensen-Shannon
+            divergence of the turned copies, as a share of its maximum.
+        entropy: entropy of the mean over the passes with dropped features, 0..1; 0 without such
+            passes. For images, bits per pixel where any pass has at least `LEAST`; for exams, the
+            entropy of the classes as a share of its maximum.
+        margin: 0..1. For exams, 1 - (p1 - p2) of the two likeliest classes. For images, the same
+            for foreground and background, as the mean over the pixels near the outlines; 0 without
+            an outline.
+        foreground: share of the image in which the model finds a structure, 0..1; for a labelled
+            image rather that of its label. 1 for exams.
+        features: float32, for distances between cases. For images, mean and standard deviation of
+            each feature map of the `FINE` finest levels: they describe the look of an image (Huang
+            and Belongie 2017, "Arbitrary style transfer in real-time with adaptive instance
+            normalization", ICCV, section 5), while the coarsest maps hardly differ between images
+            if the network was trained on few labels. For exams, the mean of the coarsest maps.
     """
 
     disagreement: float
@@ -93,21 +93,23 @@ def measure_prepared(
     passes: int = PASSES,
     copies: bool = True,
 ) -> Informativeness:
-    """Measure an image as `lib.data.transforms.prepare_image` left it, `(channels, *spatial)`."""
+    """Measure an image prepared by `lib.data.transforms.prepare_image`, `(channels, *spatial)`."""
     network = predictor.network
     assert isinstance(network, EncoderDecoder)
     style = _Style(len(network.encoder[:FINE]))
     with predictor.watching(network.encoder[:FINE], style):
-        whole = _seen(predictor, prepared)
+        whole = _structure_probability(predictor, prepared)
     answers = [whole]
     for axes in predictor.mirrorings(prepared.ndim)[1:] if copies else ():
         mirrored = np.ascontiguousarray(np.flip(prepared, axes))
-        answers.append(np.flip(_seen(predictor, mirrored), [axis - 1 for axis in axes]))
+        answers.append(
+            np.flip(_structure_probability(predictor, mirrored), [axis - 1 for axis in axes])
+        )
     entropy = 0.0
     if passes:
         drop = _Dropping(seed)
         with predictor.watching([network.encoder[-1], *network.decoder[:1]], drop):
-            dropped = [_seen(predictor, prepared) for _ in range(passes)]
+            dropped = [_structure_probability(predictor, prepared) for _ in range(passes)]
         entropy = pixel_entropy(dropped)
     mean = np.mean(answers, axis=0)
     return Informativeness(
@@ -120,23 +122,23 @@ def measure_prepared(
 
 
 def soft_distance(copies: Sequence[np.ndarray]) -> float:
-    """Return how far probabilities `(*spatial)` of one image are apart; see `Informativeness`."""
+    """Return the `disagreement` of probabilities `(*spatial)`; see `Informativeness`."""
     least, most = np.minimum.reduce(copies), np.maximum.reduce(copies)
-    seen = most >= SEEN
-    return float((most - least)[seen].sum() / (most[seen].sum() + FLOOR * most.size))
+    inside = most >= LEAST
+    return float((most - least)[inside].sum() / (most[inside].sum() + FLOOR * most.size))
 
 
 def pixel_entropy(passes: Sequence[np.ndarray]) -> float:
-    """Return the entropy of the mean of probabilities `(*spatial)`; see `Informativeness`."""
+    """Return the `entropy` of probabilities `(*spatial)`; see `Informativeness`."""
     mean = np.mean(passes, axis=0)
-    seen = np.maximum.reduce(passes) >= SEEN
-    p = np.clip(mean[seen], 1e-7, 1 - 1e-7).astype(np.float64)
+    inside = np.maximum.reduce(passes) >= LEAST
+    p = np.clip(mean[inside], 1e-7, 1 - 1e-7).astype(np.float64)
     bits = -(p * np.log2(p) + (1 - p) * np.log2(1 - p))
-    return float(bits.sum() / (seen.sum() + FLOOR * mean.size))
+    return float(bits.sum() / (inside.sum() + FLOOR * mean.size))
 
 
 def outline_margin(probabilities: np.ndarray) -> float:
-    """Return how undecided the pixels near the outlines are, 0..1; 0 without an outline."""
+    """Return the `margin` of probabilities `(*spatial)`; see `Informativeness`."""
     inside = probabilities >= 0.5
     if not inside.any() or inside.all():
         return 0.0
@@ -146,10 +148,13 @@ def outline_margin(probabilities: np.ndarray) -> float:
 
 
 def divergence(answers: np.ndarray) -> float:
-    """Return the Jensen-Shannon divergence of answers `(copies, classes)`, of its greatest, 0..1.
+    """Return the Jensen-Shannon divergence of answers as a share of its maximum, 0..1.
 
-    Lin 1991, "Divergence measures based on the Shannon entropy", IEEE Trans. Information Theory
-    37, section 4: the entropy of the mean less the mean entropy.
+    It is the entropy of the mean less the mean entropy (Lin 1991, "Divergence measures based on the
+    Shannon entropy", IEEE Trans. Information Theory 37, section 4).
+
+    Args:
+        answers: probabilities `(copies, classes)`.
     """
     greatest = np.log(min(answers.shape))
     spread = _nats(answers.mean(0)) - np.mean([_nats(answer) for answer in answers])
@@ -174,24 +179,26 @@ class _Dropping:
 
 
 class _Style:
-    """Collects mean and standard deviation of maps, of levels that are called in turn."""
+    """Collects mean and standard deviation of feature maps of levels that are called in turn."""
 
     def __init__(self, levels: int) -> None:
         self._levels = levels
-        self._parts: list[Tensor] = []
+        self._statistics: list[Tensor] = []
 
     def __call__(self, output: Tensor) -> None:
         flat = output.float().flatten(2)
-        self._parts.append(torch.cat([flat.mean(2), flat.std(2, correction=0)], 1))
+        self._statistics.append(torch.cat([flat.mean(2), flat.std(2, correction=0)], 1))
 
     def features(self) -> np.ndarray:
-        """Return float32 `(2 * channels of all levels)`, the mean over all that was answered on."""
-        levels = [torch.cat(self._parts[level :: self._levels]) for level in range(self._levels)]
+        """Return float32 `(2 * channels of all levels)`, the mean over all calls."""
+        levels = [
+            torch.cat(self._statistics[level :: self._levels]) for level in range(self._levels)
+        ]
         return torch.cat([each.mean(0) for each in levels]).cpu().numpy()
 
 
-def _seen(predictor: Predictor, prepared: np.ndarray) -> np.ndarray:
-    """Return the probability of a structure at each pixel, where there is one at all."""
+def _structure_probability(predictor: Predictor, prepared: np.ndarray) -> np.ndarray:
+    """Return the probability of a structure at each pixel, `(*spatial)`."""
     answered = predictor.task.target.answered
     maps = predictor.probabilities(prepared, flips=False)
     return maps[0] * maps[answered.index(PRESENCE)] if PRESENCE in answered else maps[0]
@@ -212,11 +219,11 @@ def measure_exam(
     network, task = predictor.network, predictor.task
     assert isinstance(network, MultiViewClassifier)
     answer = predictor(case, tissue=False)
-    seen = list(answer.views.values())
-    views = [one.view for one in seen]
-    inputs = np.stack([network_input(one.prepared, task.input) for one in seen])
+    answered = list(answer.views.values())
+    views = [one.view for one in answered]
+    inputs = np.stack([network_input(one.prepared, task.input) for one in answered])
 
-    def on(images: np.ndarray) -> np.ndarray:
+    def answer_on(images: np.ndarray) -> np.ndarray:
         each = class_probabilities(predictor.logits(images, views), predictor.temperature)
         return combine(task.exam_rules, views, each).exam
 
@@ -225,16 +232,16 @@ def measure_exam(
         ndimage.rotate(inputs, angle, axes=(3, 2), reshape=False, order=1)
         for angle in ((-turn, turn) if turn and copies else ())
     ]
-    answers = np.stack([answer.probabilities, *(on(images) for images in turned)])
+    answers = np.stack([answer.probabilities, *(answer_on(images) for images in turned)])
     entropy = 0.0
     if passes:
         drop = _Dropping(seed)
-        parts = [part.get_submodule("features") for part in network.networks]
-        with predictor.watching(parts, drop):
-            mean = np.mean([on(inputs) for _ in range(passes)], axis=0)
+        features_of = [one.get_submodule("features") for one in network.networks]
+        with predictor.watching(features_of, drop):
+            mean = np.mean([answer_on(inputs) for _ in range(passes)], axis=0)
         entropy = _nats(mean) / float(np.log(len(mean)))
     second, first = np.sort(answer.probabilities)[-2:]
-    features = torch.stack([one.maps.float().flatten(1).mean(1) for one in seen]).mean(0)
+    features = torch.stack([one.maps.float().flatten(1).mean(1) for one in answered]).mean(0)
     return Informativeness(
         divergence(answers) if len(answers) > 1 else 0.0,
         entropy,

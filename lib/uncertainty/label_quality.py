@@ -1,14 +1,14 @@
 """How far a model doubts accepted labels, so that people look again at the few that are wrong.
 
-A label is doubted where the model gives what it says a low probability: its self-confidence
-(Northcutt, Jiang and Chuang 2021, "Confident learning", JAIR 70, section 3). Of masks that is taken
-object by object, those of the label and those that the model sees, as a missing nucleus is a few
-pixels among many that are right; the worst objects decide, through the softmin of Lad and Mueller
-2023, "Estimating label quality and errors in semantic segmentation data via any model", section 3
-(and of Tkachenko, Thyagarajan and Mueller 2023, "ObjectLab", who rate overlooked and badly drawn
-boxes one by one).
+The quality of a label is the probability that the model gives to it: its self-confidence
+(Northcutt, Jiang and Chuang 2021, "Confident learning", JAIR 70, section 3). A missing nucleus is a
+few pixels among many right ones, so masks are rated object by object: the objects of the label and
+those that the model answers. The worst objects decide, by the softmin of Lad and Mueller 2023,
+"Estimating label quality and errors in semantic segmentation data via any model", section 3 (and of
+Tkachenko, Thyagarajan and Mueller 2023, "ObjectLab", who rate overlooked and badly drawn boxes one
+by one).
 
-A model doubts less what it was trained on: a label that it learned by heart is missed.
+A model doubts labels less if it was trained on them: a wrong label that it has learned is missed.
 """
 
 from __future__ import annotations
@@ -23,29 +23,31 @@ from scipy import ndimage
 from lib.data.targets import as_instances
 from lib.tasks.spec import TaskSpec
 
-TEMPERATURE = 0.1  # of the softmin, as Lad and Mueller 2023 have it
-DOUBTED = 0.5  # quality below which an object is told: the model rather believes the opposite
-TOLD = 8  # doubted objects of an image, at most
+TEMPERATURE = 0.1  # of the softmin, as in Lad and Mueller 2023
+DOUBTED = 0.5  # objects of lower quality are reported: the opposite is likelier
+REPORTED = 8  # most doubted objects of an image
+
+Source = Literal["drawn", "seen"]  # by the label, by the model
 
 
 @dataclass(frozen=True)
 class DoubtedObject:
-    """An object that the model doubts.
+    """An object where the model doubts the label.
 
     Attributes:
-        kind: ``drawn`` where the label has it; ``seen`` where the model has it, and the label has
-            something else there, most often nothing.
-        quality: mean probability of what the label says over its pixels, 0..1.
-        box: first pixel and the one behind the last, along each axis.
+        source: ``drawn`` for an object of the label; ``seen`` for one that the model answers where
+            the label has something else, most often nothing.
+        quality: mean probability of the label over the object's pixels, 0..1.
+        box: first pixel and the one after the last, along each axis.
     """
 
-    kind: Literal["drawn", "seen"]
+    source: Source
     quality: float
     box: tuple[tuple[int, int], ...]
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data."""
-        return {"kind": self.kind, "quality": round(self.quality, 4), "box": list(self.box)}
+        return {"kind": self.source, "quality": round(self.quality, 4), "box": list(self.box)}
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,8 @@ class MaskQuality:
 
     Attributes:
         quality: 0..1, near that of the worst object.
-        objects: how many were looked at, those of the label and those that the model sees.
-        doubted: the worst first, at most `TOLD`.
+        objects: number of objects that were rated, of the label and of the model.
+        doubted: the worst first, at most `REPORTED`.
     """
 
     quality: float
@@ -68,9 +70,9 @@ class ClassQuality:
     """How far the model agrees with the class of one exam.
 
     Attributes:
-        quality: probability of the given class, 0..1.
-        suggested: the class that the model is as sure of as of exams that have it, where that is
-            another than the given one; else None.
+        quality: probability of the labelled class, 0..1.
+        suggested: another class, if the model is as sure of it as it is of exams with that label;
+            else None.
     """
 
     quality: float
@@ -78,96 +80,95 @@ class ClassQuality:
 
 
 def softmin(values: np.ndarray) -> float:
-    """Return the mean of `values` (at least one), weighted towards the least."""
+    """Return the mean of `values` (at least one), weighted towards the lowest."""
     weights = np.exp((values.min() - values) / TEMPERATURE)
     return float((values * weights).sum() / weights.sum())
 
 
-def given_probabilities(task: TaskSpec, probabilities: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """Return the probability, float `(*spatial)` in 0..1, of what a label says at each pixel.
+def label_probabilities(task: TaskSpec, probabilities: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Return the probability of the label at each pixel, float `(*spatial)` in 0..1.
 
     Args:
         probabilities: `(maps, *spatial)`, as `lib.segmentation.predictor.Prediction` has them.
         label: `(*spatial)` integers, 0 is background.
     """
     answered = dict(zip(task.target.answered, probabilities, strict=True))
-    given = np.where(label > 0, answered["foreground"], 1 - answered["foreground"])
+    agreement = np.where(label > 0, answered["foreground"], 1 - answered["foreground"])
     for name, value in task.target.structures.items():
-        given = np.where(label == value, answered[name], given)
-    return given
+        agreement = np.where(label == value, answered[name], agreement)
+    return agreement
 
 
 def mask_quality(
-    task: TaskSpec, probabilities: np.ndarray, seen: np.ndarray, label: np.ndarray
+    task: TaskSpec, probabilities: np.ndarray, answer: np.ndarray, label: np.ndarray
 ) -> MaskQuality:
-    """Rate a label image by what a model answers on its image.
+    """Rate a label image by a model's answer on the same image.
 
-    Where neither has an object, the label is as good as the model is sure of the background.
+    Where neither has an object, the quality is the mean probability of background.
 
     Args:
         probabilities: `(maps, *spatial)`, 0..1.
-        seen: `(*spatial)` integers, the objects or the mask that the model answers, 0 background.
-        label: `(*spatial)` integers, the objects or the mask of the label.
+        answer: `(*spatial)` integers, the model's objects or mask; 0 is background.
+        label: `(*spatial)` integers, the label's objects or mask.
     """
-    given = given_probabilities(task, probabilities, label)
+    agreement = label_probabilities(task, probabilities, label)
     objects = [
-        *_objects("drawn", _numbered(task, label), given),
-        *_objects("seen", _numbered(task, seen), given),
+        *_objects("drawn", _numbered(task, label), agreement),
+        *_objects("seen", _numbered(task, answer), agreement),
     ]
     if not objects:
-        return MaskQuality(float(given.mean()), 0, ())
+        return MaskQuality(float(agreement.mean()), 0, ())
     objects.sort(key=lambda one: one.quality)
     doubted = [one for one in objects if one.quality < DOUBTED]
     values = np.array([one.quality for one in objects])
-    return MaskQuality(softmin(values), len(objects), tuple(doubted[:TOLD]))
+    return MaskQuality(softmin(values), len(objects), tuple(doubted[:REPORTED]))
 
 
 def _numbered(task: TaskSpec, mask: np.ndarray) -> np.ndarray:
-    """Number the objects: of nuclei as they are, of structures what is connected of each."""
+    """Return the objects numbered from 1; without instances, they are connected components."""
     if task.output.instances:
         return as_instances(mask)
     numbered, count = np.zeros(mask.shape, dtype=np.int32), 0
     for value in np.unique(mask[mask > 0]):
-        parts, found = ndimage.label(mask == value)
-        numbered[parts > 0] = parts[parts > 0] + count
+        components, found = ndimage.label(mask == value)
+        numbered[components > 0] = components[components > 0] + count
         count += found
     return numbered
 
 
-def _objects(
-    kind: Literal["drawn", "seen"], numbered: np.ndarray, given: np.ndarray
-) -> list[DoubtedObject]:
+def _objects(source: Source, numbered: np.ndarray, agreement: np.ndarray) -> list[DoubtedObject]:
     boxes = ndimage.find_objects(numbered)
-    numbers = [place + 1 for place, box in enumerate(boxes) if box is not None]
+    numbers = [number for number, box in enumerate(boxes, start=1) if box is not None]
     if not numbers:
         return []
-    means = ndimage.mean(given, numbered, numbers)
+    means = ndimage.mean(agreement, numbered, numbers)
     return [
         DoubtedObject(
-            kind, float(mean), tuple((part.start, part.stop) for part in boxes[number - 1])
+            source, float(mean), tuple((side.start, side.stop) for side in boxes[number - 1])
         )
         for number, mean in zip(numbers, means, strict=True)
     ]
 
 
-def class_qualities(given: Sequence[int], probabilities: np.ndarray) -> list[ClassQuality]:
-    """Rate the classes of exams by what a model answers on them.
+def class_qualities(labels: Sequence[int], probabilities: np.ndarray) -> list[ClassQuality]:
+    """Rate the labelled classes of exams by a model's answers on them.
 
-    A class is suggested by confident learning's rule: its probability is at least the mean that
-    exams labelled with it get, so that a model that is shy of a class is not held against it.
+    Another class is suggested by the rule of confident learning: if its probability is at least
+    the mean that exams with that label get. So a class that gets low probabilities everywhere is
+    suggested too.
 
     Args:
-        given: the class of each exam.
+        labels: the class of each exam.
         probabilities: `(exams, classes)`, each row summing to 1.
     """
-    classes = np.asarray(given)
+    classes = np.asarray(labels)
     usual = np.full(probabilities.shape[1], np.inf)
-    for place in np.unique(classes):
-        usual[place] = probabilities[classes == place, place].mean()
+    for index in np.unique(classes):
+        usual[index] = probabilities[classes == index, index].mean()
     found = []
-    for place, answer in zip(classes, probabilities, strict=True):
+    for index, answer in zip(classes, probabilities, strict=True):
         sure = np.where(answer >= usual, answer, -1.0)
         likeliest = int(sure.argmax())
-        other = sure[likeliest] >= 0 and likeliest != place
-        found.append(ClassQuality(float(answer[place]), likeliest if other else None))
+        other = sure[likeliest] >= 0 and likeliest != index
+        found.append(ClassQuality(float(answer[index]), likeliest if other else None))
     return found

@@ -42,11 +42,11 @@ def test_a_missing_object_is_told_where_it_is_and_a_drawn_one_that_is_not_there(
     label = truth.copy()
     label[truth == 2] = 0
     found = mask_quality(NUCLEI, _sure(truth, rng), truth, label)
-    assert [(one.kind, one.box) for one in found.doubted] == [("seen", ((40, 50), (30, 45)))]
+    assert [(one.source, one.box) for one in found.doubted] == [("seen", ((40, 50), (30, 45)))]
     label = truth.copy()
     label[20:26, 50:56] = 3
     found = mask_quality(NUCLEI, _sure(truth, rng), truth, label)
-    assert [(one.kind, one.box) for one in found.doubted] == [("drawn", ((20, 26), (50, 56)))]
+    assert [(one.source, one.box) for one in found.doubted] == [("drawn", ((20, 26), (50, 56)))]
     assert found.objects == 5
 
 
@@ -70,7 +70,7 @@ def test_empty_labels_of_empty_images_are_as_good_as_the_model_is_sure(task, rng
 
 def test_of_several_structures_the_probability_of_the_labelled_one_counts():
     from lib.tasks.registry import TASKS
-    from lib.uncertainty.label_quality import given_probabilities
+    from lib.uncertainty.label_quality import label_probabilities
 
     several = next(task for task in TASKS.values() if len(task.target.structures) > 1)
     value = list(several.target.structures.values())[1]
@@ -78,7 +78,7 @@ def test_of_several_structures_the_probability_of_the_labelled_one_counts():
     label = np.full((4, 4), value)
     maps = np.full((len(several.target.answered), 4, 4), 0.9)
     maps[several.target.answered.index(name)] = 0.2
-    assert (given_probabilities(several, maps, label) == 0.2).all()
+    assert (label_probabilities(several, maps, label) == 0.2).all()
 
 
 def test_the_softmin_lies_near_the_least_and_is_it_where_all_are_equal():
