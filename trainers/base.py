@@ -46,8 +46,12 @@ class Parameter:
 class TrainingData(Protocol):
     """A datastore that has, or makes, a studies folder to train on."""
 
-    def training_folder(self, label: str) -> Path:
-        """Return a studies folder of the accepted labels that are a "mask", or a "density"."""
+    def training_folder(self, content: str) -> Path:
+        """Return a studies folder with the accepted labels of one content.
+
+        Args:
+            content: "mask" for label images, "density" for densities of exams.
+        """
 
 
 def _name(value: Any) -> str:
@@ -155,8 +159,7 @@ class ModelTrain(TrainTask):
             InputError: there are none, or a label or an image cannot be read.
         """
         kind = kind_of(task)
-        folder = datastore.training_folder(kind.label)
-        return kind.cases.list(folder, task, True)
+        return kind.cases.list(datastore.training_folder(kind.label), task, True)
 
     def check(self, request: dict[str, Any], datastore: TrainingData) -> None:
         """Refuse a request that could not be trained, before a process is started for it."""

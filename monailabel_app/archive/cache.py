@@ -1,4 +1,4 @@
-"""A bounded cache of folders that are made once: whole or not at all, by threads and processes."""
+"""A cache of folders with a limit on its size; threads and processes make each folder once."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-GRACE_SECONDS = 600.0  # what was used that recently is not removed: somebody may be reading it
+GRACE_SECONDS = 600.0  # somebody may still be reading
 _MAKING, _GONE, _SIZES = ".making-", ".gone-", ".sizes.json"
 
 
-class Folders:
-    """Folders `root/kind/key`, each made by whoever needs it first.
+class FolderCache:
+    """Folders `root/category/key`, each made when it is first needed, whole or not at all.
 
     Args:
-        limit: bytes of all together, beyond which those that were not used for longest go.
+        limit: size of all folders in bytes; beyond it the least recently used ones are removed.
+        grace: seconds after its last use during which a folder is not removed.
     """
 
     def __init__(self, root: Path, limit: int, grace: float = GRACE_SECONDS) -> None:
@@ -32,20 +33,20 @@ class Folders:
         self._locks: dict[str, threading.Lock] = defaultdict(threading.Lock)
         self._guard = threading.Lock()
         self._shrunk = -grace
-        self._whole: set[Path] = set()
+        self._complete: set[Path] = set()
         self._clear_leftovers()
 
-    def get(self, kind: str, key: str, make: Callable[[Path], object]) -> Path:
-        """Return the folder of `key`, made by `make` where it is not there.
+    def get(self, category: str, key: str, make: Callable[[Path], object]) -> Path:
+        """Return the folder of `key`; `make` makes it if it is not there.
 
         Args:
-            make: writes into the folder that it is given; what it raises is passed on.
+            make: writes the files into the folder it is given; its errors are passed on.
         """
-        path = self.root / kind / key
+        path = self.root / category / key
         if self._used(path):
             return path
         with self._guard:
-            lock = self._locks[f"{kind}/{key}"]
+            lock = self._locks[f"{category}/{key}"]
         with lock:
             if self._used(path):
                 return path
@@ -58,7 +59,7 @@ class Folders:
                 try:
                     making.rename(path)
                 except OSError:
-                    if not path.is_dir():  # else another process was faster
+                    if not path.is_dir():  # if it is, another process was faster
                         raise
             finally:
                 shutil.rmtree(making, ignore_errors=True)
@@ -66,12 +67,12 @@ class Folders:
             self.shrink()
         return path
 
-    def has(self, kind: str, key: str) -> bool:
+    def has(self, category: str, key: str) -> bool:
         """Tell whether the folder is there."""
-        return (self.root / kind / key).is_dir()
+        return (self.root / category / key).is_dir()
 
     def shrink(self) -> None:
-        """Remove what was not used for longest until the rest is within the limit."""
+        """Remove the least recently used folders until the rest is within the limit."""
         self._shrunk = time.monotonic()
         found = []
         for path in self.root.glob("*/*"):
@@ -88,30 +89,30 @@ class Folders:
                 total -= size
 
     def _used(self, path: Path) -> bool:
-        """Tell whether a folder is there and whole, and note that it is used.
+        """Tell whether a folder is there and complete, and note the time of its use.
 
-        Files are not forced to the disk, which would take seconds for a series: after a power cut
-        some may be empty, and are made again.
+        Files are not synced to the disk, which would take seconds for a series. After a power cut
+        some may be empty; such a folder is made again.
         """
         try:
             os.utime(path)
         except OSError:
             return False
-        if path in self._whole:
+        if path in self._complete:
             return True
         try:
-            whole = json.loads((path / _SIZES).read_bytes()) == _sizes(path)
+            complete = json.loads((path / _SIZES).read_bytes()) == _sizes(path)
         except (OSError, ValueError):
-            whole = False
-        if whole:
-            self._whole.add(path)
+            complete = False
+        if complete:
+            self._complete.add(path)
         else:
-            logger.warning(f"Cached {path.parent.name} {path.name} are not whole; made again")
+            logger.warning(f"Cached {path.parent.name} {path.name} are incomplete; made again")
             _remove(path)
-        return whole
+        return complete
 
     def _clear_leftovers(self) -> None:
-        """Remove what a killed process was making."""
+        """Remove folders that a killed process was making."""
         for path in self.root.glob("*/.*"):
             if path.name.startswith((_MAKING, _GONE)):
                 try:
@@ -128,7 +129,7 @@ def _sizes(folder: Path) -> dict[str, int]:
 
 
 def _remove(path: Path) -> bool:
-    """Take a folder away at once, then delete it."""
+    """Rename a folder, so that nobody finds it any more, then delete it."""
     gone = path.with_name(f"{_GONE}{path.name}")
     try:
         path.rename(gone)

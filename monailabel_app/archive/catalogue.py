@@ -1,4 +1,4 @@
-"""What is in the archive right now: images, and the labels of each."""
+"""The listing of the archive: images, and the labels of each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from monailabel_app.archive.labels import (
 logger = logging.getLogger(__name__)
 
 LEAST_SECONDS = 2.0
-SHARE = 10  # a listing is kept for this many times what it took
+KEPT_TIMES = 10  # a listing is kept for this many times the seconds that it took
 
 
 @dataclass(frozen=True)
@@ -33,21 +33,21 @@ class Listing:
 
 
 class Catalogue:
-    """A listing of the archive, kept for a moment.
+    """Lists the archive, and keeps the listing for a moment.
 
-    A slow archive is asked less often; what is stored through this server is seen at once.
+    A slow archive is asked less often. Labels stored through this server are seen at once.
     """
 
     def __init__(self, archive: Archive, files: LabelFiles) -> None:
         self.archive, self.files = archive, files
         self._lock = threading.Lock()
-        self._known: dict[tuple[str, int], list[ArchiveImage]] = {}
+        self._listed: dict[tuple[str, int], list[ArchiveImage]] = {}
         self._listing: Listing | None = None
         self._until = 0.0
         self._asked = 0
 
     def get(self) -> Listing:
-        """Return what is in the archive.
+        """Return the images and labels in the archive.
 
         Raises:
             ArchiveError: it does not answer.
@@ -62,25 +62,25 @@ class Catalogue:
             listing = self._list()
             now = time.monotonic()
             self._listing = listing
-            # what was stored meanwhile may be missing in it
+            # a label that was stored meanwhile may be missing in it
             fresh = asked == self._asked
-            self._until = now + max(LEAST_SECONDS, SHARE * (now - start)) if fresh else 0.0
+            self._until = now + max(LEAST_SECONDS, KEPT_TIMES * (now - start)) if fresh else 0.0
             return listing
 
     def refresh(self) -> None:
-        """Have the archive asked the next time."""
+        """Ask the archive again at the next call of `get`."""
         self._asked += 1
         self._until = 0.0
 
     def _list(self) -> Listing:
         images: dict[str, ArchiveImage] = {}
-        known = {}
+        listed = {}
         for modality in MODALITIES:
             for series in self.archive.series(modality):
                 key = series.uid, series.count
-                known[key] = self._known.get(key) or images_of(self.archive, series)
-                images.update((image.id, image) for image in known[key])
-        self._known = known
+                listed[key] = self._listed.get(key) or images_of(self.archive, series)
+                images.update((image.id, image) for image in listed[key])
+        self._listed = listed
         series_of_labels = [
             series for modality in LABEL_MODALITIES for series in self.archive.series(modality)
         ]
@@ -89,7 +89,7 @@ class Catalogue:
     def _labels(
         self, images: Mapping[str, ArchiveImage], series: list[Series]
     ) -> dict[str, tuple[ArchivedLabel, ...]]:
-        """Return the labels of each image; those of no image here are left out."""
+        """Return the labels of each image."""
         by_uid = defaultdict(list)
         exams = defaultdict(list)
         for image in images.values():
@@ -98,11 +98,11 @@ class Catalogue:
                 exams[image.series.study].append(image)
         found: dict[str, list[ArchivedLabel]] = defaultdict(list)
         for label in self.files.of_series(series):
-            if label.kind == "density":
-                about = exams[label.series.study]
+            if label.content == "density":
+                labelled = exams[label.series.study]
             else:
-                about = [image for uid in label.about for image in by_uid.get(uid, ())]
-            for image in about:
+                labelled = [image for uid in label.references for image in by_uid.get(uid, ())]
+            for image in labelled:
                 found[image.id].append(label)
         return {
             id: tuple(sorted(labels, key=lambda label: label.age, reverse=True))

@@ -1,9 +1,9 @@
 """A DICOMweb archive as MONAI Label's datastore.
 
-Images are fetched when they are needed and kept in a bounded cache; labels are written to the
-archive and nowhere else, so the cache may be lost at any time. Upstream's (0.8.5) lists CT alone,
-downloads a program at start-up, loses labels of images without a place, and one damaged
-segmentation ends each of its lists and trainings.
+Images are downloaded when they are needed and kept in a cache of limited size. Labels are written
+to the archive and nowhere else, so the cache may be lost at any time. The datastore of MONAI Label
+(0.8.5) lists CT only, downloads a program at its start, loses labels of images without a position
+in the patient, and one damaged segmentation ends its lists and trainings.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from lib.mammography.report.read import DensityReport
 from monailabel_app.archive.images import ArchiveImage
 from monailabel_app.archive.objects import make_objects
 from monailabel_app.archive.reader import ArchiveReader
-from monailabel_app.archive.training_folder import Entry, make_snapshot
+from monailabel_app.archive.training_folder import Entry, make_training_folder
 from monailabel_app.studies.label_files import check_label
 from monailabel_app.studies.names import check_tag, tag_name
 from monailabel_app.studies.protocol import FINAL
@@ -36,7 +36,7 @@ NO_DELETE = (
 
 
 class ArchiveDatastore(ArchiveReader):
-    """Images, labels and exams of a DICOMweb archive, and new labels stored in it."""
+    """A DICOMweb archive: what `ArchiveReader` reads, and storing new labels and images."""
 
     def save_label(
         self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]
@@ -45,8 +45,8 @@ class ArchiveDatastore(ArchiveReader):
 
         Raises:
             NotFoundError: no such image.
-            InputError: a bad tag, or a label that is none of the image.
-            ArchiveError: it was not stored.
+            InputError: a bad tag, or a file that is no label of the image.
+            ArchiveError: the label was not stored.
         """
         tag = check_tag(label_tag)
         image = self.image(image_id)
@@ -54,13 +54,13 @@ class ArchiveDatastore(ArchiveReader):
         views = self._views(image)
         made = make_objects(
             Path(label_filename),
-            tag,
-            label_info or {},
-            image,
-            self.image_files.sources(image),
-            views,
-            self._reports(image, tag) if views else [],
-            self.tasks,
+            tag=tag,
+            info=label_info or {},
+            image=image,
+            sources=self.image_files.sources(image),
+            views=views,
+            earlier=self._reports(image, tag) if views else [],
+            tasks=self.tasks,
         )
         try:
             for data in made:
@@ -70,14 +70,14 @@ class ArchiveDatastore(ArchiveReader):
         return image_id
 
     def _reports(self, image: ArchiveImage, tag: str) -> list[DensityReport]:
-        """Return the reports on an exam that a new answer of this tag replaces."""
+        """Return the reports on an exam that a new report with this tag replaces."""
         labels = self._labels_of(image.id, tag)
-        return [self.labels.report(label) for label in labels if label.kind == "density"]
+        return [self.labels.report(label) for label in labels if label.content == "density"]
 
     # --- training --------------------------------------------------------------------------------
 
     def datalist(self) -> list[dict[str, Any]]:
-        """Return the files of images with accepted labels; damaged ones are said and left out."""
+        """Return the files of images with accepted labels; damaged ones are logged and left out."""
         found = []
         for id in self.get_labeled_images():
             label = self._label_file(id, FINAL)
@@ -86,33 +86,29 @@ class ArchiveDatastore(ArchiveReader):
                 found.append({"image": str(image), "label": str(label)})
         return found
 
-    def training_folder(self, label: str) -> Path:
-        """Return a studies folder of the accepted labels of one sort; see `make_snapshot`.
-
-        Args:
-            label: "mask" for label images, or "density".
-        """
+    def training_folder(self, content: str) -> Path:
+        """Return a studies folder with the accepted labels of one content; see `TrainingData`."""
         images = self.catalogue.get().images
         entries, exams = [], set()
         for id in self.get_labeled_images():
-            accepted = self._label_file(id, FINAL, label)
-            file = self._readable(id) if accepted else None
-            if accepted is None or file is None:
+            label = self._label_file(id, FINAL, content)
+            file = self._readable(id) if label else None
+            if label is None or file is None:
                 continue
             series = images[id].series
-            if label == "density":
+            if content == "density":
                 entries.append(Entry(file, file.name))
                 if series.study not in exams:
                     exams.add(series.study)
-                    entries.append(Entry(accepted, f"{series.study}{accepted.suffix}", label=True))
+                    entries.append(Entry(label, f"{series.study}{label.suffix}", label=True))
                 continue
             patient = series.patient or series.study
             entries.append(Entry(file, file.name, patient=patient))
-            entries.append(Entry(accepted, accepted.name, label=True))
-        return make_snapshot(self.cache / "training", entries)
+            entries.append(Entry(label, label.name, label=True))
+        return make_training_folder(self.cache_folder / "training", entries)
 
     def _readable(self, image_id: str) -> Path | None:
-        """Return the file of an image; None, said, where it is none."""
+        """Return the file of an image; None, logged, if it cannot be read."""
         try:
             return self.image_files.path(self.image(image_id))
         except InputError as error:
@@ -142,7 +138,7 @@ class ArchiveDatastore(ArchiveReader):
         """Store a DICOM image in the archive and return its id there.
 
         Raises:
-            InputError: no DICOM image.
+            InputError: not a DICOM file, or no image that is listed here.
         """
         try:
             data = pydicom.dcmread(image_filename)
@@ -159,24 +155,24 @@ class ArchiveDatastore(ArchiveReader):
         raise InputError(f"stored, but no image of {data.Modality} is listed here")
 
     def remove_image(self, image_id: str) -> None:
-        """Refuse."""
+        """Refuse: DICOMweb deletes nothing."""
         raise InputError(f"image '{image_id}' {NO_DELETE}")
 
     def remove_label(self, label_id: str, label_tag: str) -> None:
-        """Refuse."""
+        """Refuse: DICOMweb deletes nothing."""
         raise InputError(f"label '{label_id}' {NO_DELETE}")
 
     def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
-        """Note something of an image, until the server ends."""
+        """Keep information on an image until the server ends."""
         if image_id not in self.catalogue.get().images:
             raise unknown("image", image_id, self.list_images())
-        self._note(image_id, "", info)
+        self._keep_info(image_id, "", info)
 
     def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
-        """Note something of a label, until the server ends."""
+        """Keep information on a label until the server ends."""
         if not self._labels_of(label_id, tag_name(label_tag)):
             raise NotFoundError(f"image '{label_id}' has no label with tag '{label_tag}'")
-        self._note(label_id, tag_name(label_tag), info)
+        self._keep_info(label_id, tag_name(label_tag), info)
 
     def refresh(self) -> None:
         """Ask the archive again at the next request."""
@@ -193,9 +189,9 @@ class ArchiveDatastore(ArchiveReader):
         raise InputError("an archive keeps its name")
 
     def description(self) -> str:
-        """Return what it is."""
+        """Return what kind of datastore this is."""
         return "DICOMweb archive"
 
     def set_description(self, description: str) -> None:
-        """Refuse."""
+        """Refuse: DICOMweb deletes nothing."""
         raise InputError("an archive keeps its description")

@@ -1,4 +1,4 @@
-"""The archive over DICOMweb: what it lists, what it gives, and what is stored in it."""
+"""An archive over DICOMweb: list its series, download instances, store objects."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 CONNECT_SECONDS, READ_SECONDS = 5, 120
 _UID = re.compile(r"[0-9][0-9.]{0,63}")
-_AS_STORED = (("application/dicom", "*"),)  # else a server may decompress, or change, the pixels
+_AS_STORED = (("application/dicom", "*"),)  # any other request may change the pixels
 _SERIES_FIELDS = (
     *("StudyInstanceUID", "SeriesInstanceUID", "Modality", "NumberOfSeriesRelatedInstances"),
     *("PatientID", "PatientName", "StudyDate", "StudyDescription", "SeriesDescription"),
@@ -36,13 +36,16 @@ class ArchiveError(RuntimeError):
     """The archive does not answer, or refuses (HTTP 502)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Series:
     """One series as the archive lists it.
 
     Attributes:
-        count: of its instances.
-        facts: what else is told of it, for clients.
+        study: StudyInstanceUID.
+        uid: SeriesInstanceUID.
+        count: number of instances.
+        patient: PatientID.
+        facts: further DICOM attributes by keyword, for clients.
     """
 
     study: str
@@ -57,9 +60,9 @@ class Archive:
     """A DICOMweb archive.
 
     Args:
-        url: of its DICOMweb root.
-        user, password: sent with each request; none where `user` is empty.
-        prefixes: of the paths of QIDO, WADO and STOW, where the archive has such.
+        url: root of DICOMweb.
+        user, password: sent with each request, unless `user` is empty.
+        prefixes: paths of QIDO, WADO and STOW below the root, if the archive has such.
     """
 
     def __init__(
@@ -109,12 +112,12 @@ class Archive:
         return session
 
     def series(self, modality: str) -> list[Series]:
-        """Return the series of a modality; what has no usable identifiers is left out.
+        """Return the series of a modality; those without valid UIDs are left out and logged.
 
         Raises:
             ArchiveError: no answer.
         """
-        with self._asking(f"list {modality}"):
+        with self._requesting(f"list {modality}"):
             rows = self._client.search_for_series(
                 search_filters={"Modality": modality},
                 fields=list(_SERIES_FIELDS),
@@ -129,8 +132,8 @@ class Archive:
         return found
 
     def instances(self, series: Series) -> list[Dataset]:
-        """Return what the archive lists of the instances of a series, by instance number."""
-        with self._asking(f"list series {series.uid}"):
+        """Return the listed attributes of the instances of a series, by instance number."""
+        with self._requesting(f"list series {series.uid}"):
             rows = self._client.search_for_instances(
                 series.study, series.uid, fields=list(_INSTANCE_FIELDS), get_remaining=True
             )
@@ -145,15 +148,15 @@ class Archive:
         """Write the instances of a series, or the one named, into `folder` and return their files.
 
         Raises:
-            ArchiveError: no answer, or none of them.
+            ArchiveError: no answer, or an empty one.
         """
-        with self._asking(f"give series {series}"):
+        with self._requesting(f"give series {series}"):
             found: Iterable[Dataset]
             if instance:
                 found = [self._client.retrieve_instance(study, series, instance, _AS_STORED)]
             else:
                 found = self._client.iter_series(study, series, media_types=_AS_STORED)
-            files = [_written(data, folder) for data in found]
+            files = [_write(data, folder) for data in found]
         if not files:
             raise ArchiveError(f"the archive at {self.url} gives nothing of series {series}")
         return files
@@ -162,9 +165,9 @@ class Archive:
         """Store an object.
 
         Raises:
-            ArchiveError: no answer, or it is refused; it is not stored then.
+            ArchiveError: no answer, or the archive refused the object.
         """
-        with self._asking("store"):
+        with self._requesting("store"):
             answer = self._client.store_instances([data])
         failed = tag_value(answer, "FailedSOPSequence") or []
         if failed or not tag_value(answer, "ReferencedSOPSequence"):
@@ -175,8 +178,8 @@ class Archive:
             )
 
     @contextmanager
-    def _asking(self, what: str) -> Iterator[None]:
-        """Tell in one line what an archive did not do."""
+    def _requesting(self, what: str) -> Iterator[None]:
+        """Turn errors of HTTP into an `ArchiveError` of one line."""
         try:
             yield
         except requests.HTTPError as error:
@@ -193,7 +196,7 @@ class Archive:
 
 
 class _WithTimeout(HTTPAdapter):
-    """Never waits for ever."""
+    """Sets a time limit for requests that have none."""
 
     def send(self, *arguments: Any, **options: Any) -> requests.Response:
         if options.get("timeout") is None:
@@ -213,10 +216,17 @@ def _series(row: Dataset, modality: str) -> Series:
     facts = {tag: str(tag_value(row, tag) or "") for tag in _SERIES_FIELDS}
     count = int(tag_value(row, "NumberOfSeriesRelatedInstances") or 1)
     facts["Modality"] = modality
-    return Series(study, uid, modality, count, facts["PatientID"].strip(), facts)
+    return Series(
+        study=study,
+        uid=uid,
+        modality=modality,
+        count=count,
+        patient=facts["PatientID"].strip(),
+        facts=facts,
+    )
 
 
-def _written(data: pydicom.Dataset, folder: Path) -> Path:
+def _write(data: pydicom.Dataset, folder: Path) -> Path:
     uid = str(data.SOPInstanceUID)
     if not is_uid(uid):
         raise ArchiveError(f"the archive gave an instance of UID '{uid[:64]}'")

@@ -1,8 +1,8 @@
-"""What of an archive is an image, by which id, and its file in the cache.
+"""The images of an archive: which id each has, and its file in the cache.
 
-A series of one instance is one image, and so is one of slices that have places in the patient:
-their id is the SeriesInstanceUID, which viewers send. Of any other series (frames and loops of one
-ultrasound study, views of mammography) each instance is an image, by its SOPInstanceUID.
+A series of one instance is one image, and so is a series of slices with positions in the patient.
+Its id is the SeriesInstanceUID, which viewers send. In any other series (frames and loops of one
+ultrasound study, views of mammography) each instance is an image; its id is the SOPInstanceUID.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lib.dicom.pixels import tag_value
 from lib.dicom.series import order_slices, read_series
 from lib.errors import InputError
 from lib.io.volumes import write_volume
-from monailabel_app.archive.cache import Folders
+from monailabel_app.archive.cache import FolderCache
 from monailabel_app.archive.dicomweb import Archive, Series
 
 MODALITIES = ("CT", "MR", "US", "MG")
@@ -31,9 +31,9 @@ class ArchiveImage:
     """One image, loop or volume.
 
     Attributes:
-        id: SeriesInstanceUID, or SOPInstanceUID of one of several images of a series.
-        instance: SOPInstanceUID where the id is one, else empty.
-        slices: whether it is a volume of several instances.
+        id: SeriesInstanceUID, or SOPInstanceUID if the series holds several images.
+        instance: SOPInstanceUID if it is the id, else empty.
+        slices: whether the image is a volume of several instances.
     """
 
     id: str
@@ -43,12 +43,12 @@ class ArchiveImage:
 
     @property
     def extension(self) -> str:
-        """Of its file: a volume of slices becomes one file, all else stays as it is."""
+        """Extension of its file: slices are joined into one file, anything else stays DICOM."""
         return ".nrrd" if self.slices else ".dcm"
 
     @property
     def info(self) -> dict[str, Any]:
-        """What clients are told of it."""
+        """What clients get to know about it."""
         facts = {name: value for name, value in self.series.facts.items() if value}
         return {**facts, "name": f"{self.id}{self.extension}"}
 
@@ -69,29 +69,29 @@ def images_of(archive: Archive, series: Series) -> list[ArchiveImage]:
 
 
 def _one_volume(instances: list[pydicom.Dataset]) -> bool:
-    places = [tuple(tag_value(data, "ImagePositionPatient") or ()) for data in instances]
+    positions = [tuple(tag_value(data, "ImagePositionPatient") or ()) for data in instances]
     frames = [int(tag_value(data, "NumberOfFrames") or 1) for data in instances]
-    return all(places) and len(set(places)) == len(places) and max(frames) == 1
+    return all(positions) and len(set(positions)) == len(positions) and max(frames) == 1
 
 
 class ImageFiles:
-    """Files of images, fetched when they are first needed."""
+    """Files of images, downloaded when they are first needed."""
 
-    def __init__(self, archive: Archive, folders: Folders) -> None:
-        self.archive, self.folders = archive, folders
+    def __init__(self, archive: Archive, cache: FolderCache) -> None:
+        self.archive, self.cache = archive, cache
 
     def path(self, image: ArchiveImage) -> Path:
         """Return the file of an image, ``<id>.dcm`` or ``<id>.nrrd``.
 
         Raises:
-            ArchiveError: it cannot be fetched.
-            InputError: its slices make up no volume.
+            ArchiveError: it cannot be downloaded.
+            InputError: its slices do not form a volume.
         """
-        folder = self.folders.get(_IMAGES, self._key(image), lambda new: self._fetch(image, new))
+        folder = self.cache.get(_IMAGES, self._key(image), lambda new: self._download(image, new))
         return folder / f"{image.id}{image.extension}"
 
     def sources(self, image: ArchiveImage) -> list[Path]:
-        """Return what a label of the image refers to, in its order; slices come without pixels."""
+        """Return the DICOM files of the image in the order of its slices, slices without pixels."""
         path = self.path(image)
         if not image.slices:
             return [path]
@@ -99,10 +99,10 @@ class ImageFiles:
         return [path.parent / _HEADERS / name for name in names]
 
     def _key(self, image: ArchiveImage) -> str:
-        """A series that grows is another volume."""
+        """Return the key in the cache; a series that grows is another volume."""
         return f"{image.id}-{image.series.count if image.slices else 1}"
 
-    def _fetch(self, image: ArchiveImage, folder: Path) -> None:
+    def _download(self, image: ArchiveImage, folder: Path) -> None:
         series = image.series
         if not image.slices:
             (file, *others) = self.archive.download(

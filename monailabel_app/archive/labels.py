@@ -1,4 +1,4 @@
-"""Labels in the archive: segmentations and density reports, of this app and of others."""
+"""Labels in the archive: segmentations and density reports, of this app and of other programs."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from lib.io.masks import write_mask
 from lib.io.read import read_image
 from lib.mammography.density_labels import write_density
 from lib.mammography.report.read import DensityReport, read_density_report
-from monailabel_app.archive.cache import Folders
+from monailabel_app.archive.cache import FolderCache
 from monailabel_app.archive.dicomweb import Archive, Series
 from monailabel_app.archive.images import ArchiveImage, ImageFiles
-from monailabel_app.archive.private_tags import info_of, tag_of
+from monailabel_app.archive.private_tags import read_label_info, read_label_tag
 from monailabel_app.studies.protocol import FINAL, ORIGINAL
 
 logger = logging.getLogger(__name__)
@@ -33,90 +33,82 @@ LABEL_MODALITIES = ("SEG", "SR")
 DENSITY_MODALITY = "MG"
 _OBJECTS, _LABELS = "objects", "labels"
 
-Kind = Literal["mask", "density"]
+Content = Literal["mask", "density"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ArchivedLabel:
     """One label as it is in the archive.
 
     Attributes:
-        uid: of its instance.
-        series: the one it is in; its study is that of the image.
-        kind: a mask (SEG), or the density of an exam (SR).
-        own: whether this app wrote it.
-        when: it was written.
-        about: UIDs of the series and instances that it is about.
-        info: what the client said of it.
+        uid: SOPInstanceUID.
+        series: the series of the label; its study is that of the image.
+        content: a mask (SEG), or the density of an exam (SR).
+        tag: final, original ...
+        from_this_app: whether this app wrote it.
+        when: time of writing.
+        references: UIDs of the series and instances that it is about.
+        info: information that the client sent with it.
     """
 
     uid: str
     series: Series
-    kind: Kind
+    content: Content
     tag: str
-    own: bool
+    from_this_app: bool
     when: datetime
-    about: frozenset[str]
+    references: frozenset[str]
     info: Mapping[str, Any]
 
     @property
     def extension(self) -> str:
-        """Of its file."""
-        return ".nrrd" if self.kind == "mask" else ".json"
+        """Extension of the label file."""
+        return ".nrrd" if self.content == "mask" else ".json"
 
     @property
     def age(self) -> tuple[datetime, str]:
-        """What the newest has most of."""
+        """Key for sorting by age; the newest label is the greatest."""
         return self.when, self.uid
-
-    def is_of(self, image: ArchiveImage) -> bool:
-        """Tell whether it is a label of the image: a density counts for all views of its exam."""
-        if self.kind == "density":
-            series = image.series
-            return series.modality == DENSITY_MODALITY and series.study == self.series.study
-        if image.instance:
-            return image.instance in self.about
-        return image.series.uid in self.about
 
 
 def read_label_object(file: Path, series: Series) -> ArchivedLabel:
-    """Return what a SEG or SR says of itself.
+    """Return the label in a SEG or SR object.
 
-    What others wrote is final where a person made it or looked at it, else original.
+    A label of another program is final if a person made or verified it, else original.
 
     Raises:
-        InputError: damaged, or none of these.
+        InputError: the file is damaged, or no SEG or density report.
     """
     try:
         data = pydicom.dcmread(file)
     except Exception as error:
         raise InputError(f"{file.name}: not a DICOM file ({type(error).__name__})") from None
-    tag = tag_of(data)
-    kind: Kind
+    tag = read_label_tag(data)
+    content: Content
     if series.modality == "SR":
         report = read_density_report(data)
-        kind, about = "density", frozenset(report.images)
+        content, references = "density", frozenset(report.images)
         person = bool(report.author.person) or tag_value(data, "VerificationFlag") == "VERIFIED"
     else:
         segments = read_segments(data)
-        kind, about = "mask", _references(data)
+        content, references = "mask", _references(data)
         person = any(segment.algorithm != "AUTOMATIC" for segment in segments)
-        if not about:
-            raise InputError(f"{file.name}: tells no image that it is about; store it again")
+        if not references:
+            raise InputError(f"{file.name}: refers to no image; store it again with references")
     return ArchivedLabel(
-        str(data.SOPInstanceUID),
-        series,
-        kind,
-        tag or (FINAL if person else ORIGINAL),
-        bool(tag),
-        written_at(data),
-        about,
-        info_of(data),
+        uid=str(data.SOPInstanceUID),
+        series=series,
+        content=content,
+        tag=tag or (FINAL if person else ORIGINAL),
+        from_this_app=bool(tag),
+        when=written_at(data),
+        references=references,
+        info=read_label_info(data),
     )
 
 
 def _references(data: pydicom.Dataset) -> frozenset[str]:
-    """Return the UIDs of the series and instances that a segmentation is about."""
+    """Return the UIDs of the series and instances that a segmentation refers to."""
     found = set()
     for series in tag_value(data, "ReferencedSeriesSequence") or []:
         found.add(str(tag_value(series, "SeriesInstanceUID") or ""))
@@ -126,61 +118,61 @@ def _references(data: pydicom.Dataset) -> frozenset[str]:
 
 
 class LabelFiles:
-    """Label objects of an archive, and label files made of them.
+    """Label objects of an archive, and the label files made of them.
 
     Args:
-        names: label values by name, of all served tasks, for what other programs wrote.
+        names: returns label values by name for an image, to read segmentations of other programs.
     """
 
     def __init__(
         self,
         archive: Archive,
-        folders: Folders,
+        cache: FolderCache,
         images: ImageFiles,
         names: Callable[[ArchiveImage], Mapping[str, int]],
     ) -> None:
-        self.archive, self.folders, self.images, self.names = archive, folders, images, names
+        self.archive, self.cache, self.images, self.names = archive, cache, images, names
         self._read: dict[tuple[str, int], tuple[ArchivedLabel, ...]] = {}
-        self._bad: dict[tuple[str, str], str] = {}
+        self._damaged: dict[tuple[str, str], str] = {}
 
     def of_series(self, series: Iterable[Series]) -> list[ArchivedLabel]:
-        """Return the labels in these series; what is none, or damaged, is said once and left out.
+        """Return the labels in these series; other and damaged objects are logged once.
 
         Raises:
-            ArchiveError: the archive does not give one of them.
+            ArchiveError: the archive does not answer.
         """
-        known = {}
+        found = {}
         for one in series:
             key = one.uid, one.count
-            known[key] = self._read[key] if key in self._read else self._labels_in(one)
-        self._read = known  # what is no longer there is forgotten
-        return [label for labels in known.values() for label in labels]
+            found[key] = self._read[key] if key in self._read else self._labels_in(one)
+        self._read = found
+        return [label for labels in found.values() for label in labels]
 
     def file(self, label: ArchivedLabel, image: ArchiveImage) -> Path | None:
-        """Return a label as file on the grid of its image; None, said once, where it is damaged."""
+        """Return the label file on the grid of its image; None, logged once, if it is damaged."""
         key = label.uid, image.id
-        if key in self._bad:
+        if key in self._damaged:
             return None
         try:
-            folder = self.folders.get(
+            folder = self.cache.get(
                 _LABELS, f"{label.uid}-{image.id}", lambda new: self._write(label, image, new)
             )
         except InputError as error:
-            self._bad[key] = str(error)
+            self._damaged[key] = str(error)
             logger.warning(f"Label {label.uid} of '{image.id}' is left out: {error}")
             return None
         return folder / f"{image.id}{label.extension}"
 
     def report(self, label: ArchivedLabel) -> DensityReport:
-        """Return a density report."""
+        """Read the density report of a label."""
         return read_density_report(self._objects(label.series) / f"{label.uid}.dcm")
 
-    def is_bad(self, label: ArchivedLabel, image: ArchiveImage) -> bool:
+    def is_damaged(self, label: ArchivedLabel, image: ArchiveImage) -> bool:
         """Tell whether a label was found damaged."""
-        return (label.uid, image.id) in self._bad
+        return (label.uid, image.id) in self._damaged
 
     def _objects(self, series: Series) -> Path:
-        return self.folders.get(
+        return self.cache.get(
             _OBJECTS,
             f"{series.uid}-{series.count}",
             lambda new: self.archive.download(series.study, series.uid, new),
@@ -200,16 +192,17 @@ class LabelFiles:
     def _write(self, label: ArchivedLabel, image: ArchiveImage, folder: Path) -> None:
         source = self._objects(label.series) / f"{label.uid}.dcm"
         path = folder / f"{image.id}{label.extension}"
-        if label.kind == "density":
+        if label.content == "density":
             report = read_density_report(source)
-            told = label.info.get("answer")
-            facts = told if isinstance(told, dict) else {}
-            facts = {key: value for key, value in facts.items() if key not in ("density", "scale")}
+            answer = label.info.get("answer")
+            facts = dict(answer) if isinstance(answer, dict) else {}
+            facts.pop("density", None)
+            facts.pop("scale", None)
             write_density(path, report.density, report.scale, **facts)
-            # where labels of an exam differ its newest file counts
+            # if the labels of an exam differ, the newest file counts
             os.utime(path, (report.when.timestamp(), report.when.timestamp()))
             return
-        names = None if label.own else self.names(image)
+        names = None if label.from_this_app else self.names(image)
         mask = read_seg(source, self.images.sources(image), names or None)
         geometry = read_image(self.images.path(image), MAX_VOXELS, None).geometry
         write_mask(path, mask, geometry)

@@ -1,9 +1,10 @@
-"""What is stored in the archive for a label: a segmentation, a density report, or both."""
+"""The DICOM objects that store a label in an archive: a segmentation, a density report, or both."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -23,18 +24,18 @@ from lib.tasks.spec import TaskSpec
 from monailabel_app import __version__
 from monailabel_app.archive.images import ArchiveImage
 from monailabel_app.archive.labels import DENSITY_MODALITY
-from monailabel_app.archive.private_tags import mark
+from monailabel_app.archive.private_tags import write_private_tags
 from monailabel_app.studies.label_files import ANSWER
 from monailabel_app.studies.protocol import FINAL
 
-ANYBODY = "Unnamed"  # of a label that a person accepted where nobody logs in
+ANYBODY = "Unnamed"  # the author of an accepted label if nobody logs in
 _NAME_LENGTH = 64
 
 
 def task_labels(tasks: Sequence[TaskSpec], image: ArchiveImage) -> dict[str, int]:
-    """Return the label values by name of the tasks that can be about an image.
+    """Return the label values by name of the tasks that fit an image.
 
-    Of names that several tasks give to different values the first task's counts.
+    If several tasks have a name with different values, the first task counts.
     """
     found: dict[str, int] = {}
     for task in _fitting(tasks, image):
@@ -44,7 +45,7 @@ def task_labels(tasks: Sequence[TaskSpec], image: ArchiveImage) -> dict[str, int
 
 
 def _fitting(tasks: Sequence[TaskSpec], image: ArchiveImage) -> list[TaskSpec]:
-    """Return the tasks that can be about an image, those of mammograms first where it is one."""
+    """Return the tasks that fit an image; for a mammogram those on exams come first."""
     mammogram = image.series.modality == DENSITY_MODALITY
     fitting = [task for task in tasks if mammogram or not kind_of(task).by_exam]
     return sorted(fitting, key=lambda task: not kind_of(task).by_exam)
@@ -52,6 +53,7 @@ def _fitting(tasks: Sequence[TaskSpec], image: ArchiveImage) -> list[TaskSpec]:
 
 def make_objects(
     label: Path,
+    *,
     tag: str,
     info: Mapping[str, Any],
     image: ArchiveImage,
@@ -60,90 +62,87 @@ def make_objects(
     earlier: Sequence[DensityReport],
     tasks: Sequence[TaskSpec],
 ) -> list[Dataset]:
-    """Return the objects that a label is stored as; the one that answers for it comes last.
+    """Return the objects that store a label, in the order in which they are to be stored.
 
-    A label image is a segmentation. JSON, the answer of a model and a painted class A to D are a
-    density report about the exam; of these two a segmentation holds the painted tissue too.
+    JSON becomes a density report on the exam. A label image becomes a segmentation; if it holds
+    one class A to D painted by a person, or is the answer of a density model, it becomes a density
+    report too.
 
     Args:
+        label: the label file.
         tag: final, original ...
-        info: what the client, or the model, said of it.
+        info: information that the client, or the model, sent with the label.
+        image: the labelled image.
         sources: files of the image, in the order of the label's slices.
-        views: files of all views of its exam, of a mammogram.
-        earlier: reports on the exam, which a new one replaces.
+        views: files of all views of the exam of a mammogram; empty for other images.
+        earlier: reports on the exam, which a new report replaces.
+        tasks: the served tasks, whose names of labels are used.
 
     Raises:
         InputError: the label does not fit the image or the tasks.
     """
     when = datetime.now(timezone.utc)
     author = _author(tag, info)
-    kept = dict(info)
-    made = []
-    if label.suffix.lower() == ANSWER:
-        answer = json.loads(label.read_text(encoding="utf-8"))
-        report = make_density_report(
-            read_density(label),
+
+    def report(found: _Density, kept: dict[str, Any]) -> Dataset:
+        data = make_density_report(
+            found.density,
             list(views),
             author,
-            scale=read_scale(label),
+            scale=found.scale,
+            probabilities=found.probabilities,
+            percent=found.percent,
             corrects=earlier,
             when=when,
         )
-        mark(report, tag, {**kept, "answer": answer})
-        return [report]
+        write_private_tags(data, tag, kept)
+        return data
+
+    if label.suffix.lower() == ANSWER:
+        answer = json.loads(label.read_text(encoding="utf-8"))
+        return [
+            report(_Density(read_density(label), read_scale(label)), {**info, "answer": answer})
+        ]
     pixels = read_label(label, tuple(image_size(label)[::-1]))
     names, instances = _names(pixels, info, image, tasks)
-    if views and (report := _painted(pixels, names, info, views, earlier, author, when)):
-        mark(report, tag, kept)
-        made.append(report)
-        when += timedelta(microseconds=1)
-    seg = make_seg(
-        pixels,
-        list(sources),
-        names,
-        author,
-        instances=instances,
-        when=when,
-    )
-    mark(seg, tag, kept)
+    found = _find_density(pixels, names, info) if views else None
+    made = [report(found, dict(info))] if found else []
+    later = when + timedelta(microseconds=len(made))  # the newest object is the label
+    seg = make_seg(pixels, list(sources), names, author, instances=instances, when=later)
+    write_private_tags(seg, tag, dict(info))
     return [*made, seg]
 
 
-def _painted(
-    pixels: np.ndarray,
-    names: Mapping[str, int],
-    info: Mapping[str, Any],
-    views: Sequence[Path],
-    earlier: Sequence[DensityReport],
-    author: Author,
-    when: datetime,
-) -> Dataset | None:
-    """Return the report of a density that a model answered or a person painted; None of no such."""
+@dataclass(frozen=True)
+class _Density:
+    """A density with what its report tells; see `make_density_report`."""
+
+    density: str
+    scale: str
+    probabilities: Mapping[str, float] | None = None
+    percent: Mapping[str, float] | None = None
+
+
+def _find_density(
+    pixels: np.ndarray, names: Mapping[str, int], info: Mapping[str, Any]
+) -> _Density | None:
+    """Return the density that a model answered or a person painted; None if there is none."""
     params = info.get("params")
-    told = params if isinstance(params, Mapping) else {}
-    held = {int(value) for value in np.unique(pixels) if value}
-    painted = [name for name, value in names.items() if value in held]
-    density = str(told.get("class") or (painted[0] if len(painted) == 1 else ""))
+    answer = params if isinstance(params, Mapping) else {}
+    values = _values(pixels)
+    painted = [name for name, value in names.items() if value in values]
+    density = str(answer.get("class") or (painted[0] if len(painted) == 1 else ""))
     if density not in BIRADS:
         return None
-    chances = told.get("probabilities") if "class" in told else None
+    probabilities = answer.get("probabilities") if "class" in answer else None
+    if not isinstance(probabilities, Mapping) or not set(probabilities) <= set(BIRADS):
+        probabilities = None
     percent = {
         name: float(view["percent_density"])
-        for name, view in (told.get("views") or {}).items()
+        for name, view in (answer.get("views") or {}).items()
         if isinstance(view, Mapping) and "percent_density" in view
     }
-    scale = str(told.get(SCALE) or "birads")
-    known = chances if isinstance(chances, Mapping) and set(chances) <= set(BIRADS) else None
-    return make_density_report(
-        density,
-        list(views),
-        author,
-        scale=scale,
-        probabilities=known,
-        percent=percent,
-        corrects=earlier,
-        when=when,
-    )
+    return _Density(density, str(answer.get(SCALE) or "birads"), probabilities, percent)
 
 
 def _author(tag: str, info: Mapping[str, Any]) -> Author:
@@ -152,9 +151,9 @@ def _author(tag: str, info: Mapping[str, Any]) -> Author:
     model = str(info.get("model") or "")[:_NAME_LENGTH]
     person = ""
     if tag == FINAL or not model:
-        told = str(info.get("user") or info.get("client_id") or ANYBODY)
-        plain = "".join(sign for sign in told if sign.isprintable() and sign not in "\\^=")
-        person = plain.strip()[:_NAME_LENGTH] or ANYBODY
+        name = str(info.get("user") or info.get("client_id") or ANYBODY)
+        name = "".join(sign for sign in name if sign.isprintable() and sign not in "\\^=")
+        person = name.strip()[:_NAME_LENGTH] or ANYBODY
     return Author(model, version, person, __version__)
 
 
@@ -163,23 +162,28 @@ def _names(
 ) -> tuple[dict[str, int], bool]:
     """Return label values by name, and whether each value is an object of its own.
 
-    As the client says (3D Slicer sends its segments), else the model, else the first task that has
-    all of the values.
+    The names are those of the client (3D Slicer sends its segments), else those of the model, else
+    those of the first task that has all of the values.
     """
-    held = {int(value) for value in np.unique(pixels) if value}
+    values = _values(pixels)
     fitting = _fitting(tasks, image)
     model = [task for task in fitting if task.name == info.get("model")]
-    for names in (_told(info), *(dict(task.labels) for task in (*model, *fitting))):
-        if names and held <= set(names.values()):
+    for names in (_sent_names(info), *(dict(task.labels) for task in (*model, *fitting))):
+        if names and values <= set(names.values()):
             return names, False
     for task in (*model, *fitting):
         if task.output.instances and len(task.labels) == 1:
             return dict(task.labels), True
-    return {f"label {value}": value for value in sorted(held) or [1]}, False
+    return {f"label {value}": value for value in sorted(values) or [1]}, False
 
 
-def _told(info: Mapping[str, Any]) -> dict[str, int]:
-    """Return the names that a client or a model sends along; nothing where it sends none."""
+def _values(pixels: np.ndarray) -> set[int]:
+    """Return the values of a label image but 0."""
+    return {int(value) for value in np.unique(pixels) if value}
+
+
+def _sent_names(info: Mapping[str, Any]) -> dict[str, int]:
+    """Return the label values by name that a client or a model sent; empty if it sent none."""
     params = info.get("params")
     named = params.get("label_names") if isinstance(params, Mapping) else None
     segments = info.get("label_info")

@@ -1,7 +1,8 @@
-"""What the app keeps in its own objects beside what DICOM has a place for, in private tags.
+"""Private tags of this app's DICOM objects, for what DICOM has no standard tag for.
 
-The tag of a label (final, original ...) and what the client said of it: so a server with an empty
-cache finds again what a person accepted. Other programs ignore it and archives keep it.
+They hold the label tag (final, original ...) and the information that the client sent with the
+label. With them a server with an empty cache finds again what a person accepted. Other programs
+ignore private tags and archives keep them.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ _TAG, _INFO = 0x01, 0x02
 _INFO_BYTES = 200_000
 
 
-def mark(data: Dataset, tag: str, info: dict[str, Any]) -> None:
-    """Write tag and client's information into an object.
+def write_private_tags(data: Dataset, tag: str, info: dict[str, Any]) -> None:
+    """Write the label tag and the client's information into an object.
 
     Raises:
-        InputError: more information than a label has.
+        InputError: the information is too long.
     """
     text = json.dumps(info, default=str)
     if len(text) > _INFO_BYTES:
@@ -36,13 +37,13 @@ def mark(data: Dataset, tag: str, info: dict[str, Any]) -> None:
     block.add_new(_INFO, "UT", text)
 
 
-def tag_of(data: Dataset) -> str:
-    """Return the tag of an object of this app; empty of any other."""
+def read_label_tag(data: Dataset) -> str:
+    """Return the label tag of an object; empty if this app did not write the object."""
     return _text(data, _TAG)
 
 
-def info_of(data: Dataset) -> dict[str, Any]:
-    """Return what the client said of a label; nothing where it is no object of this app."""
+def read_label_info(data: Dataset) -> dict[str, Any]:
+    """Return the client's information on a label; empty if this app did not write the object."""
     try:
         info = json.loads(_text(data, _INFO) or "{}")
     except ValueError:
@@ -55,6 +56,6 @@ def _text(data: Dataset, element: int) -> str:
         value = data.private_block(GROUP, CREATOR)[element].value
     except KeyError:
         return ""
-    if isinstance(value, bytes):  # archives that do not know the tag give it without its type
+    if isinstance(value, bytes):  # an archive that does not know the tag drops its type
         value = value.decode("utf-8", "replace")
     return str(value).strip(" \0")

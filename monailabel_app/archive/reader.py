@@ -1,4 +1,4 @@
-"""What an archive holds, as MONAI Label asks for it: images, exams and labels."""
+"""Reading an archive through MONAI Label's interface: images, exams and labels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastapi import APIRouter
 from lib.errors import NotFoundError
 from lib.mammography.exams import Exam, exam_of, group_exams
 from lib.tasks.spec import TaskSpec
-from monailabel_app.archive.cache import Folders
+from monailabel_app.archive.cache import FolderCache
 from monailabel_app.archive.catalogue import Catalogue
 from monailabel_app.archive.dicomweb import Archive
 from monailabel_app.archive.images import ArchiveImage, ImageFiles
@@ -26,25 +26,25 @@ from monailabel_app.studies.protocol import FINAL, StudiesProtocol
 
 
 class ArchiveReader(StudiesProtocol):
-    """Images, exams and labels of a DICOMweb archive, read.
+    """Reads images, exams and labels of a DICOMweb archive.
 
     Args:
-        cache: folder of fetched files; several processes of one machine may share it.
-        limit: its size in bytes; what trainings in progress use comes on top.
-        tasks: that are served; they name the values of labels.
+        cache_folder: folder for downloaded files; several processes of one machine may share it.
+        limit: its size in bytes, without what trainings in progress use.
+        tasks: the served tasks; they name the values of labels.
     """
 
     is_local = False
 
     def __init__(
-        self, archive: Archive, cache: Path, limit: int, tasks: Sequence[TaskSpec]
+        self, archive: Archive, cache_folder: Path, limit: int, tasks: Sequence[TaskSpec]
     ) -> None:
         self.archive, self.tasks = archive, tuple(tasks)
-        self.cache = cache
-        folders = Folders(cache / "files", limit)
-        self.image_files = ImageFiles(archive, folders)
+        self.cache_folder = cache_folder
+        cache = FolderCache(cache_folder / "files", limit)
+        self.image_files = ImageFiles(archive, cache)
         self.labels = LabelFiles(
-            archive, folders, self.image_files, lambda image: task_labels(self.tasks, image)
+            archive, cache, self.image_files, lambda image: task_labels(self.tasks, image)
         )
         self.catalogue = Catalogue(archive, self.labels)
         self._info: dict[tuple[str, str], dict[str, Any]] = {}
@@ -60,7 +60,7 @@ class ArchiveReader(StudiesProtocol):
         """Return an image.
 
         Raises:
-            NotFoundError: no such; of a series of several images the message names them.
+            NotFoundError: no such image; for a series of several images the message names them.
         """
         images = self.catalogue.get().images
         if (found := images.get(image_id)) is not None:
@@ -81,7 +81,7 @@ class ArchiveReader(StudiesProtocol):
         self.image(image_id)
 
     def files(self, ids: Iterable[str]) -> dict[str, Path]:
-        """Return the files of images by id, fetched where they are not in the cache."""
+        """Return the files of images by id, downloaded if they are not cached."""
         return {id: Path(self.get_image_uri(id)) for id in ids}
 
     def sources(self, image_id: str) -> list[Path]:
@@ -94,7 +94,7 @@ class ArchiveReader(StudiesProtocol):
         return " ".join(str(info.get("SOPInstanceUID") or info.get("ts", "")) for info in infos)
 
     def get_image_uri(self, image_id: str) -> str:
-        """Return the file of an image, fetched where it is not in the cache; "" if unknown."""
+        """Return the file of an image, downloaded if it is not cached; "" for an unknown id."""
         try:
             image = self.image(image_id)
         except NotFoundError:
@@ -107,12 +107,12 @@ class ArchiveReader(StudiesProtocol):
         return io.BytesIO(Path(uri).read_bytes()) if uri else None
 
     def get_image_info(self, image_id: str) -> dict[str, Any]:
-        """Return what the archive tells of an image, and what was noted since the server began."""
+        """Return what the archive lists on an image, and the information kept since the start."""
         found = self.catalogue.get().images.get(image_id)
-        return {**found.info, **self._noted(image_id, "")} if found else {}
+        return {**found.info, **self._kept_info(image_id, "")} if found else {}
 
     def exam_of(self, file: Path) -> Exam | None:
-        """Return the exam that a fetched mammogram is a view of; None if it is none."""
+        """Return the exam of a downloaded mammogram; None if the file is no mammogram."""
         image = self.catalogue.get().images.get(file.stem)
         if image is None or image.series.modality != DENSITY_MODALITY:
             return exam_of(file, group_exams([file]))
@@ -150,25 +150,25 @@ class ArchiveReader(StudiesProtocol):
         return [
             label
             for label in listing.labels.get(image_id, ())
-            if image and (not tag or label.tag == tag) and not self.labels.is_bad(label, image)
+            if image and (not tag or label.tag == tag) and not self.labels.is_damaged(label, image)
         ]
 
     def get_labels_by_image_id(self, image_id: str) -> dict[str, str]:
-        """Return the image's id by each tag that it has a label of."""
+        """Return the image's id for each tag of its labels: labels have the id of their image."""
         return {label.tag: image_id for label in reversed(self._labels_of(image_id))}
 
     def get_label_by_image_id(self, image_id: str, tag: str) -> str:
-        """Return the id of a label, which is that of its image; "" if there is none."""
+        """Return the id of a label, which is the id of its image; "" if there is none."""
         return self.get_labels_by_image_id(image_id).get(tag_name(tag), "")
 
     def get_label_uri(self, label_id: str, label_tag: str) -> str:
         """Return the file of the newest label that can be read; "" if there is none."""
         return str(self._label_file(label_id, tag_name(label_tag)) or "")
 
-    def _label_file(self, image_id: str, tag: str, kind: str = "") -> Path | None:
+    def _label_file(self, image_id: str, tag: str, content: str = "") -> Path | None:
         image = self.catalogue.get().images.get(image_id)
         for label in self._labels_of(image_id, tag) if image else ():
-            if not kind or label.kind == kind:
+            if content in ("", label.content):
                 assert image is not None
                 if file := self.labels.file(label, image):
                     return file
@@ -180,9 +180,9 @@ class ArchiveReader(StudiesProtocol):
         return io.BytesIO(Path(uri).read_bytes()) if uri else None
 
     def get_label_info(self, label_id: str, label_tag: str) -> dict[str, Any]:
-        """Return what is known of the newest label of a tag."""
+        """Return the information on the newest label with a tag."""
         for label in self._labels_of(label_id, tag_name(label_tag)):
-            return {**_told(label_id, label), **self._noted(label_id, tag_name(label_tag))}
+            return {**_info_of(label_id, label), **self._kept_info(label_id, tag_name(label_tag))}
         return {}
 
     def get_labeled_images(
@@ -197,11 +197,11 @@ class ArchiveReader(StudiesProtocol):
         """Return the ids of images without an accepted label."""
         return [id for id in self.list_images() if not self._labels_of(id, FINAL)]
 
-    def _note(self, id: str, tag: str, info: dict[str, Any]) -> None:
+    def _keep_info(self, id: str, tag: str, info: dict[str, Any]) -> None:
         with self._guard:
             self._info[id, tag] = {**self._info.get((id, tag), {}), **info}
 
-    def _noted(self, id: str, tag: str) -> dict[str, Any]:
+    def _kept_info(self, id: str, tag: str) -> dict[str, Any]:
         return dict(self._info.get((id, tag), {}))
 
     # --- what the server needs ---------------------------------------------------------------
@@ -209,7 +209,7 @@ class ArchiveReader(StudiesProtocol):
     @property
     def scores_folder(self) -> Path:
         """A folder in the cache."""
-        return self.cache / "scores"
+        return self.cache_folder / "scores"
 
     def router(self) -> APIRouter:
         """Return the routes by which viewers reach the archive."""
@@ -218,7 +218,7 @@ class ArchiveReader(StudiesProtocol):
     # --- overviews -------------------------------------------------------------------------------
 
     def status(self) -> dict[str, Any]:
-        """Return how many images there are, and how many have which label."""
+        """Return the number of images, and the number of labels by tag."""
         ids = self.list_images()
         tags = Counter(tag for id in ids for tag in self.get_labels_by_image_id(id))
         return {"total": len(ids), "completed": tags.get(FINAL, 0), "label_tags": dict(tags)}
@@ -231,15 +231,15 @@ class ArchiveReader(StudiesProtocol):
             objects[id] = {
                 "image": {"ext": image.extension, "info": self.get_image_info(id)},
                 "labels": {
-                    tag: {"ext": label.extension, "info": _told(id, label)}
+                    tag: {"ext": label.extension, "info": _info_of(id, label)}
                     for tag, label in newest.items()
                 },
             }
         return {"name": self.name(), "description": self.description(), "objects": objects}
 
 
-def _told(image_id: str, label: ArchivedLabel) -> dict[str, Any]:
-    """Return what is known of a label: what the client said, when it came, and where it is."""
+def _info_of(image_id: str, label: ArchivedLabel) -> dict[str, Any]:
+    """Return the information on a label: that of the client, its time, and its UIDs."""
     answer = label.info.get("answer")
     return {
         **{key: value for key, value in label.info.items() if key != "answer"},

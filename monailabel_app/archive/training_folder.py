@@ -1,4 +1,4 @@
-"""A studies folder made of the archive for a training: images, accepted labels, patients."""
+"""A studies folder with images, accepted labels and patients of an archive, made for a training."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ _KEPT_SECONDS = 24 * 3600.0
 
 @dataclass(frozen=True)
 class Entry:
-    """A file of a snapshot: an image, or the label called `name`."""
+    """A file of a training folder.
+
+    Attributes:
+        name: of the file there.
+        label: whether it is a label; an image else.
+        patient: of the image; empty if it is not known.
+    """
 
     file: Path
     name: str
@@ -27,34 +33,34 @@ class Entry:
     patient: str = ""
 
 
-def make_snapshot(root: Path, entries: Iterable[Entry]) -> Path:
-    """Return a folder that holds the files of `entries`, in the layout of a studies folder.
+def make_training_folder(root: Path, entries: Iterable[Entry]) -> Path:
+    """Return a folder with the files of `entries`, in the layout of a studies folder.
 
-    They are linked and take no room. What is trained on cannot be removed or replaced under it:
-    neither by the cache that makes room, nor by a newer label.
+    They are hard links and take no room. During a training neither the cache, when it makes room,
+    nor a newer label can remove or replace them.
 
     Args:
-        root: of the snapshots of this process; on the file system of the files.
+        root: folder for the training folders, on the file system of the files.
     """
-    wanted = sorted(entries, key=lambda entry: (entry.label, entry.name))
+    files = sorted(entries, key=lambda entry: (entry.label, entry.name))
     digest = hashlib.sha256()
-    for entry in wanted:
+    for entry in files:
         stat = entry.file.stat()
         digest.update(f"{entry.file}|{stat.st_ino}|{entry.name}|{entry.patient}\n".encode())
-    own = root / str(os.getpid())
-    own.mkdir(parents=True, exist_ok=True)
+    process_folder = root / str(os.getpid())
+    process_folder.mkdir(parents=True, exist_ok=True)
     _remove_old(root)
-    folder = own / digest.hexdigest()[:16]
+    folder = process_folder / digest.hexdigest()[:16]
     if folder.is_dir():
         os.utime(folder)
         return folder
-    making = Path(tempfile.mkdtemp(prefix=".making-", dir=own))
+    making = Path(tempfile.mkdtemp(prefix=".making-", dir=process_folder))
     (making / FINAL_LABELS).mkdir(parents=True)
-    for entry in wanted:
+    for entry in files:
         _link(entry.file, making / (FINAL_LABELS / entry.name if entry.label else entry.name))
     rows = [
         Grouped(entry.name.removesuffix(entry.file.suffix), entry.patient)
-        for entry in wanted
+        for entry in files
         if entry.patient and not is_nobody(entry.patient)
     ]
     if rows:
@@ -76,7 +82,7 @@ def _link(file: Path, target: Path) -> None:
 
 
 def _remove_old(root: Path) -> None:
-    """Remove snapshots of processes that ended, and those a day old of this one."""
+    """Remove the folders of processes that ended, and those of this process that are a day old."""
     for folder in root.iterdir():
         if folder.name.isdigit() and not _is_running(int(folder.name)):
             shutil.rmtree(folder, ignore_errors=True)

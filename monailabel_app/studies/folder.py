@@ -71,6 +71,6 @@ class FolderStudies(StudiesProtocol):
         """Return the patient of each image that ``groups.csv`` names one for."""
         return {id: group for id, group in group_of(self.folder).items() if group}
 
-    def training_folder(self, label: str) -> Path:
-        """Return the folder itself: labels of another sort are left out when it is read."""
+    def training_folder(self, content: str) -> Path:
+        """Return the folder itself; labels of another content are left out when it is read."""
         return self.folder

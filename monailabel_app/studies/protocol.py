@@ -16,7 +16,7 @@ FINAL, ORIGINAL = "final", "original"  # tags of labels that a person accepted, 
 
 
 class StudiesProtocol(Datastore):
-    """A datastore of the app: a folder of studies, or a DICOMweb archive.
+    """A datastore of the app: a studies folder, or a DICOMweb archive.
 
     It is an abstract class and no `typing.Protocol`, because MONAI Label's interface is one too.
 
@@ -60,8 +60,12 @@ class StudiesProtocol(Datastore):
         """Return the patient of each image for which an importer noted one."""
 
     @abstractmethod
-    def training_folder(self, label: str) -> Path:
-        """Return a studies folder of the accepted labels that are a "mask", or a "density"."""
+    def training_folder(self, content: str) -> Path:
+        """Return a studies folder with the accepted labels of one content.
+
+        Args:
+            content: "mask" for label images, "density" for densities of exams.
+        """
 
     def accepted_label(self, ids: Iterable[str]) -> Path | None:
         """Return the accepted label file of the first of these images that has one."""

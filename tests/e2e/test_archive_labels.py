@@ -346,7 +346,7 @@ def test_an_archive_that_does_not_answer_is_said(archive, studies, tmp_path):
 def test_the_cache_stays_within_its_size_and_is_filled_again(archive, studies, tmp_path):
     stow(archive, [data for study in studies.values() for data in study.datasets])
     store = _open(archive, tmp_path, limit=60_000)
-    folders = store.image_files.folders
+    folders = store.image_files.cache
     folders.grace = 0.0
     sizes = []
     for id in store.list_images():

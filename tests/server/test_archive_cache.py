@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from monailabel_app.archive.cache import Folders
+from monailabel_app.archive.cache import FolderCache
 
 
 def _fill(size: int = 10):
@@ -20,7 +20,7 @@ def _fill(size: int = 10):
 
 
 def test_what_failed_half_way_is_not_there(tmp_path):
-    folders = Folders(tmp_path, 10**6)
+    folders = FolderCache(tmp_path, 10**6)
 
     def fail(folder: Path) -> None:
         (folder / "file").write_bytes(b"x")
@@ -33,7 +33,7 @@ def test_what_failed_half_way_is_not_there(tmp_path):
 
 
 def test_threads_that_need_one_thing_make_it_once(tmp_path):
-    folders, made = Folders(tmp_path, 10**6), []
+    folders, made = FolderCache(tmp_path, 10**6), []
 
     def make(folder: Path) -> None:
         made.append(folder)
@@ -49,7 +49,7 @@ def test_threads_that_need_one_thing_make_it_once(tmp_path):
 
 
 def test_what_was_not_used_for_longest_goes_first_and_what_was_used_just_now_stays(tmp_path):
-    folders = Folders(tmp_path, 2500, grace=60)
+    folders = FolderCache(tmp_path, 2500, grace=60)
     for age, key in ((300, "old"), (200, "used"), (100, "new")):
         path = folders.get("images", key, _fill(1000))
         os.utime(path, (time.time() - age,) * 2)
@@ -63,8 +63,8 @@ def test_what_was_not_used_for_longest_goes_first_and_what_was_used_just_now_sta
 
 
 def test_a_file_that_a_power_cut_left_empty_is_made_again(tmp_path):
-    path = Folders(tmp_path, 10**6).get("images", "a", _fill()) / "file"
+    path = FolderCache(tmp_path, 10**6).get("images", "a", _fill()) / "file"
     path.write_bytes(b"")
-    assert Folders(tmp_path, 10**6).get("images", "a", _fill()).joinpath("file").read_bytes() == (
-        b"x" * 10
-    )
+    assert FolderCache(tmp_path, 10**6).get("images", "a", _fill()).joinpath(
+        "file"
+    ).read_bytes() == (b"x" * 10)
