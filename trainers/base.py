@@ -1,46 +1,31 @@
-"""What the TrainTasks share: parameters, one run at a time, and publishing through the gate."""
+"""What the TrainTasks share: parameters, one run at a time, and publishing what is better."""
 
 from __future__ import annotations
 
-import json
 import logging
-import math
-import shutil
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from filelock import FileLock, Timeout
 from monailabel.interfaces.tasks.train import TrainTask
 
 from lib.data.studies import Item, split_items
 from lib.devices import resolve_device
-from lib.errors import BusyError, InputError, parse_switch, unknown
-from lib.files import write_json
+from lib.errors import parse_switch
 from lib.kinds import kind_of
 from lib.tasks.spec import TaskSpec
 from lib.training.options import FitOptions
-from lib.training.progress import STATS
 from lib.training.publish import train_and_submit
 from lib.weights.store import ModelStore
+from trainers.parameters import Parameter, TrainingRequest, parse_name, read_values
+from trainers.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
 
-FINE_TUNING = 0.1
-LOCK_SECONDS = 1.0  # longer than a look at it takes
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A request parameter: its default, how it is read, and the least value allowed."""
-
-    default: Any
-    read: Callable[[Any], Any]
-    least: float | None = None
+FINE_TUNING = 0.1  # of the recipe's learning rate, from published weights on
 
 
 class TrainingData(Protocol):
@@ -54,53 +39,41 @@ class TrainingData(Protocol):
         """
 
 
-def _name(value: Any) -> str:
-    name = str(value)
-    if not name or len(name) > 64 or not name.replace("-", "").replace("_", "").isalnum():
-        raise InputError("expected letters, digits, '-' and '_'")
-    return name
-
-
-_IGNORED = {"model", "local_rank", "gpus", "bundle_path", "client_id", "dataset", "tracking"}
-
-
 class ModelTrain(TrainTask):
     """Trains a task on the datastore's final labels, and publishes weights that score better.
 
-    Request parameters, with MONAI Label's names: ``max_epochs``, ``train_batch_size``,
-    ``val_split``, ``early_stop_patience`` (validations, 0 is never), ``device``, ``multi_gpu`` (one
-    process per GPU), ``name`` (of the run), ``pretrained`` (start from the published weights),
-    ``learning_rate`` (by default the recipe's, or a tenth of it from published weights on),
-    ``seed``, and those of the kind of task.
+    A request may have the parameters of `TrainingRequest` and those of the kind of task. The
+    learning rate is by default the recipe's, or a tenth of it from published weights on.
     """
 
     @abstractmethod
-    def own_parameters(self) -> dict[str, Parameter]:
-        """Return the parameters of this kind of task alone."""
+    def kind_parameters(self) -> dict[str, Parameter]:
+        """Return the parameters that only this kind of task has."""
 
     @abstractmethod
-    def with_own(self, values: Mapping[str, Any]) -> TaskSpec:
-        """Return the row as the values of the kind's own parameters have it."""
+    def changed_task(self, kind_values: Mapping[str, Any]) -> TaskSpec:
+        """Return the row with the values of `kind_parameters` in it."""
 
     def __init__(
         self, task: TaskSpec, store: ModelStore, device: str = "auto", precision: str = "auto"
     ) -> None:
         super().__init__(f"Train: {task.description}")
         self.task, self.store, self.precision = task, store, precision
+        self.run_folder = RunFolder(store.run_folder(task.name), task.name)
         recipe = task.training
-        devices = [device, *(d for d in ("auto", "cpu", "cuda") if d != device)]
+        devices = [device, *(name for name in ("auto", "cpu", "cuda") if name != device)]
         self.parameters: dict[str, Parameter] = {
             "max_epochs": Parameter(50, int, 1),
             "train_batch_size": Parameter(recipe.batch_size, int, 1),
             "val_split": Parameter(recipe.val_split, float, 0.0),
             "early_stop_patience": Parameter(recipe.early_stop_patience, int, 0),
             "learning_rate": Parameter(recipe.learning_rate * FINE_TUNING, float, 0.0),
-            **self.own_parameters(),
+            **self.kind_parameters(),
             "seed": Parameter(0, int, 0),
             "pretrained": Parameter(True, parse_switch),
             "multi_gpu": Parameter(True, parse_switch),
             "device": Parameter(devices, str),
-            "name": Parameter("train_01", _name),
+            "name": Parameter("train_01", parse_name),
         }
 
     def config(self) -> dict[str, Any]:
@@ -108,49 +81,24 @@ class ModelTrain(TrainTask):
         return {name: parameter.default for name, parameter in self.parameters.items()}
 
     def stats(self) -> dict[str, Any]:
-        """Return how the last run went or stands, in the fields viewers read."""
-        try:
-            # a loss that is not finite has no place in a JSON answer
-            text = (self.run_folder / STATS).read_text()
-            stats = json.loads(text, parse_constant=lambda _: None)
-        except (OSError, ValueError):
-            return {}
-        # a process that was killed could not write that it ended
-        stats["active"] = bool(stats.get("active")) and self._in_progress()
-        if not stats["active"]:  # 3D Slicer takes a total time as the end of training
-            stats["total_time"] = str(stats.get("seconds", 0))
-        return stats
+        """Return the status of the last run in the fields that viewers read."""
+        return self.run_folder.stats()
 
-    def read(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return all parameters, checked, those absent at their defaults.
+    def forget(self) -> None:
+        """Drop the state of a finished or stopped run, so that the next starts afresh."""
+        self.run_folder.clear()
+
+    def read(self, request: Mapping[str, Any]) -> TrainingRequest:
+        """Return the request, checked.
 
         Raises:
             InputError: an unknown parameter or a value that does not fit; the message names it.
         """
-        values = {
-            name: parameter.read(_first(parameter.default))
-            for name, parameter in self.parameters.items()
-        }
-        for name, asked in request.items():
-            if name in _IGNORED or asked is None:
-                continue
-            if name not in self.parameters:
-                raise unknown("training parameter", name, self.parameters)
-            parameter, value = self.parameters[name], _first(asked)
-            try:
-                values[name] = parameter.read(value)
-            except (OverflowError, TypeError, ValueError) as error:
-                raise InputError(
-                    f"training parameter {name}: {value!r} does not fit ({error}); the default is "
-                    f"{_first(parameter.default)!r}"
-                ) from None
-            if parameter.least is not None and not parameter.least <= values[name] < math.inf:
-                raise InputError(
-                    f"training parameter {name}: expected at least {parameter.least}, found {value}"
-                )
+        values = read_values(request, self.parameters)
         if "learning_rate" not in request and not values["pretrained"]:
             values["learning_rate"] = self.task.training.learning_rate
-        return values
+        kind_values = {name: values.pop(name) for name in self.kind_parameters()}
+        return TrainingRequest(**values, kind_values=kind_values)
 
     def items(self, datastore: TrainingData, task: TaskSpec) -> list[Item]:
         """Return the labelled cases of the datastore.
@@ -161,119 +109,81 @@ class ModelTrain(TrainTask):
         kind = kind_of(task)
         return kind.cases.list(datastore.training_folder(kind.label), task, True)
 
-    def check(self, request: dict[str, Any], datastore: TrainingData) -> None:
+    def check(self, request: Mapping[str, Any], datastore: TrainingData) -> None:
         """Refuse a request that could not be trained, before a process is started for it."""
-        values = self.read(request)
-        resolve_device(values["device"])
-        task = self.with_own(values)
-        split_items(self.items(datastore, task), values["val_split"])
+        options = self.read(request)
+        resolve_device(options.device)
+        task = self.changed_task(options.kind_values)
+        split_items(self.items(datastore, task), options.val_split)
         kind_of(task).cases.check_size(task)
 
-    def __call__(self, request: dict[str, Any], datastore: TrainingData) -> dict[str, Any]:
-        """Train, and publish through the gate.
+    def __call__(self, request: Mapping[str, Any], datastore: TrainingData) -> dict[str, Any]:
+        """Train, and publish the weights if they are better than the published ones.
 
         Returns:
             ``published``, ``reason``, ``version``, ``metrics``, ``steps`` and the training stats.
         """
-        values = self.read(request)
-        task = self.with_own(values)
+        options = self.read(request)
+        task = self.changed_task(options.kind_values)
         items = self.items(datastore, task)
-        training, _ = split_items(items, values["val_split"])
-        batch = values["train_batch_size"]
-        task = replace(task, training=replace(task.training, batch_size=batch))
-        per_epoch = kind_of(task).cases.batches(training, task)
-        steps = per_epoch * values["max_epochs"]
-        interval = min(task.training.val_interval or per_epoch, steps // 5)
-        task = replace(
-            task,
-            training=replace(
-                task.training,
-                epochs=0,
-                steps=steps,
-                val_split=values["val_split"],
-                val_interval=max(per_epoch, interval),
-                early_stop_patience=values["early_stop_patience"],
-                learning_rate=values["learning_rate"],
-            ),
-        )
-        processes = torch.cuda.device_count() if values["multi_gpu"] else 1
-        if values["device"] == "cpu" or batch % max(1, processes):
-            processes = 1
-        with self._alone():
+        task = _with_recipe(task, items, options)
+        with self.run_folder.exclusive():
             outcome = train_and_submit(
                 task,
                 items,
                 FitOptions(
-                    out=self.run_folder,
-                    seed=values["seed"],
-                    device=values["device"],
+                    out=self.run_folder.path,
+                    seed=options.seed,
+                    device=options.device,
                     precision=self.precision,
-                    command=f"monailabel train {self.task.name} ({values['name']})",
+                    command=f"monailabel train {self.task.name} ({options.name})",
                 ),
                 self.store,
-                pretrained=values["pretrained"],
-                processes=max(1, processes),
+                pretrained=options.pretrained,
+                processes=_processes(options),
             )
             self.forget()
-        decision = outcome.decision
+        decision, result = outcome.decision, outcome.result
         logger.info(f"Training '{self.task.name}': {decision.reason}")
         print(f"{self.task.name}: {decision.reason}", flush=True)
         return {
             "published": decision.published,
             "reason": decision.reason,
             "version": decision.version,
-            "metrics": outcome.result.metrics,
-            "steps": outcome.result.steps,
-            "stopped_early": outcome.result.stopped_early,
-            "training_cases": len(outcome.result.training_ids),
-            "validation_cases": len(outcome.result.validation_ids),
+            "metrics": result.metrics,
+            "steps": result.steps,
+            "stopped_early": result.stopped_early,
+            "training_cases": len(result.training_ids),
+            "validation_cases": len(result.validation_ids),
             "train_stats": self.stats(),
         }
 
-    @property
-    def run_folder(self) -> Path:
-        """Where the run keeps its state."""
-        return self.store.run_folder(self.task.name)
 
-    def forget(self) -> None:
-        """Drop the state of a finished or stopped run, so that the next starts afresh."""
-        (self.run_folder / "state.pt").unlink(missing_ok=True)
-        shutil.rmtree(self.run_folder / "tensorboard", ignore_errors=True)
+def _with_recipe(task: TaskSpec, items: list[Item], options: TrainingRequest) -> TaskSpec:
+    """Return the task with the recipe that the request asks for.
 
-    @property
-    def _lock_file(self) -> str:
-        return str(self.run_folder / ".lock")
-
-    def _in_progress(self) -> bool:
-        try:
-            with FileLock(self._lock_file, timeout=0):
-                return False
-        except Timeout:
-            return True
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Keep other trainings of the task off the run folder, and note the end of a failed one.
-
-        Raises:
-            BusyError: one is in progress.
-        """
-        self.run_folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with FileLock(self._lock_file, timeout=LOCK_SECONDS):
-                (self.run_folder / STATS).unlink(missing_ok=True)  # of the run before
-                try:
-                    yield
-                except BaseException:
-                    if stats := self.stats():
-                        write_json(self.run_folder / STATS, {**stats, "active": False})
-                    raise
-        except Timeout:
-            raise BusyError(
-                f"'{self.task.name}' is being trained already; wait for it, or stop it with "
-                f"DELETE /train/"
-            ) from None
+    It is validated at most once in a pass, and at least five times where there are as many passes.
+    """
+    training, _ = split_items(items, options.val_split)
+    recipe = replace(task.training, batch_size=options.train_batch_size)
+    per_epoch = kind_of(task).cases.batches(training, replace(task, training=recipe))
+    steps = per_epoch * options.max_epochs
+    interval = min(recipe.val_interval or per_epoch, steps // 5)
+    recipe = replace(
+        recipe,
+        epochs=0,
+        steps=steps,
+        val_split=options.val_split,
+        val_interval=max(per_epoch, interval),
+        early_stop_patience=options.early_stop_patience,
+        learning_rate=options.learning_rate,
+    )
+    return replace(task, training=recipe)
 
 
-def _first(value: Any) -> Any:
-    return value[0] if isinstance(value, (list, tuple)) and value else value
+def _processes(options: TrainingRequest) -> int:
+    """Return one process per GPU if the processes can share a batch, else one."""
+    if not options.multi_gpu or options.device == "cpu":
+        return 1
+    gpus = max(1, torch.cuda.device_count())
+    return 1 if options.train_batch_size % gpus else gpus

@@ -7,22 +7,24 @@ from dataclasses import replace
 from typing import Any
 
 from lib.tasks.spec import TaskSpec
-from trainers.base import ModelTrain, Parameter
+from trainers.base import ModelTrain
+from trainers.parameters import Parameter
 
 
 class ClassificationTrain(ModelTrain):
-    """Trains on exams with a density label, of any view or of the exam.
+    """Trains on exams; the density label belongs to the exam or to any of its views.
 
-    A parameter of its own is ``input_size``, pixels. Of several labels of an exam the newest counts
-    (see `lib.mammography.exams`), and a patient is never on both sides of the split.
+    The kind's parameter is ``input_size``, in pixels. If an exam has several labels the newest
+    counts (see `lib.mammography.exams`). A patient is never on both sides of the split.
     """
 
-    def own_parameters(self) -> dict[str, Parameter]:
+    def kind_parameters(self) -> dict[str, Parameter]:
         """Return ``input_size``."""
         return {"input_size": Parameter(max(self.task.input.sides), int, 1)}
 
-    def with_own(self, values: Mapping[str, Any]) -> TaskSpec:
-        """Return the row with the input size; unequal sides stay if their larger one is asked."""
-        if values["input_size"] == max(self.task.input.sides):
+    def changed_task(self, kind_values: Mapping[str, Any]) -> TaskSpec:
+        """Return the row with the input size; unequal sides stay if their larger one is asked for."""
+        size = kind_values["input_size"]
+        if size == max(self.task.input.sides):
             return self.task
-        return replace(self.task, input=replace(self.task.input, size=values["input_size"]))
+        return replace(self.task, input=replace(self.task.input, size=size))

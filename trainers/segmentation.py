@@ -8,18 +8,19 @@ from typing import Any
 
 from lib.tasks.spec import TaskSpec
 from lib.tasks.training_spec import read_patch_size, show_patch_size
-from trainers.base import ModelTrain, Parameter
+from trainers.base import ModelTrain
+from trainers.parameters import Parameter
 
 
 class SegmentationTrain(ModelTrain):
-    """Trains on images with label images; a parameter of its own is ``patch_size``."""
+    """Trains on images with label images; the kind's parameter is ``patch_size``."""
 
-    def own_parameters(self) -> dict[str, Parameter]:
+    def kind_parameters(self) -> dict[str, Parameter]:
         """Return ``patch_size``."""
         patch = show_patch_size(self.task.training.patch_size)
         return {"patch_size": Parameter(patch, read_patch_size)}
 
-    def with_own(self, values: Mapping[str, Any]) -> TaskSpec:
+    def changed_task(self, kind_values: Mapping[str, Any]) -> TaskSpec:
         """Return the row with its patch size."""
-        recipe = replace(self.task.training, patch_size=values["patch_size"])
+        recipe = replace(self.task.training, patch_size=kind_values["patch_size"])
         return replace(self.task, training=recipe)
