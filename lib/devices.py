@@ -1,4 +1,4 @@
-"""Which device and which number format to compute in."""
+"""Which device, number format and memory format to compute in."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from lib.errors import InputError, choose
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-WIDE_MAPS = 32
+WIDE = 32  # output channels of a layer
 KEPT_BYTES = 2**30
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -25,7 +25,7 @@ def resolve_device(name: str | None = None) -> torch.device:
     viewers send it by default; a numbered one is refused.
 
     Raises:
-        InputError: no such device.
+        InputError: there is no such device.
     """
     available = torch.cuda.is_available()
     if not name or name == "auto":
@@ -47,7 +47,7 @@ def resolve_device(name: str | None = None) -> torch.device:
 
 @lru_cache(maxsize=1)
 def cpu_bf16() -> Literal["amx", "avx512", "none"]:
-    """Return what this CPU multiplies bfloat16 with: matrix units, vector dot products, nothing."""
+    """Return which instructions this CPU multiplies bfloat16 with: AMX, AVX-512 or none."""
     try:
         flags = Path("/proc/cpuinfo").read_text(errors="ignore")
     except OSError:
@@ -68,15 +68,15 @@ def cpu_has_bf16_units() -> bool:
 def resolve_precision(
     device: torch.device, precision: str = "auto", trained_dims: int = 0
 ) -> torch.dtype:
-    """Return the dtype to autocast to; "auto" picks what the hardware gains from.
+    """Return the dtype to autocast to; "auto" picks the fastest that is safe on the hardware.
 
     CUDA: bfloat16 where supported, else float16. CPU: bfloat16 where it has instructions for it,
-    but float32 to train in 3D: torch 2.15 gave gradients that are not finite within three steps of
-    a full-width V-Net in bfloat16 on a CPU with AVX512-BF16; in float32 it did not. The answers of
-    such a network are finite, and come in half the time.
+    but float32 to train in 3D: with torch 2.15 on a CPU with AVX512-BF16, a full-width V-Net in
+    bfloat16 had gradients that are not finite within three steps; in float32 it had none. The
+    answers of such a network are finite, and take half the time.
 
     Args:
-        trained_dims: spatial dimensions of a network that is to be trained; 0 to answer only.
+        trained_dims: spatial dimensions of a network that is to be trained; 0 for inference.
 
     Raises:
         NotFoundError: unknown precision.
@@ -95,15 +95,15 @@ def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager
     return torch.autocast(device.type, dtype=dtype)
 
 
-def memory_format(device: torch.device, dtype: torch.dtype, maps: int) -> torch.memory_format:
-    """Return how 2D layers that compute `maps` feature maps should lay out their tensors.
+def memory_format(device: torch.device, dtype: torch.dtype, channels: int) -> torch.memory_format:
+    """Return the fastest memory format for 2D layers with so many output channels.
 
-    channels_last everywhere but in one case: for float32 on CPUs with AVX2 and no AVX-512, oneDNN's
-    kernels for 32 maps and more are a sixth to a third faster on contiguous tensors (5x5, Zen 3),
-    and those for 16 and fewer up to twice as fast on channels_last.
+    That is channels_last in all cases but one: for float32 on CPUs with AVX2 and no AVX-512,
+    oneDNN's kernels for 32 channels and more are a sixth to a third faster on contiguous tensors
+    (5x5, Zen 3), and those for 16 and fewer up to twice as fast on channels_last.
     """
     avx2 = device.type == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX2"
-    if avx2 and dtype == torch.float32 and maps >= WIDE_MAPS:
+    if avx2 and dtype == torch.float32 and channels >= WIDE:
         return torch.contiguous_format
     return torch.channels_last
 
@@ -112,14 +112,14 @@ def memory_format(device: torch.device, dtype: torch.dtype, maps: int) -> torch.
 def keep_freed_memory() -> bool:
     """Let the C library keep up to 1 GiB of freed memory for the next forward pass.
 
-    By default glibc returns each feature map of some MiB to the kernel at once, and the next pass
-    pays for every page again: about a tenth of the time on the CPU, for the maps of volumes (100
-    MiB each) a third.
+    By default glibc returns the memory of each large feature map to the kernel at once, and the
+    next pass has to request every page again. That costs about a tenth of the time on the CPU, and
+    a third for the feature maps of volumes (100 MiB each).
 
-    All threads share one heap from then on: with heaps of their own, each would keep its share.
+    From then on all threads share one heap; if each had its own, each would keep 1 GiB.
 
     Returns:
-        Whether the C library took the settings; False where it is not glibc.
+        Whether the C library accepted the settings; False where it is not glibc.
     """
     try:
         set_option = ctypes.CDLL(None).mallopt

@@ -29,19 +29,19 @@ def build_network(spec: EncoderDecoderSpec | ClassifierSpec) -> nn.Module:
         TypeError: no network of `NETWORKS` is made from such a spec.
     """
     if type(spec) not in NETWORKS:
-        known = ", ".join(kind.__name__ for kind in NETWORKS)
+        known = ", ".join(spec_class.__name__ for spec_class in NETWORKS)
         raise TypeError(f"no network is made from a {type(spec).__name__}, only from {known}")
     return NETWORKS[type(spec)](spec)
 
 
 def place_network(network: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """Move `network` to `device`, its layers laid out as computing in `dtype` there is fastest.
+    """Move `network` to `device`, in the memory format in which computing in `dtype` is fastest.
 
-    Weights keep their names and values.
+    The names and values of the weights stay the same.
     """
     network = network.to(device)
     if device.type == "cpu":
         keep_freed_memory()
     if isinstance(network, (EncoderDecoder, MultiViewClassifier)) and network.spec.spatial_dims < 3:
-        network.lay_out(partial(memory_format, device, dtype))
+        network.set_memory_format(partial(memory_format, device, dtype))
     return network

@@ -1,13 +1,13 @@
 """Classifiers of images: VGG-type and residual networks, and one network per view.
 
 * ``vgg`` (Simonyan and Zisserman 2015, "Very deep convolutional networks", section 2.1): stages of
-  stacked 3x3 convolutions, each ended by max-pooling, then fully connected layers. The last maps
-  are averaged to a fixed grid first, so that the input may have any size.
+  stacked 3x3 convolutions, each followed by max-pooling, then fully connected layers. The last
+  feature maps are averaged to a fixed grid first, so that the input may have any size.
 * ``resnet`` (He et al. 2016, "Deep residual learning", section 3.3 and figure 5): a stem, stages of
   bottleneck blocks (1x1, 3x3, 1x1) that add their input, H(x) = F(x) + x, with a projection where a
   stage begins, then global average pooling and one fully connected layer. The 3x3 convolution has
-  the stride. The last normalisation of a block begins at zero, so that the block begins as what it
-  adds to (Goyal et al. 2017, "Accurate, large minibatch SGD", section 5.1).
+  the stride. The last normalisation of a block starts at zero, so that the block starts as the
+  identity (Goyal et al. 2017, "Accurate, large minibatch SGD", section 5.1).
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from lib.errors import choose
 from lib.networks.encoder_decoder import ACTIVATIONS, LEAKY_SLOPE
 from lib.tasks.network_spec import ClassifierSpec
 
-EXPANSION = 4  # maps that a bottleneck answers with, in multiples of its inner maps
-GRID = 5  # rows and columns of the last maps of a VGG, whatever the input's size
+EXPANSION = 4  # output channels of a bottleneck, in multiples of its inner channels
+GRID = 5  # rows and columns that the last feature maps of a VGG are averaged to
 
 
 def _unit(
     spec: ClassifierSpec, in_channels: int, out_channels: int, kernel: int, stride: int = 1
 ) -> list[nn.Module]:
-    """Return a convolution and the spec's normalisation after it."""
+    """Return a convolution followed by the spec's normalisation."""
     conv = nn.Conv2d(
         in_channels, out_channels, kernel, stride, kernel // 2, bias=spec.norm == "none"
     )
@@ -37,15 +37,17 @@ def _unit(
 
 
 def _activation(spec: ClassifierSpec) -> nn.Module:
-    return choose("activation", spec.activation, ACTIVATIONS)(1)  # one slope for all maps (PReLU)
+    return choose("activation", spec.activation, ACTIVATIONS)(
+        1
+    )  # one slope for all channels (PReLU)
 
 
 class Bottleneck(nn.Module):
     """A residual block: `(N, in_channels, H, W)` to `(N, 4 x width, H / stride, W / stride)`.
 
     Args:
-        width: maps of the inner convolutions.
-        project: whether a 1x1 convolution brings the input to the answer's size.
+        width: channels of the inner convolutions.
+        project: whether a 1x1 convolution brings the input to the size of the output.
     """
 
     def __init__(
@@ -74,9 +76,9 @@ class ViewNetwork(nn.Module):
     """One network: input `(N, in_channels, H, W)`, logits `(N, out_channels)`.
 
     Attributes:
-        features: the convolutions; answers `(N, channels, H / stride, W / stride)`, the maps that
-            Grad-CAM looks at.
-        head: from these maps to logits.
+        features: the convolutions; returns feature maps `(N, channels, H / stride, W / stride)`,
+            which Grad-CAM uses.
+        head: from these feature maps to logits.
     """
 
     def __init__(self, spec: ClassifierSpec) -> None:
@@ -91,12 +93,12 @@ class ViewNetwork(nn.Module):
         return self.with_maps(x)[0]
 
     def with_maps(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits as `forward` does, and the maps that they are made of."""
+        """Return logits as `forward` does, and the feature maps that they are computed from."""
         maps = self.features(x)
         if self.pooling == "breast":
             inside = (x > 0).any(1, keepdim=True).to(maps.dtype)
             share = functional.adaptive_avg_pool2d(inside, maps.shape[2:])
-            # its mean over the map is 1, so that what follows averages over the breast
+            # the weights have a mean of 1, so that the head averages over the breast
             maps = maps * (share / share.mean((2, 3), keepdim=True).clamp_min(1e-3))
         return self.head(maps), maps
 
@@ -105,8 +107,8 @@ class MultiViewClassifier(nn.Module):
     """A network for each view of the spec, or one for all.
 
     Attributes:
-        networks: in the order of `spec.views`; of one for all, the only one.
-        memory_format: layout that images are brought to; None takes them as they come.
+        networks: in the order of `spec.views`, or a single one for all views.
+        memory_format: layout that images are converted to; None leaves them as they are.
     """
 
     memory_format: torch.memory_format | None = None
@@ -121,42 +123,46 @@ class MultiViewClassifier(nn.Module):
 
         Args:
             x: `(N, in_channels, H, W)`, about 0..1.
-            views: `(N)` integers, the place of each image's network in `networks`; see
+            views: `(N)` integers, the index of each image's network in `networks`; see
                 `ClassifierSpec.network_of`.
         """
         return self.with_maps(x, views)[0]
 
     def with_maps(self, x: Tensor, views: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits as `forward` does, and the last maps `(N, channels, H / stride, ...)`."""
+        """Return logits as `forward` does, and feature maps `(N, channels, H / stride, ...)`."""
         if self.memory_format is not None:
             x = x.contiguous(memory_format=self.memory_format)
-        used = [int(place) for place in views.unique()]
+        used = [int(index) for index in views.unique()]
         if used and not 0 <= min(used) <= max(used) < len(self.networks):
             raise ValueError(f"views must lie in 0..{len(self.networks) - 1}, found {used}")
-        if len(used) == 1:  # as a training batch is
+        if len(used) == 1:  # as in training, where all images of a batch are of one view
             return self._run(used[0], x)
-        found = {place: self._run(place, x[views == place]) for place in used}
+        outputs = {index: self._run(index, x[views == index]) for index in used}
         logits = x.new_zeros((len(x), self.spec.out_channels))
-        maps = x.new_zeros((len(x), *next(iter(found.values()))[1].shape[1:])) if found else x
-        for place, (some_logits, some_maps) in found.items():
-            chosen = (views == place,)
-            logits = logits.index_put(chosen, some_logits.to(logits.dtype))
-            maps = maps.index_put(chosen, some_maps.to(maps.dtype))
+        maps = x.new_zeros((len(x), *next(iter(outputs.values()))[1].shape[1:])) if outputs else x
+        for index, (some_logits, some_maps) in outputs.items():
+            rows = (views == index,)
+            logits = logits.index_put(rows, some_logits.to(logits.dtype))
+            maps = maps.index_put(rows, some_maps.to(maps.dtype))
         return logits, maps
 
-    def _run(self, place: int, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.networks[place].with_maps(x)  # type: ignore[operator]
+    def _run(self, index: int, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.networks[index].with_maps(x)  # type: ignore[operator]
 
-    def lay_out(self, memory_format: Callable[[int], torch.memory_format]) -> None:
-        """Lay out weights and images as `memory_format(feature maps)` says of the widest stage."""
+    def set_memory_format(self, memory_format: Callable[[int], torch.memory_format]) -> None:
+        """Convert weights and images to the memory format for the widest stage.
+
+        Args:
+            memory_format: returns the format for a number of channels.
+        """
         self.memory_format = memory_format(max(self.spec.channels))
         self.networks.to(memory_format=self.memory_format)
 
 
-_Parts = tuple[nn.Sequential, nn.Sequential]
+_FeaturesAndHead = tuple[nn.Sequential, nn.Sequential]
 
 
-def _vgg(spec: ClassifierSpec) -> _Parts:
+def _vgg(spec: ClassifierSpec) -> _FeaturesAndHead:
     layers: list[nn.Module] = []
     previous = spec.in_channels
     for width, depth in zip(spec.channels, spec.depths, strict=True):
@@ -173,7 +179,7 @@ def _vgg(spec: ClassifierSpec) -> _Parts:
     return nn.Sequential(*layers), nn.Sequential(*head)
 
 
-def _resnet(spec: ClassifierSpec) -> _Parts:
+def _resnet(spec: ClassifierSpec) -> _FeaturesAndHead:
     stem = spec.channels[0]
     layers: list[nn.Module] = [
         *_unit(spec, spec.in_channels, stem, 7, 2),

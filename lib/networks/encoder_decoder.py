@@ -14,8 +14,8 @@ import math
 from collections.abc import Callable
 
 import torch
+from monai.networks.layers.factories import Conv, Norm, Pool
 from torch import Tensor, nn
-from torch.nn import functional
 
 from lib.errors import choose
 from lib.tasks.network_spec import EncoderDecoderSpec
@@ -27,25 +27,20 @@ ACTIVATIONS: dict[str, Callable[[int], nn.Module]] = {
     "leaky_relu": lambda channels: nn.LeakyReLU(LEAKY_SLOPE, inplace=True),
     "prelu": lambda channels: nn.PReLU(channels),
 }
-_CONV = {2: nn.Conv2d, 3: nn.Conv3d}
-_DECONV = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
-_MAX_POOL = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
-_POOL = {2: functional.max_pool2d, 3: functional.max_pool3d}
-_NORMS: dict[str, dict[int, Callable[[int], nn.Module]]] = {
-    "none": {2: lambda channels: nn.Identity(), 3: lambda channels: nn.Identity()},
-    "batch": {2: nn.BatchNorm2d, 3: nn.BatchNorm3d},
-    "instance": {
-        2: lambda channels: nn.InstanceNorm2d(channels, affine=True),
-        3: lambda channels: nn.InstanceNorm3d(channels, affine=True),
-    },
+_NORMS: dict[str, Callable[[int, int], nn.Module]] = {
+    "none": lambda spatial_dims, channels: nn.Identity(),
+    "batch": lambda spatial_dims, channels: Norm["batch", spatial_dims](channels),
+    "instance": lambda spatial_dims, channels: Norm["instance", spatial_dims](
+        channels, affine=True
+    ),
 }
 
 
 def _unit(spec: EncoderDecoderSpec, conv: nn.Module, channels: int) -> nn.Sequential:
-    """A convolution with the spec's normalisation and non-linearity after it."""
+    """Return a convolution followed by the spec's normalisation and activation."""
     layers: list[nn.Module] = [conv]
     if spec.norm != "none":
-        layers.append(choose("norm", spec.norm, _NORMS)[spec.spatial_dims](channels))
+        layers.append(choose("norm", spec.norm, _NORMS)(spec.spatial_dims, channels))
     layers.append(choose("activation", spec.activation, ACTIVATIONS)(channels))
     return nn.Sequential(*layers)
 
@@ -58,7 +53,7 @@ class Stage(nn.Module):
     With topology ``vnet`` the output is ``convolutions(x) + projection(x)``.
 
     Attributes:
-        memory_format: layout its input is brought to; None takes it as it comes.
+        memory_format: layout that the input is converted to; None leaves the input as it is.
     """
 
     memory_format: torch.memory_format | None = None
@@ -67,7 +62,7 @@ class Stage(nn.Module):
         self, spec: EncoderDecoderSpec, in_channels: int, out_channels: int, convolutions: int
     ) -> None:
         super().__init__()
-        conv = _CONV[spec.spatial_dims]
+        conv = Conv["conv", spec.spatial_dims]
         self.residual = spec.topology == "vnet"
         self.convolutions = nn.Sequential(
             *(
@@ -119,7 +114,7 @@ class EncoderDecoder(nn.Module):
         super().__init__()
         self.spec = spec
         channels, depths = spec.channels, spec.convolutions
-        conv = _CONV[spec.spatial_dims]
+        conv = Conv["conv", spec.spatial_dims]
         self.encoder = nn.ModuleList()
         self.down = nn.ModuleList()
         self.up = nn.ModuleList()
@@ -131,14 +126,14 @@ class EncoderDecoder(nn.Module):
             previous = width
             if level < len(channels) - 1:
                 if spec.downsampling == "conv":
-                    # the maps double at the down-sampling, as in V-Net 2016, figure 2
+                    # the channels double at the down-sampling, as in V-Net 2016, figure 2
                     previous = channels[level + 1]
                     strided = conv(width, previous, kernel_size=2, stride=2)
                     self.down.append(_unit(spec, strided, previous))
                 else:
-                    self.down.append(_MAX_POOL[spec.spatial_dims](kernel_size=2, stride=2))
+                    self.down.append(Pool["max", spec.spatial_dims](kernel_size=2, stride=2))
         for level in reversed(range(len(channels) - 1)):
-            deconv = _DECONV[spec.spatial_dims]
+            deconv = Conv["convtrans", spec.spatial_dims]
             width = channels[level]
             up = deconv(previous, width, kernel_size=2, stride=2)
             self.up.append(_unit(spec, up, width))
@@ -159,7 +154,7 @@ class EncoderDecoder(nn.Module):
         """Map `x` of shape `(N, in_channels, *spatial)` to logits `(N, out_channels, *spatial)`.
 
         Args:
-            guidance: `(N, guidance_channels, *spatial)` in 0..1; none is all zero.
+            guidance: `(N, guidance_channels, *spatial)` in 0..1; None means all zero.
 
         Raises:
             ValueError: a spatial size does not pass the down-samplings.
@@ -167,9 +162,9 @@ class EncoderDecoder(nn.Module):
         return self.decode(self.encode(x), guidance)
 
     def encode(self, x: Tensor) -> list[Tensor]:
-        """Return the last maps of each level of the encoder, fine to coarse.
+        """Return the last feature maps of each level of the encoder, fine to coarse.
 
-        They depend on the image alone, so they can be kept while its guidance changes.
+        They depend on the image only, so they can be kept while its guidance changes.
 
         Args:
             x: images `(N, in_channels, *spatial)`.
@@ -200,11 +195,11 @@ class EncoderDecoder(nn.Module):
         pooled: Tensor | None = None
         if self.pooled is not None:
             pooled = self.pooled(torch.cat((x.flatten(2).mean(2), x.flatten(2).amax(2)), dim=1))
-        for place, (up, stage) in enumerate(zip(self.up, self.decoder, strict=True), start=1):
+        for step, (up, stage) in enumerate(zip(self.up, self.decoder, strict=True), start=1):
             x = up(x)
             if hints is not None:
-                x = x + hints[place]
-            x = stage(torch.cat((centre_crop(levels[-1 - place], x.shape[2:]), x), dim=1))
+                x = x + hints[step]
+            x = stage(torch.cat((centre_crop(levels[-1 - step], x.shape[2:]), x), dim=1))
         logits = self.output(x)
         if pooled is None:
             return logits
@@ -216,14 +211,18 @@ class EncoderDecoder(nn.Module):
         """Return what guidance adds at each level, coarse to fine; None adds nothing."""
         if guidance is None or not len(self.guide):
             return None
-        pool = _POOL[self.spec.spatial_dims]  # the largest, so that no click is lost on the way
+        pool = Pool["max", self.spec.spatial_dims](kernel_size=2)  # so that no click is lost
         pyramid = [guidance]
         for _ in self.down:
-            pyramid.append(pool(pyramid[-1], kernel_size=2))
+            pyramid.append(pool(pyramid[-1]))
         return [hint(maps) for hint, maps in zip(self.guide, reversed(pyramid), strict=True)]
 
-    def lay_out(self, memory_format: Callable[[int], torch.memory_format]) -> None:
-        """Lay out each level's weights and maps (2D) as `memory_format(feature maps)` says."""
+    def set_memory_format(self, memory_format: Callable[[int], torch.memory_format]) -> None:
+        """Convert each level's weights, and its 2D feature maps, to a memory format.
+
+        Args:
+            memory_format: returns the format for a number of channels.
+        """
         last = len(self.spec.channels) - 1
         for level, width in enumerate(self.spec.channels):
             chosen = memory_format(width)
