@@ -23,7 +23,7 @@ class ClassificationTrain(ModelTrain):
         return {"input_size": Parameter(max(self.task.input.sides), int, 1)}
 
     def changed_task(self, kind_values: Mapping[str, Any]) -> TaskSpec:
-        """Return the row with the input size; unequal sides stay if their larger one is asked for."""
+        """Return the row with the input size; unequal sides stay if the larger is asked for."""
         size = kind_values["input_size"]
         if size == max(self.task.input.sides):
             return self.task
