@@ -12,13 +12,13 @@ from monailabel.interfaces.tasks.infer_v2 import InferType
 from infer.base import InferSettings, ModelInfer, first, write_label
 from infer.result_files import ResultFiles
 from lib.classification.answer import ExamAnswer
-from lib.classification.files import SALIENCY, tissue_label, write_exam_files
+from lib.classification.files import tissue_label, view_geometry, write_exam_files
 from lib.classification.predictor import ExamPredictor
-from lib.classification.saliency import view_geometry
 from lib.errors import InputError, choose
 from lib.io.masks import result_extension
 from lib.mammography.exam_files import same_file
 from lib.mammography.exams import Exam
+from lib.tasks.exam_spec import SALIENCY
 from lib.tasks.spec import TaskSpec
 from lib.weights.store import ModelStore
 

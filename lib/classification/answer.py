@@ -15,15 +15,16 @@ from lib.mammography.dense_tissue import DenseTissue
 from lib.mammography.views import View
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ViewAnswer:
     """The answer on one view.
 
     Attributes:
-        probabilities: `(classes)`, 0..1, summing to 1.
-        prepared: what the network saw.
-        maps: the network's last, `(channels, rows, columns)`, that this answer was made of.
-        tissue: dense tissue by classical means, on the grid of `prepared`; None if not asked for.
+        path: the view's file.
+        probabilities: `(classes)`, 0..1, with a sum of 1.
+        prepared: the image that the network saw.
+        maps: the last maps of the network, `(channels, rows, columns)`, which its head classified.
+        tissue: dense tissue, on the grid of `prepared`; None if not asked for.
         picture: see `lib.classification.overlays.grey_picture`; None if not asked for.
     """
 
@@ -36,21 +37,21 @@ class ViewAnswer:
     picture: np.ndarray | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ExamAnswer:
     """The answer on one exam.
 
     Attributes:
-        exam: its id.
-        names: of the classes.
-        probabilities: of the exam, `(classes)`, by the task's rule; of ``denser_breast`` those of
-            the denser breast.
-        breasts: the same of the breasts "R" and "L" that have a view.
-        views: answered ones, by name, in the order of the exam.
-        left_out: reason for each standard view without an answer, by name.
-        uncertain: why a reader should look at it; empty where the answer may stand.
+        exam: id of the exam.
+        names: names of the classes.
+        probabilities: `(classes)` of the exam, combined by the task's rule; with ``denser_breast``
+            those of the denser breast.
+        breasts: `(classes)` of each breast, "R" and "L", that has a view.
+        views: the answered views by name, in the order of the exam.
+        left_out: the reason for each standard view without an answer, by name.
+        uncertain: why a reader should look at the exam; empty if the answer is sure.
         threshold: probability below which an answer is uncertain.
-        temperature: that the logits were divided by.
+        temperature: divisor of the logits.
         seconds: wall time by phase: "read" (with the dense tissue) and "infer".
     """
 
@@ -66,21 +67,25 @@ class ExamAnswer:
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
-    def place(self) -> int:
-        """The answered class, as a number from 0."""
+    def class_index(self) -> int:
+        """The index of the answered class."""
         return int(self.probabilities.argmax())
 
     @property
     def label(self) -> str:
-        """The answered class by name."""
-        return self.names[self.place]
+        """The name of the answered class."""
+        return self.names[self.class_index]
 
     def as_dict(self, digits: int = 4) -> dict[str, Any]:
-        """Return the answer as plain data, without pixels, probabilities with so many digits."""
+        """Return the answer as plain data, without pixels.
+
+        Args:
+            digits: to which probabilities are rounded.
+        """
         views = {
             name: {
                 "file": answer.path.name,
-                **self._told(answer.probabilities, digits),
+                **self._class_and_probabilities(answer.probabilities, digits),
                 **(
                     {"percent_density": round(answer.tissue.percent_density, 1)}
                     if answer.tissue
@@ -93,19 +98,22 @@ class ExamAnswer:
         }
         return {
             "exam": self.exam,
-            **self._told(self.probabilities, digits),
+            **self._class_and_probabilities(self.probabilities, digits),
             "uncertain": bool(self.uncertain),
             "reasons": list(self.uncertain),
             "threshold": self.threshold,
             "temperature": round(self.temperature, 4),
-            "breasts": {side: self._told(answer, digits) for side, answer in self.breasts.items()},
+            "breasts": {
+                side: self._class_and_probabilities(answer, digits)
+                for side, answer in self.breasts.items()
+            },
             "views": views,
             "views_used": list(self.views),
             "left_out": dict(self.left_out),
             "seconds": {name: round(value, 4) for name, value in self.seconds.items()},
         }
 
-    def _told(self, probabilities: np.ndarray, digits: int) -> dict[str, Any]:
+    def _class_and_probabilities(self, probabilities: np.ndarray, digits: int) -> dict[str, Any]:
         return {
             "class": self.names[int(probabilities.argmax())],
             "probabilities": {

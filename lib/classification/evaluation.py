@@ -1,4 +1,7 @@
-"""Score weights on labelled exams: per view, per breast and per exam, with intervals by patient."""
+"""Evaluation of a classifier on labelled exams: figures of views, breasts and exams.
+
+Confidence intervals come from a bootstrap over patients.
+"""
 
 from __future__ import annotations
 
@@ -21,21 +24,21 @@ from lib.tasks.exam_spec import ExamSpec
 from lib.weights.checkpoint import versions
 
 LEVELS = ("view", "breast", "exam")
-DIGITS = 6  # of the probabilities in a row: enough to compute every figure again from it
+DIGITS = 6  # of the probabilities in a row: every figure can be computed again from them
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ScoredExam:
     """An exam with its true class and its answer.
 
     Attributes:
-        truth: class as a number from 0.
+        truth: index of the true class.
         views: probabilities `(classes)` of each answered view, by name.
-        breasts: the same of "R" and "L".
-        whole: the same of the exam.
+        breasts: probabilities `(classes)` of each breast, "R" and "L".
+        whole: probabilities `(classes)` of the exam.
         uncertain: whether the answer needs a reader.
-        row: the exam as plain data for a report, probabilities with `DIGITS` digits.
-        files: that the answer and the truth are of; none where it was read back from a row.
+        row: the exam as plain data for a report; probabilities have `DIGITS` digits.
+        files: the files of the views and of the label; empty if the exam was read from a row.
     """
 
     id: str
@@ -50,7 +53,7 @@ class ScoredExam:
 
     @classmethod
     def of(cls, exam: Exam, truth: int, answer: ExamAnswer) -> ScoredExam:
-        """Return what is kept of an answer; pixels are not."""
+        """Return the record of an answer, without its pixels."""
         row = {
             "id": exam.id,
             "patient": exam.patient,
@@ -58,41 +61,41 @@ class ScoredExam:
             **answer.as_dict(DIGITS),
         }
         return cls(
-            exam.id,
-            exam.patient,
-            truth,
-            {name: view.probabilities for name, view in answer.views.items()},
-            dict(answer.breasts),
-            answer.probabilities,
-            bool(answer.uncertain),
-            row,
-            (*exam.views.values(), *([exam.label] if exam.label else [])),
+            id=exam.id,
+            patient=exam.patient,
+            truth=truth,
+            views={name: view.probabilities for name, view in answer.views.items()},
+            breasts=dict(answer.breasts),
+            whole=answer.probabilities,
+            uncertain=bool(answer.uncertain),
+            row=row,
+            files=(*exam.views.values(), *([exam.label] if exam.label else [])),
         )
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any], names: Sequence[str]) -> ScoredExam:
-        """Return the exam that a report has as `row`.
+        """Return the exam that `row` of a report describes.
 
         Args:
-            names: of the classes, in their order.
+            names: names of the classes, in their order.
         """
 
         def read(answer: Mapping[str, Any]) -> np.ndarray:
             return np.array([answer["probabilities"][name] for name in names])
 
         return cls(
-            row["id"],
-            row["patient"],
-            list(names).index(row["truth"]),
-            {name: read(view) for name, view in row["views"].items()},
-            {side: read(breast) for side, breast in row["breasts"].items()},
-            read(row),
-            row["uncertain"],
-            dict(row),
+            id=row["id"],
+            patient=row["patient"],
+            truth=list(names).index(row["truth"]),
+            views={name: read(view) for name, view in row["views"].items()},
+            breasts={side: read(breast) for side, breast in row["breasts"].items()},
+            whole=read(row),
+            uncertain=row["uncertain"],
+            row=dict(row),
         )
 
     def probabilities(self, level: str) -> list[np.ndarray]:
-        """Return the probabilities of each case that the exam is at a level of `LEVELS`."""
+        """Return the probabilities of the exam's cases at one of `LEVELS`, such as its views."""
         return {
             "view": list(self.views.values()),
             "breast": list(self.breasts.values()),
@@ -100,20 +103,22 @@ class ScoredExam:
         }[level]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ExamReport:
     """Figures of one evaluation.
 
     Attributes:
-        levels: of `LEVELS`: number of cases, figures, their bootstrap intervals by patient,
-            confusion matrix (rows are the truth), the share of each of its rows with intervals,
-            bins of the reliability plot and, of two classes, the ROC curve of the second.
-        by_view: the figures of each view of the four alone.
-        by_breast: the same of each breast, "R" and "L".
-        sure: exams whose answer needs no reader: number, share, accuracy.
-        commonest: accuracy of always answering the commonest class, per exam.
-        exams: one row per exam.
-        failed: id and reason of exams that could not be answered.
+        classes: names of the classes.
+        levels: for each of `LEVELS`: number of cases, figures, their bootstrap intervals over
+            patients, confusion matrix (a row for each true class), the shares of each row with
+            their intervals, bins of the reliability plot, and for two classes the ROC curve of the
+            second.
+        by_view: the same for each of the four views alone.
+        by_breast: the same for each breast, "R" and "L".
+        sure: number, share and accuracy of the exams whose answer needs no reader.
+        commonest: accuracy of always answering the commonest class, over exams.
+        exams: one row for each exam.
+        failed: for each exam that could not be answered, by its id, the reason.
         about: versions, seed, data fingerprint, weights and command.
     """
 
@@ -128,7 +133,7 @@ class ExamReport:
     about: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the report as plain data, pooled figures first."""
+        """Return the report as plain data."""
         return {"confidence": CONFIDENCE, **vars(self)}
 
 
@@ -140,14 +145,14 @@ def score_exams(
     """Answer every exam.
 
     Args:
-        exams: labelled ones, whose densities are classes of the task.
-        on_exam: called after each, for progress.
+        exams: labelled exams whose densities are classes of the task.
+        on_exam: called after each exam, for progress.
 
     Returns:
-        The answered exams, and the reasons of those that could not be answered, by id.
+        The answered exams; and for each exam that could not be answered, by its id, the reason.
 
     Raises:
-        InputError: an exam without a class of the task.
+        InputError: the label of an exam is no class of the task.
     """
     scored, failed = [], {}
     for exam in exams:
@@ -177,6 +182,8 @@ def report_on(
 
     Args:
         seed: of the bootstrap.
+        failed: see `ExamReport`.
+        about: facts to record beside those of the exams.
 
     Raises:
         InputError: no exam was answered.
@@ -188,24 +195,24 @@ def report_on(
     sure = [case for case in scored if not case.uncertain]
     files = [path for case in scored for path in case.files]
     return ExamReport(
-        rules.names,
-        {
+        classes=rules.names,
+        levels={
             level: _figures(
                 [(case, answer) for case in scored for answer in case.probabilities(level)], seed
             )
             for level in LEVELS
         },
-        _by_name([(case, case.views) for case in scored], seed),
-        _by_name([(case, case.breasts) for case in scored], seed),
-        {
+        by_view=_by_name([(case, case.views) for case in scored], seed),
+        by_breast=_by_name([(case, case.breasts) for case in scored], seed),
+        sure={
             "exams": len(sure),
             "share": len(sure) / len(scored),
             "accuracy": _share([int(case.whole.argmax()) == case.truth for case in sure]),
         },
-        Counter(truth).most_common(1)[0][1] / len(truth),
-        [case.row for case in scored],
-        dict(failed or {}),
-        {
+        commonest=Counter(truth).most_common(1)[0][1] / len(truth),
+        exams=[case.row for case in scored],
+        failed=dict(failed or {}),
+        about={
             "exams": len(scored),
             "patients": len({case.patient for case in scored}),
             **({"data": fingerprint(files)} if files else {}),
@@ -221,16 +228,16 @@ def report_on(
 def _by_name(
     cases: Sequence[tuple[ScoredExam, Mapping[str, np.ndarray]]], seed: int
 ) -> dict[str, dict[str, Any]]:
-    """Return the figures of the answers of each name alone, sorted by name."""
+    """Return the figures for each name of an answer (a view or a breast) alone, sorted by name."""
     names = sorted({name for _, answers in cases for name in answers})
     return {
-        name: _figures([(case, found[name]) for case, found in cases if name in found], seed)
+        name: _figures([(case, answers[name]) for case, answers in cases if name in answers], seed)
         for name in names
     }
 
 
 def _figures(cases: Sequence[tuple[ScoredExam, np.ndarray]], seed: int) -> dict[str, Any]:
-    """Return figures, intervals, confusion matrix, reliability and ROC of cases of one level."""
+    """Return the entry of `ExamReport.levels` for the cases of one level."""
     truth = np.array([case.truth for case, _ in cases])
     probabilities = np.stack([answer for _, answer in cases])
     classes = probabilities.shape[1]

@@ -1,44 +1,43 @@
-"""Pictures and label images that show an answer on an exam: one set of files for each view."""
+"""Label images, saliency images and pictures that explain an answer, one set for each view."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from lib.classification.answer import ExamAnswer, ViewAnswer
+from lib.classification.overlays import overlay
+from lib.classification.predictor import ExamPredictor
+from lib.classification.saliency import saliency
+from lib.dicom.geometry import dicom_geometry, pixel_spacing
+from lib.dicom.pixels import open_dicom
+from lib.files import write_atomically
+from lib.image import VOLUME_EXTENSIONS, Geometry, has_extension
+from lib.io.masks import write_mask, write_probabilities
+from lib.io.volumes import read_volume
+from lib.mammography.mammogram import is_dicom
 from lib.tasks.spec import TaskSpec
 
-if TYPE_CHECKING:
-    from lib.classification.answer import ExamAnswer, ViewAnswer
-    from lib.classification.predictor import ExamPredictor
-
 WRITERS = 2  # views written at a time
-SALIENCY: Mapping[
-    str, tuple[str, ...]
-] = {  # what may be asked for, as methods of lib.classification.saliency
-    "none": (),
-    "gradcam": ("gradcam",),
-    "gradient": ("gradient",),
-    "both": ("gradcam", "gradient"),
-}
 
-# the file of this name that is to be written for a view; raises where it may not be
-Target = Callable[[str, "ViewAnswer"], Path]
+# returns the path for a file of this name and view; raises if it may not be written
+Target = Callable[[str, ViewAnswer], Path]
 
 
 def tissue_label(task: TaskSpec, answer: ExamAnswer, view: str) -> np.ndarray:
-    """Return the dense tissue of a view, uint8 on the grid of its file.
+    """Return the dense tissue of a view, uint8 `(rows, columns)` of its file.
 
-    Its value is that of the exam's class in the task's labels.
+    Dense pixels have the value of the exam's class in the task's labels, other pixels 0.
     """
-    seen = answer.views[view]
-    if seen.tissue is None:
+    of_view = answer.views[view]
+    if of_view.tissue is None:
         raise ValueError(f"{view} was answered without its dense tissue")
     value = np.uint8(task.labels[answer.label])
-    return seen.prepared.undo(seen.tissue.mask.astype(np.uint8) * value)
+    return of_view.prepared.undo(of_view.tissue.mask.astype(np.uint8) * value)
 
 
 def write_exam_files(
@@ -48,46 +47,43 @@ def write_exam_files(
     methods: Sequence[str] = (),
     suffix: str = ".png",
 ) -> dict[str, Any]:
-    """Write the dense tissue of each view, and where its network looks.
+    """Write the dense tissue and the saliency of each view.
 
-    ``R-CC_dense.png`` is `tissue_label`. For each method ``R-CC_gradcam.png`` is the overlay and
-    ``R-CC_gradcam.nrrd`` the scalar image, both as `lib.classification.saliency` writes them.
+    For the view R-CC and the method gradcam, the files are ``R-CC_dense.png`` (`tissue_label`),
+    ``R-CC_gradcam.png`` (`save_overlay`) and ``R-CC_gradcam.nrrd`` (`save_scalar`).
 
     Args:
-        answer: of `predictor`, with tissue, and with pictures where methods are named.
-        target: where a file goes.
-        methods: of `lib.classification.saliency`, as in `SALIENCY`.
+        answer: the answer of `predictor`, with tissue; with pictures if there are methods.
+        target: where to write each file.
+        methods: names in `lib.classification.saliency.METHODS`.
         suffix: file type of the label images.
 
     Returns:
-        Names of the files: ``dense_tissue`` by view and, where methods are named, ``saliency`` by
-        view, method and kind, "overlay" or "scalar".
+        Names of the files: ``dense_tissue`` by view; if there are methods, ``saliency`` by view,
+        method and "overlay" or "scalar".
     """
     tissue: dict[str, str] = {}
-    explained: dict[str, dict[str, dict[str, str]]] = {}
+    saliency_files: dict[str, dict[str, dict[str, str]]] = {}
 
     def write(name: str) -> None:
         tissue[name] = _write_tissue(predictor.task, answer, name, target, suffix)
         for method in methods:
             files = _write_saliency(predictor, answer, name, target, method)
-            explained.setdefault(name, {})[method] = files
+            saliency_files.setdefault(name, {})[method] = files
 
     with ThreadPoolExecutor(WRITERS) as pool:
         for _ in pool.map(write, answer.views):
             pass
     order = list(answer.views)
-    told: dict[str, Any] = {"dense_tissue": {name: tissue[name] for name in order}}
+    names: dict[str, Any] = {"dense_tissue": {name: tissue[name] for name in order}}
     if methods:
-        told["saliency"] = {name: explained[name] for name in order}
-    return told
+        names["saliency"] = {name: saliency_files[name] for name in order}
+    return names
 
 
 def _write_tissue(
     task: TaskSpec, answer: ExamAnswer, name: str, target: Target, suffix: str
 ) -> str:
-    from lib.classification.saliency import view_geometry
-    from lib.io.masks import write_mask
-
     view = answer.views[name]
     label = tissue_label(task, answer, name)
     file = target(f"{name}_dense{suffix}", view)
@@ -97,17 +93,52 @@ def _write_tissue(
 def _write_saliency(
     predictor: ExamPredictor, answer: ExamAnswer, name: str, target: Target, method: str
 ) -> dict[str, str]:
-    from lib.classification.saliency import saliency, save_overlay, save_scalar
-
     view = answer.views[name]
     if view.picture is None:
         raise ValueError(f"{name} was answered without its picture")
-    title = f"{name}: {answer.label} {view.probabilities[answer.place]:.2f}"
-    if (own := answer.names[int(view.probabilities.argmax())]) != answer.label:
-        title += f" (alone: {own} {view.probabilities.max():.2f})"
+    title = f"{name}: {answer.label} {view.probabilities[answer.class_index]:.2f}"
+    if (alone := answer.names[int(view.probabilities.argmax())]) != answer.label:
+        title += f" (alone: {alone} {view.probabilities.max():.2f})"
     picture = target(f"{name}_{method}.png", view)
     scalar = target(f"{name}_{method}.nrrd", view)
     values = saliency(predictor, answer, name, method)
     save_overlay(picture, values, view.picture, f"{title}, {method}")
     save_scalar(scalar, values, view.path)
     return {"overlay": picture.name, "scalar": scalar.name}
+
+
+def view_geometry(path: Path, shape: tuple[int, ...]) -> Geometry:
+    """Return the geometry that viewers read from a view's file.
+
+    Args:
+        shape: rows and columns of the image, for files without a geometry.
+    """
+    if is_dicom(path):
+        data = open_dicom(path, header_only=True)
+        return dicom_geometry(data, pixel_spacing(data), None)
+    if has_extension(path, VOLUME_EXTENSIONS):
+        return read_volume(path, shape[0] * shape[1], 2)[1]
+    return Geometry.flat(*shape)
+
+
+def save_scalar(path: Path, values: np.ndarray, image: Path) -> Path:
+    """Write the saliency of a view as a scalar image with the geometry of the view.
+
+    Args:
+        path: NRRD, NIfTI or MetaImage.
+        values: float32 `(rows, columns)` of the view's image, 0..1.
+        image: the view's file.
+    """
+    return write_probabilities(path, values, view_geometry(image, values.shape))
+
+
+def save_overlay(path: Path, values: np.ndarray, picture: np.ndarray, title: str) -> Path:
+    """Write a PNG of a view with its saliency over it, see `lib.classification.overlays.overlay`.
+
+    Args:
+        values: float32 `(rows, columns)` of the view's image, 0..1.
+        picture: the view, see `lib.classification.overlays.grey_picture`.
+        title: one line of text, written beside the breast.
+    """
+    image = overlay(picture, values, title)
+    return write_atomically(path, lambda file: image.save(file, "PNG", compress_level=1))

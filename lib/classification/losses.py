@@ -1,6 +1,6 @@
 """Losses of classifiers, by name.
 
-Each takes logits `(N, classes)` and the true distribution `(N, classes)`, and returns a loss for
+Each takes logits `(N, classes)` and the true distribution `(N, classes)` and returns the loss of
 each case, `(N)`.
 """
 
@@ -27,16 +27,16 @@ def cross_entropy(logits: Tensor, truth: Tensor) -> Tensor:
 def squared_emd(logits: Tensor, truth: Tensor) -> Tensor:
     """Squared earth mover's distance between ordered classes.
 
-    The sum of the squared differences of the cumulated distributions (Hou, Yu and Samaras 2016,
-    "Squared earth mover's distance-based loss for training deep neural networks", eq. 7): a class
-    two steps off costs more than the one next to the truth.
+    It is the sum of the squared differences of the cumulative distributions (Hou, Yu and Samaras
+    2016, "Squared earth mover's distance-based loss for training deep neural networks", eq. 7). A
+    class two steps away from the truth costs more than the next one.
     """
-    away = torch.cumsum(functional.softmax(logits, dim=1) - truth, dim=1)
-    return away.square().sum(1)
+    difference = torch.cumsum(functional.softmax(logits, dim=1) - truth, dim=1)
+    return difference.square().sum(1)
 
 
 def cross_entropy_emd(logits: Tensor, truth: Tensor) -> Tensor:
-    """Sum of both with equal weights: the distance alone hardly learns where it starts far off."""
+    """Sum of both with equal weights; the distance alone hardly learns from a bad start."""
     return cross_entropy(logits, truth) + squared_emd(logits, truth)
 
 
@@ -66,7 +66,7 @@ def class_weights(indices: Sequence[int], classes: int) -> tuple[float, ...]:
 def get_class_loss(
     recipe: TrainingSpec, classes: int, weights: Sequence[float] | None = None
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the recipe's loss of logits `(N, classes)` and true classes `(N)`, averaged.
+    """Return the recipe's loss, a scalar of logits `(N, classes)` and true classes `(N)`.
 
     The sum is divided by the number of cases, not by their weights, so that the mean over processes
     equals the mean over one large batch.

@@ -1,4 +1,4 @@
-"""The picture of a view in grey under a map in colour."""
+"""Pictures of a view in grey under a map in colour."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import numpy as np
 from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
-OPACITY = 0.75  # of the colour where the map is 1
+OPACITY = 0.75  # of the colour at which the map is 1
 LONGEST = 1536  # pixels of a picture's longer side
 
 
 def grey_picture(pixels: np.ndarray) -> np.ndarray:
-    """Return a view as it is shown: uint8, its longer side at most `LONGEST`.
+    """Return a view as a grey picture, uint8, with sides of at most `LONGEST` pixels.
 
     Args:
         pixels: float32 `(rows, columns)`, 0..1.
@@ -22,33 +22,33 @@ def grey_picture(pixels: np.ndarray) -> np.ndarray:
 
 
 def overlay(picture: np.ndarray, values: np.ndarray, title: str) -> PillowImage.Image:
-    """Return a picture under `values` in colour, opaque as they are high.
+    """Return a grey picture with `values` in colour over it; higher values are more opaque.
 
     The colour map is magma, whose lightness rises evenly (van der Walt and Smith 2015).
 
     Args:
-        picture: of `grey_picture`.
+        picture: made by `grey_picture`.
         values: float32 `(rows, columns)`, 0..1, on the grid of the picture's image.
-        title: one line of text, written where there is no breast.
+        title: one line of text, written beside the breast.
     """
     from matplotlib import colormaps
 
-    place = np.rint(_reduced(values) * 255).astype(np.uint8)
-    if place.shape != picture.shape:
+    step = np.rint(_reduced(values) * 255).astype(np.uint8)
+    if step.shape != picture.shape:
         raise ValueError(f"a map of shape {values.shape} on a picture of {picture.shape}")
     steps = np.linspace(0, 1, 256)
     colours = colormaps["magma"](steps)[:, :3] * (OPACITY * steps)[:, None]
-    kept = (1 - OPACITY * steps).astype(np.float32)[place] * picture
+    kept = (1 - OPACITY * steps).astype(np.float32)[step] * picture
     blended = np.empty((*picture.shape, 3), np.uint8)
     for channel, colour in enumerate((255 * colours).astype(np.float32).T):
-        blended[..., channel] = np.rint(kept + colour[place])
+        blended[..., channel] = np.rint(kept + colour[step])
     result = PillowImage.fromarray(blended)
     _write_title(result, title, at_right=_empty_at_right(picture))
     return result
 
 
 def _reduced(pixels: np.ndarray) -> np.ndarray:
-    """Return `pixels` with sides of at most `LONGEST`."""
+    """Return `pixels` with sides of at most `LONGEST` pixels."""
     share = min(1.0, LONGEST / max(pixels.shape))
     if share == 1:
         return pixels
@@ -63,7 +63,7 @@ def _empty_at_right(grey: np.ndarray) -> bool:
 
 
 def _write_title(picture: PillowImage.Image, title: str, at_right: bool) -> None:
-    """Write `title` into the lower corner, smaller where it would not fit."""
+    """Write `title` into a lower corner, in smaller letters if it would not fit."""
     draw = ImageDraw.Draw(picture)
     margin = max(picture.height // 100, 1)
     size = max(picture.height / 36, 9.0)

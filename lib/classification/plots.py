@@ -1,7 +1,7 @@
-"""Pictures of a classifier's figures: reliability, confusion matrix and ROC curve.
+"""Plots of a classifier's figures: reliability, confusion matrix and ROC curve.
 
-Each draws a small chart for every set of figures, as `lib.classification.evaluation` reports those
-of one level (views, breasts or exams).
+Each plot has a small chart for every set of figures. A set is what `lib.classification.evaluation`
+reports for one level: views, breasts or exams.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from lib.classification.metrics import BINS
 from lib.plots import BLUE, GREY, VERMILION, save
 
 COLUMNS = 3
-SIDE = 3.3  # of a chart, inches
-DARK = 0.55  # share from which a cell of the confusion matrix is written in white
+SIDE = 3.3  # side of a chart, inches
+DARK = 0.55  # share from which the text in a cell of the confusion matrix is white
 
 Level = Mapping[str, Any]
 
 
 def draw_all(folder: Path, report: Mapping[str, Any], prefix: str = "") -> list[Path]:
-    """Draw the pictures of a report of `lib.classification.evaluation`, a chart for each level.
+    """Draw the plots of a report of `lib.classification.evaluation`, with a chart for each level.
 
     Args:
-        folder: is made where it is missing.
-        prefix: of the file names.
+        folder: created if it is missing.
+        prefix: start of the file names.
     """
     folder.mkdir(parents=True, exist_ok=True)
     levels = {f"per {name}": report["levels"][name] for name in ("exam", "breast", "view")}
@@ -49,24 +49,24 @@ def draw_reliability(path: Path, levels: Mapping[str, Level]) -> Path:
 
     def draw(chart: Axes, title: str, level: Level) -> None:
         bins = level["reliability"]
-        sure = [entry["confidence"] for entry in bins]
-        right = [entry["accuracy"] for entry in bins]
+        confidence = [entry["confidence"] for entry in bins]
+        accuracy = [entry["accuracy"] for entry in bins]
         counts = [entry["cases"] for entry in bins]
-        places = [min(int(value * BINS), BINS - 1) / BINS for value in sure]
+        starts = [min(int(value * BINS), BINS - 1) / BINS for value in confidence]
         below = chart.twinx()
-        below.bar(places, counts, width=1 / BINS, align="edge", color=GREY, alpha=0.18)
+        below.bar(starts, counts, width=1 / BINS, align="edge", color=GREY, alpha=0.18)
         below.set_ylim(0, 3.2 * max(counts))  # the bars stay in the lowest third
         below.set_yticks([])
-        for place, count in zip(places, counts, strict=True):
-            below.text(place + 0.5 / BINS, 0, str(count), fontsize=7, ha="center", va="bottom")
+        for start, count in zip(starts, counts, strict=True):
+            below.text(start + 0.5 / BINS, 0, str(count), fontsize=7, ha="center", va="bottom")
         chart.set_zorder(below.get_zorder() + 1)
         chart.patch.set_visible(False)
         chart.plot([0, 1], [0, 1], color=GREY, linewidth=0.9, dashes=(4, 3))
-        chart.plot(sure, right, color=BLUE, marker="o", markersize=4, linewidth=1.3)
-        chart.set_xlim(max(0.0, min(places) - 0.02), 1.01)
+        chart.plot(confidence, accuracy, color=BLUE, marker="o", markersize=4, linewidth=1.3)
+        chart.set_xlim(max(0.0, min(starts) - 0.02), 1.01)
         chart.set_ylim(-0.03, 1.05)
-        told = _told(level, "calibration_error")
-        chart.set_title(f"{title}\ncalibration error {told}", fontsize=8)
+        error = _with_interval(level, "calibration_error")
+        chart.set_title(f"{title}\ncalibration error {error}", fontsize=8)
 
     return _charts(
         path, levels.items(), draw, "probability of the answered class", "accuracy; grey: cases"
@@ -74,10 +74,10 @@ def draw_reliability(path: Path, levels: Mapping[str, Level]) -> Path:
 
 
 def draw_confusion(path: Path, levels: Sequence[tuple[str, Level, Sequence[str]]]) -> Path:
-    """Draw the confusion matrix: cases, and the share of each true class with its interval.
+    """Draw confusion matrices: in each cell the cases, their share of the true class, its interval.
 
     Args:
-        levels: title, figures and names of the classes.
+        levels: for each chart its title, its figures and the names of its classes.
     """
     classes = max(len(names) for *_, names in levels)
 
@@ -86,27 +86,27 @@ def draw_confusion(path: Path, levels: Sequence[tuple[str, Level, Sequence[str]]
         chart.imshow(shares["share"], cmap="Blues", vmin=0, vmax=1)
         for row, column in np.ndindex(*counts.shape):
             share, low, high = (shares[key][row][column] for key in ("share", "low", "high"))
-            told = str(counts[row, column])
+            text = str(counts[row, column])
             if counts[row, column]:
-                told += f"\n{share:.0%}\n({low:.0%} to {high:.0%})"
+                text += f"\n{share:.0%}\n({low:.0%} to {high:.0%})"
             colour = "white" if share > DARK else "black"
-            chart.text(column, row, told, ha="center", va="center", fontsize=7, color=colour)
-        places = range(len(names))
-        chart.set_xticks(places, names, fontsize=8)
-        chart.set_yticks(places, names, fontsize=8, rotation=90, va="center")
-        chart.set_title(f"{title}\naccuracy {_told(level, 'accuracy')}", fontsize=8)
+            chart.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
+        ticks = range(len(names))
+        chart.set_xticks(ticks, names, fontsize=8)
+        chart.set_yticks(ticks, names, fontsize=8, rotation=90, va="center")
+        chart.set_title(f"{title}\naccuracy {_with_interval(level, 'accuracy')}", fontsize=8)
 
     side = max(SIDE, 0.85 * classes + 0.8)
     return _charts(path, levels, draw, "answered class", "true class", side, grid=False)
 
 
 def draw_roc(path: Path, levels: Mapping[str, Level], positive: str) -> Path:
-    """Draw the ROC curve of tasks of two classes.
+    """Draw the ROC curves of levels with two classes.
 
     Args:
-        positive: the class that is found; empty where it differs from chart to chart.
+        positive: name of the positive class; empty if it differs between the charts.
     """
-    shown = [(title, level) for title, level in levels.items() if "roc" in level]
+    curves = [(title, level) for title, level in levels.items() if "roc" in level]
 
     def draw(chart: Axes, title: str, level: Level) -> None:
         curve = level["roc"]
@@ -121,13 +121,13 @@ def draw_roc(path: Path, levels: Mapping[str, Level], positive: str) -> Path:
         chart.set_xlim(-0.02, 1.02)
         chart.set_ylim(-0.02, 1.02)
         chart.set_aspect("equal")
-        chart.set_title(f"{title}\nAUC {_told(level, 'auc')}", fontsize=8)
+        chart.set_title(f"{title}\nAUC {_with_interval(level, 'auc')}", fontsize=8)
 
-    found = f" of {positive}" if positive else " of the denser class"
-    return _charts(path, shown, draw, "false positive rate", f"true positive rate{found}")
+    of_class = f" of {positive}" if positive else " of the denser class"
+    return _charts(path, curves, draw, "false positive rate", f"true positive rate{of_class}")
 
 
-def _told(level: Level, name: str) -> str:
+def _with_interval(level: Level, name: str) -> str:
     low, high = level["intervals"][name]
     return f"{level['figures'][name]:.3f} ({low:.3f} to {high:.3f})"
 
@@ -141,7 +141,14 @@ def _charts(
     side: float = SIDE,
     grid: bool = True,
 ) -> Path:
-    """Draw a chart for each entry of `content`, whose first part is its title."""
+    """Draw one chart for each entry of `content`.
+
+    Args:
+        content: entries of a title and further arguments of `draw`.
+        draw: takes the axes and an entry's title and arguments.
+        across: label of the horizontal axis.
+        up: label of the vertical axis.
+    """
     entries = list(content)
     columns = min(COLUMNS, len(entries))
     rows = math.ceil(len(entries) / columns)

@@ -1,7 +1,7 @@
-"""The forward path of classification: from the views of an exam to one answer that can be checked.
+"""Prediction by classifiers: from the views of an exam to one answer that can be checked.
 
-An exam is answered from the views it has. What was left out is said with its reason, and an answer
-that should not be relied on names why.
+An exam is answered from the views that it has. The answer lists the views that were left out and
+why, and the reasons for a reader to look at it.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ READERS = 2  # views read at a time; one of 3328 x 4096 pixels takes 0.2 GiB mea
 
 
 @dataclass(frozen=True)
-class _Read:
+class _ReadView:
     prepared: PreparedBreast
     tissue: DenseTissue | None
     picture: np.ndarray | None
 
 
 class ExamPredictor(NetworkRunner):
-    """Answers on mammography exams with one task's networks.
+    """Answers on mammography exams with the networks of one task.
 
     Args:
         task, network, device, precision: see `NetworkRunner`.
-        temperature: that logits are divided by; see `lib.classification.calibration`.
-        trained: names of the views whose networks were trained; None trusts all.
+        temperature: divisor of the logits; see `lib.classification.calibration`.
+        trained: names of the views whose networks were trained; None means all.
     """
 
     def __init__(
@@ -78,14 +78,14 @@ class ExamPredictor(NetworkRunner):
         }
 
     def __call__(self, exam: Exam, tissue: bool = True, pictures: bool = False) -> ExamAnswer:
-        """Answer on `exam`, from the views that it has.
+        """Answer on an exam from the views that it has.
 
         Args:
-            tissue: find the dense tissue of each view too.
+            tissue: also find the dense tissue of each view.
             pictures: keep a grey picture of each view, for overlays.
 
         Raises:
-            InputError: none of its views can be answered; the message names the reasons.
+            InputError: no view can be answered; the message names the reasons.
         """
         start = time.perf_counter()
         left_out = {view.name: "missing" for view in exam.missing}
@@ -94,80 +94,88 @@ class ExamPredictor(NetworkRunner):
                 view: pool.submit(self._read, view, path, tissue, pictures)
                 for view, path in exam.views.items()
             }
-        found: dict[View, _Read] = {}
+        read: dict[View, _ReadView] = {}
         for view, future in reading.items():
             try:
-                found[view] = future.result()
+                read[view] = future.result()
             except InputError as error:
                 left_out[view.name] = str(error)
-        if not found:
+        if not read:
             causes = "; ".join(f"{name}: {cause}" for name, cause in left_out.items())
             raise InputError(f"exam '{exam.id}': no view can be answered ({causes})")
-        read = time.perf_counter()
-        inputs = np.stack([network_input(one.prepared, self.task.input) for one in found.values()])
-        logits, maps = self._with_maps(inputs, list(found))
-        answers = class_probabilities(logits, self.temperature)
+        ready = time.perf_counter()
+        inputs = np.stack([network_input(one.prepared, self.task.input) for one in read.values()])
+        logits, maps = self._logits_and_maps(inputs, list(read))
+        probabilities = class_probabilities(logits, self.temperature)
         views = {
             view.name: ViewAnswer(
-                view, exam.views[view], answer, one.prepared, seen, one.tissue, one.picture
+                view=view,
+                path=exam.views[view],
+                probabilities=row,
+                prepared=one.prepared,
+                maps=last_maps,
+                tissue=one.tissue,
+                picture=one.picture,
             )
-            for (view, one), answer, seen in zip(found.items(), answers, maps, strict=True)
+            for (view, one), row, last_maps in zip(read.items(), probabilities, maps, strict=True)
         }
-        seconds = {"read": read - start, "infer": time.perf_counter() - read}
+        seconds = {"read": ready - start, "infer": time.perf_counter() - ready}
         return self._answer(exam, views, left_out, seconds)
 
-    def _read(self, view: View, path: Path, tissue: bool, pictures: bool) -> _Read:
+    def _read(self, view: View, path: Path, tissue: bool, pictures: bool) -> _ReadView:
         """Read and prepare one view.
 
         Raises:
-            InputError: it cannot be read, or its network saw no training exam.
+            InputError: the file cannot be read, or the view's network was not trained.
         """
-        self._check_known(view)
+        self._check_trained(view)
         mammogram = read_mammogram(path, self.task.input.max_pixels)
         prepared = prepare_breast(mammogram, self.task.input.sides)
-        return _Read(
+        return _ReadView(
             prepared,
             dense_mask(prepared) if tissue else None,
             grey_picture(mammogram.pixels) if pictures else None,
         )
 
     def logits(self, images: np.ndarray, views: list[View]) -> np.ndarray:
-        """Return logits `(N, classes)`, float32, of prepared views.
+        """Return logits, float32 `(N, classes)`, of prepared views.
 
         Args:
             images: float32 `(N, channels, rows, columns)`.
-            views: of each image.
+            views: the view of each image.
         """
-        return self._with_maps(images, views)[0]
+        return self._logits_and_maps(images, views)[0]
 
-    def _with_maps(self, images: np.ndarray, views: list[View]) -> tuple[np.ndarray, torch.Tensor]:
-        """Return logits as `logits` does, and the last maps `(N, channels, rows, columns)`."""
-        places = [self.task.classifier.network_of(view.name) for view in views]
-        if None in places:
+    def _logits_and_maps(
+        self, images: np.ndarray, views: list[View]
+    ) -> tuple[np.ndarray, torch.Tensor]:
+        """Return what `logits` does, and the last maps `(N, channels, rows, columns)`."""
+        indices = [self.task.classifier.network_of(view.name) for view in views]
+        if None in indices:
             raise ValueError(f"views {views} with none of {self.task.classifier.views}")
-        batch, chosen = torch.from_numpy(images).to(self.device), torch.tensor(places)
+        batch, chosen = torch.from_numpy(images).to(self.device), torch.tensor(indices)
         with self._lock, torch.inference_mode(), evaluating(self.network) as network:
             with autocast(self.device, self.dtype):
                 logits, maps = network.with_maps(batch, chosen.to(self.device))
             return logits.float().cpu().numpy(), maps.cpu()
 
     def copy_network(self, view: View, head: bool = False) -> nn.Module:
-        """Return a copy of a view's network for gradients of its input, in evaluation mode.
+        """Return a copy of a view's network, in evaluation mode, for gradients of its input.
 
         Args:
-            head: only what follows the last maps.
+            head: copy only the part that follows the last maps.
         """
-        place = self.task.classifier.network_of(view.name)
-        if place is None or not isinstance(self.network, MultiViewClassifier):
+        index = self.task.classifier.network_of(view.name)
+        if index is None or not isinstance(self.network, MultiViewClassifier):
             raise ValueError(f"no network of its own answers on {view.name}")
         with self._lock:
-            whole = self.network.networks[place]
+            whole = self.network.networks[index]
             network = copy.deepcopy(whole.get_submodule("head") if head else whole)
         return network.eval().requires_grad_(False)
 
-    def _check_known(self, view: View) -> None:
-        known = self.task.classifier.network_of(view.name) is not None
-        if not known or (self.trained is not None and view.name not in self.trained):
+    def _check_trained(self, view: View) -> None:
+        no_network = self.task.classifier.network_of(view.name) is None
+        if no_network or (self.trained is not None and view.name not in self.trained):
             raise InputError(
                 f"'{self.task.name}' was not trained on {view.name}, only on "
                 f"{', '.join(self.trained or self.task.classifier.views)}"
@@ -181,9 +189,9 @@ class ExamPredictor(NetworkRunner):
         seconds: dict[str, float],
     ) -> ExamAnswer:
         rules = self.task.exam_rules
-        each = {name: answer.probabilities for name, answer in views.items()}
+        by_view = {name: answer.probabilities for name, answer in views.items()}
         combined = combine(
-            rules, [answer.view for answer in views.values()], np.stack(list(each.values()))
+            rules, [answer.view for answer in views.values()], np.stack(list(by_view.values()))
         )
         doubts = {
             name: "; ".join(answer.prepared.doubts)
@@ -191,23 +199,23 @@ class ExamPredictor(NetworkRunner):
             if answer.prepared.doubts
         }
         return ExamAnswer(
-            exam.id,
-            rules.names,
-            combined.exam,
-            combined.breasts,
-            views,
-            left_out,
-            reasons_to_doubt(rules, combined.exam, each, doubts),
-            rules.least_confidence,
-            self.temperature,
-            seconds,
+            exam=exam.id,
+            names=rules.names,
+            probabilities=combined.exam,
+            breasts=combined.breasts,
+            views=views,
+            left_out=left_out,
+            uncertain=reasons_to_doubt(rules, combined.exam, by_view, doubts),
+            threshold=rules.least_confidence,
+            temperature=self.temperature,
+            seconds=seconds,
         )
 
 
 def _trained_input(spec: InputSpec, trained: Mapping[str, Any]) -> InputSpec:
-    """Return `spec` with the size and greys of the row as it was trained."""
-    known = trained.get("input", {})
-    size, channels = known.get("size", spec.size), known.get("channels", spec.channels)
+    """Return `spec` with the size and greys of the row that was trained."""
+    stored = trained.get("input", {})
+    size, channels = stored.get("size", spec.size), stored.get("channels", spec.channels)
     return replace(
         spec, size=size if isinstance(size, int) else tuple(size), channels=tuple(channels)
     )

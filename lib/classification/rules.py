@@ -1,4 +1,4 @@
-"""From the probabilities of single views to those of breasts and of the exam."""
+"""How the probabilities of single views become those of breasts and of the exam."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from lib.tasks.exam_spec import ExamSpec
 
 @dataclass(frozen=True)
 class Combined:
-    """Probabilities of an exam and its breasts.
+    """Probabilities of an exam and of its breasts.
 
     Attributes:
-        exam: `(classes)`, 0..1, summing to 1.
-        breasts: the same for "R" and "L", those with a view.
+        exam: `(classes)`, 0..1, with a sum of 1.
+        breasts: the same for each breast, "R" and "L", that has a view.
     """
 
     exam: np.ndarray
@@ -25,13 +25,13 @@ class Combined:
 
 
 def combine(rules: ExamSpec, views: Sequence[View], probabilities: np.ndarray) -> Combined:
-    """Return the exam's probabilities by the task's rule.
+    """Return the probabilities of an exam, combined by the task's rule.
 
-    Of breasts of one class the denser is that of the greater expected class.
+    If both breasts have the same class, the one with the greater expected class is the denser.
 
     Args:
-        views: those that were answered, at least one.
-        probabilities: `(views, classes)`, 0..1, each row summing to 1.
+        views: the answered views, at least one.
+        probabilities: `(views, classes)`, 0..1; each row has a sum of 1.
     """
     if len(views) == 0 or len(views) != len(probabilities):
         raise ValueError(f"{len(views)} views with {len(probabilities)} rows of probabilities")
@@ -47,30 +47,30 @@ def combine(rules: ExamSpec, views: Sequence[View], probabilities: np.ndarray) -
 
 
 def expected(probabilities: np.ndarray) -> float:
-    """Return the mean class, 0 for the least dense, of probabilities `(classes)`."""
+    """Return the expected class index, 0 for the least dense, of probabilities `(classes)`."""
     return float(probabilities @ np.arange(len(probabilities)))
 
 
 def reasons_to_doubt(
     rules: ExamSpec, exam: np.ndarray, views: dict[str, np.ndarray], doubts: dict[str, str]
 ) -> tuple[str, ...]:
-    """Return why a reader should look at an exam, one sentence each; none if the answer is sure.
+    """Return why a reader should look at an exam, one sentence each; empty if the answer is sure.
 
     Args:
         exam: probabilities of the exam, `(classes)`.
-        views: those of each view, by its name.
+        views: probabilities of each view, by its name.
         doubts: what is odd about a view, by its name.
     """
     reasons = []
-    sure = float(exam.max())
-    if sure < rules.least_confidence:
+    confidence = float(exam.max())
+    if confidence < rules.least_confidence:
         reasons.append(
-            f"probability {sure:.2f} of {rules.names[int(exam.argmax())]}, below the threshold "
-            f"{rules.least_confidence:g}"
+            f"probability {confidence:.2f} of {rules.names[int(exam.argmax())]}, below the "
+            f"threshold {rules.least_confidence:g}"
         )
     classes = {name: int(answer.argmax()) for name, answer in views.items()}
     if max(classes.values()) - min(classes.values()) >= rules.disagreement:
-        told = ", ".join(f"{name} {rules.names[place]}" for name, place in classes.items())
-        reasons.append(f"the views disagree: {told}")
+        answers = ", ".join(f"{name} {rules.names[index]}" for name, index in classes.items())
+        reasons.append(f"the views disagree: {answers}")
     reasons.extend(f"{name}: {doubt}" for name, doubt in doubts.items())
     return tuple(reasons)

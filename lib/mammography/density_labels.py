@@ -45,14 +45,14 @@ def read_density(path: str | Path) -> str:
         values = np.unique(read_label(path))
     except InputError:  # viewers send 3D files of one slice; any other fault recurs here
         values = np.unique(read_image(path, spatial_dims=3).pixels)
-    found = [int(value) for value in values if value != 0]
+    painted = [int(value) for value in values if value != 0]
     classes = (*BIRADS, *HALVES)
-    if len(found) != 1 or found[0] not in range(1, len(classes) + 1):
+    if len(painted) != 1 or painted[0] not in range(1, len(classes) + 1):
         raise InputError(
-            f"{path.name}: label values {found or 'none but 0'}, expected one of 1 (A) to 4 (D), 5 "
-            f"(non-dense) or 6 (dense) beside 0; paint with one segment"
+            f"{path.name}: label values {painted or 'none but 0'}, expected one of 1 (A) to 4 (D), "
+            f"5 (non-dense) or 6 (dense) beside 0; paint with one segment"
         )
-    return classes[found[0] - 1]
+    return classes[painted[0] - 1]
 
 
 def read_scale(path: str | Path) -> str:

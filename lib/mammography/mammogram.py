@@ -68,15 +68,15 @@ def read_mammogram(path: str | Path, max_pixels: int = MAX_PIXELS) -> Mammogram:
             the file and the cause.
     """
     path = Path(path)
-    found = _read_dicom(path, max_pixels) if is_dicom(path) else _read_picture(path, max_pixels)
-    if float(found.pixels.max()) - float(found.pixels.min()) < 8 / 255:
+    mammogram = _read_dicom(path, max_pixels) if is_dicom(path) else _read_picture(path, max_pixels)
+    if float(mammogram.pixels.max()) - float(mammogram.pixels.min()) < 8 / 255:
         raise InputError(
-            f"{path.name}: blank, its {found.pixels.size} pixels hardly differ; expected a "
+            f"{path.name}: blank, its {mammogram.pixels.size} pixels hardly differ; expected a "
             f"mammogram; export the image again"
         )
-    for note in (*found.notes, *found.doubts):
+    for note in (*mammogram.notes, *mammogram.doubts):
         _LOGGER.warning("%s: %s", path.name, note)
-    return found
+    return mammogram
 
 
 def is_dicom(path: Path) -> bool:

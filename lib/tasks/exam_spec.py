@@ -8,6 +8,13 @@ from typing import Literal
 from lib.errors import choose
 
 Rule = Literal["mean", "denser_breast"]
+# what a request may ask for, and the methods of `lib.classification.saliency` that answer it
+SALIENCY: dict[str, tuple[str, ...]] = {
+    "none": (),
+    "gradcam": ("gradcam",),
+    "gradient": ("gradient",),
+    "both": ("gradcam", "gradient"),
+}
 
 
 @dataclass(frozen=True)

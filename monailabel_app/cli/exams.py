@@ -64,7 +64,7 @@ def answer_exams(request: FileRequest) -> dict[str, str]:
         write_json(out / f"{stem}.json", row)
         answers.append(row)
         doubt = f"; needs a reader: {'; '.join(answer.uncertain)}" if answer.uncertain else ""
-        sure = answer.probabilities[answer.place]
+        sure = answer.probabilities[answer.class_index]
         used = ", ".join(answer.views)
         click.echo(f"{exam.id or 'exam'}: {answer.label} ({sure:.2f}) from {used}{doubt}")
     for name, cause in failed.items():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from lib.classification.files import SALIENCY
+from lib.tasks.exam_spec import SALIENCY
 from lib.tasks.registry import get_task
 from monailabel_app.cli import options
 from monailabel_app.cli.answers import FileRequest

@@ -64,7 +64,7 @@ def test_an_answer_has_probabilities_of_views_breasts_and_exam(predictor, exams)
         assert view.probabilities.sum() == pytest.approx(1)
         assert view.tissue is not None and 0 <= view.tissue.percent_density <= 100
         assert view.tissue.mask.shape == view.prepared.pixels.shape == (48, 48)
-    assert answer.label == "ABCD"[answer.place]
+    assert answer.label == "ABCD"[answer.class_index]
     assert (answer.left_out, answer.threshold) == ({}, 0.5)
     row = json.loads(json.dumps(answer.as_dict()))
     assert row["views_used"] == list(answer.views)
@@ -105,7 +105,7 @@ def test_an_unreadable_view_is_left_out_with_its_reason(predictor, exams, tmp_pa
 
 def test_the_rule_of_the_row_makes_the_exams_class(exam_task, exams):
     answer = _fixed(exam_task, 1, 2, 1, 2)(exams[0], tissue=False)  # right B, left C
-    assert (answer.label, answer.place) == ("C", 2)
+    assert (answer.label, answer.class_index) == ("C", 2)
     np.testing.assert_array_equal(answer.probabilities, answer.breasts["L"])
     mean = replace(exam_task, exam=replace(exam_task.exam, rule="mean"))
     answer = _fixed(mean, 1, 1, 1, 3)(exams[0], tissue=False)

@@ -14,9 +14,10 @@ from torch import nn
 from volume_samples import same_grid
 
 from lib.classification.cases import list_task_exams
+from lib.classification.files import save_overlay, save_scalar, view_geometry
 from lib.classification.overlays import LONGEST, grey_picture, overlay
 from lib.classification.predictor import ExamPredictor
-from lib.classification.saliency import METHODS, saliency, save_overlay, save_scalar, view_geometry
+from lib.classification.saliency import METHODS, saliency
 from lib.errors import InputError
 from lib.io.read import read_image
 from lib.mammography.mammogram import read_mammogram
