@@ -16,22 +16,24 @@ LEVEL = 0.05  # below which a difference is called significant
 EXACT = 10**5  # sign changes: all are counted up to so many, else so many are drawn
 
 
-def labels_needed(labels: Sequence[float], scores: Sequence[float], wanted: float) -> float:
-    """Return the labels at which a curve first reaches a score, by lines between its points.
+def labels_needed(labels: Sequence[float], scores: Sequence[float], target: float) -> float:
+    """Return the number of labels at which a curve first reaches a score.
+
+    The curve is linear between its points.
 
     Args:
-        labels: of each point, growing; the last are all labels, whose score is at least `wanted`.
+        labels: of each point, growing; the last are all labels, whose score is at least `target`.
 
     Returns:
         The first point's labels where that reaches it already, though fewer might do.
     """
-    for place, score in enumerate(scores):
-        if score >= wanted:
-            if place == 0:
+    for point, score in enumerate(scores):
+        if score >= target:
+            if point == 0:
                 return float(labels[0])
-            low, below = labels[place - 1], scores[place - 1]
-            return float(low + (labels[place] - low) * (wanted - below) / (score - below))
-    raise ValueError(f"no score of {list(scores)} reaches {wanted}")
+            low, below = labels[point - 1], scores[point - 1]
+            return float(low + (labels[point] - low) * (target - below) / (score - below))
+    raise ValueError(f"no score of {list(scores)} reaches {target}")
 
 
 def gain_over(ours: Sequence[float], theirs: Sequence[float], seed: int = 0) -> dict[str, Any]:
@@ -40,7 +42,7 @@ def gain_over(ours: Sequence[float], theirs: Sequence[float], seed: int = 0) -> 
     Returns:
         The mean difference, its bootstrap interval over seeds, in how many seeds it is above 0,
         and p of the paired permutation test (the signs of the differences), one-sided: `ours` is
-        not greater. It is exact up to `EXACT` sign changes, 16 seeds; of more, so many are drawn.
+        not greater. It is exact up to `EXACT` sign changes (16 seeds); beyond, so many are drawn.
     """
     difference = np.array(ours, dtype=float) - np.array(theirs, dtype=float)
     rng = np.random.default_rng(seed)
@@ -70,8 +72,8 @@ def gain_over(ours: Sequence[float], theirs: Sequence[float], seed: int = 0) -> 
 def holm(ps: Mapping[str, float]) -> dict[str, float]:
     """Return p-values of several tests together, by Holm 1979 (Scand. J. Statistics 6)."""
     adjusted, greatest = {}, 0.0
-    for place, (name, p) in enumerate(sorted(ps.items(), key=lambda entry: entry[1])):
-        greatest = max(greatest, min(1.0, p * (len(ps) - place)))
+    for rank, (name, p) in enumerate(sorted(ps.items(), key=lambda entry: entry[1])):
+        greatest = max(greatest, min(1.0, p * (len(ps) - rank)))
         adjusted[name] = greatest
     return adjusted
 

@@ -14,7 +14,7 @@ from lib.tasks.registry import TASKS, get_task
 from lib.tasks.spec import TaskSpec
 
 PER_CASE = ("images", "exams")
-FORMAT = 1  # to be raised when the page needs what earlier reports lack
+FORMAT = 1  # raised when the page needs what earlier reports lack
 
 
 def assemble(
@@ -28,7 +28,7 @@ def assemble(
             images are left out, and named.
     """
     study = study.at_sizes(_sizes(outcomes))
-    order = {variant.name: place for place, variant in enumerate(study.variants)}
+    order = {variant.name: rank for rank, variant in enumerate(study.variants)}
     mine = [outcome for outcome in outcomes if outcome["variant"] in order]
     fitting = [outcome for outcome in mine if _fits(outcome, head)]
     fitting.sort(
@@ -100,7 +100,7 @@ def _compared(study: Study, tested: Container[str]) -> list[tuple[str, TaskSpec,
 
 
 def _fits(outcome: Mapping[str, Any], head: Mapping[str, Any]) -> bool:
-    """Tell whether the run is of this report's images, as far as it uses that source."""
+    """Return whether the run used the images of this report, as far as these have its source."""
     split = head["data"]["sources"].get(outcome.get("part", outcome["source"]))
     identity = outcome["identity"]
     if split is None:

@@ -16,7 +16,7 @@ from lib.io.labels import read_label
 from lib.segmentation.metrics import image_scores, pixel_scores
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Split:
     """The items of a study, split once for all its runs.
 
@@ -69,8 +69,7 @@ def hash_split(items: Sequence[Item], study: Study) -> Split:
             f"training set ({share:.0%} are tested on, {val_share:.0%} of the others choose the "
             f"step); label more images, of at least 3 groups"
         ) from None
-    ids = frozenset(item.id for item in held)
-    return Split(rest, ids, test, fingerprint_of(rest), fingerprint_of(test))
+    return _split(rest, held, test)
 
 
 def fold_split(items: Sequence[Item], study: Study, fold: tuple[int, int]) -> Split:
@@ -87,8 +86,17 @@ def fold_split(items: Sequence[Item], study: Study, fold: tuple[int, int]) -> Sp
     number, folds = fold
     rest, test = k_folds(items, folds)[number]
     _, held = split_items(rest, study.val_share, salt=f"fold {number} of {folds}: ")
-    ids = frozenset(item.id for item in held)
-    return Split(rest, ids, test, fingerprint_of(rest), fingerprint_of(test))
+    return _split(rest, held, test)
+
+
+def _split(rest: list[Item], held: Sequence[Item], test: list[Item]) -> Split:
+    return Split(
+        training=rest,
+        validation_ids=frozenset(item.id for item in held),
+        test=test,
+        training_fingerprint=fingerprint_of(rest),
+        test_fingerprint=fingerprint_of(test),
+    )
 
 
 def always_empty(test: Sequence[Item]) -> dict[str, float]:

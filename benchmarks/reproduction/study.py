@@ -20,7 +20,7 @@ from lib.tasks.registry import get_task
 from lib.tasks.spec import TaskSpec
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Printed:
     """What the publication prints of one configuration, in 0..1; None where it prints nothing.
 
@@ -58,7 +58,7 @@ class Bound:
     origin: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Variant:
     """One configuration of a study.
 
@@ -108,7 +108,7 @@ class Recipe:
     weights: Literal["best", "last"] = "best"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Study:
     """A publication's experiments on one data set.
 
@@ -117,12 +117,11 @@ class Study:
         source: the publication.
         published: name of the recipe that is the publication's own; empty where there is none.
         steps: of each run; None for the row's.
-        subject: what is answered on; decides how runs are tested and what the page shows.
-        folds: each run is as many trainings, and each patient is tested on by one; 0 is no
-            cross-validation.
-        test_share: part of the images that is tested on, by a hash of the group, or the id; of no
-            meaning with folds.
-        val_share: part of the others that chooses the step.
+        subject: what a run answers: decides how it is tested and what the page shows.
+        folds: of the cross-validation by patient, each a run of its own; 0 is none.
+        test_share: share of the images that are tested on, by a hash of the group, or the id; not
+            used with folds.
+        val_share: share of the other images that choose the step.
         often_absent: whether many images lack the structure: the page has the figures of
             `lib.segmentation.metrics.image_scores` and the mask that is always empty.
         panel_groups: return the group of each test image; the page shows one image of each.
@@ -151,7 +150,7 @@ class Study:
     differences: tuple[tuple[str, str, str], ...] = ()
 
     def label(self, variant: Variant) -> str:
-        """Return what names the variant's runs: its row with its size, or name if it shares it."""
+        """Return the name of the variant's runs: its row, with its size, or its name if shared."""
         if variant.size:
             return f"{variant.task}-{variant.size}"
         shared = sum(other.task == variant.task for other in self.variants) > 1
@@ -171,30 +170,30 @@ class Study:
     def at_sizes(self, sizes: Iterable[int]) -> Study:
         """Return the study with a variant of each row at these input sizes too.
 
-        Nothing is printed of those that it did not have, and a study without sizes stays as it is.
+        The publication prints nothing of those. A study without sizes stays as it is.
         """
         if not any(variant.size for variant in self.variants):
             return self
         variants = list(self.variants)
         for first in {v.task: v for v in reversed(self.variants) if v.size}.values():
-            known = {v.size for v in self.variants if v.task == first.task}
+            present = {v.size for v in self.variants if v.task == first.task}
             name = first.name.removesuffix(f"{first.size} px")
             variants += [
                 replace(first, name=f"{name}{size} px", size=size, accuracy={})
-                for size in sorted(set(sizes) - known)
+                for size in sorted(set(sizes) - present)
             ]
-        places = {v.task: place for place, v in reversed(list(enumerate(self.variants)))}
-        variants.sort(key=lambda variant: (places[variant.task], variant.size))
+        tasks = list(dict.fromkeys(variant.task for variant in self.variants))
+        variants.sort(key=lambda variant: (tasks.index(variant.task), variant.size))
         return replace(self, variants=tuple(variants))
 
     def of_sizes(self, variants: Sequence[Variant], sizes: Sequence[int] = ()) -> list[Variant]:
-        """Return the variants of these input sizes; without sizes those of their rows' own.
+        """Return the variants of these input sizes, by default of the sizes in their rows.
 
         Args:
             sizes: that `at_sizes` was given.
 
         Raises:
-            InputError: sizes are given, but not of this study.
+            InputError: sizes are given for a study that has none.
         """
         if sizes and not any(variant.size for variant in variants):
             raise InputError(
@@ -222,18 +221,17 @@ class Study:
         for variant in self.variants:
             for word in (variant.task, variant.name.lower(), self.label(variant)):
                 table[word] = [*table.get(word, []), variant]
-        words = [word.strip().lower() for word in names.split(",")]
-        wanted = [word for word in words if word]
-        for word in wanted:
+        words = [word.strip().lower() for word in names.split(",") if word.strip()]
+        for word in words:
             if word not in table:
                 raise unknown("variant", word, [v.task for v in self.variants])
-        if not wanted:
+        if not words:
             raise InputError("no variant given; expected names separated by commas, or 'all'")
-        return list({v.name: v for word in wanted for v in table[word]}.values())
+        return list({v.name: v for word in words for v in table[word]}.values())
 
 
 def plain(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested data as one level, keys joined by dots, tuples as lists."""
+    """Return nested mappings as one level: keys joined by dots, tuples as lists."""
     flat: dict[str, Any] = {}
     for key, value in row.items():
         if isinstance(value, Mapping):

@@ -165,10 +165,10 @@ def peak_mib() -> float:
 
 def _answer(connection: Connection, variant: str) -> Any:
     try:
-        kind, value = connection.recv()
+        subject, value = connection.recv()
     except EOFError:
         raise InputError(f"benchmark: the process of '{variant}' ended, out of memory?") from None
-    if kind == "failed":
+    if subject == "failed":
         raise InputError(f"benchmark: '{variant}' failed: {value.strip().splitlines()[-1]}")
     return value
 

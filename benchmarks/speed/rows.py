@@ -63,13 +63,13 @@ PEERS: tuple[Peer, ...] = (
 def prepare(
     variant: str, threads: int, device: str, task: TaskSpec, peer: Peer | None
 ) -> tuple[Callable[[], object], Callable[[], dict[str, Any]]]:
-    """Return a function that takes one step, and one that tells about network and memory."""
+    """Return a function that takes one step, and one that returns facts on network and memory."""
     torch.set_num_threads(threads)
     torch.manual_seed(SEED)
-    place = torch.device(device)
-    dtype = resolve_precision(place, trained_dims=task.network.spatial_dims)
-    network = place_network(_network(task, peer), place, dtype).train()
-    step = TrainingStep(network, task.training, place, dtype, maps=task.target.maps)
+    target = torch.device(device)
+    dtype = resolve_precision(target, trained_dims=task.network.spatial_dims)
+    network = place_network(_network(task, peer), target, dtype).train()
+    step = TrainingStep(network, task.training, target, dtype, maps=task.target.maps)
     batch = random_batch(task)
     losses: list[float] = []
 
@@ -77,14 +77,16 @@ def prepare(
         losses.append(step(batch).item())  # waits for the device
 
     def finish() -> dict[str, Any]:
-        told = {
+        figures = {
             "parameters": sum(weight.numel() for weight in network.parameters()),
             "computes_in": str(dtype).removeprefix("torch."),
             "first_loss": round(losses[0], 5),
         }
-        if place.type == "cuda":
-            told["peak_device_memory_mib"] = round(torch.cuda.max_memory_allocated(place) / 2**20)
-        return told
+        if target.type == "cuda":
+            figures["peak_device_memory_mib"] = round(
+                torch.cuda.max_memory_allocated(target) / 2**20
+            )
+        return figures
 
     return run, finish
 
@@ -96,9 +98,9 @@ def random_batch(task: TaskSpec) -> tuple[Tensor, Tensor]:
     source = torch.Generator().manual_seed(SEED)
     images = torch.rand(recipe.batch_size, spec.in_channels, *sides, generator=source)
     targets = torch.rand(recipe.batch_size, len(task.target.maps), *sides, generator=source)
-    for place, name in enumerate(task.target.maps):
+    for channel, name in enumerate(task.target.maps):
         if is_binary(name):
-            targets[:, place] = (targets[:, place] < FOREGROUND_SHARE).float()
+            targets[:, channel] = (targets[:, channel] < FOREGROUND_SHARE).float()
     return images, targets
 
 
@@ -116,12 +118,12 @@ def run(
     Raises:
         InputError: no network could be measured, or no such device.
     """
-    place = resolve_device(device)
+    target = resolve_device(device)
     figures, left_out = {}, {}
     for name, task in rows.items():
         for peer in (None, *(peer for peer in peers if peer.beside == name)):
             variant = name if peer is None else f"MONAI {peer.network}, as {name}"
-            settings = {"threads": torch.get_num_threads(), "device": str(place)}
+            settings = {"threads": torch.get_num_threads(), "device": str(target)}
             try:
                 timed = measure(
                     prepare,
@@ -131,7 +133,7 @@ def run(
                     SECONDS,
                     warm_up=1,
                     min_rounds=MIN_STEPS,
-                    start_method="spawn" if place.type == "cuda" else "forkserver",
+                    start_method="spawn" if target.type == "cuda" else "forkserver",
                 )
             except InputError as error:
                 left_out[variant] = str(error)
@@ -141,10 +143,10 @@ def run(
                 on_row()
     if not figures:
         raise InputError(next(iter(left_out.values()), "benchmark: no rows"))
-    on = torch.cuda.get_device_name(place) if place.type == "cuda" else "CPU"
+    on = torch.cuda.get_device_name(target) if target.type == "cuda" else "CPU"
     return {
         "what": f"training steps of every row, and of MONAI's networks beside them, {on}",
-        "device": place.type,
+        "device": target.type,
         "unit": "s",
         "most_steps": runs,
         "least_steps": MIN_STEPS,

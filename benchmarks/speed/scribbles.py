@@ -88,14 +88,14 @@ def table(report: dict[str, Any]) -> list[str]:
     """Return lines of the figures."""
     figures = report["dice"]
     lines = [
-        f"{kind:9}  Dice median {row['median']:.3f}, mean {row['mean']:.3f}, tenth percentile "
+        f"{name:9}  Dice median {row['median']:.3f}, mean {row['mean']:.3f}, tenth percentile "
         f"{row['tenth_percentile']:.3f}  ({words})"
-        for kind, words in report["kinds"].items()
-        for row in [figures[kind]]
+        for name, words in report["kinds"].items()
+        for row in [figures[name]]
     ]
     lines.append(f"corrections that made the answer better: {figures['improved']:.1%}")
     for name, row in report["seconds"].items():
-        shown = ", ".join(f"{kind} {row[f'{kind}_s']:.2f} s" for kind in _TIMED)
+        shown = ", ".join(f"{work} {row[f'{work}_s']:.2f} s" for work in _TIMED)
         size = " x ".join(map(str, SIZES[name]))
         lines.append(f"{name} of {size}: {shown} (wanted below {report['limits_s'][name]} s)")
     return lines

@@ -58,7 +58,7 @@ class _Windows:
 def prepare(
     variant: str, threads: int, side: int, file: str | None
 ) -> tuple[Callable[[], object], Callable[[], dict[str, Any]]]:
-    """Return a function that segments the volume, and one that tells about windows and memory.
+    """Return a function that segments the volume, and one that returns facts on windows and memory.
 
     Args:
         side: voxels of the volume along each axis.

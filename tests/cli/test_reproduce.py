@@ -39,7 +39,7 @@ def reproduce(cli, task, studies, tmp_path, monkeypatch):
     recipe = replace(task.training, batch_size=2, patch_size=32)
     monkeypatch.setitem(TASKS, "tiny", replace(task, name="tiny", training=recipe))
     bound = Bound("mean_iou", 0.0, "Tab. 2")
-    variant = Variant("TINY", "tiny", Printed(mean_iou=0.5), (bound,))
+    variant = Variant(name="TINY", task="tiny", printed=Printed(mean_iou=0.5), bounds=(bound,))
     table = replace(THESIS_NUCLEI, name="tiny-study", variants=(variant,))
     monkeypatch.setitem(STUDIES, "tiny-study", table)
 

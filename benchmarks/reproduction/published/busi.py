@@ -25,8 +25,8 @@ BUSI = Study(
     tables=(),
     variants=(
         Variant(
-            "busi_lesion",
-            "busi_lesion",
+            name="busi_lesion",
+            task="busi_lesion",
             bounds=(
                 Bound("dice_kaggle", 0.72, _ASKED),
                 Bound("dice_positive", 0.68, _ASKED),

@@ -55,11 +55,12 @@ def _variants(
     """Return a variant of `task` for each input size that something is printed of."""
     count = max(map(len, printed.values()))
     found = []
-    for place, size in enumerate(SIZES[:count]):
-        percent = {name: values[place] for name, values in printed.items()}
+    for column, size in enumerate(SIZES[:count]):
+        percent = {name: values[column] for name, values in printed.items()}
         percent |= (combined or {}).get(size, {})
         accuracy = {name: round(value / 100, 4) for name, value in percent.items()}
-        found.append(Variant(f"{title}, {size} px", task, size=size, accuracy=accuracy))
+        name = f"{title}, {size} px"
+        found.append(Variant(name=name, task=task, size=size, accuracy=accuracy))
     return found
 
 
@@ -81,12 +82,14 @@ DENSITY = Study(
     importer=import_mammograms,
     tables=(),
     variants=(
-        Variant("A vs D, residual, 224 px", "density_a_vs_d", size=224),
+        Variant(name="A vs D, residual, 224 px", task="density_a_vs_d", size=224),
         *_variants("A vs D, narrow", "density_a_vs_d_vgg", NARROW),
         *_variants("A vs D, wide", "density_a_vs_d_vgg_wide", WIDE, WIDE_COMBINED),
         *_variants("dense or not", "density_dense", DENSE, DENSE_COMBINED),
         *_variants("BI-RADS A to D", "density_birads", BIRADS),
-        Variant("BI-RADS A to D, shared network, 650 px", "density_birads_shared", size=650),
+        Variant(
+            name="BI-RADS A to D, shared network, 650 px", task="density_birads_shared", size=650
+        ),
     ),
     differences=(
         (

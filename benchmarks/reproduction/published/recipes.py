@@ -91,13 +91,13 @@ def differences(
     """
     found: dict[tuple[str, str, str], list[str]] = {}
     for name, published, ours in rows:
-        theirs, own = plain(published.as_dict()), plain(ours.as_dict())
-        for option in own:
+        theirs, mine = plain(published.as_dict()), plain(ours.as_dict())
+        for option in mine:
             compared = option.startswith(COMPARED) and option not in PER_RUN
-            if compared and theirs[option] != own[option]:
-                values = (option, str(theirs[option]), str(own[option]))
+            if compared and theirs[option] != mine[option]:
+                values = (option, str(theirs[option]), str(mine[option]))
                 found.setdefault(values, []).append(name)
     return [
-        {"option": option, "published": theirs, "ours": own, "rows": names}
-        for (option, theirs, own), names in found.items()
+        {"option": option, "published": theirs, "ours": mine, "rows": names}
+        for (option, theirs, mine), names in found.items()
     ]

@@ -18,8 +18,10 @@ def _variant(
         if mean_iou is None
         else Bound("mean_iou", mean_iou, "Tab. 2")
     )
-    printed = Printed(loss, mean_iou, accuracy, precision, recall)
-    return Variant(name, f"nuclei_{name.lower()}", printed, (bound,))
+    printed = Printed(
+        loss=loss, mean_iou=mean_iou, accuracy=accuracy, precision=precision, recall=recall
+    )
+    return Variant(name=name, task=f"nuclei_{name.lower()}", printed=printed, bounds=(bound,))
 
 
 THESIS_NUCLEI = Study(
@@ -38,16 +40,18 @@ THESIS_NUCLEI = Study(
         _variant("VCLR", 0.0753, 0.8929, (98.1818, 94.6954, 89.5369)),
         _variant("VHLLRHe", 0.2114, 0.9173, (98.1960, 94.0450, 90.3635)),
         Variant(
-            "VDLRHe",
-            "nuclei_vdlrhe",
-            Printed(0.2870, 0.5255, 0.761173, 0.324727, 0.957107),
-            (Bound("mean_iou", CORRECTED_DICE, "Dice alone, corrected setting"),),
+            name="VDLRHe",
+            task="nuclei_vdlrhe",
+            printed=Printed(
+                loss=0.2870, mean_iou=0.5255, accuracy=0.761173, precision=0.324727, recall=0.957107
+            ),
+            bounds=(Bound("mean_iou", CORRECTED_DICE, "Dice alone, corrected setting"),),
             recipes=("thesis", "ours"),
             collapses=("thesis",),
         ),
-        Variant("default model", "nuclei", steps=8000),
-        Variant("U-Net 2015", "nuclei_unet2015"),
-        Variant("V-Net 2016", "ultrasound3d_vnet2016", source="volumes", steps=150),
+        Variant(name="default model", task="nuclei", steps=8000),
+        Variant(name="U-Net 2015", task="nuclei_unet2015"),
+        Variant(name="V-Net 2016", task="ultrasound3d_vnet2016", source="volumes", steps=150),
     ),
     differences=(
         (

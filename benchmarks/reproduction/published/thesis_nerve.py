@@ -16,11 +16,13 @@ STEPS = 1500
 
 def _variant(name: str, moments: tuple[tuple[float, float, int], ...], **more: Any) -> Variant:
     """Return a configuration; `moments` are loss, mean IoU and steps, the best first."""
-    best, *others = (Printed(loss, mean_iou, steps=steps) for loss, mean_iou, steps in moments)
+    best, *others = (
+        Printed(loss=loss, mean_iou=mean_iou, steps=steps) for loss, mean_iou, steps in moments
+    )
     return Variant(
-        name,
-        ROW,
-        best,
+        name=name,
+        task=ROW,
+        printed=best,
         recipes=("thesis", "ours"),
         other_steps=tuple(others),
         **more,

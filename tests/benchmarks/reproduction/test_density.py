@@ -44,7 +44,9 @@ def study(exam_task, monkeypatch):
     monkeypatch.setitem(TASKS, TASK, replace(exam_task, name=TASK))
     printed = {"R-CC": 0.625, "exam": 0.75}
     return replace(
-        DENSITY, variants=(Variant("tiny, 48 px", TASK, size=48, accuracy=printed),), folds=2
+        DENSITY,
+        variants=(Variant(name="tiny, 48 px", task=TASK, size=48, accuracy=printed),),
+        folds=2,
     )
 
 

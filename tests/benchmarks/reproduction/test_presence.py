@@ -89,7 +89,7 @@ def test_the_nerve_study_has_the_figures_of_table_4():
         (0.3084, 0.4937, 30000, "From_Prior"),
         (0.9042, 0.5825, 25000, "Dice_Lr1e5"),
     ]
-    assert THESIS_NERVE.variants[0].printed == Printed(0.2537, 0.6105, steps=25000)
+    assert THESIS_NERVE.variants[0].printed == Printed(loss=0.2537, mean_iou=0.6105, steps=25000)
 
 
 def test_variants_of_one_row_differ_in_recipe_and_have_runs_of_their_own(ask):

@@ -41,14 +41,18 @@ def study(task, monkeypatch):
     """A study of two variants with small networks, the second expected to collapse."""
     for name in ("tiny_a", "tiny_b"):
         monkeypatch.setitem(TASKS, name, replace(task, name=name))
-    printed = Printed(0.1, 0.9, 0.95, 0.9, 0.9)
+    printed = Printed(loss=0.1, mean_iou=0.9, accuracy=0.95, precision=0.9, recall=0.9)
     low, high = ((Bound("mean_iou", value, "Tab. 2"),) for value in (0.0, 1.0))
     return replace(
         THESIS_NUCLEI,
         variants=(
-            Variant("A", "tiny_a", printed, low),
+            Variant(name="A", task="tiny_a", printed=printed, bounds=low),
             Variant(
-                "B", "tiny_b", printed, (Bound("mean_iou", 1.0, "Tab. 2"),), ("thesis", "ours")
+                name="B",
+                task="tiny_b",
+                printed=printed,
+                bounds=(Bound("mean_iou", 1.0, "Tab. 2"),),
+                recipes=("thesis", "ours"),
             ),
         ),
     )
@@ -73,7 +77,9 @@ def _quiet(line: str) -> None:
 
 def test_the_study_has_the_printed_figures_and_its_rows():
     printed = {variant.name: variant.printed for variant in THESIS_NUCLEI.variants}
-    assert printed["VHLLRHe"] == Printed(0.2114, 0.9173, 0.98196, 0.94045, 0.903635)
+    assert printed["VHLLRHe"] == Printed(
+        loss=0.2114, mean_iou=0.9173, accuracy=0.98196, precision=0.94045, recall=0.903635
+    )
     assert printed["U3CLR"].recall == pytest.approx(0.861195)
     bounds = {variant.name: variant.bounds for variant in THESIS_NUCLEI.variants}
     assert bounds["VCR"] == (Bound("accuracy", 0.977037, "Tab. 3"),)
