@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pkgutil import resolve_name
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from lib.active_learning.review import EXAM_REVIEWS, IMAGE_REVIEWS, Scorer
 from lib.active_learning.strategies import CLASS_STRATEGIES, MAP_STRATEGIES
@@ -43,16 +43,6 @@ Python packages they are resolved when they are first used.
 """
 
 
-class Measure(Protocol):
-    """Measures how informative a label of one case would be; see `measure`."""
-
-    def __call__(
-        self, predictor: Any, case: Any, seed: int = 0, passes: int = PASSES, copies: bool = True
-    ) -> Informativeness:
-        """Return what was measured."""
-        ...
-
-
 @dataclass(frozen=True, kw_only=True)
 class TaskKind:
     """One kind of task.
@@ -67,11 +57,12 @@ class TaskKind:
         painted: whether its labels are painted, so that viewers offer the names of its structures.
         label: what it is trained on: a label image, or a density.
         mirrored: whether `predictor` has the option ``flips``.
-        measure: see `measure`.
+        measure: the function `measure` for this kind.
         reviews: the scoring methods of `lib.active_learning.review` that fit, by name.
         strategies: names of the fitting `lib.active_learning.strategies.STRATEGIES`.
         simulation_metric: the figure that simulations of active learning compare.
-        answer_files: answers on files for the command line, with `monailabel_app.cli.answers`.
+        answer_files: answers on files for the command line, by a task and
+            `monailabel_app.cli.answers.InferOptions`; returns what failed and why.
         infer_task: answers on the server, see `infer.build`; None where the server does not.
         trainer: trains on the server, see `trainers.build`; None where the server does not.
     """
@@ -87,7 +78,7 @@ class TaskKind:
     painted: bool = True
     label: Literal["mask", "density"] = "mask"
     mirrored: bool = True
-    measure: Measure = measure_image
+    measure: Callable[..., Informativeness] = measure_image
     reviews: Mapping[str, Scorer]
     strategies: tuple[str, ...]
     simulation_metric: str

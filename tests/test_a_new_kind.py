@@ -36,6 +36,8 @@ from lib.training.loop import fit
 from lib.training.options import FitOptions
 from lib.weights.store import ModelStore
 from monailabel_app.cli import main
+from monailabel_app.cli.answers import InferOptions
+from monailabel_app.cli.predictors import load_predictor
 from trainers.build import build_trainer
 
 TASK = "nuclei_count"
@@ -99,9 +101,9 @@ def lines(report: CountReport) -> list[str]:
     ]
 
 
-def answer_files(request) -> dict[str, str]:
-    predictor, _ = request.load()
-    for file in request.files:
+def answer_files(task: TaskSpec, chosen: InferOptions) -> dict[str, str]:
+    predictor, _ = load_predictor(task, chosen)
+    for file in chosen.files:
         print(f"{file.name}: {predictor.count(file):.1f}")
     return {}
 

@@ -95,36 +95,14 @@ class Report(Protocol):
         ...
 
 
-class Evaluate(Protocol):
-    """Answers on labelled items and compares the answers with the labels."""
-
-    def __call__(
-        self,
-        predictor: Any,
-        items: Sequence[Item],
-        seed: int = 0,
-        on_case: Callable[[Any], object] | None = None,
-        about: dict[str, Any] | None = None,
-    ) -> Report:
-        """Return the report.
-
-        Args:
-            seed: of the bootstrap.
-            on_case: called after each case, for progress.
-            about: what to record beside versions, seed and data.
-
-        Raises:
-            InputError: an item without a label, or a file that cannot be read.
-        """
-        ...
-
-
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """How answers of a kind of task are compared with labels, and shown.
 
     Attributes:
-        evaluate: returns the report of a predictor on labelled items.
+        evaluate: returns the report of a predictor on labelled items, by ``(predictor, items, seed
+            of the bootstrap, on_case, about)``. The last two may be left away: what is called after
+            each case, for progress, and what to record beside versions, seed and data.
         count: returns the number of cases of a report.
         lines: returns a report as lines of text.
         pool: returns one report on the answers of several predictors, each on its own items, by
@@ -135,7 +113,7 @@ class Evaluation:
         outcome: returns these figures as one line of text.
     """
 
-    evaluate: Evaluate
+    evaluate: Callable[..., Report]
     count: Callable[[Any], int]
     lines: Callable[[Any], list[str]]
     pool: Callable[[Iterable[tuple[Any, Sequence[Item]]], int], Report] | None = None

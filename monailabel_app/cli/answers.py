@@ -1,39 +1,44 @@
-"""What `infer` asks of the function that answers on files for a kind of task."""
+"""The options of `infer`, which the functions that answer on files take."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lib.tasks.spec import TaskSpec
+import click
+
+from lib.tasks.exam_spec import SALIENCY
 from monailabel_app.cli import options
+
+RESULTS = ("instances", "mask", "probabilities")
 
 
 @dataclass(frozen=True, kw_only=True)
-class FileRequest:
-    """The files to answer on, and the options of `infer`.
+class InferOptions(options.ModelOptions):
+    """What `infer` is asked for."""
 
-    Attributes:
-        load: returns the predictor and the file of its weights.
-        out: folder of the results.
-        result: what to write, one of `monailabel_app.cli.images.RESULTS`; None for the default.
-        suffix: of the result files, such as ".png"; None for that of the input.
-        saliency: methods of `lib.classification.saliency` to explain each view by.
-        json_file: where to write a summary; None for nowhere.
-    """
-
-    task: TaskSpec
-    files: tuple[Path, ...]
-    load: Callable[[], tuple[Any, Path]]
-    out: Path
-    result: str | None = None
-    suffix: str | None = None
-    saliency: tuple[str, ...] = ()
-    json_file: Path | None = None
+    task: str = options.task()
+    files: tuple[Path, ...] = options.argument("files", type=options.FILE, nargs=-1, required=True)
+    out: Path = options.option(
+        "--out", type=options.FOLDER, required=True, help="Folder for the label images."
+    )
+    flips: bool = options.flips()
+    result: str | None = options.option(
+        "--result", type=click.Choice(RESULTS), help="By default instances, else mask."
+    )
+    suffix: str | None = options.option(
+        "--format", "suffix", help="File type, such as .png or .nrrd; default the input's."
+    )
+    saliency: str = options.option(
+        "--saliency",
+        type=click.Choice(list(SALIENCY)),
+        default="none",
+        help="Density tasks: show where each view's network looks, as overlay PNG and scalar NRRD.",
+    )
+    json_file: Path | None = options.json_file()
 
     def about(self, weights: Path) -> dict[str, Any]:
         """Return task, weights and command, for the record."""
         command = options.command_line()
-        return {"task": self.task.name, "weights": weights.name, "command": command}
+        return {"task": self.task, "weights": weights.name, "command": command}

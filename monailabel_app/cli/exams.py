@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING
 import click
 
 from lib.errors import InputError
+from lib.tasks.exam_spec import SALIENCY
+from lib.tasks.spec import TaskSpec
 from monailabel_app.cli import options
-from monailabel_app.cli.answers import FileRequest
+from monailabel_app.cli.answers import InferOptions
 
 if TYPE_CHECKING:
     from lib.classification.answer import ViewAnswer
 
 
-def answer_exams(request: FileRequest) -> dict[str, str]:
+def answer_exams(task: TaskSpec, chosen: InferOptions) -> dict[str, str]:
     """Answer on the exams that files make up, into JSON and label images of the dense tissue.
 
     Returns:
@@ -29,14 +31,13 @@ def answer_exams(request: FileRequest) -> dict[str, str]:
     from lib.datasets.mammograms import safe
     from lib.files import write_json
     from lib.mammography.exams import group_exams
+    from monailabel_app.cli.predictors import load_predictor
 
-    files, out, saliency = request.files, request.out, request.saliency
-    if request.result or request.suffix:
-        raise InputError(
-            f"--result and --format are for segmentation, '{request.task.name}' answers JSON"
-        )
-    predictor, weights = request.load()
-    about = request.about(weights)
+    files, out, saliency = chosen.files, chosen.out, SALIENCY[chosen.saliency]
+    if chosen.result or chosen.suffix:
+        raise InputError(f"--result and --format are for segmentation, '{task.name}' answers JSON")
+    predictor, weights = load_predictor(task, chosen, chosen.flips)
+    about = chosen.about(weights)
     if missing := [file for file in files if not file.is_file()]:
         raise InputError(f"{missing[0].name}: no such file")
     exams = group_exams(files)
@@ -69,7 +70,7 @@ def answer_exams(request: FileRequest) -> dict[str, str]:
         click.echo(f"{exam.id or 'exam'}: {answer.label} ({sure:.2f}) from {used}{doubt}")
     for name, cause in failed.items():
         click.echo(f"Error: {name}: {cause}", err=True)
-    options.save_json(request.json_file, {**about, "exams": answers, "failed": failed})
+    options.save_json(chosen.json_file, {**about, "exams": answers, "failed": failed})
     return failed
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import click
 
 from lib.errors import InputError
+from lib.tasks.exam_spec import SALIENCY
+from lib.tasks.spec import TaskSpec
 from monailabel_app.cli import options
-from monailabel_app.cli.answers import FileRequest
-
-RESULTS = ("instances", "mask", "probabilities")
+from monailabel_app.cli.answers import InferOptions
 
 
-def answer_images(request: FileRequest) -> dict[str, str]:
+def answer_images(task: TaskSpec, chosen: InferOptions) -> dict[str, str]:
     """Segment image files, and write label images of the same names.
 
     Returns:
@@ -24,22 +24,23 @@ def answer_images(request: FileRequest) -> dict[str, str]:
 
     from lib.io.masks import write_mask, write_probabilities
     from lib.io.read import read_image, stem
+    from monailabel_app.cli.predictors import load_predictor
 
-    task, files, out = request.task, request.files, request.out
-    if request.saliency:
+    files, out = chosen.files, chosen.out
+    if SALIENCY[chosen.saliency]:
         raise InputError(
             f"--saliency is for tasks that answer on mammography exams, '{task.name}' is a "
             f"segmentation and its mask shows what it found; leave it away, or ask for --result "
             f"probabilities"
         )
-    predictor, weights = request.load()
-    result = request.result or ("instances" if task.output.instances else "mask")
+    predictor, weights = load_predictor(task, chosen, chosen.flips)
+    result = chosen.result or ("instances" if task.output.instances else "mask")
     out.mkdir(parents=True, exist_ok=True)
     taken = {file.resolve() for file in files}
     written, failed = [], {}
     for file in tqdm(files, unit="image", disable=not sys.stderr.isatty()):
         try:
-            suffix = _suffix(result, request.suffix, file, task.network.spatial_dims)
+            suffix = _suffix(result, chosen.suffix, file, task.network.spatial_dims)
             target = out / f"{stem(file)}{suffix}"
             if target.resolve() in taken:
                 raise InputError(
@@ -66,8 +67,8 @@ def answer_images(request: FileRequest) -> dict[str, str]:
             row["objects"] = int(prediction.instances.max(initial=0))
         written.append(row)
     click.echo(f"{len(written)} of {len(files)} images segmented into {out}")
-    summary = {**request.about(weights), "images": written, "failed": failed}
-    options.save_json(request.json_file, summary)
+    summary = {**chosen.about(weights), "images": written, "failed": failed}
+    options.save_json(chosen.json_file, summary)
     return failed
 
 
