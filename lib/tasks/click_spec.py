@@ -19,9 +19,9 @@ class ClickSpec:
         first: most clicks of each sign that a training patch begins with, where it has any.
         automatic: share of the training patches that begin without clicks.
         corrections: most rounds of clicks that then follow, where the network's answer is wrong.
-        objects: most objects that are corrected in a round, of tasks that tell them apart.
-        validated: corrections of each validation case: the score is the mean over the answers
-            after none, one, ... and all of them.
+        objects: most objects that are corrected in a round, for tasks that separate objects.
+        validated: corrections of each validation case; the score is the mean over the answers
+            after 0, 1, ... and all of them.
     """
 
     radius: float = 3.0

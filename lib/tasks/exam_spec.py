@@ -40,7 +40,7 @@ class ExamSpec:
 
     Attributes:
         classes: in the order of the network's outputs, from the least dense to the densest; exams
-            of other densities are no cases of the task.
+            of other densities are left out.
         rule: ``mean`` of the probabilities of all views; or ``denser_breast``: the mean of each
             breast's views, and of both breasts the one with the denser class.
         least_confidence: probability of the answered class below which a reader is needed, 0..1.

@@ -29,10 +29,10 @@ class InputSpec:
             coarsest axis, but at most 1.5 times the geometric mean.
         min_side: fewest rows and columns accepted.
         max_pixels: most pixels accepted (8192 x 8192 by default).
-        size: of mammograms, rows and columns that the breast is brought to; one number for a
-            square. 0 where the task is not of mammograms.
-        channels: of mammograms, the greys that the network sees: ``normalised`` (within the
-            breast) and ``original`` (of the image), which tells more on films.
+        size: for mammograms: rows and columns that the breast is resampled to; one number for a
+            square. 0 for other tasks.
+        channels: for mammograms: the greys that the network sees: ``normalised`` (within the
+            breast) and ``original`` (of the image), which says more on films.
     """
 
     percentiles: tuple[float, float] = (0.5, 99.8)
@@ -45,7 +45,7 @@ class InputSpec:
     channels: tuple[str, ...] = field(default=("normalised",), metadata=LATER)
 
     def __post_init__(self) -> None:
-        """Reject channels that are none."""
+        """Check the names of the channels."""
         for name in self.channels or ("none",):
             choose("input channel", name, dict.fromkeys(GREYS))
 
@@ -60,11 +60,11 @@ class TargetSpec:
     """How an accepted label image becomes the training target.
 
     Attributes:
-        maps: what the network learns to answer, in order, then what only weighs the loss; names
-            of `lib.data.targets.MAPS`, and ``label_2`` for what has that value, where a task has
-            several structures. The first is always ``foreground``.
+        maps: the maps that the network answers, in order, then those that only weight the loss;
+            names of `lib.data.targets.MAPS`, and for tasks with several structures ``label_2`` for
+            the pixels of that value. The first is always ``foreground``.
         gap: pixels cleared between touching instances, so that they come apart (the thesis's
-            eroded borders); 0 keeps the labels as drawn. Instances narrower than the gap stay.
+            eroded borders); 0 keeps the labels as drawn. Instances narrower than the gap are kept.
     """
 
     maps: tuple[str, ...] = ("foreground",)
@@ -72,7 +72,7 @@ class TargetSpec:
 
     @property
     def answered(self) -> tuple[str, ...]:
-        """The maps that the network answers with; the others weigh the loss."""
+        """The maps that the network answers with; the others weight the loss."""
         return tuple(name for name in self.maps if not name.endswith("_weight"))
 
     @property
@@ -91,8 +91,8 @@ class AugmentSpec:
 
     Attributes:
         flips: mirror each axis with probability 0.5.
-        flip_depth: whether the rows are among these axes; they are not where they are depth below a
-            transducer, with shadows behind what casts them.
+        flip_depth: whether rows are mirrored too; not where they are depth below a transducer, as
+            shadows lie below what casts them.
         rotate90: turn by a random multiple of 90 degrees (in the plane of the last two axes).
         rotate: largest turn by any angle, in degrees, either way (in the same plane).
         zoom: smallest and largest magnification, drawn log-uniformly; (1, 1) is off.
@@ -123,7 +123,7 @@ class OutputSpec:
     Attributes:
         threshold: probability from which a pixel is foreground.
         presence_threshold: answered presence from which there is any foreground at all, where the
-            task answers with that map; 0 is off.
+            task answers that map; 0 is off.
         blur: standard deviation in pixels of a Gaussian over the probabilities before they are
             thresholded, for smooth outlines; 0 is off.
         keep: ``all`` objects, or the ``largest`` of each structure only.

@@ -1,4 +1,4 @@
-"""Fields of specs that came later: runs from before them must stay the same runs."""
+"""Fields that were added to specs later: older runs and checkpoints must stay recognised."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LATER = {_LATER: True}  # metadata of a field that counts only where it differs 
 
 
 def without_unused(spec: Any, plain: dict[str, Any]) -> dict[str, Any]:
-    """Return `plain`, the dictionary of a spec, without its later fields at their defaults.
+    """Return `plain`, the dictionary of a spec, without later fields that have their default.
 
     Args:
         spec: a dataclass, or the type of one.

@@ -14,12 +14,11 @@ class TrainingSpec:
     """The recipe, with the names MONAI Label and MONAI use; requests may override the values.
 
     Attributes:
-        loss: a name of `lib.segmentation.losses.LOSSES`, of classifiers of
-            `lib.classification.losses.CLASS_LOSSES`.
+        loss: a name of the `losses` that the kind of task has in `lib.kinds`.
         optimizer: a name of `lib.training.optimizers.OPTIMIZERS`.
         schedule: ``constant``, ``cosine`` (with a linear warm-up over the first 2 %), or
-            ``plateau`` (times `plateau_factor` where validation has not become better for
-            `plateau_patience` validations).
+            ``plateau`` (times `plateau_factor` after `plateau_patience` validations without a
+            better figure).
         steps: optimiser steps of a full training run.
         batch_size: patches per step, over all processes.
         patch_size: sides of the training patch in pixels; one number for a square or cube.
@@ -34,7 +33,7 @@ class TrainingSpec:
         epochs: passes over the training cases instead of `steps`; 0 is off.
         label_smoothing: share of the truth that is spread over all classes, 0..1.
         class_weights: ``balanced`` weighs each case by the rarity of its class.
-        plateau_factor, plateau_patience: of the schedule ``plateau``.
+        plateau_factor, plateau_patience: for the schedule ``plateau``.
     """
 
     loss: str = "bce_dice"
