@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -83,6 +84,11 @@ def write_json(path: str | os.PathLike[str], value: Any) -> Path:
     """Write `value` as JSON, atomically."""
     text = json.dumps(value, indent=2, default=str) + "\n"
     return write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def in_file_name(text: str) -> str:
+    """Return `text` as a part of a file name: only letters, digits, dots and dashes are kept."""
+    return re.sub(r"[^A-Za-z0-9.-]+", "-", text).strip("-.") or "x"
 
 
 def remove_leftovers(folder: Path, older_than_seconds: float = 3600) -> None:

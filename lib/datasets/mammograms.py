@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from lib.data.groups import Grouped, write_groups
 from lib.data.studies import FINAL_LABELS
 from lib.datasets.importing import ImportReport, OnItem, counted
 from lib.errors import InputError
-from lib.files import copy_atomically, write_atomically
+from lib.files import copy_atomically, in_file_name, write_atomically
 from lib.io.read import extension
 from lib.mammography.density_labels import BIRADS, write_density
 from lib.mammography.mammogram import MAMMOGRAM_EXTENSIONS, read_mammogram
@@ -78,14 +77,14 @@ def write_studies(
         except InputError as error:
             unreadable.append((source.path.name, str(error)))
             continue
-        name = f"{safe(source.exam)}_{source.view.name.replace('?', 'x')}"
+        name = f"{in_file_name(source.exam)}_{source.view.name.replace('?', 'x')}"
         files_of[name] += 1
         id = name if files_of[name] == 1 else f"{name}_{files_of[name]}"
         _copy(source.path, studies, id)
         density = densities.get(source.exam, "")
         if density:
             write_density(labels / f"{id}.json", density, scale)
-        rows.append(Grouped(id, safe(source.patient or source.exam), density))
+        rows.append(Grouped(id, in_file_name(source.patient or source.exam), density))
         views[source.exam].add(source.view)
         patients.add(source.patient or source.exam)
     if not rows:
@@ -114,11 +113,6 @@ def write_studies(
             "notes": tuple(notes),
         },
     )
-
-
-def safe(text: str) -> str:
-    """Return `text` as a part of a file name: only letters, digits, dots and dashes are kept."""
-    return re.sub(r"[^A-Za-z0-9.-]+", "-", text).strip("-.") or "x"
 
 
 def _densities(sources: Sequence[SourceView], scale: str, notes: list[str]) -> dict[str, str]:

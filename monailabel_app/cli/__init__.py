@@ -1,4 +1,4 @@
-"""The command line. Each verb lives in a module that imports what it needs when it runs."""
+"""The command line: one module for each verb, which imports what it needs when the verb runs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ VERBS = {
 
 
 class _Verbs(click.Group):
-    """Loads a verb's module only when that verb is called, so that light ones stay fast."""
+    """Loads the module of a verb when it is called, so that light verbs stay fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)
@@ -58,7 +58,7 @@ def cli() -> None:
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run the command line; wrong input ends with one line on standard error and status 2."""
+    """Run the command line; wrong input gives one line on standard error and exit status 2."""
     from lib.errors import DivergedError
 
     try:
@@ -69,8 +69,8 @@ def main(args: list[str] | None = None) -> None:
         help_text.show()
         sys.exit(help_text.exit_code)
     except click.UsageError as error:
-        where = f"; see {error.ctx.command_path} --help" if error.ctx else ""
-        sys.exit(_fail(f"{error.format_message().rstrip('.')}{where}", error.exit_code))
+        advice = f"; see {error.ctx.command_path} --help" if error.ctx else ""
+        sys.exit(_fail(f"{error.format_message().rstrip('.')}{advice}", error.exit_code))
     except click.ClickException as error:
         sys.exit(_fail(error.format_message(), error.exit_code))
     except (KeyboardInterrupt, click.Abort):
@@ -84,5 +84,6 @@ def main(args: list[str] | None = None) -> None:
 
 
 def _fail(reason: str, status: int = 2) -> int:
+    """Print why a command failed, and return its exit status."""
     click.echo(f"Error: {reason}", err=True)
     return status

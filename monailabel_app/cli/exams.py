@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lib.errors import InputError
+from lib.files import in_file_name, write_json
 from lib.tasks.exam_spec import SALIENCY
 from lib.tasks.spec import TaskSpec
 from monailabel_app.cli import options
@@ -28,24 +29,26 @@ def answer_exams(task: TaskSpec, chosen: InferOptions) -> dict[str, str]:
     from tqdm import tqdm
 
     from lib.classification.files import write_exam_files
-    from lib.datasets.mammograms import safe
-    from lib.files import write_json
     from lib.mammography.exams import group_exams
     from monailabel_app.cli.predictors import load_predictor
 
     files, out, saliency = chosen.files, chosen.out, SALIENCY[chosen.saliency]
     if chosen.result or chosen.suffix:
-        raise InputError(f"--result and --format are for segmentation, '{task.name}' answers JSON")
+        raise InputError(
+            f"--result and --format are for segmentation, '{task.name}' answers JSON; leave them "
+            f"away"
+        )
     predictor, weights = load_predictor(task, chosen, chosen.flips)
     about = chosen.about(weights)
     if missing := [file for file in files if not file.is_file()]:
         raise InputError(f"{missing[0].name}: no such file")
     exams = group_exams(files)
-    known = {path for exam in exams for path in (*exam.views.values(), *_others(exam.others))}
+    grouped = {path for exam in exams for path in exam.views.values()}
+    grouped |= {path for exam in exams for path, _ in exam.others}
     failed = {
-        file.name: "neither tags nor name tell its exam and view, as EXAM_R-CC.png would"
+        file.name: "neither tags nor name state its exam and view, as EXAM_R-CC.png would"
         for file in files
-        if file not in known
+        if file not in grouped
     }
     out.mkdir(parents=True, exist_ok=True)
     answers = []
@@ -56,30 +59,28 @@ def answer_exams(task: TaskSpec, chosen: InferOptions) -> dict[str, str]:
             failed[exam.id] = str(error)
             continue
         row = {**answer.as_dict(), "notes": list(exam.notes), "model": about}
-        stem = safe(exam.id or "exam")
+        stem = in_file_name(exam.id or "exam")
 
         def target(name: str, view: ViewAnswer, stem: str = stem) -> Path:
-            return _free(out / f"{stem}_{name}", view.path, files)
+            return _unless_input(out / f"{stem}_{name}", view.path, files)
 
         row |= write_exam_files(predictor, answer, target, saliency)
         write_json(out / f"{stem}.json", row)
         answers.append(row)
         doubt = f"; needs a reader: {'; '.join(answer.uncertain)}" if answer.uncertain else ""
-        sure = answer.probabilities[answer.class_index]
-        used = ", ".join(answer.views)
-        click.echo(f"{exam.id or 'exam'}: {answer.label} ({sure:.2f}) from {used}{doubt}")
+        probability = answer.probabilities[answer.class_index]
+        click.echo(
+            f"{exam.id or 'exam'}: {answer.label} ({probability:.2f}) from "
+            f"{', '.join(answer.views)}{doubt}"
+        )
     for name, cause in failed.items():
         click.echo(f"Error: {name}: {cause}", err=True)
     options.save_json(chosen.json_file, {**about, "exams": answers, "failed": failed})
     return failed
 
 
-def _others(others: Sequence[tuple[Path, str]]) -> list[Path]:
-    return [path for path, _ in others]
-
-
-def _free(target: Path, image: Path, inputs: Sequence[Path]) -> Path:
-    """Return `target`, the result for `image`, if it is none of the inputs."""
+def _unless_input(target: Path, image: Path, inputs: Sequence[Path]) -> Path:
+    """Return `target`, the file of a result for `image`; refuse one that is an input."""
     if target.resolve() in {file.resolve() for file in inputs}:
         raise InputError(
             f"{image.name}: its result would overwrite '{target}', an input; choose another --out"

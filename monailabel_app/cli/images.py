@@ -29,9 +29,8 @@ def answer_images(task: TaskSpec, chosen: InferOptions) -> dict[str, str]:
     files, out = chosen.files, chosen.out
     if SALIENCY[chosen.saliency]:
         raise InputError(
-            f"--saliency is for tasks that answer on mammography exams, '{task.name}' is a "
-            f"segmentation and its mask shows what it found; leave it away, or ask for --result "
-            f"probabilities"
+            f"--saliency is for tasks on mammography exams; '{task.name}' is for segmentation, its "
+            f"mask shows what it found: leave it away, or ask for --result probabilities"
         )
     predictor, weights = load_predictor(task, chosen, chosen.flips)
     result = chosen.result or ("instances" if task.output.instances else "mask")

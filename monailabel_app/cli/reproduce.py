@@ -1,4 +1,4 @@
-"""`reproduce`: the runs of a published study, its tables beside ours."""
+"""`reproduce`: run a published study again, and set its tables beside ours."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # every verb's help would load numpy
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    """Read "0,1,2"; nothing where that is no list of whole numbers."""
+    """Return the numbers of a text such as "0,1,2"; none if it is no list of whole numbers."""
     try:
         return tuple(dict.fromkeys(int(word) for word in text.split(",") if word.strip()))
     except ValueError:
@@ -171,7 +171,7 @@ def _run(
 
 
 def _write_page(report: dict[str, Any], out: Path, page: Path | None, json_file: Path) -> None:
-    """Write the page and say what could not be drawn."""
+    """Write the page, and name what could not be drawn."""
     from benchmarks.reproduction.pages.page import write_page
 
     page = page or json_file.with_suffix(".md")

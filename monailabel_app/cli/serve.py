@@ -18,7 +18,7 @@ import click
 
 from lib.errors import InputError
 from monailabel_app.cli import options
-from monailabel_app.config import APP_FOLDER, OPTIONS
+from monailabel_app.config import APP_FOLDER, OPTIONS, AppConfig
 
 READY_SECONDS = 120
 _CONF_HELP = "; ".join(f"{name}: {option.help}" for name, option in OPTIONS.items())
@@ -85,8 +85,6 @@ class Server:
         Raises:
             InputError: it cannot start, or ended with an error.
         """
-        from monailabel_app.config import AppConfig
-
         AppConfig.from_conf(dict(self.conf))  # refuses bad options before the slow start-up
         self._check_port()
         click.echo(f"Starting the server on {self.studies} ...")

@@ -155,7 +155,7 @@ def test_infer_names_files_that_are_no_view_and_answers_the_others(
     view = exam_studies / "exam_000_L-CC.dcm"
     ended = cli("infer", TASK, view, stray, "--out", tmp_path / "o", "--weights", weights, *CPU)
     assert ended.status == 2
-    assert "holiday.png: neither tags nor name tell its exam and view" in ended.err
+    assert "holiday.png: neither tags nor name state its exam and view" in ended.err
     assert "from L-CC" in ended.out
 
 
