@@ -7,34 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from duplicates_samples import SIDE, image, marked
 from PIL import Image as PillowImage
 
-from lib.data.groups import Grouped, read_groups, write_groups
+from lib.data.groups import read_groups
 from lib.data.studies import list_items
 from lib.datasets.busi import find_images, import_busi, join_masks
-from lib.datasets.duplicates import Pair, groups_of, signature, similar_pairs
 from lib.errors import InputError
 from lib.io.labels import read_label
-from lib.phantoms.ultrasound.studies import breast_frame
-
-SIDE = (96, 128)
 
 
 def _save(path: Path, pixels: np.ndarray) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     PillowImage.fromarray(pixels).save(path)
     return path
-
-
-def _image(seed: int) -> np.ndarray:
-    return breast_frame(seed, SIDE).image
-
-
-def _marked(image: np.ndarray) -> np.ndarray:
-    """A copy with callipers and letters burned in, cropped and brightened as by another export."""
-    copy = np.clip(image * 1.2, 0, 255).astype(np.uint8)
-    copy[30:33, 40:80], copy[80:88, 10:50:2] = 255, 255
-    return np.asarray(PillowImage.fromarray(copy[:, 4:]).resize((140, 100)))
 
 
 def _box(rows: slice, columns: slice) -> np.ndarray:
@@ -46,14 +32,14 @@ def _box(rows: slice, columns: slice) -> np.ndarray:
 @pytest.fixture
 def published(tmp_path: Path) -> Path:
     root = tmp_path / "busi" / "Dataset_BUSI_with_GT"
-    rgb = np.repeat(_image(1)[..., None], 3, axis=2)
+    rgb = np.repeat(image(1)[..., None], 3, axis=2)
     _save(root / "benign" / "benign (1).png", rgb)
     _save(root / "benign" / "benign (1)_mask.png", _box(slice(2, 12), slice(2, 12)))
     _save(root / "benign" / "benign (1)_mask_1.png", _box(slice(8, 20), slice(8, 30)))
-    _save(root / "benign" / "benign (12).png", _image(2))
-    _save(root / "malignant" / "malignant (1).png", _marked(_image(1)))
+    _save(root / "benign" / "benign (12).png", image(2))
+    _save(root / "malignant" / "malignant (1).png", marked(image(1)))
     _save(root / "malignant" / "malignant (1)_mask.png", np.zeros((100, 140), bool))
-    _save(root / "normal" / "normal (1).png", _image(3))
+    _save(root / "normal" / "normal (1).png", image(3))
     return tmp_path / "busi"
 
 
@@ -104,7 +90,7 @@ def test_duplicates_are_one_group_also_across_classes(published, tmp_path):
 def test_the_compact_layout_is_imported(tmp_path, listed):
     source = tmp_path / "busi"
     for id, seed in (("benign_3", 1), ("normal_7", 2)):
-        _save(source / "images" / f"{id}.png", _image(seed))
+        _save(source / "images" / f"{id}.png", image(seed))
         _save(source / "labels" / f"{id}.png", _box(slice(0, 5), slice(0, seed % 2 * 5)))
     if listed:
         (source / "labels.csv").write_text(
@@ -117,7 +103,7 @@ def test_the_compact_layout_is_imported(tmp_path, listed):
 
 
 def test_a_table_without_classes_is_refused(tmp_path):
-    _save(tmp_path / "images" / "a.png", _image(1))
+    _save(tmp_path / "images" / "a.png", image(1))
     _save(tmp_path / "labels" / "a.png", _box(slice(0, 5), slice(0, 5)))
     (tmp_path / "labels.csv").write_text("name,kind\n")
     with pytest.raises(InputError, match=r"labels\.csv: columns name, kind, expected id and class"):
@@ -136,44 +122,3 @@ def test_a_mask_of_another_size_is_refused_with_its_name(published, tmp_path):
     _save(mask, np.zeros((7, 7), np.uint8))
     with pytest.raises(InputError, match=r"benign \(1\)_mask_1\.png: label has 7 rows"):
         import_busi(published, tmp_path / "studies")
-
-
-def test_copies_are_alike_and_other_images_are_not():
-    images = [_image(seed) for seed in range(6)]
-    signatures = [signature(image) for image in images]
-    assert similar_pairs(signatures) == []
-    moved = [signature(np.roll(images[0], 6, axis=1)), signature(_marked(images[0]))]
-    pairs = similar_pairs([signatures[0], *moved])
-    assert {(pair.a, pair.b) for pair in pairs} >= {(0, 1), (0, 2)}
-    (same,) = similar_pairs([signatures[1], signature(images[1] // 2)])
-    assert same.correlation > 0.9
-
-
-def test_an_image_without_structure_is_like_nothing():
-    flat = signature(np.full((20, 30), 9, np.uint8))
-    assert not flat.any()
-    assert similar_pairs([flat, flat]) == []
-    assert similar_pairs([flat]) == []
-
-
-def test_images_linked_through_others_are_one_group():
-    pairs = [Pair(4, 3, 0.9), Pair(1, 3, 0.5), Pair(0, 2, 0.4)]
-    assert groups_of(6, pairs) == [0, 1, 0, 1, 1, 5]
-
-
-def test_groups_of_other_sets_in_the_folder_are_kept(tmp_path):
-    write_groups(tmp_path, [Grouped("a", "g1", "x"), Grouped("b", "g1")])
-    write_groups(tmp_path, [Grouped("b", "g2", "y"), Grouped("c, d", "g3")])
-    assert read_groups(tmp_path) == [
-        Grouped("a", "g1", "x"),
-        Grouped("b", "g2", "y"),
-        Grouped("c, d", "g3"),
-    ]
-    assert (tmp_path / "groups.csv").read_text().splitlines()[0] == "id,group,class"
-
-
-def test_a_table_of_something_else_is_not_taken_for_groups(tmp_path):
-    assert read_groups(tmp_path) == []
-    (tmp_path / "groups.csv").write_text("id,name\na,b\n")
-    with pytest.raises(InputError, match="columns id, name, expected id, group, class"):
-        read_groups(tmp_path)
