@@ -53,7 +53,7 @@ class App(MONAILabelApp):
     """Segmentation of pictures and volumes, density of mammograms, training on new labels."""
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
-        keep_freed_memory()  # before the server's threads have heaps of their own
+        keep_freed_memory()  # before threads start, each with a heap of its own
         try:
             self.config = AppConfig.from_conf({k: v for k, v in conf.items() if k != "server_mode"})
             self.users = Users.read(self.config.users) if self.config.users else None
@@ -62,7 +62,7 @@ class App(MONAILabelApp):
         self.store = ModelStore(self.config.model_dir, SHIPPED_MODELS)
         self.result_files = ResultFiles()
         self.retraining: Retraining | None = None
-        # more at once would be no faster, and keep short requests from the processor
+        # more requests at once are no faster together, and delay short ones
         self._inferring = threading.BoundedSemaphore(os.cpu_count() or 1)
         super().__init__(
             app_dir,
@@ -72,7 +72,7 @@ class App(MONAILabelApp):
             description="Nuclei segmentation with U-Nets and V-Nets, retrained on your labels",
             version=__version__,
         )
-        # upstream would start a process for each method after each next sample and training
+        # MONAI Label would start a process for each method after each next sample and training
         self._auto_update_scoring = False
 
     # --- what is served --------------------------------------------------------------------------
@@ -94,7 +94,7 @@ class App(MONAILabelApp):
             _refuse_to_start(error)
 
     def init_infers(self) -> dict[str, InferTask]:
-        """Return an infer task per served row, invalid without weights, and those without any."""
+        """Return an infer task per served row, and those that need no weights."""
         rows = self._served()
         labels = [name for task in rows if kind_of(task).painted for name in task.labels]
         names = list(dict.fromkeys(labels))
@@ -129,7 +129,7 @@ class App(MONAILabelApp):
 
     @cached_property
     def active(self) -> ActiveLearning:
-        """Who labels which image next, and the scores that it goes by."""
+        """The strategies, the scores that they use, and who works on which image."""
         config, served = self.config, {task.name: task for task in self._served()}
         settings = ScoringSettings(
             device=config.device, precision=config.precision, enabled=config.scoring
@@ -145,11 +145,11 @@ class App(MONAILabelApp):
         return dict(make_methods(self.trainers, self.active))
 
     def init_batch_infer(self) -> ResumableBatch:
-        """Return what answers on many images."""
+        """Return the task that answers on many images."""
         return ResumableBatch(self.require_model)
 
     def on_init_complete(self) -> None:
-        """Finish start-up in the server process: mend the routes, then upstream's own work."""
+        """Finish the start of the server: replace routes, score images, train on new labels."""
         from monailabel_app.web import routes
 
         super().on_init_complete()
@@ -201,8 +201,8 @@ class App(MONAILabelApp):
     def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         """Run a model on an image of the datastore, or on an uploaded file.
 
-        An id is looked up in the datastore first, so a file of the same name in the working folder
-        is never taken for it. A path is accepted only where the server itself put a file.
+        An image is first looked up as an id of the datastore, so a file with this name in the
+        working folder is never used instead. Else it is the path of an uploaded file.
         """
         request = copy.deepcopy(request)
         store = datastore or self.datastore()
@@ -224,7 +224,7 @@ class App(MONAILabelApp):
         return {"label": label, "tag": tag, "file": file, "params": summary}
 
     def train(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Train a model; in a process of its own it steps back behind the server's requests."""
+        """Train a model; a process started for it has a lower priority than the server."""
         self.require_trainer(str(request.get("model", "")))
         if self._server_mode:
             return super().train(request)
@@ -235,14 +235,14 @@ class App(MONAILabelApp):
             sys.exit(f"Error: {error}")  # one line in the task's details, not a traceback
 
     def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Choose the next image to label, not one that somebody else was given just now."""
+        """Return the next image to label, one that nobody else works on."""
         name = str(request.get("strategy") or "random")
         return self.active.next(self.require_strategy(name), request)
 
     def scoring(
         self, request: dict[str, Any], datastore: Datastore | None = None
     ) -> dict[str, Any]:
-        """Score images; in a process of its own it steps back behind the server's requests."""
+        """Score images; a process started for it has a lower priority than the server."""
         self.require_scoring_method(str(request.get("method", "")))
         if self._server_mode:
             return super().scoring(request, datastore)
@@ -253,14 +253,14 @@ class App(MONAILabelApp):
             sys.exit(f"Error: {error}")  # one line in the task's details, not a traceback
 
     def on_save_label(self, image_id: str, label_id: str) -> None:
-        """Let others have the image again."""
+        """End the lease of the image, and count the label for retraining."""
         super().on_save_label(image_id, label_id)
         self.active.saved(image_id)
         if self.retraining is not None:
             self.retraining.label_saved()
 
     def model_file(self, model: str, validate: bool = True) -> str | None:
-        """Return the file of the live weights."""
+        """Return the file of the served weights; an unknown model raises `NotFoundError`."""
         return choose("model", model, self._infers).get_path(validate)
 
     def model_info(self, model: str) -> dict[str, Any] | None:

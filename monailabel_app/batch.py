@@ -1,7 +1,7 @@
-"""Answers on all images of a studies folder, stored as labels; what was answered is not repeated.
+"""Answers of a model on all images of a studies folder, stored as labels; a batch can be resumed.
 
-An image has its answer if its label is of the model and of the version of the weights that would
-answer now. The server's batch (`ResumableBatch`) and `batch-infer` (`answer_share`) store the same.
+An image is skipped if its label was made by the same version of the weights. The server's batch
+(`ResumableBatch`) and the verb `batch-infer` (`answer_share`) store the same.
 """
 
 from __future__ import annotations
@@ -41,9 +41,10 @@ def is_answered(store: Datastore, image: str, tag: str, model: str, version: str
 
 
 class ResumableBatch(BatchInferTask):
-    """MONAI Label's batch, without the images that have their answer.
+    """MONAI Label's batch, without the images that are answered already.
 
-    Upstream's (0.8.5) ends at the first image that cannot be read; here it is named in the result.
+    MONAI Label's own (0.8.5) ends at the first image that cannot be read; this one names it in the
+    result and goes on.
 
     Args:
         model: returns the infer task of a name.
@@ -53,7 +54,7 @@ class ResumableBatch(BatchInferTask):
         self.model = model
 
     def get_images(self, request: dict[str, Any], datastore: Datastore) -> list[str]:
-        """Return the ids of the images that are to be answered."""
+        """Return the ids of the images to answer on."""
         images: list[str] = super().get_images(request, datastore)
         name = str(request["model"])
         tag = str(request.get("label_tag") or ORIGINAL)
@@ -69,13 +70,13 @@ class ResumableBatch(BatchInferTask):
         datastore: Datastore,
         infer: Callable[[dict[str, Any], Datastore], dict[str, Any]],
     ) -> dict[str, Any]:
-        """Answer; the result has an entry per image, ``error`` in it where there is no answer."""
+        """Answer; the result has an entry per image, with ``error`` if there is no answer."""
 
         def answer(request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
             try:
                 return infer(request, datastore)
             except InputError as error:
-                logger.warning(f"Image '{request['image']}' is passed over: {error}")
+                logger.warning(f"Image '{request['image']}' is skipped: {error}")
                 return {"error": str(error)}
 
         result: dict[str, Any] = super().__call__(request, datastore, answer)
@@ -87,10 +88,10 @@ class Batch:
     """What to answer, and how.
 
     Attributes:
-        folder: of the studies.
-        models: folder of live weights and versions.
-        tag: of the labels to write.
-        labelled: whether images with an accepted label are answered too.
+        folder: the studies folder.
+        models: folder of published weights and their versions.
+        tag: label tag to write.
+        labelled: whether to answer on images with an accepted label too.
     """
 
     task: str
@@ -105,13 +106,13 @@ class Batch:
 
 @dataclass
 class Answers:
-    """What became of the images.
+    """The result of a batch.
 
     Attributes:
-        version: of the weights.
-        written: the images that were answered now.
-        skipped: how many had their answer already.
-        failed: why others have none, by id.
+        version: version of the weights.
+        written: images that were answered now.
+        skipped: number of images that were answered before.
+        failed: error by id of image.
     """
 
     version: str
@@ -120,7 +121,7 @@ class Answers:
     failed: dict[str, str] = field(default_factory=dict)
 
     def add(self, other: Answers) -> None:
-        """Take in those of another process."""
+        """Add the answers of another process."""
         self.written = sorted(self.written + other.written, key=lambda row: row["image"])
         self.skipped += other.skipped
         self.failed |= other.failed
@@ -129,11 +130,11 @@ class Answers:
 def answer_share(batch: Batch, rank: int = 0, world_size: int = 1, local_rank: int = 0) -> Answers:
     """Answer on every `world_size`-th image, from the `rank`-th on, in the order of their ids.
 
-    The shares depend on the images alone, so processes that begin or go on at different times never
-    answer on the same one.
+    The shares depend on the images only: processes that start or resume at different times never
+    answer on the same image.
 
     Raises:
-        InputError: no images, or no weights.
+        InputError: there are no images, or no weights.
     """
     store = StudiesDatastore(str(batch.folder))
     images = sorted(store.list_images())
@@ -143,7 +144,7 @@ def answer_share(batch: Batch, rank: int = 0, world_size: int = 1, local_rank: i
         get_task(batch.task),
         ModelStore(batch.models, SHIPPED_MODELS),
         InferSettings(
-            device=_own_device(batch.device, world_size, local_rank),
+            device=_device(batch.device, world_size, local_rank),
             precision=batch.precision,
             flips=batch.flips,
             find_exam=store.exam_of,
@@ -186,8 +187,8 @@ def _answer(
     }
 
 
-def _own_device(device: str, world_size: int, local_rank: int) -> str:
-    """Return the device of this process: of several, each takes the next GPU."""
+def _device(device: str, world_size: int, local_rank: int) -> str:
+    """Return the device of this process; several processes take a GPU each, in turn."""
     if world_size > 1 and device in ("auto", "cuda") and torch.cuda.is_available():
         return f"cuda:{local_rank % torch.cuda.device_count()}"
     return device

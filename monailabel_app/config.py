@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lib.errors import InputError, choose, parse_switch, unknown
+from lib.errors import InputError, choose, parse_switch
 from lib.tasks.registry import TASKS, get_task
 
 APP_FOLDER = Path(__file__).resolve().parent
@@ -16,14 +16,14 @@ DEFAULT_MODELS = ("nuclei", "nuclei_click", "nuclei_vhllrhe")
 
 
 def _models(value: str) -> tuple[str, ...]:
-    """Turn "a,b" or "all" into names of tasks."""
+    """Read names of tasks, as in "a,b", or "all"; empty means the default ones."""
     if value.strip() == "all":
         return tuple(TASKS)
     return _names(value) or DEFAULT_MODELS
 
 
 def _names(value: str) -> tuple[str, ...]:
-    """Turn "a,b" into names of tasks."""
+    """Read names of tasks, as in "a,b"."""
     return tuple(get_task(name.strip()).name for name in value.split(",") if name.strip())
 
 
@@ -31,7 +31,7 @@ def parse_count(value: object) -> int:
     """Read a whole number from 0 on.
 
     Raises:
-        InputError: something else.
+        InputError: the value is no such number.
     """
     if not str(value).strip().isdecimal():
         raise InputError(f"expected a whole number from 0 on, found '{value}'")
@@ -42,7 +42,7 @@ def parse_size(value: object) -> float:
     """Read a size above 0.
 
     Raises:
-        InputError: something else.
+        InputError: the value is no such number.
     """
     try:
         size = float(str(value))
@@ -73,18 +73,22 @@ OPTIONS: dict[str, Option] = {
     "model_dir": Option(Path, "folder for trained weights and their versions"),
     "device": Option(str, "auto, cpu, cuda or cuda:N, for requests that name none"),
     "precision": Option(str, "auto, fp32, bf16 or fp16"),
-    "archive_cache": Option(Path, "folder for what is fetched from a DICOMweb archive"),
-    "archive_cache_gb": Option(parse_size, "its size in GB, beyond what a training uses"),
-    "users": Option(Path, "file of users (`python -m monailabel_app user`); they must log in then"),
+    "archive_cache": Option(Path, "folder for files downloaded from a DICOMweb archive"),
+    "archive_cache_gb": Option(
+        parse_size, "size of that folder in GB, without what a training uses"
+    ),
+    "users": Option(Path, "file of users (`python -m monailabel_app user`), who must log in then"),
     "auto_train": Option(parse_count, "train after this many new accepted labels; 0 never does"),
-    "auto_train_models": Option(_names, "tasks that are trained so; by default all with weights"),
-    "auto_train_epochs": Option(parse_count, "their length; 0 is that of the Train button"),
+    "auto_train_models": Option(_names, "tasks to train so; by default all that have weights"),
+    "auto_train_epochs": Option(
+        parse_count, "epochs of such a training; 0 is that of the Train button"
+    ),
     "flips": Option(parse_switch, "average answers over mirrored copies: slower, a little better"),
     "scoring": Option(_read_scoring, "score images in the background: on, off or auto"),
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AppConfig:
     """The options of a running app; see `OPTIONS` for their meaning."""
 
@@ -108,13 +112,11 @@ class AppConfig:
         Raises:
             InputError: an unknown key or a value that does not fit; the message names it.
         """
-        known = {field.name for field in fields(cls)}
         values: dict[str, Any] = {}
         for key, value in conf.items():
-            if key not in known:
-                raise unknown("option --conf", key, known)
+            option = choose("option --conf", key, OPTIONS)
             try:
-                values[key] = choose("option", key, OPTIONS).read(value)
+                values[key] = option.read(value)
             except InputError as error:
                 raise InputError(f"--conf {key} {value}: {error}") from None
         config = cls(**values)

@@ -1,8 +1,8 @@
 """The archive for viewers, under the server's own address: `/proxy/dicom/...`.
 
-Upstream (0.8.5) drops the query, so a viewer's filters do nothing and every patient's studies are
-listed; passes paths with `..` on, which lead out of DICOMweb into the archive's administration; and
-holds the event loop until the archive has answered.
+MONAI Label (0.8.5) drops the query, so a viewer's filters have no effect and the studies of every
+patient are listed. It passes on paths with `..`, which lead from DICOMweb into the archive's
+administration. And it blocks the event loop until the archive has answered.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from monailabel_app.archive.dicomweb import Archive
 
 _PATH = re.compile(r"(?:[A-Za-z0-9_,=-][A-Za-z0-9._,=-]*/?)+")
 _STOW = re.compile(r"studies(?:/[0-9.]+)?/?")
-_SENT = ("accept", "content-type")
+_PASSED_ON = ("accept", "content-type")
 _BLOCK = 1 << 18
 _READER = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))
 _WRITER = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR))
@@ -69,11 +69,11 @@ def proxy_router(archive: Archive, on_stored: Callable[[], None]) -> APIRouter:
 
 
 def _ask(archive: Archive, request: Request, path: str, body: bytes) -> StreamingResponse:
-    """Pass a request on and give the answer back piece by piece."""
-    kind, prefix, rest = _split(path)
+    """Pass a request on to the archive and stream its answer."""
+    service, prefix, rest = _split(path)
     if not _PATH.fullmatch(rest) or ".." in rest:
         raise HTTPException(404, f"'{path[:80]}' is no path of DICOMweb")
-    if kind == "qido" and rest.endswith("metadata"):  # as some versions of OHIF ask
+    if service == "qido" and rest.endswith("metadata"):  # as some versions of OHIF ask
         prefix = _PREFIXES["wado"] or ""
     address = "/".join(part for part in (archive.url, prefix, rest) if part)
     query = request.url.query
@@ -81,7 +81,7 @@ def _ask(archive: Archive, request: Request, path: str, body: bytes) -> Streamin
         answer = archive.new_session().request(
             request.method,
             f"{address}?{query}" if query else address,
-            headers={name: request.headers[name] for name in _SENT if name in request.headers},
+            headers={name: request.headers[name] for name in _PASSED_ON if name in request.headers},
             data=body or None,
             stream=True,
             allow_redirects=False,
@@ -90,7 +90,7 @@ def _ask(archive: Archive, request: Request, path: str, body: bytes) -> Streamin
         raise HTTPException(
             502, f"the archive at {archive.url} does not answer ({type(error).__name__})"
         ) from None
-    # its refusal of the server's own password is no question to the viewer's user
+    # if the archive refuses the server's password, the viewer must not ask its user for one
     status = 502 if answer.status_code == 401 else answer.status_code
     headers: dict[str, Any] = {"Cache-Control": "no-store"}
     if "content-type" in answer.headers:
@@ -101,8 +101,8 @@ def _ask(archive: Archive, request: Request, path: str, body: bytes) -> Streamin
 
 
 def _split(path: str) -> tuple[str, str, str]:
-    """Return which service a path names, the archive's prefix for it, and the rest."""
-    kind, _, rest = path.partition("/")
-    if kind not in _PREFIXES:
+    """Return the service that a path names, the archive's prefix for it, and the rest."""
+    service, _, rest = path.partition("/")
+    if service not in _PREFIXES:
         return "", "", path
-    return kind, _PREFIXES[kind] or "", rest
+    return service, _PREFIXES[service] or "", rest

@@ -1,8 +1,8 @@
-"""The local studies folder: MONAI Label's datastore, made safe against loss and odd names.
+"""The studies folder: MONAI Label's local datastore, made safe against loss and odd names.
 
-Upstream (0.8.5) copies labels in place and joins ids and tags into paths unchecked. Each override
-below mends one of these, and those of `monailabel_app.studies.index` what is wrong with its index;
-the folder stays a plain MONAI Label folder.
+MONAI Label (0.8.5) copies labels in place and joins ids and tags into paths unchecked. The
+overrides below correct that, and those of `monailabel_app.studies.index` correct its index. The
+folder stays a plain MONAI Label folder.
 """
 
 from __future__ import annotations
@@ -28,12 +28,11 @@ from monailabel_app.studies.names import check_id, check_tag
 class StudiesDatastore(FolderStudies, IndexedFolder):
     """A studies folder: images at the top, labels in ``labels/<tag>/``, an index beside them.
 
-    Every change is made under the lock, on a fresh reading of the index, and reaches the disk
-    atomically.
+    Each change holds the lock, reads the index again, and is written atomically.
     """
 
     def files(self, ids: Iterable[str]) -> dict[str, Path]:
-        """Return the files of those images that there are; links are not followed."""
+        """Return the files of the images that exist, by id; links are not followed."""
         objects, folder = self._datastore.objects, self.folder
         return {
             id: folder / self._filename(id, objects[id].image.ext) for id in ids if id in objects
@@ -45,7 +44,7 @@ class StudiesDatastore(FolderStudies, IndexedFolder):
         """Copy a readable image into the folder.
 
         Raises:
-            InputError: a bad id, an unreadable image, or an id that is taken.
+            InputError: the id is no plain name or taken, or the image cannot be read.
         """
         id, ext = self._to_id(Path(image_filename).name)
         image_id = check_id(image_id or id)
@@ -71,13 +70,13 @@ class StudiesDatastore(FolderStudies, IndexedFolder):
     def save_label(
         self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]
     ) -> str:
-        """Save a label for `image_id` under `label_tag`, replacing an older one whole.
+        """Save a label for `image_id` with `label_tag`; an older one is replaced.
 
-        It is a label image, or JSON such as ``{"density": "C"}``.
+        The label is a label image, or JSON such as ``{"density": "C"}``.
 
         Raises:
             NotFoundError: no such image.
-            InputError: a bad tag, or a label that is none.
+            InputError: the tag is no plain name, or the file is no label of the image.
         """
         tag = check_tag(label_tag)
         image = self._require_image(image_id)
@@ -118,7 +117,7 @@ class StudiesDatastore(FolderStudies, IndexedFolder):
             self._update_datastore_file()
 
     def update_infos(self, infos: Mapping[str, dict[str, Any]], tag: str | None) -> None:
-        """Merge many at once, by image: into the records of its label of a tag, or its own."""
+        """Merge `infos`, by image id, into the records of images, or of their labels with `tag`."""
         with self._locked():
             self._init_from_datastore_file()
             for id in infos.keys() & self._datastore.objects.keys():
@@ -139,7 +138,7 @@ class StudiesDatastore(FolderStudies, IndexedFolder):
             self._update_datastore_file()
 
     def remove_image(self, image_id: str) -> None:
-        """Delete an image and its labels; of an .mhd the file of its pixels too."""
+        """Delete an image and its labels; with an .mhd file the file of its pixels too."""
         image = self._require_image(image_id)
         with self._locked():
             with self._removing_pixels(image):
@@ -147,7 +146,7 @@ class StudiesDatastore(FolderStudies, IndexedFolder):
             self.refresh()
 
     def remove_label(self, label_id: str, label_tag: str) -> None:
-        """Delete one label; of an .mhd the file of its pixels too."""
+        """Delete one label; with an .mhd file the file of its pixels too."""
         with self._locked():
             label = self.get_label_uri(label_id, check_tag(label_tag))
             if not label:
@@ -158,8 +157,8 @@ class StudiesDatastore(FolderStudies, IndexedFolder):
 
     @contextmanager
     def _removing_pixels(self, header: Path) -> Iterator[None]:
-        """Delete the file of the pixels of `header`, if any, after the header is deleted inside."""
-        inside = header.is_relative_to(os.path.realpath(self._datastore_path))  # links lead out
+        """Delete the pixel file of `header`, if it has one, after the body deleted the header."""
+        inside = header.is_relative_to(os.path.realpath(self._datastore_path))  # not so for links
         pixels = pixel_file(header) if inside else None
         yield
         if pixels:

@@ -1,7 +1,7 @@
-"""The index of a local studies folder: what MONAI Label's datastore knows of its files.
+"""The index of a studies folder: what MONAI Label's datastore knows about its files.
 
-Upstream (0.8.5) writes the index in place, keeps index and memory in step only by luck when several
-threads or processes write, and lets two images of one stem collide.
+MONAI Label (0.8.5) writes the index in place, may lose changes when several threads or processes
+write, and gives two images with the same stem the same id.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ logger = logging.getLogger(__name__)
 
 
 class IndexedFolder(LocalDatastore):
-    """A studies folder whose index is read and written whole, and follows the files.
+    """A studies folder with an index that is written atomically and follows the files.
 
-    One lock, which threads and processes share, is held meanwhile; see `_locked`.
+    Threads and processes share one lock on it; see `_locked`.
     """
 
     def __init__(self, folder: str, auto_reload: bool = False, read_only: bool = False) -> None:
@@ -51,12 +51,12 @@ class IndexedFolder(LocalDatastore):
             if tag.is_dir():
                 remove_leftovers(tag)
         if auto_reload and hasattr(self, "_handler"):
-            # upstream does not see files that are moved into place
+            # MONAI Label does not notice files that are moved into the folder
             self._handler.on_moved = self._on_any_event
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Hold the folder against other threads and processes; may be nested."""
+        """Lock the folder against other threads and processes; may be nested."""
         with self._guard:
             if self._depth == 0:
                 self._file_lock.acquire()
@@ -75,7 +75,7 @@ class IndexedFolder(LocalDatastore):
         return {name: name for name in _names(path, lambda name: bool(extension(name)))}
 
     def _init_from_datastore_file(self, throw_exception: bool = False) -> None:
-        """Read the index if it changed; a damaged one is set aside and made again."""
+        """Read the index if it changed; a damaged index is renamed, and a new one is made."""
         with self._locked():
             path = Path(self._datastore_config_path)
             try:
@@ -87,9 +87,9 @@ class IndexedFolder(LocalDatastore):
             try:
                 self._datastore = LocalDatastoreModel.model_validate_json(path.read_bytes())
             except (ValidationError, ValueError) as error:
-                aside = path.with_name(f"{path.name}.damaged-{int(time.time())}")
-                path.replace(aside)
-                logger.error(f"Index {path.name} was damaged and is now {aside.name}: {error}")
+                damaged = path.with_name(f"{path.name}.damaged-{int(time.time())}")
+                path.replace(damaged)
+                logger.error(f"Index {path.name} was damaged and is now {damaged.name}: {error}")
                 return
             finally:
                 self._datastore.base_path = self._datastore_path
@@ -105,21 +105,23 @@ class IndexedFolder(LocalDatastore):
             self._config_ts = file_stamp(path)
 
     def _on_any_event(self, event: Any) -> None:
-        """Look at the folder again if a file came or went that the index does not know of.
+        """Read the folder again if a file was added or removed that the index does not know.
 
-        Upstream does so for each file that it writes itself, too: several times per label.
+        MONAI Label does so for each file that it writes itself too, several times per label.
         """
         paths = [Path(os.fsdecode(path)) for path in (event.src_path, event.dest_path) if path]
         if Path(self._datastore_config_path) in paths:
             self._init_from_datastore_file()
             return
-        with self._guard:  # a change in progress lists its file before it ends
+        with (
+            self._guard
+        ):  # a save in progress adds its file to the index before it releases the lock
             unknown_change = any(self._is_listed(path) != path.exists() for path in paths)
         if unknown_change:
             self.refresh()
 
     def _is_listed(self, path: Path) -> bool:
-        """Tell whether a file is an image, or a label, of the index."""
+        """Tell whether a file is an image or a label in the index."""
         in_images = path.parent == Path(self._datastore.image_path())
         for id in (path.name, self._to_id(path.name)[0]):
             if item := self._datastore.objects.get(id):
@@ -131,8 +133,8 @@ class IndexedFolder(LocalDatastore):
     def _reconcile_datastore(self) -> None:
         """Bring the index up to date with the files.
 
-        Upstream empties its index and fills it again while others read it. Here, and wherever else
-        the index changes, what readers hold is replaced and never altered.
+        MONAI Label empties its index and fills it again while others read it. Here each change
+        replaces objects that readers may hold, and never alters them.
         """
         with self._locked():
             self._init_from_datastore_file()
@@ -155,7 +157,7 @@ class IndexedFolder(LocalDatastore):
     def _files_of_labels(self) -> dict[str, set[str]]:
         """Return the names of the label files, by tag."""
         folders = Path(self._datastore.label_path(None)).iterdir()
-        return {one.name: set(_names(one, is_label_file)) for one in folders if one.is_dir()}
+        return {tag.name: set(_names(tag, is_label_file)) for tag in folders if tag.is_dir()}
 
     def _add_new_images(self, objects: dict[str, ImageLabelModel], files: set[str]) -> None:
         """List new image files by the ids that `lib.data.studies` gives them."""
@@ -167,38 +169,40 @@ class IndexedFolder(LocalDatastore):
     def _add_new_labels(
         self, objects: dict[str, ImageLabelModel], files: Mapping[str, set[str]]
     ) -> None:
-        """List new label files of known images."""
+        """List new label files of listed images."""
         for tag, names in files.items():
             for file in sorted(names):
                 id, ext = self._to_id(file)
                 if id in objects:
-                    known = objects[id]
-                    if tag not in known.labels:
-                        labels = {**known.labels, tag: file_record(file, ext)}
-                        objects[id] = known.model_copy(update={"labels": labels})
+                    item = objects[id]
+                    if tag not in item.labels:
+                        labels = {**item.labels, tag: file_record(file, ext)}
+                        objects[id] = item.model_copy(update={"labels": labels})
                 elif (orphan := f"{tag}/{file}") not in self._orphans:
                     self._orphans.add(orphan)
-                    logger.warning(f"Label {orphan} is of no image; it stays where it is")
+                    logger.warning(f"Label {orphan} belongs to no image; it stays where it is")
 
 
 def _with_existing(
     id: str, item: ImageLabelModel, files: Mapping[str, set[str]]
 ) -> ImageLabelModel:
-    """Return an image with those of its labels whose files there are; itself if all are."""
-    kept = {tag: one for tag, one in item.labels.items() if id + one.ext in files.get(tag, ())}
+    """Return an image without labels whose files are gone; `item` itself if all exist."""
+    kept = {
+        tag: label for tag, label in item.labels.items() if id + label.ext in files.get(tag, ())
+    }
     return item if len(kept) == len(item.labels) else item.model_copy(update={"labels": kept})
 
 
 def file_record(name: str, ext: str, info: dict[str, Any] | None = None) -> DataModel:
-    """Return the index's record of an image or a label file, as of now."""
+    """Return a new record of an image or a label file for the index."""
     return DataModel(info={**(info or {}), "ts": int(time.time()), "name": name}, ext=ext)
 
 
-def _names(folder: str | Path, wanted: Callable[[str], bool]) -> list[str]:
-    """Return the names of the wanted files of a folder, sorted; hidden ones are left out."""
+def _names(folder: str | Path, is_listed: Callable[[str], bool]) -> list[str]:
+    """Return the names of files in a folder that `is_listed` accepts, sorted, no hidden ones."""
     with os.scandir(folder) as entries:
         return sorted(
             entry.name
             for entry in entries
-            if not entry.name.startswith(".") and wanted(entry.name) and entry.is_file()
+            if not entry.name.startswith(".") and is_listed(entry.name) and entry.is_file()
         )

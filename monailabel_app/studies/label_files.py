@@ -1,4 +1,4 @@
-"""Label files of the studies folder: label images, and answers on density as JSON."""
+"""Label files of a datastore: label images, and density classes as JSON."""
 
 from __future__ import annotations
 
@@ -18,33 +18,34 @@ def is_label_file(name: str) -> bool:
 
 
 def id_and_extension(name: str) -> tuple[str, str]:
-    """Split the name of an image or a label into its id and its extension, as it is written."""
+    """Split the name of an image or label file into its id and its extension, case kept."""
     id = name[: -len(ANSWER)] if name.lower().endswith(ANSWER) else stem(name)
     return id, name[len(id) :]
 
 
 def check_label(label: str | Path, image: Path) -> dict[str, str]:
-    """Refuse what is no label of an image.
+    """Refuse a file that is no label of an image.
 
     Returns:
-        What is to be kept in the label's record: the density that JSON answers.
+        Information for the label's record: the density class of a JSON file.
 
     Raises:
-        InputError: unreadable, of another size, not integer valued, or JSON without a density.
+        InputError: the file cannot be read, has another size than the image or values that are
+            not integers, or is JSON without a density.
     """
     label = Path(label)
     try:
         if label.suffix.lower() == ANSWER:
             return {"density": read_density(label)}
-        wanted, found = image_size(image), image_size(label)
-        if wanted != found:
+        expected, found = image_size(image), image_size(label)
+        if expected != found:
             raise InputError(
                 f"label of {' x '.join(map(str, found))} pixels for an image of "
-                f"{' x '.join(map(str, wanted))}; label the image at its own size"
+                f"{' x '.join(map(str, expected))}; label the image at its own size"
             )
         if len(found) in (2, 3):
             read_label(label, found[::-1])
-    except InputError as error:  # the upload has a temporary name that tells nobody anything
+    except InputError as error:  # an uploaded file has a temporary name
         cause = str(error).removeprefix(f"{label.name}: ")
         raise InputError(f"label for '{image.name}' refused: {cause}") from None
     return {}

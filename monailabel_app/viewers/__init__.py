@@ -1,1 +1,1 @@
-"""What the viewers get from this server beside MONAI Label's own."""
+"""OHIF with this app's mode, panel and patches."""

@@ -1,12 +1,12 @@
-"""Mends of the OHIF that the monailabel wheel ships, where its configuration does not reach.
+"""Patches of OHIF's scripts, as the monailabel wheel ships them, for what has no setting.
 
-Its reader of DICOM SEG knows images of one frame alone: it lists one image for each instance of the
-source, keeps one image for each instance to look frames up in, and knows frames only by addresses
-that end in `frame=N`, which those of DICOMweb do not. So it drew nothing over loops and over
-volumes of several frames in one file. Mended, it lists each frame, and finds it by its instance and
-its number there. And it ended at a SEG that tells no spacing.
+OHIF's reader of DICOM SEG supports images of one frame only: it lists one image per instance of the
+source, finds one image per instance, and knows frames only by addresses that end in `frame=N`,
+which addresses of DICOMweb do not. So it draws nothing over loops and over volumes in one file.
+The patched reader lists each frame, and finds it by its instance and frame number. It also reads a
+SEG without spacing, at which the original fails.
 
-A mend is for one file of one build: file names carry a hash of their content.
+A patch fits one file of one build: the names of files contain a hash of their content.
 """
 
 from __future__ import annotations
@@ -18,34 +18,34 @@ from lib.errors import InputError
 
 
 @dataclass(frozen=True)
-class Mend:
+class Patch:
     """One change to a script of OHIF.
 
     Attributes:
         file: name of the script.
-        found: what stands there, once.
-        put: what takes its place.
+        original: text that occurs once in it.
+        replacement: text to insert instead.
     """
 
     file: str
-    found: str
-    put: str
+    original: str
+    replacement: str
 
 
-MENDS = (
-    Mend(  # reading a SEG: all frames of its source
+PATCHES = (
+    Patch(  # reading a SEG: list all frames of its source
         "7197.bundle.805c43530f838fa98d40.js",
         "const imageIds = images.map(({\n    imageId\n  }) => imageId);",
         "const imageIds = extensionManager.getActiveDataSource()[0]"
         ".getImageIdsForDisplaySet({ images });\n"
         "  segDisplaySet.sourceImageIds = imageIds;",
     ),
-    Mend(  # making its label map: over the same frames
+    Patch(  # making its label map: use the same frames
         "1185.bundle.63d4a7234e943a3bc2ab.js",
         "const imageIds = images.map(image => image.imageId);",
         "const imageIds = segDisplaySet.sourceImageIds;",
     ),
-    Mend(  # the images by instance, and now by instance and frame number too
+    Patch(  # find images by instance and frame number too
         "3970.bundle.31942cc0c12a008e7ba0.js",
         "acc[sopInstanceUID] = imageId;\n            return acc;\n          }, {});\n"
         "          overlapping = false;",
@@ -57,14 +57,14 @@ MENDS = (
         "            acc[sopInstanceUID] = imageId;\n            return acc;\n          }, {});\n"
         "          overlapping = false;",
     ),
-    Mend(  # the image of a frame that a SEG refers to
+    Patch(  # find the image of a frame that a SEG refers to
         "3970.bundle.31942cc0c12a008e7ba0.js",
         "return ReferencedFrameNumber ? Segmentation_4X_getImageIdOfReferencedFrame("
         "ReferencedSOPInstanceUID, ReferencedFrameNumber, sopUIDImageIdIndexMap)",
         "return ReferencedFrameNumber ? sopUIDImageIdIndexMap["
         "ReferencedSOPInstanceUID + '/' + ReferencedFrameNumber]",
     ),
-    Mend(  # showing a SEG that tells no spacing
+    Patch(  # show a SEG without spacing
         "8295.bundle.4ecb27f9e58526f12bcb.js",
         "SliceThickness\n  } = PixelMeasures;",
         "SliceThickness\n  } = PixelMeasures ?? {};",
@@ -72,21 +72,21 @@ MENDS = (
 )
 
 
-def mended(file: Path) -> str | None:
-    """Return the text of a script as it is served; None where there is nothing to mend.
+def patched(file: Path) -> str | None:
+    """Return the patched text of a script; None if there is no patch for it.
 
     Raises:
-        InputError: the script is not the one that the mends are for.
+        InputError: the script is of another build than the patches.
     """
-    mends = [mend for mend in MENDS if mend.file == file.name]
-    if not mends:
+    patches = [patch for patch in PATCHES if patch.file == file.name]
+    if not patches:
         return None
     text = file.read_text("utf-8")
-    for mend in mends:
-        if text.count(mend.found) != 1:
+    for patch in patches:
+        if (count := text.count(patch.original)) != 1:
             raise InputError(
-                f"{file.name}: '{mend.found[:60]}' stands there {text.count(mend.found)} times, "
-                f"expected once; install the MONAI Label that constraints.txt names"
+                f"{file.name}: '{patch.original[:60]}' occurs {count} times, expected once; "
+                f"install the version of MONAI Label that constraints.txt names"
             )
-        text = text.replace(mend.found, mend.put)
+        text = text.replace(patch.original, patch.replacement)
     return text

@@ -1,7 +1,7 @@
-"""Checks that run before MONAI Label's endpoints: the names, paths and parameters of a request.
+"""Checks of names, paths and parameters of a request, before MONAI Label's endpoints run.
 
-Upstream (0.8.5) checks none of them. A check gets the endpoint's arguments, may put some right, and
-raises an `InputError` for what cannot be.
+MONAI Label (0.8.5) itself checks none of them. A check gets the arguments of the endpoint, may
+correct some, and raises an `InputError` for values that cannot be right.
 """
 
 from __future__ import annotations
@@ -22,37 +22,39 @@ from lib.io.read import extension, stem
 from monailabel_app.services import AppServices
 from monailabel_app.studies.names import check_id, check_tag
 
-Guard = Callable[[dict[str, Any]], Any]
+Check = Callable[[dict[str, Any]], Any]
 
 _RESERVED_PARAMS = ("image", "model", "label", "session", "file")
 _FOLLOW_CLICKS = (InferType.DEEPGROW, InferType.DEEPEDIT)
 _IMAGE_CHOICES = ("all", "labeled", "unlabeled")
+_OF_AN_IMAGE = ("get_image_info", "download_image", "check_image")
+_OF_A_LABEL = ("download_label", "check_label", "get_label_info", "remove_label")
 
 
-def make_guards(app: AppServices) -> dict[str, Guard]:
-    """Return the checks by module and function of the endpoint they run before."""
+def make_checks(app: AppServices) -> dict[str, Check]:
+    """Return the checks by module and function of the endpoint, such as "model.api_model_info"."""
 
     def before_sample(arguments: dict[str, Any]) -> None:
         app.require_strategy(arguments["strategy"])
-        if name := _logged_in(arguments):
+        if name := _user_name(arguments):
             arguments["params"] = {**(arguments.get("params") or {}), "client_id": name}
 
     return {
-        **_model_guards(app),
-        **_datastore_guards(app),
-        **_session_guards(app),
+        **_model_checks(app),
+        **_datastore_checks(app),
+        **_session_checks(app),
         "scoring.api_run_method": lambda arguments: app.require_scoring_method(arguments["method"]),
         "activelearning.api_sample": before_sample,
         "logs.gpu_info": _before_gpu,
     }
 
 
-def _model_guards(app: AppServices) -> dict[str, Guard]:
+def _model_checks(app: AppServices) -> dict[str, Check]:
     def before_infer(arguments: dict[str, Any]) -> None:
         task = app.require_model(arguments["model"])
         params = read_object("params", arguments.get("params"))
         if task.type in _FOLLOW_CLICKS and isinstance(params.get("label"), str):
-            # viewers send the segment's name, which would replace the path of an uploaded label
+            # viewers send the name of the segment, which would replace the path of a label file
             params["label_name"] = params.pop("label")
             arguments["params"] = json.dumps(params)
         reserved = [name for name in _RESERVED_PARAMS if name in params]
@@ -65,7 +67,7 @@ def _model_guards(app: AppServices) -> dict[str, Guard]:
         if task.type == InferType.SCRIBBLES:
             _check_drawing(arguments.get("label"))
         else:
-            arguments["label"] = None  # no other model reads one, and upstream would decode it
+            arguments["label"] = None  # no other model reads one, and MONAI Label would decode it
         if arguments.get("file"):
             return
         if arguments.get("session_id"):
@@ -81,7 +83,7 @@ def _model_guards(app: AppServices) -> dict[str, Guard]:
     def before_train(arguments: dict[str, Any]) -> None:
         model, params = arguments["model"], arguments.get("params") or {}
         trainer = app.require_trainer(model)
-        if params.get("model", model) != model:  # upstream would train that one, unchecked
+        if params.get("model", model) != model:  # MONAI Label would train that one, unchecked
             raise InputError(f"params name model '{params['model']}', the request '{model}'")
         trainer.check(params, app.datastore())
         _check_finite(params)
@@ -103,7 +105,7 @@ def _model_guards(app: AppServices) -> dict[str, Guard]:
             for image in images or ():
                 app.datastore().require_image(str(image))
         if not torch.cuda.is_available():
-            params["multi_gpu"] = False  # upstream would divide by the number of GPUs
+            params["multi_gpu"] = False  # MONAI Label would divide by the number of GPUs
         arguments["params"] = params
 
     return {
@@ -115,96 +117,91 @@ def _model_guards(app: AppServices) -> dict[str, Guard]:
     }
 
 
-def _datastore_guards(app: AppServices) -> dict[str, Guard]:
-    def known_image(arguments: dict[str, Any]) -> None:
+def _datastore_checks(app: AppServices) -> dict[str, Check]:
+    def image_exists(arguments: dict[str, Any]) -> None:
         app.datastore().require_image(arguments["image"])
 
     def before_label(arguments: dict[str, Any]) -> None:
-        known_image(arguments)
+        image_exists(arguments)
         check_tag(arguments.get("tag") or "final")
         params = read_object("params", arguments.get("params"))
-        if name := _logged_in(arguments):  # upstream forgets who it was
+        if name := _user_name(arguments):  # MONAI Label does not store who it was
             arguments["params"] = json.dumps({**params, "user": name})
 
     def before_upload(arguments: dict[str, Any]) -> None:
-        # upstream would take the name up to its first dot
+        # MONAI Label would take the name up to its first dot
         check_id(arguments.get("image") or stem(arguments["file"].filename or ""))
         arguments["image"] = arguments.get("image") or stem(arguments["file"].filename)
         read_object("params", arguments.get("params"))
 
-    def image_record(arguments: dict[str, Any]) -> None:
-        known_image(arguments)
+    def before_image_info(arguments: dict[str, Any]) -> None:
+        image_exists(arguments)
         read_object("info", arguments.get("info"))
 
-    def label_tag(arguments: dict[str, Any]) -> None:
+    def tag_is_plain(arguments: dict[str, Any]) -> None:
         check_tag(arguments["tag"])
 
-    def label_record(arguments: dict[str, Any]) -> None:
-        label_tag(arguments)
+    def before_label_info(arguments: dict[str, Any]) -> None:
+        tag_is_plain(arguments)
         read_object("info", arguments.get("info"))
 
-    def before_archive(arguments: dict[str, Any]) -> None:
+    def before_dataset(arguments: dict[str, Any]) -> None:
         if not app.datastore().get_labeled_images():
             raise NotFoundError("no image has a final label yet, so there is nothing to download")
 
     return {
         "datastore.api_add_image": before_upload,
         "datastore.api_save_label": before_label,
-        "datastore.api_get_image_info": known_image,
-        "datastore.api_put_image_info": image_record,
-        "datastore.api_download_image": known_image,
-        "datastore.api_check_image": known_image,
-        "datastore.api_download_label": label_tag,
-        "datastore.api_check_label": label_tag,
-        "datastore.api_get_label_info": label_tag,
-        "datastore.api_put_label_info": label_record,
-        "datastore.api_remove_label": label_tag,
-        "datastore.api_download_dataset": before_archive,
+        "datastore.api_put_image_info": before_image_info,
+        "datastore.api_put_label_info": before_label_info,
+        "datastore.api_download_dataset": before_dataset,
+        **{f"datastore.api_{name}": image_exists for name in _OF_AN_IMAGE},
+        **{f"datastore.api_{name}": tag_is_plain for name in _OF_A_LABEL},
     }
 
 
-def _session_guards(app: AppServices) -> dict[str, Guard]:
-    def before_session(arguments: dict[str, Any]) -> None:
+def _session_checks(app: AppServices) -> dict[str, Check]:
+    def before_new_session(arguments: dict[str, Any]) -> None:
         if arguments.get("uncompress"):
             raise InputError("archives are not unpacked here; send the image itself")
 
-    def known_session(arguments: dict[str, Any]) -> None:
+    def session_exists(arguments: dict[str, Any]) -> None:
         _require_session(app, arguments["session_id"])
 
     return {
-        "session.api_create_session": before_session,
-        "session.api_get_session": known_session,
-        "session.api_remove_session": known_session,
+        "session.api_create_session": before_new_session,
+        "session.api_get_session": session_exists,
+        "session.api_remove_session": session_exists,
     }
 
 
 def _check_drawing(label: Any) -> None:
-    """Refuse scribbles in a file that is no label image, and give it a plain name.
+    """Refuse scribbles in a file that is no label image, and give the file a plain name.
 
     Raises:
-        InputError: a type of file that holds none; upstream would unpack raw bytes itself.
+        InputError: another type of file; MONAI Label would unpack raw bytes itself.
     """
     if label is None:
         return
-    kind = extension(label.filename or "")
-    if kind not in MASK_EXTENSIONS:
+    suffix = extension(label.filename or "")
+    if suffix not in MASK_EXTENSIONS:
         raise InputError(
             f"label '{label.filename}' is no label image; expected one of "
             f"{', '.join(MASK_EXTENSIONS)}"
         )
-    label.filename = f"label{kind}"
+    label.filename = f"label{suffix}"
 
 
-def _logged_in(arguments: dict[str, Any]) -> str:
-    """Return who asks; empty where nobody logs in."""
+def _user_name(arguments: dict[str, Any]) -> str:
+    """Return the name of the user; empty if the server has no login."""
     return str(arguments["user"].username) if settings.MONAI_LABEL_AUTH_ENABLE else ""
 
 
 def read_object(name: str, text: Any) -> dict[str, Any]:
-    """Return the JSON object of a form field; an absent one is empty.
+    """Return the JSON object in a form field; an absent field is an empty object.
 
     Raises:
-        InputError: not JSON, or JSON of another kind.
+        InputError: the text is not JSON, or not an object.
     """
     try:
         value = json.loads(text or "{}")
@@ -217,10 +214,10 @@ def read_object(name: str, text: Any) -> dict[str, Any]:
 
 
 def _check_finite(value: Any) -> None:
-    """Refuse NaN and infinity, which Python takes for JSON but no answer can hold.
+    """Refuse NaN and infinity: Python reads them as JSON, but no answer can hold them.
 
     Raises:
-        InputError: there is one.
+        InputError: a number is not finite.
     """
     try:
         json.dumps(value, allow_nan=False)
@@ -229,9 +226,9 @@ def _check_finite(value: Any) -> None:
 
 
 def _require_session(app: AppServices, session: str) -> None:
-    # a session is a folder of that name: a path would open one made by somebody else
-    plain = session.replace("-", "").isalnum()
-    if not plain or not app.sessions() or not app.sessions().get_session(session):
+    # a session is a folder with this name: a path would open a folder of somebody else
+    is_name = session.replace("-", "").isalnum()
+    if not is_name or not app.sessions() or not app.sessions().get_session(session):
         raise NotFoundError(f"unknown session '{session}'; open a new one")
 
 

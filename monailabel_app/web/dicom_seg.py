@@ -1,7 +1,8 @@
 """`POST /infer/<model>?output=dicom_seg`: an answer as DICOM segmentation of the image.
 
-Upstream's (0.8.5) knows its own kind of archive alone, wants a parameter that nothing documents,
-and answers 500 without. Here it works on every DICOM image: of an archive or a folder, or uploaded.
+MONAI Label's own (0.8.5) works with its own class of archive only, and answers 500 without a
+parameter that is not documented. Here it works on every DICOM image, of an archive or a folder or
+uploaded.
 """
 
 from __future__ import annotations
@@ -37,10 +38,10 @@ def answer_as_seg(app: AppServices, arguments: dict[str, Any]) -> Response:
     """Return a model's answer as DICOM segmentation.
 
     Args:
-        arguments: of the endpoint, checked.
+        arguments: the checked arguments of the endpoint.
 
     Raises:
-        InputError: no DICOM image, or one that nothing can refer to.
+        InputError: the image is not DICOM, or no segmentation can refer to it.
     """
     params = {**read_object("params", arguments.get("params")), "result_extension": ".nrrd"}
     model = arguments["model"]
@@ -64,7 +65,7 @@ def answer_as_seg(app: AppServices, arguments: dict[str, Any]) -> Response:
 
 @contextmanager
 def _image(app: AppServices, arguments: dict[str, Any]) -> Iterator[tuple[str, Sequence[Path]]]:
-    """Yield what the model is asked about, an id or a file, and the DICOM files of it."""
+    """Yield the image, as its id or its file, and its DICOM files."""
     upload = arguments.get("file")
     if upload:
         with tempfile.TemporaryDirectory() as folder:
@@ -79,14 +80,14 @@ def _image(app: AppServices, arguments: dict[str, Any]) -> Iterator[tuple[str, S
         yield arguments["image"], app.datastore().sources(arguments["image"])
 
 
-def _seg(label: Path, told: dict[str, Any], sources: Sources, model: str) -> Dataset:
-    """Return an answer as segmentation; of more objects than it can keep apart, their mask.
+def _seg(label: Path, summary: dict[str, Any], sources: Sources, model: str) -> Dataset:
+    """Return an answer as segmentation; a mask if there are more objects than segments allowed.
 
     Args:
-        told: with the answer: ``label_names``, ``model_version``.
+        summary: of the answer, with ``label_names`` and ``model_version``.
     """
     pixels = read_label(label, tuple(image_size(label)[::-1]))
-    labels = told["label_names"]
+    labels = summary["label_names"]
     numbered = not {int(value) for value in np.unique(pixels) if value} <= set(labels.values())
-    author = Author(model, str(told["model_version"]), "", __version__)
+    author = Author(model, str(summary["model_version"]), "", __version__)
     return make_seg(pixels, sources, labels, author, instances=numbered, too_many="merge")

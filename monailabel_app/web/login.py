@@ -1,7 +1,7 @@
-"""Who asks: bearer tokens, and the password that a browser asks for, checked on every request.
+"""Login: each request has a bearer token, or the user and password that a browser asks for.
 
-Upstream's (0.8.5) decodes tokens in a way that PyJWT 2 refuses, so each is answered with 401; and a
-browser that opens `/ohif/` has no way to send one.
+MONAI Label (0.8.5) decodes tokens in a way that PyJWT 2 refuses, so it answers each with 401; and a
+browser that opens `/ohif/` has no way to send a token.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from monailabel.endpoints.user import auth
 
 from monailabel_app.web.users import Users
 
-# of public keys alone: with a shared one, whoever knows the public key could sign
+# algorithms with a public key only: with a shared key, whoever knows the public one could sign
 _OPENID_ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384"]
 
-# a browser asks its user once, and answers those to the page's own requests for data by itself, of
-# one realm: they lie outside `/ohif/`, so it does not send what it knows unasked
+# each refusal has this challenge: a browser asks its user once per realm, and then answers the
+# challenges to the page's requests for data, which lie outside `/ohif/`
 _CHALLENGE = 'Basic realm="MONAI Label", charset="UTF-8"'
 
 _FORM = Depends()
 _USER = Depends(auth.get_current_user)
 
 
-def mend_openid() -> None:
-    """Name the algorithms of tokens to PyJWT 2, which upstream leaves out."""
+def fix_openid() -> None:
+    """Give PyJWT 2 the algorithms of tokens, which MONAI Label leaves out."""
     auth.jwt = SimpleNamespace(decode=partial(jwt.decode, algorithms=_OPENID_ALGORITHMS))
 
 
 def require_users(web: FastAPI, users: Users) -> APIRouter:
-    """Let in the users of a file alone; return the routes by which they log in."""
+    """Admit only the users of a file; return the routes by which they log in."""
     settings.MONAI_LABEL_AUTH_ENABLE = True
 
     async def current_user(request: Request) -> auth.User:
-        name = _who(request, users)
+        name = _user_of(request, users)
         if name is None:
             raise HTTPException(401, "log in first", {"WWW-Authenticate": _CHALLENGE})
         return auth.User(username=name, name=name, roles=list(users.roles(name)))
@@ -56,7 +56,7 @@ def require_users(web: FastAPI, users: Users) -> APIRouter:
 
     @router.post("/token")
     def token(form: OAuth2PasswordRequestForm = _FORM) -> dict[str, str]:
-        """Give a token for a password."""
+        """Return a token for a password."""
         name = users.by_password(form.username, form.password)
         if name is None:
             raise HTTPException(401, "wrong user or password")
@@ -64,13 +64,13 @@ def require_users(web: FastAPI, users: Users) -> APIRouter:
 
     @router.get("/token/valid")
     def valid(user: auth.User = _USER) -> dict[str, object]:
-        """Tell whose token it is."""
+        """Return the user of a token."""
         return user.model_dump()
 
     return router
 
 
-def _who(request: Request, users: Users) -> str | None:
+def _user_of(request: Request, users: Users) -> str | None:
     scheme, _, value = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return users.by_token(value.strip())
@@ -84,6 +84,6 @@ def _who(request: Request, users: Users) -> str | None:
 
 
 def _from_another_site(request: Request) -> bool:
-    """Tell whether another site's page asks: browsers send a known password along with it."""
+    """Tell whether a page of another site asks: browsers send the password with that too."""
     origin = request.headers.get("origin")
     return origin is not None and urlsplit(origin).netloc != request.headers.get("host", "")

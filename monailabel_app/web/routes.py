@@ -1,14 +1,15 @@
-"""What MONAI Label's web server (0.8.5) needs mended, in one place.
+"""Routes that replace those of MONAI Label's web server (0.8.5), all in one place.
 
 * Its endpoints are coroutines that block the event loop: while one request infers, no other is
   answered. Here each runs in a worker thread.
-* Wrong names and inputs come back as an opaque 500. Here they are 4xx with the reason.
+* A wrong name or input is answered with 500 and no reason. Here it is 4xx with the reason.
 * Ids, tags and parameters reach file paths unchecked. Here they are checked first.
-* Uploaded weights overwrite the live file in place, unread. Here they are read, then published.
-* Each next sample rewrites the whole index, and starts a process that scores. Here neither.
-* OHIF is served without its files in folders. Here with them, and with this app's mode and panel.
+* Uploaded weights overwrite the published file in place, unread. Here they are read, then
+  published.
+* Each next sample rewrites the whole index and starts a process that scores. Here neither happens.
+* OHIF is served without its files in folders. Here it has them, and this app's mode and panel.
 
-The mended routes are put before upstream's; `install` is called once the app is loaded.
+These routes come before MONAI Label's own; `install` is called when the app is loaded.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import errno
 import inspect
 import logging
 import shutil
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -40,12 +42,14 @@ from monailabel_app.active.quiet import Quiet
 from monailabel_app.archive.dicomweb import ArchiveError
 from monailabel_app.services import AppServices
 from monailabel_app.viewers import ohif as viewer
-from monailabel_app.web.checks import Guard, make_guards
+from monailabel_app.web.checks import Check, make_checks
 from monailabel_app.web.dicom_seg import DICOM_SEG, answer_as_seg
-from monailabel_app.web.login import mend_openid, require_users
+from monailabel_app.web.login import fix_openid, require_users
 from monailabel_app.web.users import Users
 
 logger = logging.getLogger(__name__)
+
+Replacement = Callable[[dict[str, Any]], Any]
 
 _ENDPOINTS = (  # modules of `monailabel.endpoints`
     *("activelearning", "batch_infer", "datastore", "infer", "info", "logs", "model", "ohif"),
@@ -55,22 +59,22 @@ _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def install(app: AppServices, users: Users | None) -> None:
-    """Put the mended routes in front of upstream's in the running web server."""
+    """Put this app's routes in front of MONAI Label's in the running web server."""
     from monailabel.app import app as web
 
     router = APIRouter()
-    guards = make_guards(app)
+    checks = make_checks(app)
     replacements = _replacements(app)
     for module in _ENDPOINTS:
         for route in import_module(f"monailabel.endpoints.{module}").router.routes:
             if isinstance(route, APIRoute) and inspect.iscoroutinefunction(route.endpoint):
                 name = f"{module}.{route.endpoint.__name__}"
                 router.routes.append(
-                    _mended(route, guards.get(name), replacements.get(name), app.quiet)
+                    _replaced(route, checks.get(name), replacements.get(name), app.quiet)
                 )
 
     def reload() -> dict[str, Any]:
-        """Look at the files again; upstream would put a second app beside the one that serves."""
+        """Read the files again; MONAI Label would load a second app beside the one that serves."""
         app.datastore().refresh()
         return {}
 
@@ -90,7 +94,7 @@ def install(app: AppServices, users: Users | None) -> None:
             raise HTTPException(*explain(error)) from None
         return {"model": model, "version": version}
 
-    mend_openid()
+    fix_openid()
     if users is not None:
         router.include_router(require_users(web, users))
     router.include_router(app.datastore().router())
@@ -105,21 +109,21 @@ def install(app: AppServices, users: Users | None) -> None:
     web.router.routes.insert(0, web.router.routes.pop())
 
 
-def _mended(
-    route: APIRoute, guard: Guard | None, replacement: Guard | None, quiet: Quiet
+def _replaced(
+    route: APIRoute, check: Check | None, replacement: Replacement | None, quiet: Quiet
 ) -> APIRoute:
-    """Return `route` with an endpoint that runs in a thread and answers errors with a reason."""
-    upstream = route.endpoint
-    signature = inspect.signature(upstream)
+    """Return `route` with an endpoint that runs in a thread and answers errors with the reason."""
+    original = route.endpoint
+    signature = inspect.signature(original)
 
     def endpoint(**arguments: Any) -> Any:
         try:
             with quiet.request():
-                if guard is not None:
-                    guard(arguments)
+                if check is not None:
+                    check(arguments)
                 if replacement is not None:
                     return replacement(arguments)
-                return _finish(upstream(**arguments))
+                return _finish(original(**arguments))
         except HTTPException:
             raise
         except Exception as error:
@@ -128,24 +132,24 @@ def _mended(
                 logger.exception(f"{route.path}: {reason}")
             raise HTTPException(status, reason) from None
 
-    endpoint.__name__ = upstream.__name__
+    endpoint.__name__ = original.__name__
     endpoint.__signature__ = signature  # type: ignore[attr-defined]
     return APIRoute(
         route.path,
         endpoint,
         methods=route.methods,
-        include_in_schema=False,  # upstream's route documents it
+        include_in_schema=False,  # the original route documents it
     )
 
 
 def _finish(coroutine: Any) -> Any:
-    """Run a coroutine that never waits to its end, and return its value."""
+    """Run a coroutine that never waits, and return its value."""
     try:
         coroutine.send(None)
     except StopIteration as done:
         return done.value
     coroutine.close()
-    raise RuntimeError("an upstream endpoint now waits; it must not be run in a thread")
+    raise RuntimeError("an endpoint of MONAI Label now waits; it must not be run in a thread")
 
 
 def explain(error: Exception) -> tuple[int, str]:
@@ -170,8 +174,8 @@ def explain(error: Exception) -> tuple[int, str]:
     return 500, f"the server failed on this request ({type(error).__name__}); see its log"
 
 
-def _replacements(app: AppServices) -> dict[str, Guard]:
-    """Return what is done instead of an upstream endpoint, by module and function."""
+def _replacements(app: AppServices) -> dict[str, Replacement]:
+    """Return the functions that replace endpoints, by module and function."""
 
     def update_model(arguments: dict[str, Any]) -> dict[str, Any]:
         name = arguments["model"]
@@ -208,17 +212,17 @@ def _replacements(app: AppServices) -> dict[str, Guard]:
         return stopped
 
     def train_all(arguments: dict[str, Any]) -> dict[str, Any]:
-        """Train every model with its own parameters; upstream hands each those of all."""
+        """Train every model with its own parameters; MONAI Label gives each model those of all."""
         params = arguments.get("params") or {}
         sync = bool(arguments.get("run_sync"))
-        wanted = {name: value for name, value in params.items() if isinstance(value, dict)}
-        for name in wanted:
+        own = {name: value for name, value in params.items() if isinstance(value, dict)}
+        for name in own:
             app.require_trainer(name)
-        started = {name: {"model": name, **wanted.get(name, {})} for name in app.trainers}
-        for name, request in started.items():
+        requests = {name: {"model": name, **own.get(name, {})} for name in app.trainers}
+        for name, request in requests.items():
             app.require_trainer(name).check(request, app.datastore())
         result = {}
-        for name, request in started.items():
+        for name, request in requests.items():
             answer, detail = AsyncTask.run("train", request, force_sync=sync, enqueue=True)
             result[name] = {"result": answer, "detail": detail}
         return result
@@ -229,7 +233,7 @@ def _replacements(app: AppServices) -> dict[str, Guard]:
         return _finish(infer.api_run_inference(**arguments))
 
     def next_sample(arguments: dict[str, Any]) -> dict[str, Any]:
-        """Answer without upstream's look at all models, and its rewriting of the whole index."""
+        """Answer without asking all models and rewriting the whole index, as MONAI Label does."""
         request = {"strategy": arguments["strategy"], **(arguments.get("params") or {})}
         sample = app.next_sample(request)
         return {**sample, **app.datastore().get_image_info(sample["id"])} if sample else {}

@@ -1,7 +1,7 @@
-"""People who may use the server, in a file: passwords, tokens and roles.
+"""The file of users: passwords, tokens and roles.
 
-Without a file the server is open to whoever reaches it, or asks the OpenID realm that MONAI Label's
-own settings name.
+Without such a file the server is open to whoever reaches it, or uses the OpenID realm of MONAI
+Label's settings.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from lib.errors import InputError, choose
 from lib.files import write_json
 
 TOKEN_SECONDS = 12 * 3600
-ROLES = {  # each may do what those before it may
+ROLES = {  # each may do what the roles before it may
     "user": ("monailabel-user",),
     "annotator": ("monailabel-user", "monailabel-annotator"),
     "reviewer": ("monailabel-user", "monailabel-annotator", "monailabel-reviewer"),
@@ -42,8 +42,8 @@ class Users:
     """The users of a file.
 
     Attributes:
-        secret: signs the tokens that a login gives.
-        rows: by name: ``role``, ``password`` (salted scrypt) and ``tokens`` (SHA-256).
+        secret: key that signs the tokens of logins.
+        rows: by name of the user: ``role``, ``password`` (salted scrypt), ``tokens`` (SHA-256).
     """
 
     secret: str
@@ -55,7 +55,7 @@ class Users:
         """Read a file.
 
         Raises:
-            InputError: missing, or none of users.
+            InputError: there is no such file, or it is no file of users.
         """
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
@@ -75,7 +75,7 @@ class Users:
 
     @classmethod
     def empty(cls) -> Users:
-        """Return no users, with a new secret."""
+        """Return a file without users, with a new secret."""
         return cls(secrets.token_hex(32), {})
 
     def write(self, path: Path) -> None:
@@ -87,7 +87,7 @@ class Users:
         """Add a user, or change one.
 
         Raises:
-            InputError: a name, a role or a password that will not do.
+            InputError: a name, role or password that is not allowed.
         """
         if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or len(name) > 64:
             raise InputError(f"user name '{name[:70]}': expected letters, digits, '-', '_' and '.'")
@@ -100,29 +100,29 @@ class Users:
         self.rows[name] = {"role": role, "password": hashed, "tokens": tokens}
 
     def new_token(self, name: str) -> str:
-        """Return a new token of a user that never ends; only its hash is kept."""
+        """Return a new token of a user, which does not expire; only its hash is stored."""
         token = secrets.token_urlsafe(32)
         choose("user", name, self.rows)["tokens"].append(_sha256(token))
         return token
 
     def by_password(self, name: str, password: str) -> str | None:
-        """Return the user's name if the password is right."""
-        salt, _, wanted = str(self.rows.get(name, {}).get("password", ":")).partition(":")
-        # of an unknown name it takes as long
-        key = hmac.digest(self.secret.encode(), f"{name}\0{password}\0{wanted}".encode(), "sha256")
+        """Return the user's name if the password is right, else None."""
+        salt, _, stored = str(self.rows.get(name, {}).get("password", ":")).partition(":")
+        # for an unknown name it takes as long
+        key = hmac.digest(self.secret.encode(), f"{name}\0{password}\0{stored}".encode(), "sha256")
         if key in self._checked:
             return self._checked[key]
         found = _scrypt(password, bytes.fromhex(salt) or b"nobody")
-        if not wanted or not hmac.compare_digest(found.hex(), wanted):
+        if not stored or not hmac.compare_digest(found.hex(), stored):
             return None
         self._checked[key] = name
         return name
 
     def by_token(self, token: str) -> str | None:
-        """Return whose token it is: one that never ends, or one that a login gave."""
+        """Return the user of a token, of `new_token` or of `login`; None if it is neither."""
         hashed = _sha256(token)
         for name, row in self.rows.items():
-            if any(hmac.compare_digest(hashed, known) for known in row.get("tokens", [])):
+            if any(hmac.compare_digest(hashed, stored) for stored in row.get("tokens", [])):
                 return name
         try:
             content = jwt.decode(
@@ -137,13 +137,13 @@ class Users:
         return name if name in self.rows else None
 
     def login(self, name: str) -> str:
-        """Return a token that ends after `TOKEN_SECONDS`."""
+        """Return a token that expires after `TOKEN_SECONDS`."""
         return jwt.encode(
             {"sub": name, "exp": int(time.time()) + TOKEN_SECONDS}, self.secret, _ALGORITHM
         )
 
     def roles(self, name: str) -> tuple[str, ...]:
-        """Return the roles of a user, in MONAI Label's names."""
+        """Return the roles of a user, by MONAI Label's names."""
         row: Mapping[str, Any] = choose("user", name, self.rows)
         return ROLES[row["role"]]
 

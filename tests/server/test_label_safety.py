@@ -176,7 +176,7 @@ def test_a_label_never_changes_its_image_when_a_twin_comes_and_the_index_goes(
     assert store.datalist() == []
     assert not any(item.label for item in list_items(studies))
     assert (studies / "labels/final/a.png").is_file()
-    assert "final/a.png is of no image" in caplog.text
+    assert "final/a.png belongs to no image" in caplog.text
 
 
 def test_a_label_whose_index_cannot_be_written_is_not_saved(

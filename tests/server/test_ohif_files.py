@@ -11,7 +11,7 @@ from monailabel.endpoints import ohif as upstream
 
 from lib.errors import InputError, NotFoundError
 from monailabel_app.viewers import ohif
-from monailabel_app.viewers.ohif_patches import MENDS, mended
+from monailabel_app.viewers.ohif_patches import PATCHES, patched
 
 
 def test_files_in_folders_are_served_and_upstream_still_does_not():
@@ -47,24 +47,24 @@ def test_the_configuration_is_javascript(tmp_path):
     assert checked.returncode == 0, checked.stderr
 
 
-@pytest.mark.parametrize("name", sorted({mend.file for mend in MENDS}))
-def test_a_script_is_served_with_its_mends_and_never_without(name):
+@pytest.mark.parametrize("name", sorted({patch.file for patch in PATCHES}))
+def test_a_script_is_served_with_its_patches_and_never_without(name):
     shipped = (ohif.root() / name).read_text("utf-8")
     response = ohif.serve(name)
     text = response.body.decode()
-    for mend in MENDS:
-        if mend.file == name:
-            assert shipped.count(mend.found) == 1 == text.count(mend.put)
-            text = text.replace(mend.put, mend.found)
+    for patch in PATCHES:
+        if patch.file == name:
+            assert shipped.count(patch.original) == 1 == text.count(patch.replacement)
+            text = text.replace(patch.replacement, patch.original)
     assert text == shipped, "nothing else is changed"
     assert response.headers["cache-control"] == "no-cache"
     assert response.media_type == "text/javascript"
 
 
-def test_a_script_that_the_mends_are_not_for_is_refused(tmp_path):
-    other = tmp_path / MENDS[0].file
+def test_a_script_that_the_patches_are_not_for_is_refused(tmp_path):
+    other = tmp_path / PATCHES[0].file
     other.write_text("another build")
-    with pytest.raises(InputError, match="stands there 0 times, expected once"):
-        mended(other)
+    with pytest.raises(InputError, match="occurs 0 times, expected once"):
+        patched(other)
     (tmp_path / "other.js").write_text("another script")
-    assert mended(tmp_path / "other.js") is None
+    assert patched(tmp_path / "other.js") is None

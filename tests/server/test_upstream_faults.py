@@ -42,7 +42,7 @@ from monailabel_app.studies.datastore import StudiesDatastore
     ],
 )
 def test_endpoints_are_coroutines_that_never_wait(endpoint: object) -> None:
-    """They hold the event loop while they work: `server._mended` runs each in a thread."""
+    """They hold the event loop while they work: `web.routes` runs each in a thread."""
     assert inspect.iscoroutinefunction(endpoint)
     assert "await" not in inspect.getsource(endpoint)  # type: ignore[arg-type]
 

@@ -14,7 +14,7 @@ from monailabel.config import settings
 from monailabel.endpoints.user import auth
 
 from lib.errors import InputError
-from monailabel_app.web.login import mend_openid, require_users
+from monailabel_app.web.login import fix_openid, require_users
 from monailabel_app.web.users import Users
 
 
@@ -127,7 +127,7 @@ def test_wrong_files_names_and_passwords_are_refused_with_what_is_expected(users
 
 
 def test_upstream_names_no_algorithm_to_pyjwt(monkeypatch: pytest.MonkeyPatch):
-    """Every OpenID token is refused: `login.mend_openid` names those of public keys."""
+    """Every OpenID token is refused: `login.fix_openid` names those of public keys."""
     from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
     key = generate_private_key(65537, 2048)
@@ -139,7 +139,7 @@ def test_upstream_names_no_algorithm_to_pyjwt(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(settings, "MONAI_LABEL_AUTH_TOKEN_ROLES", "roles")
     with pytest.raises(jwt.InvalidTokenError):
         auth.from_token(token)
-    mend_openid()
+    fix_openid()
     assert auth.from_token(token).username == "anna"
     secret = jwt.encode({"preferred_username": "anna"}, "k" * 32, "HS256")
     with pytest.raises(jwt.InvalidTokenError):
