@@ -1,4 +1,4 @@
-"""A whole simulation: all seeds played, one after the other or several at once, and reported."""
+"""A whole simulation: plays all seeds, one after the other or several at once, and reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What weights make of the samples of a simulation, and what their labels say."""
+"""Figures of the samples of a simulation: informativeness by some weights, and their labels."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class Measurer:
     def measured(
         self, weights: Path, labelled: Collection[str], seed: int, copies: bool
     ) -> dict[str, Informativeness]:
-        """Measure all samples with some weights; of labelled ones, the label's share.
+        """Measure all samples with some weights; foreground is the label's where there is one.
 
         Args:
-            copies: whether mirrored or turned copies are needed; what has them serves both.
+            copies: whether mirrored or turned copies are needed; figures with them serve both.
         """
-        for known in ((weights, True), (weights, copies)):
-            if known in self._measured:
-                return self._measured[known]
+        for key in ((weights, True), (weights, copies)):
+            if key in self._measured:
+                return self._measured[key]
         task, execution = self.protocol.task, self.protocol.execution
         runner = kind_of(task).predictor.from_checkpoint(
             task, load_checkpoint(weights), execution.device, execution.precision
@@ -63,7 +63,7 @@ class Measurer:
         self._measured = {k: v for k, v in self._measured.items() if k[0] == weights}
 
     def foreground(self, id: str) -> float:
-        """Return the share of a labelled sample that its label marks; 1 of exams."""
+        """Return the share of a labelled sample that its label marks; 1 for exams."""
         if kind_of(self.protocol.task).by_exam:
             return 1.0
         return float((self._case(self.samples.pool[id])[1][0] > 0).mean())

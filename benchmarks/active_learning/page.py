@@ -1,7 +1,11 @@
-"""The page of a simulation, from its report alone: protocol, tables, curves, verdicts."""
+"""The page of a simulation, from its report alone: protocol, tables, curves, verdicts.
+
+`python -m benchmarks.active_learning.page` makes the pages in docs/results again.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +13,8 @@ from typing import Any
 from benchmarks.active_learning.protocol import BASELINE
 from benchmarks.active_learning.report import EXACT
 from benchmarks.harness import pages
+
+RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 
 METRICS = {
     "dice_kaggle": "mean over images of the Dice of the foreground (1 for an empty answer where "
@@ -50,3 +56,8 @@ def text(report: Mapping[str, Any], json_name: str, picture: str, missing: str =
         picture=picture,
         missing=missing,
     )
+
+
+if __name__ == "__main__":
+    for file in RESULTS.glob("active_learning_*.json"):
+        write_page(json.loads(file.read_text()), file.with_suffix(".md"), file.name)

@@ -21,7 +21,7 @@ BASELINE = "random"
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """What is played through.
+    """What a simulation plays.
 
     Attributes:
         task: the row, with the steps and sizes of this simulation.
@@ -97,7 +97,7 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Samples:
-    """What is labelled at a time, split once for all seeds: an image, or an exam with its views.
+    """The samples, split once for all seeds; one is labelled at a time, an image or a whole exam.
 
     Attributes:
         pool: items of each sample that may be chosen, by its id.
@@ -148,11 +148,11 @@ def split_samples(items: Sequence[Item], protocol: Protocol) -> Samples:
 
 
 def random_of(seed: int, number: int, name: str) -> np.random.Generator:
-    """Return the random numbers of a choice; of one seed the same in every simulation."""
+    """Return the generator of a choice; for one seed it is the same in every simulation."""
     return np.random.default_rng((seed, number, zlib.crc32(name.encode())))
 
 
 def fixed_steps(task: TaskSpec, **changes: Any) -> TaskSpec:
-    """Return `task` trained for its number of steps, and looked at once, after the last."""
+    """Return `task` with a fixed number of steps and one validation, after the last."""
     recipe = replace(task.training, **changes, epochs=0, early_stop_patience=0)
     return replace(task, training=replace(recipe, val_interval=recipe.steps))

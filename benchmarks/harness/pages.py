@@ -1,4 +1,4 @@
-"""Markdown pages made from Jinja2 templates, whose prose is wrapped: a page is not."""
+"""Markdown pages made from Jinja2 templates."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from lib.files import write_atomically
 
 
 def render(template: Path, **context: Any) -> str:
-    """Return the page of a template: each paragraph and each item of a list is one line.
+    """Return the page of a template.
+
+    Templates are wrapped; on the page each paragraph and each item of a list is one line.
 
     Blocks are separated by blank lines. Tables are made by the filter `table`; the filter
     `hard_breaks` makes one block of several, each on a line of its own.
@@ -37,7 +39,7 @@ def write_page(page: Path, text: str) -> Path:
 
 
 def _blocks(text: str) -> list[str]:
-    """Return the blocks of a page without line breaks, but for hard ones, tables and code."""
+    """Return the blocks of a page, without line breaks except in tables, code and where hard."""
     return [
         block if block.startswith(("|", "```")) else re.sub(r"(?<!  )\n(?!- ) *", " ", block)
         for block in re.split(r"\n\s*\n", text.strip())

@@ -31,7 +31,7 @@ class Job:
 def torch_job(
     name: str, at_once: int, call: Callable[..., Any], *args: Any, after: str = ""
 ) -> Job:
-    """Return a job in which torch uses the process's share of the cores, of `at_once` processes."""
+    """Return a job in which torch uses its share of the cores, one of `at_once`."""
     threads = max(1, (os.cpu_count() or 1) // at_once)
     return Job(name, _call_with_threads, (threads, call, args), frozenset({after} - {""}))
 
@@ -49,7 +49,7 @@ def run_in_processes(
     on_end: Callable[[str, int], object],
     on_poll: Callable[[list[str]], object] = lambda names: None,
 ) -> None:
-    """Run the jobs in their order, `at_once` at a time; a job that has to wait is passed by.
+    """Run the jobs in their order, `at_once` at a time; jobs that have to wait let later ones pass.
 
     An interruption ends the running processes.
 

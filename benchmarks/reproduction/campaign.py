@@ -1,4 +1,4 @@
-"""All runs of a study: planned, done one after the other or several at once, gathered."""
+"""All runs of a study, done one after the other or several at once, and their report."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def _own_sizes(study: Study) -> dict[str, int]:
 
 
 def _steps(run: Mapping[str, Any]) -> int:
-    """Return the steps that a run was asked for; of passes, those that they were."""
+    """Return the steps that a run was asked for; where it was asked for passes, those it took."""
     training = run["identity"]["task"]["training"]
     return int(run.get("steps", 0) if training.get("epochs") else training["steps"])
 

@@ -63,7 +63,7 @@ def study_items(
 
 
 def _origin(folder: Path) -> str:
-    """Return what tells a data set from another: names, sizes and times of its files."""
+    """Return a fingerprint of a data set: of the names, sizes and times of its files."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         if path.is_file():

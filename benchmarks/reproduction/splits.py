@@ -35,7 +35,7 @@ class Split:
     panel: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Return sizes and fingerprints, for the record."""
+        """Return sizes and fingerprints, for the report."""
         groups, tested = ({item.key for item in part} for part in (self.training, self.test))
         return {
             "images": len(self.training) + len(self.test),

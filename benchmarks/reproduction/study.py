@@ -1,4 +1,4 @@
-"""What a published study is: its configurations, the figures it prints, and what we must reach.
+"""A published study: its configurations, its printed figures, and the figures to reach.
 
 Plain data, without torch; the tables themselves are modules of their own
 (`benchmarks.reproduction.published.thesis` is the first), gathered in

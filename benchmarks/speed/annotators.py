@@ -92,14 +92,14 @@ def run(
         with Server(app, folder / "studies", files, folder) as server:
 
             def annotator(number: int) -> Annotator:
-                own = folder / f"annotator_{number}"
-                own.mkdir()
+                home = folder / f"annotator_{number}"
+                home.mkdir()
                 return Annotator(
                     client=library.MONAILabelClient(
-                        server.url, tmpdir=str(own), client_id=f"a{number}"
+                        server.url, tmpdir=str(home), client_id=f"a{number}"
                     ),
                     number=number,
-                    folder=own,
+                    folder=home,
                     log=log,
                     rng=random.Random(SEED + number),
                     pause_s=pause_s,

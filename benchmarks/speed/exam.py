@@ -219,7 +219,7 @@ def _cpu_seconds(pid: int) -> float:
 
 
 def peak_gib(pid: int) -> float | None:
-    """Return the largest resident set that a process had; None where the system does not tell."""
+    """Return the largest resident set that a process had; None where the system does not say."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
