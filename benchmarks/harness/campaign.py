@@ -38,7 +38,7 @@ class Execution:
 
 
 def read_result(file: Path, identity: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
-    """Return the result that a run wrote to `file`, None where it is absent, damaged or of another identity.
+    """Return the result in `file`, None where it is absent, damaged or of another identity.
 
     Args:
         identity: what decides the result; None accepts any.
