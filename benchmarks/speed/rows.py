@@ -22,6 +22,7 @@ from benchmarks.speed.rounds import Timed, measure
 from lib.data.targets import is_binary
 from lib.devices import resolve_device, resolve_precision
 from lib.errors import InputError
+from lib.kinds import kind_of
 from lib.networks import build_network, place_network
 from lib.tasks.registry import TASKS
 from lib.tasks.spec import TaskSpec
@@ -69,7 +70,8 @@ def prepare(
     target = torch.device(device)
     dtype = resolve_precision(target, trained_dims=task.network.spatial_dims)
     network = place_network(_network(task, peer), target, dtype).train()
-    step = TrainingStep(network, task.training, target, dtype, maps=task.target.maps)
+    loss = kind_of(task).scoring.loss(task, [])
+    step = TrainingStep(network, task.training, target, dtype, loss)
     batch = random_batch(task)
     losses: list[float] = []
 

@@ -26,6 +26,7 @@ from benchmarks.speed.fixtures import (
 )
 from benchmarks.speed.rounds import compare, measure
 from lib.devices import resolve_precision
+from lib.kinds import kind_of
 from lib.networks import place_network
 from lib.segmentation.losses import get_loss
 from lib.tasks.registry import get_task
@@ -71,7 +72,8 @@ def prepare(
     else:
         dtype = resolve_precision(CPU, FORCED.get(variant, "auto"))
         place_network(network, CPU, dtype).train()
-        step = TrainingStep(network, task.training, CPU, dtype)
+        loss = kind_of(task).scoring.loss(task, [])
+        step = TrainingStep(network, task.training, CPU, dtype, loss)
         engine = Engine(lambda engine, batch: step(batch))
 
         def run() -> None:

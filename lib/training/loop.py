@@ -116,7 +116,7 @@ def _start(
             find_unused_parameters=kind_of(task).scoring.partial,
         )
     loss = kind_of(task).scoring.loss(task, items)
-    return TrainingStep(network, task.training, device, dtype, parallel, loss=loss), origin
+    return TrainingStep(network, task.training, device, dtype, loss, parallel), origin
 
 
 def _take_steps(steps: range, state: RunState, writer: CheckpointWriter, status: RunStatus) -> int:

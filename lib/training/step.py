@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,7 +12,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from lib.data.case import Batch, Loss
 from lib.devices import autocast
-from lib.segmentation.losses import FOREGROUND, get_loss
 from lib.tasks.training_spec import TrainingSpec
 from lib.training.optimizers import build_optimizer, build_scheduler
 
@@ -25,11 +24,10 @@ class TrainingStep:
 
     Args:
         network: where `lib.networks.place_network` put it, in training mode.
-        recipe: names loss, optimiser and schedule; gives the number of steps.
+        recipe: names optimiser and schedule; gives the number of steps.
         dtype: what to autocast to.
+        loss: function of logits and targets, see `lib.data.case.Scoring`.
         parallel: `network` wrapped for several processes; None for one process.
-        maps: names of the target's maps; see `lib.data.targets`.
-        loss: function of logits and targets; None takes the recipe's for targets of `maps`.
     """
 
     def __init__(
@@ -38,16 +36,15 @@ class TrainingStep:
         recipe: TrainingSpec,
         device: torch.device,
         dtype: torch.dtype,
+        loss: Loss,
         parallel: nn.Module | None = None,
-        maps: Sequence[str] = FOREGROUND,
-        loss: Loss | None = None,
     ) -> None:
         self.network, self.parallel = network, parallel or network
         self.device, self.dtype = device, dtype
         self.gradient_clip = recipe.gradient_clip
         self.optimizer = build_optimizer(network, recipe)
         self.scheduler = build_scheduler(self.optimizer, recipe, recipe.steps)
-        self.loss = loss or get_loss(recipe.loss, maps)
+        self.loss = loss
         self.averaged: nn.Module | None = None
         if recipe.averaging > 0:
             self._average = AveragedModel(

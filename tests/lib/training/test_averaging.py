@@ -11,6 +11,7 @@ from training_samples import assert_same_weights, fit_options, with_recipe
 
 from lib.kinds import score_cases
 from lib.networks import build_network
+from lib.segmentation.losses import bce_dice
 from lib.segmentation.predictor import Predictor
 from lib.training.batches import PreparedCases, StepBatches
 from lib.training.loop import fit
@@ -46,7 +47,7 @@ def test_averaging_does_not_change_the_steps(averaged, whole):
 def test_the_average_is_the_exponential_one_of_the_weights_after_each_step(task, items):
     recipe = replace(task.training, averaging=0.25)
     network = build_network(task.network)
-    step = TrainingStep(network, recipe, torch.device("cpu"), torch.float32)
+    step = TrainingStep(network, recipe, torch.device("cpu"), torch.float32, bce_dice)
     batches = StepBatches(PreparedCases(items, task), seed=0)
     wanted: dict[str, torch.Tensor] = {}
     for index in range(4):
@@ -61,7 +62,7 @@ def test_the_average_is_the_exponential_one_of_the_weights_after_each_step(task,
 
 def test_without_averaging_there_is_no_second_set_of_weights(task):
     step = TrainingStep(
-        build_network(task.network), task.training, torch.device("cpu"), torch.float32
+        build_network(task.network), task.training, torch.device("cpu"), torch.float32, bce_dice
     )
     assert step.averaged is None
     assert "averaged" not in step.state_dict()
