@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.reproduction.pages.panel_groups import by_brightness
+from benchmarks.reproduction.panel_groups import by_brightness
 from lib.data.studies import Item
 from lib.datasets.importing import ImportReport
 from lib.errors import InputError, choose, unknown

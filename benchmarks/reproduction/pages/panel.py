@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.reproduction.pages.panel_groups import by_brightness
+from benchmarks.reproduction.panel_groups import by_brightness
 from benchmarks.reproduction.splits import Split
 from benchmarks.reproduction.testing import PANEL
 from lib.data.studies import Item

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.reproduction.pages.panel_groups import by_class
+from benchmarks.reproduction.panel_groups import by_class
 from benchmarks.reproduction.published.recipes import OURS
 from benchmarks.reproduction.study import Bound, Study, Variant
 from lib.datasets.importers import IMPORTERS

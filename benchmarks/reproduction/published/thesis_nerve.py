@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.reproduction.pages.panel_groups import by_class
+from benchmarks.reproduction.panel_groups import by_class
 from benchmarks.reproduction.published.recipes import NERVE_RECIPES
 from benchmarks.reproduction.study import Bound, Printed, Study, Variant
 from lib.datasets.importers import IMPORTERS
