@@ -1,4 +1,4 @@
-"""Exams: views by tags and names, what is missing or double, labels and patients."""
+"""Exams: files grouped, what is missing or double, labels and patients."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 from mammogram_samples import code, write_mg
 from PIL import Image as PillowImage
-from pydicom.dataset import Dataset
 
 from lib.classification.cases import list_task_exams
 from lib.data.groups import Grouped, write_groups
 from lib.errors import InputError
-from lib.mammography.density_labels import read_density, read_scale, write_density
+from lib.mammography.density_labels import write_density
 from lib.mammography.exams import exam_of, group_exams, list_exams
-from lib.mammography.views import STANDARD_VIEWS, View, view_of_name, view_of_tags
+from lib.mammography.views import STANDARD_VIEWS, View
 from lib.tasks.registry import TASKS
 
 VIEWS = ("R-CC", "L-CC", "R-MLO", "L-MLO")
@@ -29,97 +28,6 @@ def _pictures(folder: Path, exams: tuple[str, ...] = ("e1", "e2"), views=VIEWS) 
         for view in views:
             PillowImage.fromarray(np.zeros((8, 8), np.uint8)).save(folder / f"{exam}_{view}.png")
     return folder
-
-
-def _dataset(**tags) -> Dataset:
-    data = Dataset()
-    for tag, value in tags.items():
-        setattr(data, tag, value)
-    return data
-
-
-# --- views ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "view", "exam"),
-    [
-        ("p7_R-CC", "R-CC", "p7"),
-        ("p7_L_MLO", "L-MLO", "p7"),
-        ("p7_RCC", "R-CC", "p7"),
-        ("study 12 lmlo", "L-MLO", "study 12"),
-        ("a.b-LEFT-CC_2", "L-CC", "a.b"),
-        ("R-MLO", "R-MLO", ""),
-        ("Calc-Test_P_00038_RIGHT_MLO", "R-MLO", "Calc-Test_P_00038"),
-        ("20586908_6c613a14b80a8591_MG_R_CC_ANON", "R-CC", "6c613a14b80a8591"),
-        ("20586934_6c613a14b80a8591_MG_L_ML_ANON", "L-MLO", "6c613a14b80a8591"),
-    ],
-)
-def test_names_tell_exam_and_view(name, view, exam):
-    found = view_of_name(name)
-    assert (found.view.name, found.exam, found.modifiers) == (view, exam, ())
-
-
-@pytest.mark.parametrize(
-    ("name", "modifier"),
-    [
-        ("p7_R-CC_ID", "implant displaced"),
-        ("p7_RCCID", "implant displaced"),
-        ("p7_L-MLO_MAG", "magnified"),
-        ("p7_L-CC_spot_2", "spot compression"),
-        ("p7_L-CC-tomo", "tomosynthesis"),
-    ],
-)
-def test_names_tell_that_a_view_is_not_plain(name, modifier):
-    assert modifier in view_of_name(name).modifiers
-
-
-@pytest.mark.parametrize("name", ["mdb001", "flower", "fiscalL-CC", "cc", ""])
-def test_other_names_tell_no_view(name):
-    assert view_of_name(name) is None
-
-
-@pytest.mark.parametrize(
-    ("tags", "view"),
-    [
-        ({"ImageLaterality": "R", "ViewPosition": "CC"}, "R-CC"),
-        ({"Laterality": "L", "ViewPosition": "MLO"}, "L-MLO"),
-        ({"ImageLaterality": "L", "ViewCodeSequence": [code("399368009")]}, "L-MLO"),
-        ({"ImageLaterality": "L", "ViewCodeSequence": [code("R-10242")]}, "L-CC"),
-        ({"ImageLaterality": "R", "ViewPosition": "XCCL"}, "R-XCCL"),
-        ({"ViewPosition": "RMLO"}, "R-MLO"),
-        ({"ImageLaterality": "B", "ViewPosition": "PA"}, "?-?"),
-        ({}, "?-?"),
-    ],
-)
-def test_tags_tell_the_view(tags, view):
-    assert view_of_tags(_dataset(**tags)).view.name == view
-
-
-@pytest.mark.parametrize(
-    ("tags", "modifier"),
-    [
-        (
-            {"ViewCodeSequence": [code("399162004", ViewModifierCodeSequence=[code("399209000")])]},
-            "implant displaced",
-        ),
-        (
-            {"ViewCodeSequence": [code("399162004", ViewModifierCodeSequence=[code("R-102D6")])]},
-            "magnified",
-        ),
-        ({"ViewPosition": "CCID"}, "implant displaced"),
-        ({"EstimatedRadiographicMagnificationFactor": "1.8"}, "magnified"),
-        ({"PaddleDescription": "SPOT COMPRESSION"}, "spot compression"),
-        ({"NumberOfFrames": "60"}, "tomosynthesis"),
-    ],
-)
-def test_tags_tell_that_a_view_is_not_plain(tags, modifier):
-    found = view_of_tags(_dataset(**{"ImageLaterality": "R", "ViewPosition": "CC"} | tags))
-    assert modifier in found.modifiers
-    assert found.view.name == "R-CC"
-
-
-# --- exams ---------------------------------------------------------------------------------------
 
 
 def test_names_are_grouped_into_exams_of_four_views(tmp_path):
@@ -227,48 +135,6 @@ def test_folders_without_exams_are_refused(tmp_path):
         list_exams(_pictures(tmp_path), labelled=True)
 
 
-# --- labels --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("content", "density"),
-    [
-        ('{"density": "C"}', "C"),
-        ('{"density": "a"}', "A"),
-        ('{"density": 4}', "D"),
-        ('{"density": "Dense"}', "dense"),
-    ],
-)
-def test_a_density_is_read_from_json(tmp_path, content, density):
-    (tmp_path / "a.json").write_text(content)
-    assert read_density(tmp_path / "a.json") == density
-    assert read_scale(tmp_path / "a.json") == "birads"
-
-
-@pytest.mark.parametrize("content", ["{}", '{"density": "E"}', "[1]", "{", '{"density": true}'])
-def test_json_without_a_density_is_refused(tmp_path, content):
-    (tmp_path / "a.json").write_text(content)
-    with pytest.raises(InputError, match="a.json"):
-        read_density(tmp_path / "a.json")
-
-
-def test_a_density_is_read_from_a_label_image(tmp_path):
-    label = np.zeros((9, 7), np.uint8)
-    for value, density in enumerate((*"ABCD", "non-dense", "dense"), start=1):
-        label[2:5, 3:6] = value
-        PillowImage.fromarray(label).save(tmp_path / "a.png")
-        assert read_density(tmp_path / "a.png") == density
-
-
-@pytest.mark.parametrize("values", [(0, 0), (1, 3), (7, 7)])
-def test_a_label_image_of_no_or_several_classes_is_refused(tmp_path, values):
-    label = np.zeros((9, 7), np.uint8)
-    label[0, 0], label[1, 1] = values
-    PillowImage.fromarray(label).save(tmp_path / "a.png")
-    with pytest.raises(InputError, match="expected one of 1"):
-        read_density(tmp_path / "a.png")
-
-
 def test_corrected_label_images_train_each_task_that_has_their_class(tmp_path):
     labels = _pictures(tmp_path, ("e1",)) / "labels" / "final"
     label = np.zeros((9, 7), np.uint8)
@@ -288,15 +154,6 @@ def test_corrected_label_images_train_each_task_that_has_their_class(tmp_path):
         assert dense.exam_rules.class_index(exam.density, exam.scale) == place
         with pytest.raises(InputError, match=f"1 of {name}"):  # tells nothing of A to D
             list_task_exams(tmp_path, birads, labelled=True)
-
-
-def test_a_label_of_one_slice_is_read(tmp_path):
-    import SimpleITK as sitk
-
-    label = np.zeros((1, 9, 7), np.uint8)
-    label[0, 2, 2] = 3
-    sitk.WriteImage(sitk.GetImageFromArray(label), str(tmp_path / "a.nrrd"))
-    assert read_density(tmp_path / "a.nrrd") == "C"
 
 
 def test_a_label_of_any_view_or_of_the_exam_counts(tmp_path):
