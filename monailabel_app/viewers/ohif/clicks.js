@@ -1,4 +1,4 @@
-// Clicks on what a model missed, or found wrongly: models that follow them are asked anew.
+// Clicks on structures that a model missed or found wrongly; the model then answers again.
 
 const CLICKED_TYPES = ['deepgrow', 'deepedit'];
 const SIGNS = { foreground: '+', background: '\u2212' }; // as the server names them
@@ -9,9 +9,9 @@ const WATCHED = {
 };
 
 const clicking = {
-  sign: '', // of clicks made now; without one they are OHIF's
+  sign: '', // sign of the next clicks; without one, clicks are OHIF's
   kept: new Map(), // by model and display set
-  running: null, // the requests that are under way
+  running: null, // the requests in progress
   watched: null, // OHIF's subscription
 };
 
@@ -32,18 +32,18 @@ function clicksOn(displaySet, model) {
 }
 
 /**
- * The pixel under a place of a viewport that shows slices or frames; undefined beside the image.
+ * The pixel under a position of a viewport that shows slices or frames; undefined beside the image.
  *
  * @returns {?{index: number[], imageId: string, world: number[]}} column, row, and slice or frame
  *   in the server's order; the middle of the pixel
  */
-function pixelAt(viewport, place, displaySet) {
+function pixelAt(viewport, position, displaySet) {
   const flat = viewport.type === 'stack';
   const { imageData, dimensions } = viewport.getImageData() ?? {};
   if (!imageData || !displaySet || !(flat || viewport.type === 'orthographic')) {
     return undefined;
   }
-  const world = viewport.canvasToWorld(place);
+  const world = viewport.canvasToWorld(position);
   const [x, y, slice] = window.cornerstone.utilities.transformWorldToIndex(imageData, world);
   const imageId = flat ? viewport.getCurrentImageId() : viewport.getImageIds()[slice];
   const { order } = spatialOrder(displaySet.imageIds);
@@ -53,7 +53,7 @@ function pixelAt(viewport, place, displaySet) {
   return inside ? { index: [x, y, z], imageId, world: middle() } : undefined;
 }
 
-/** Take a left click in a viewport, of either sign, away from OHIF's tools. */
+/** Use a left click in a viewport as a click for the model, and keep it from OHIF's tools. */
 function onPress(event) {
   const other = event.button || event.ctrlKey || event.shiftKey || event.altKey || event.metaKey;
   const found =
@@ -85,7 +85,7 @@ async function addClick(viewport, { clientX, clientY }) {
   return withClicks(clicks, [...clicks.list, { ...pixel, sign: clicking.sign }]);
 }
 
-/** Ask for the answer to other clicks: after the request under way, and only to the last ones. */
+/** Ask for an answer to the latest clicks, after the request in progress has ended. */
 function withClicks(clicks, list) {
   Object.assign(clicks, { list, changed: true });
   showClicks();
@@ -93,10 +93,10 @@ function withClicks(clicks, list) {
   return clicking.running;
 }
 
-/** Ask until each label on the screen answers its clicks; those that are refused are taken back. */
+/** Ask until each label on the screen answers its clicks; refused clicks are removed. */
 async function askChanged() {
   const refusals = new Set();
-  let told = '';
+  let message = '';
   const next = () => [...clicking.kept.values()].find(({ changed }) => changed);
   for (let clicks = next(); clicks; clicks = next()) {
     const asked = clicks.list;
@@ -104,7 +104,7 @@ async function askChanged() {
     try {
       const points = name => asked.filter(({ sign }) => sign === name).map(({ index }) => index);
       const named = Object.keys(SIGNS).map(name => [name, points(name)]);
-      told = await answerWith(clicks.model, clicks.displaySet, Object.fromEntries(named));
+      message = await answerWith(clicks.model, clicks.displaySet, Object.fromEntries(named));
       clicks.answered = asked;
     } catch (error) {
       const refused = asked.filter(click => !clicks.answered.includes(click));
@@ -117,10 +117,10 @@ async function askChanged() {
   if (refusals.size) {
     throw new Error([...refusals].join('; '));
   }
-  return told;
+  return message;
 }
 
-/** Take clicks on the active image back: those that `keep` leaves out. */
+/** Remove the clicks on the active image that `keep` leaves out. */
 async function takeBack(keep) {
   const clicks = clicksOn(requireImage(), panelState.model);
   if (!clicks.list.length) {
@@ -129,7 +129,7 @@ async function takeBack(keep) {
   return withClicks(clicks, keep(clicks.list));
 }
 
-/** The part of the panel for clicks, seen with models that follow them. */
+/** The section of the panel for clicks, shown with models that follow them. */
 function clickControls() {
   const toggle = (name, sign, title) => {
     const button = make('button', { class: 'ml-button', 'data-sign': sign, title }, [name]);
@@ -152,7 +152,7 @@ function clickControls() {
   ]);
 }
 
-/** Show which button is on, and the clicks on what is open: their number, and a mark on each. */
+/** Show which button is on, the number of clicks on the open images, and a mark on each click. */
 function showClicks() {
   const box = panelState.root?.querySelector('.ml-clicks');
   if (!box) {
@@ -192,7 +192,7 @@ function markClicks(viewport, list) {
   layer.replaceChildren(...marks);
 }
 
-/** Whether the slice or frame that a viewport shows is that of a click. */
+/** Whether a viewport shows the slice or frame of a click. */
 function isShown(viewport, { imageId, world }) {
   if (viewport.type === 'stack') {
     return viewport.getCurrentImageId() === imageId;
@@ -208,7 +208,7 @@ function isShown(viewport, { imageId, world }) {
   return Math.abs(dot(away, viewPlaneNormal)) <= thickness / 2;
 }
 
-/** Watch the viewports while the panel is there; no click is taken from OHIF without it. */
+/** Watch the viewports while the panel is open; without it OHIF gets every click. */
 function watchClicks(there) {
   const { EVENTS } = window.services.viewportGridService;
   clicking.sign = '';
@@ -221,6 +221,6 @@ function watchClicks(there) {
       )
     : null;
   const listen = there ? 'addEventListener' : 'removeEventListener';
-  // on the way down, before OHIF's own listeners
+  // in the capture phase, before OHIF's own listeners
   Object.entries(WATCHED).forEach(([name, watch]) => document[listen](name, watch, true));
 }

@@ -1,4 +1,4 @@
-// The answer on a mammography exam: class, probabilities, views, doubts, saliency, correction.
+// The answer on a mammography exam: class, probabilities, views, notes, saliency, correction.
 
 const SIDES = { R: 'right', L: 'left' };
 const percent = share => `${(100 * share).toFixed(1)} %`;
@@ -71,10 +71,10 @@ function bars(probabilities, answered) {
 }
 
 function breastRows(answer) {
-  return Object.entries(answer.breasts).map(([side, told]) => [
+  return Object.entries(answer.breasts).map(([side, breast]) => [
     SIDES[side] ?? side,
-    told.class,
-    percent(told.probabilities[told.class]),
+    breast.class,
+    percent(breast.probabilities[breast.class]),
   ]);
 }
 
@@ -110,7 +110,7 @@ function table(heads, rows) {
   ]);
 }
 
-/** Pictures of where each view's network looks: one view and one method at a time, or none. */
+/** Saliency maps of the views: one view and one method at a time, or none. */
 function saliencyBox(answer) {
   const picture = make('img', { alt: 'saliency', class: 'ml-saliency' });
   picture.hidden = true;

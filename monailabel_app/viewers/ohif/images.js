@@ -23,19 +23,19 @@ function viewportsOf(displaySet) {
     .map(viewport => viewport.viewportId);
 }
 
-/** The plane of an image in the patient; undefined where its tags do not tell it. */
+/** The plane of an image in the patient; undefined if its tags do not contain it. */
 function planeOf(imageId) {
   const plane = window.cornerstone.metaData.get('imagePlaneModule', imageId);
   const instance = window.cornerstone.metaData.get('instance', imageId);
-  const told = instance?.ImagePositionPatient && instance?.ImageOrientationPatient;
-  return told && plane?.rowCosines && plane?.imagePositionPatient ? plane : undefined;
+  const located = instance?.ImagePositionPatient && instance?.ImageOrientationPatient;
+  return located && plane?.rowCosines && plane?.imagePositionPatient ? plane : undefined;
 }
 
 const dot = (a, b) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
 
 /**
- * The images as the server orders them: in space along the normal of their plane, or as they come
- * where they have no place in the patient, or all the same.
+ * The images as the server orders them: in space along the normal of their plane, or as listed
+ * if they have no position in the patient, or all the same one.
  *
  * @returns {{order: number[], grid: ?object}} indices into `imageIds`, and the grid in mm
  */
@@ -51,8 +51,8 @@ function spatialOrder(imageIds) {
     x[2] * y[0] - x[0] * y[2],
     x[0] * y[1] - x[1] * y[0],
   ];
-  const places = planes.map(plane => dot(plane.imagePositionPatient, normal));
-  order.sort((a, b) => places[a] - places[b]);
+  const positions = planes.map(plane => dot(plane.imagePositionPatient, normal));
+  order.sort((a, b) => positions[a] - positions[b]);
   const first = planes[order[0]];
   const last = planes[order[order.length - 1]];
   const step = [0, 1, 2].map(

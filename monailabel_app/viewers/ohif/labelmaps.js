@@ -1,4 +1,4 @@
-// Label maps over whatever is shown: volumes, single frames and cine.
+// Label maps over all kinds of images: volumes, single frames and cine.
 //
 // OHIF keeps a label map as one image for each image of a display set; in viewports that reformat
 // it shows them as a volume too, which holds the same values. Its MONAI Label panel writes into
@@ -13,7 +13,7 @@ const OVERLAY_COLOURS = [
   [213, 94, 0, 255],
 ];
 
-const labelmapModels = new Map(); // model by segmentation, of those made here
+const labelmapModels = new Map(); // model of each segmentation that was made here
 
 const segmentationState = () => window.cornerstoneTools.segmentation.state;
 
@@ -31,12 +31,12 @@ function displaySetOf(segmentationId) {
     .find(displaySet => displaySet.imageIds?.includes(over));
 }
 
-/** Make a label map over a display set with a model's labels as segments, or return the one made. */
+/** Return the label map over a display set with a model's labels as segments; make it if needed. */
 async function ensureLabelmap(displaySet, model, labels) {
   const { segmentationService } = window.services;
   const segmentationId = `${model}:${displaySet.displaySetInstanceUID}`;
-  const known = segmentationState().getSegmentation(segmentationId);
-  if (!known) {
+  const existing = segmentationState().getSegmentation(segmentationId);
+  if (!existing) {
     const segments = {};
     Object.entries(labels).forEach(([label, value], index) => {
       segments[value] = {
@@ -74,7 +74,7 @@ async function ensureLabelmap(displaySet, model, labels) {
   return segmentationId;
 }
 
-/** Draw values, in the server's order of slices. */
+/** Draw values that are in the server's order of slices. */
 function drawLabel(segmentationId, data) {
   const images = labelImages(segmentationId);
   const { order } = spatialOrder(images.map(image => image.referencedImageId));
@@ -85,10 +85,10 @@ function drawLabel(segmentationId, data) {
         'it is of another image, so nothing was drawn'
     );
   }
-  order.forEach((index, place) =>
+  order.forEach((index, position) =>
     images[index].voxelManager
       .getScalarData()
-      .set(data.subarray(place * length, (place + 1) * length))
+      .set(data.subarray(position * length, (position + 1) * length))
   );
   const { triggerSegmentationEvents } = window.cornerstoneTools.segmentation;
   triggerSegmentationEvents.triggerSegmentationDataModified(segmentationId);
@@ -100,8 +100,8 @@ function takeLabel(segmentationId) {
   const { order, grid } = spatialOrder(images.map(image => image.referencedImageId));
   const length = images[0].voxelManager.getScalarData().length;
   const data = new Uint8Array(length * images.length);
-  order.forEach((index, place) =>
-    data.set(images[index].voxelManager.getScalarData(), place * length)
+  order.forEach((index, position) =>
+    data.set(images[index].voxelManager.getScalarData(), position * length)
   );
   const { columns, rows } = images[0];
   const sizes = images.length > 1 ? [columns, rows, images.length] : [columns, rows];
@@ -115,7 +115,7 @@ function activeLabelmap() {
   return segmentationService.getActiveSegmentation(activeViewportId)?.segmentationId;
 }
 
-/** Let OHIF's own MONAI Label panel draw on images that are no volume, and on any display set. */
+/** Let OHIF's own MONAI Label panel draw on any display set, also on images that are no volume. */
 function teachPanel(segmentationService) {
   let answered = ''; // series of the answer that arrives
   if (!segmentationService.monailabelTaught) {

@@ -82,7 +82,7 @@ function addProtocols(hangingProtocolService) {
     displaySet => MODALITIES.includes(displaySet.Modality)
   );
   hangingProtocolService.addProtocol(mammographyProtocol.id, mammographyProtocol);
-  // OHIF's default may put a label where its image belongs
+  // OHIF's default may show a label in the viewport of its image
   const image = {
     ...hangingProtocolService.getProtocolById('default'),
     id: 'monailabel.image',
@@ -117,7 +117,7 @@ function addProtocols(hangingProtocolService) {
   hangingProtocolService.addProtocol(volume.id, volume);
 }
 
-/** List only the studies that are open beside the images; returns what puts the search back. */
+/** List only the open studies beside the images; returns a function that restores the search. */
 function limitToOpenStudies(extensionManager) {
   const { studies } = extensionManager.getActiveDataSource()[0].query;
   const { search } = studies;
@@ -178,7 +178,7 @@ async function modeFactory({ modeConfiguration, loadModules }) {
         return { ...layout, props: { ...layout.props, viewports, rightPanels: panels } };
       },
     })),
-    // without this app's own, which the configuration has registered: OHIF would look for its file
+    // without this app's extension: the configuration registers it, and OHIF would look for a file
     extensions: { ...base.extensions, '@ohif/extension-monai-label': '^3.0.0' },
   };
 }
@@ -194,7 +194,7 @@ const extension = {
       iconName: 'tab-segmentation',
       iconLabel: 'MONAI Label',
       label: 'MONAI Label',
-      // an element as React makes it: its library is not within reach of this file
+      // an element as React makes it: this file cannot import React
       component: () => ({
         $$typeof: Symbol.for('react.element'),
         type: 'div',

@@ -10,7 +10,7 @@ function make(tag, attributes = {}, children = []) {
 
 const panelState = { info: null, model: '', strategy: '', result: null, root: null };
 
-/** Tell the reader how an action ended, in the panel. */
+/** Show in the panel how an action ended. */
 function tell(message, kind = 'info') {
   const line = panelState.root?.querySelector('.ml-status');
   if (line) {
@@ -19,7 +19,7 @@ function tell(message, kind = 'info') {
   }
 }
 
-/** Do something that takes a while, once at a time, and tell how it ended. */
+/** Run an action that takes a while, one at a time, and show how it ended. */
 async function act(button, doing, action) {
   button.disabled = true;
   tell(doing, 'busy');
@@ -68,7 +68,7 @@ async function runModel() {
 function showAnswer(model, displaySet, answer) {
   const box = panelState.root?.querySelector('.ml-answer');
   if (!box) {
-    return; // another tab was opened meanwhile
+    return; // the user opened another tab meanwhile
   }
   const { labels } = panelState.info.models[model];
   if (isDensity(model)) {
@@ -128,7 +128,7 @@ async function submitLabel() {
     }
     values[index] = index ? labels[name] : 0;
   }
-  data.forEach((index, place) => (data[place] = values[index]));
+  data.forEach((index, position) => (data[position] = values[index]));
   const image = displaySetOf(segmentationId).SeriesInstanceUID;
   const label_info = Object.entries(labels).map(([name, idx]) => ({ name, idx }));
   const file = await writeNrrd(data, sizes, grid, 'label.nrrd');
@@ -136,7 +136,7 @@ async function submitLabel() {
   return 'The label is saved';
 }
 
-/** A name for this browser, so that two readers are not given the same image. */
+/** A name for this browser, so that two readers do not get the same image. */
 function readerId() {
   const key = 'monailabel-reader';
   const id = window.localStorage.getItem(key) ?? `OHIF-${Math.random().toString(36).slice(2)}`;
@@ -190,7 +190,7 @@ function action(name, doing, run, title = '') {
   return button;
 }
 
-/** Wait until the images of the study are known. */
+/** Wait until the images of the study are listed. */
 function untilListed() {
   const { displaySetService } = window.services;
   return new Promise(resolve => {
@@ -200,11 +200,11 @@ function untilListed() {
   });
 }
 
-/** The model to begin with: one for exams over mammograms, else one that segments. */
+/** The first model to show: one for exams if there are mammograms, else a segmentation model. */
 function firstModel(info) {
-  const wanted = Object.keys(mammograms()).length ? 'classification' : 'segmentation';
+  const type = Object.keys(mammograms()).length ? 'classification' : 'segmentation';
   const names = Object.keys(info.models);
-  return names.find(name => info.models[name].type === wanted) ?? names[0] ?? '';
+  return names.find(name => info.models[name].type === type) ?? names[0] ?? '';
 }
 
 async function fillPanel(root) {

@@ -2,7 +2,7 @@
 
 const SERVER = `${window.location.origin}/`;
 
-// where OHIF's own MONAI Label panel looks for the server's address
+// OHIF's own MONAI Label panel reads the server's address here
 document.cookie = `MONAILABEL_SERVER_URL=${escape(SERVER)}`;
 
 /** Send a request; a refusal becomes an error with the server's reason. */
@@ -56,12 +56,12 @@ async function infer(model, image, more = {}) {
       form: { params: JSON.stringify(params) },
     })
   ).formData();
-  const told = form.get('params');
-  const answer = JSON.parse(typeof told === 'string' ? told : await told.text());
+  const summary = form.get('params');
+  const answer = JSON.parse(typeof summary === 'string' ? summary : await summary.text());
   return { answer, label: await readNrrd(await form.get('image').arrayBuffer()) };
 }
 
-/** Save a label file for an image; it is final, so it is trained on. */
+/** Save a label file for an image as final, so that trainings use it. */
 function saveLabel(image, file, params) {
   return askJson('PUT', 'datastore/label', {
     query: { image },
