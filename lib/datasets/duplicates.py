@@ -18,6 +18,9 @@ from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from lib.datasets.stacks import grey
+from lib.io.read import read_image
+
 SIDE = 64  # of the signature
 REACH = 8  # largest shift that is tried, pixels of the signature
 # Measured on 547 images of BUSI. All 125 pairs from 0.30 up were looked at: each seems to be of one
@@ -96,7 +99,4 @@ def groups_of(count: int, pairs: Iterable[Pair]) -> list[int]:
 
 def read_signature(path: Path) -> np.ndarray:
     """Return the signature of an image file."""
-    from lib.datasets.stacks import grey
-    from lib.io.read import read_image
-
     return signature(grey(read_image(path).pixels))
