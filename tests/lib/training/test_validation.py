@@ -1,4 +1,4 @@
-"""Answers that are all background are told while a run goes on."""
+"""A warning of answers that are all background appears while a run goes on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lib.training.loop import fit
 
 
 def _run_with(found, task, items, out, monkeypatch) -> tuple[list[str], dict]:
-    """Train with these shares of structures found at each validation; return what was said."""
+    """Train with these shares of structures found at each validation; return the warnings."""
     scores = [{"mean_iou": 0.5, "found": share} for share in (1.0, *found)]
     monkeypatch.setattr("lib.training.validation.score_cases", lambda *_: scores.pop(0))
     said: list[str] = []
@@ -28,7 +28,7 @@ def test_the_collapse_to_the_empty_mask_is_said(task, items, tmp_path, monkeypat
     assert stats["warning"] == said[0]
 
 
-def test_a_collapse_that_is_over_is_no_longer_told(task, items, tmp_path, monkeypatch):
+def test_a_collapse_that_is_over_is_no_longer_reported(task, items, tmp_path, monkeypatch):
     said, stats = _run_with((0.0, 0.1), task, items, tmp_path, monkeypatch)
     assert len(said) == 1
     assert "at step 2" in said[0]
