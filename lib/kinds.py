@@ -20,9 +20,8 @@ from lib.classification.summary import EXAM_EVALUATION
 from lib.data.case import CaseFunctions, Cases, Evaluation, Figures, Scoring
 from lib.errors import InputError, choose
 from lib.image import Image
-from lib.interactive.cases import CLICK_CASES
 from lib.interactive.predictor import ClickPredictor
-from lib.interactive.scoring import CLICK_SCORING
+from lib.interactive.training import CLICK_CASES, CLICK_SCORING
 from lib.mammography.exams import Exam
 from lib.segmentation.cases import SEGMENTATION_CASES
 from lib.segmentation.losses import LOSSES

@@ -23,7 +23,6 @@ from lib.classification.calibration import class_probabilities
 from lib.classification.cases import network_input
 from lib.classification.overlays import grey_picture
 from lib.classification.rules import combine, reasons_to_doubt
-from lib.devices import autocast
 from lib.errors import InputError
 from lib.mammography.breast import PreparedBreast, prepare_breast
 from lib.mammography.dense_tissue import DenseTissue, dense_mask
@@ -34,7 +33,7 @@ from lib.networks.classifiers import MultiViewClassifier
 from lib.tasks.image_spec import InputSpec
 from lib.tasks.spec import TaskSpec
 from lib.weights.checkpoint import Checkpoint
-from lib.weights.runner import NetworkRunner, evaluating
+from lib.weights.runner import NetworkRunner
 
 READERS = 2  # views read at a time; one of 3328 x 4096 pixels takes 0.2 GiB meanwhile
 
@@ -154,9 +153,8 @@ class ExamPredictor(NetworkRunner):
         if None in indices:
             raise ValueError(f"views {views} with none of {self.task.classifier.views}")
         batch, chosen = torch.from_numpy(images).to(self.device), torch.tensor(indices)
-        with self._lock, torch.inference_mode(), evaluating(self.network) as network:
-            with autocast(self.device, self.dtype):
-                logits, maps = network.with_maps(batch, chosen.to(self.device))
+        with self._lock, torch.inference_mode(), self._running() as network:
+            logits, maps = network.with_maps(batch, chosen.to(self.device))
             return logits.float().cpu().numpy(), maps.cpu()
 
     def copy_network(self, view: View, head: bool = False) -> nn.Module:

@@ -74,12 +74,7 @@ def click_maps(clicks: Clicks, shape: tuple[int, ...], radius: float) -> np.ndar
                 slice(max(0, index - reach), min(side, index + reach + 1))
                 for index, side in zip(point, shape, strict=True)
             )
-            offsets = np.ogrid[
-                tuple(
-                    slice(part.start - index, part.stop - index)
-                    for part, index in zip(box, point, strict=True)
-                )
-            ]
+            offsets = (at - index for at, index in zip(np.ogrid[box], point, strict=True))
             away = np.sqrt(sum(axis.astype(np.float32) ** 2 for axis in offsets))
             disc = np.clip(radius + 0.5 - away, 0, 1)
             np.maximum(channel[box], disc, out=channel[box])

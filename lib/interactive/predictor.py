@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -12,7 +13,6 @@ from torch import Tensor
 
 from lib.data.grid import network_grid
 from lib.data.transforms import mirrored, prepare_image
-from lib.devices import autocast
 from lib.errors import InputError
 from lib.image import Image
 from lib.interactive.clicked_objects import ClickedObjects
@@ -20,7 +20,6 @@ from lib.interactive.clicks import Clicks, click_maps
 from lib.segmentation.predictor import WHOLE_PIXELS, Prediction, Predictor
 from lib.tasks.image_spec import PRESENCE
 from lib.tasks.spec import TaskSpec
-from lib.weights.runner import evaluating
 
 
 class ClickPredictor(Predictor):
@@ -54,12 +53,7 @@ class ClickPredictor(Predictor):
 
         The sides of the images must be ones that the network takes.
         """
-        with (
-            self._lock,
-            torch.inference_mode(),
-            evaluating(self.network) as network,
-            autocast(self.device, self.dtype),
-        ):
+        with self._lock, torch.inference_mode(), self._running() as network:
             levels: list[Tensor] = network.encode(images.to(self.device))
         return levels
 
@@ -70,12 +64,7 @@ class ClickPredictor(Predictor):
             levels: the maps that `encode` returned.
             guidance: click maps `(N, 2, *spatial)`.
         """
-        with (
-            self._lock,
-            torch.inference_mode(),
-            evaluating(self.network) as network,
-            autocast(self.device, self.dtype),
-        ):
+        with self._lock, torch.inference_mode(), self._running() as network:
             logits: Tensor = network.decode(levels, guidance.to(self.device))
         return torch.sigmoid(logits.float())
 
@@ -95,8 +84,6 @@ class ClickSession:
 
     def __init__(self, predictor: ClickPredictor, prepared: np.ndarray) -> None:
         self.predictor, self.prepared = predictor, prepared
-        self._levels: list[Tensor] | None = None
-        self._without: np.ndarray | None = None
 
     def probabilities(self, clicks: Clicks) -> np.ndarray:
         """Return probabilities, float32 `(maps, *spatial)`, that follow the clicks.
@@ -123,26 +110,29 @@ class ClickSession:
 
     def _whole(self, clicks: Clicks) -> np.ndarray:
         """Return the probabilities of an input that fits the network whole."""
-        task, shape = self.predictor.task, self.prepared.shape[1:]
-
-        def filled(maps: np.ndarray) -> Tensor:
-            """Return maps, mirrored at their borders up to sides that the network takes."""
-            for axis, size in enumerate(shape, start=1):
-                index = mirrored(np.arange(task.encoder_decoder.input_size(size)), size)
-                maps = maps.take(index, axis)
-            return torch.from_numpy(maps[np.newaxis])
-
-        if self._levels is None:
-            self._levels = self.predictor.encode(filled(self.prepared))
-        guidance = filled(click_maps(clicks, shape, task.click_rules.radius))
-        answer = self.predictor.decode(self._levels, guidance)
+        shape = self.prepared.shape[1:]
+        guidance = click_maps(clicks, shape, self.predictor.task.click_rules.radius)
+        answer = self.predictor.decode(self._levels, self._filled(guidance))
         inside = tuple(slice(0, size) for size in shape)
         return np.array(answer[0].cpu().numpy()[(slice(None), *inside)])
 
+    @cached_property
+    def _levels(self) -> list[Tensor]:
+        return self.predictor.encode(self._filled(self.prepared))
+
+    def _filled(self, maps: np.ndarray) -> Tensor:
+        """Return maps, mirrored at their borders up to sides that the network takes."""
+        for axis, size in enumerate(self.prepared.shape[1:], start=1):
+            side = self.predictor.task.encoder_decoder.input_size(size)
+            maps = maps.take(mirrored(np.arange(side), size), axis)
+        return torch.from_numpy(maps[np.newaxis])
+
+    @cached_property
+    def _without(self) -> np.ndarray:
+        return self.predictor.probabilities(self.prepared)
+
     def _by_frame(self, clicks: Clicks) -> tuple[np.ndarray, np.ndarray]:
         """Return what `answer` does, slice by slice; only slices with clicks are computed anew."""
-        if self._without is None:
-            self._without = self.predictor.probabilities(self.prepared)
         answer, unforced = self._without.copy(), self._without[0].copy()
         points = [points[:, 0] for points in (clicks.positive, clicks.negative) if len(points)]
         for frame in sorted(set(np.concatenate(points).tolist())) if points else ():
@@ -160,7 +150,6 @@ class ClickedImage:
         self.grid = network_grid(image, predictor.task.input)
         self.session = predictor.open(prepare_image(image, predictor.task.input))
         self._objects = ClickedObjects(image, predictor.task)
-        self._automatic: np.ndarray | None = None
 
     def __call__(self, clicks: Clicks, instances: bool = True) -> Prediction:
         """Segment the image so that the answer follows the clicks.
@@ -198,21 +187,19 @@ class ClickedImage:
                 self.grid.undo(unforced[np.newaxis])[0],
                 answered.get("distance", maps[0]),
                 clicks,
-                self._without_clicks,
+                lambda: self._automatic,
             )
             mask = np.where(objects > 0, np.uint8(next(iter(task.labels.values()))), np.uint8(0))
             answer = replace(answer, mask=mask)
         seconds = {"pre": 0.0, "infer": done - start, "post": time.perf_counter() - done}
         return replace(answer, instances=objects, seconds=seconds)
 
-    def _without_clicks(self) -> np.ndarray:
-        """Return the objects that are answered without clicks."""
-        if self._automatic is not None:
-            return self._automatic
+    @cached_property
+    def _automatic(self) -> np.ndarray:
+        """The objects that are answered without clicks."""
         maps = self.grid.undo(self.session.probabilities(Clicks()))
         objects = self.predictor.finished(self.image, maps, True).instances
         assert objects is not None
-        self._automatic = objects
         return objects
 
     def _seen(self, clicks: Clicks) -> Clicks:

@@ -1,7 +1,7 @@
 """Segmentation from a few marked pixels, without training: scribbles, clicks, corrections.
 
 Unmarked pixels are flooded from the marks, see `lib.interactive.watershed`. This module decides
-which pixels of a present answer count as marked; `lib.interactive.regions` does so around clicks.
+which pixels of a present answer count as marked.
 Why not a random walker or a graph cut: see docs/decisions/0011-clicks-and-scribbles.md.
 """
 
@@ -16,8 +16,15 @@ from scipy import ndimage
 from lib.errors import InputError
 from lib.image import Image
 from lib.interactive.clicks import Clicks
-from lib.interactive.regions import regions_around
-from lib.interactive.watershed import BACKGROUND, STRUCTURE, Box, box_marks, flood
+from lib.interactive.watershed import (
+    BACKGROUND,
+    STRUCTURE,
+    Box,
+    box_marks,
+    flood,
+    grown,
+    regions_around,
+)
 from lib.segmentation.instances import corners_touch
 
 MARGIN = 16  # least distance from a mark to the edge of the box that is flooded, pixels
@@ -57,7 +64,8 @@ def segment_scribbles(
     """
     present = np.zeros_like(positive) if present is None else present
     if box is not None:
-        inside, around = _filled(box, image.shape), _filled(_widened(box, image.shape), image.shape)
+        border = grown(box, [2] * len(box), image.shape)  # which no flood crosses
+        inside, around = (_filled(part, image.shape) for part in (box, border))
         negative, present = negative | (around & ~inside), present & inside
         if not positive.any() and not present.any():
             positive = positive.copy()
@@ -73,8 +81,9 @@ def segment_scribbles(
 def segment_clicks(image: Image, clicks: Clicks, box: Box | None = None) -> np.ndarray:
     """Return the structures around the positive clicks, without the points of negative clicks.
 
-    The structure around a click is the region that stands out best, see `lib.interactive.regions`.
-    If there is a box, the structure is flooded within it instead.
+    The structure around a click is the region that stands out best, see
+    `lib.interactive.watershed.regions_around`. If there is a box, the structure is flooded within
+    it instead.
 
     Returns:
         Boolean `(*image.shape)`.
@@ -164,12 +173,9 @@ def _keep_present(
 
 def _surroundings(marked: np.ndarray) -> Box:
     """Return the box around the marked pixels, grown by half of its longest side."""
-    ends = [(int(at.min()), int(at.max()) + 1) for at in np.nonzero(marked)]
-    margin = max(MARGIN, max(stop - start for start, stop in ends) // 2)
-    return tuple(
-        slice(max(start - margin, 0), min(stop + margin, side))
-        for (start, stop), side in zip(ends, marked.shape, strict=True)
-    )
+    (box,) = ndimage.find_objects(marked.astype(np.uint8))
+    margin = max(MARGIN, max(side.stop - side.start for side in box) // 2)
+    return grown(box, [margin] * marked.ndim, marked.shape)
 
 
 def _marked(points: np.ndarray, shape: Sequence[int]) -> np.ndarray:
@@ -177,14 +183,6 @@ def _marked(points: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     if len(points):
         marks[tuple(points.T)] = True
     return marks
-
-
-def _widened(box: Box, shape: Sequence[int]) -> Box:
-    """Return a box with two more pixels on each side, a border that no flood crosses."""
-    return tuple(
-        slice(max(side.start - 2, 0), min(side.stop + 2, size))
-        for side, size in zip(box, shape, strict=True)
-    )
 
 
 def _filled(box: Box, shape: Sequence[int]) -> np.ndarray:

@@ -94,17 +94,17 @@ class NetworkRunner:
 
     def _logits(self, *inputs: Tensor) -> Tensor:
         """Return the network's logits, float32; a network in training mode stays in it."""
-        with evaluating(self.network) as network, autocast(self.device, self.dtype):
+        with self._running() as network:
             logits: Tensor = network(*inputs)
         return logits.float()
 
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[Any]:
-    """Yield `network` in evaluation mode; afterwards it is in the mode it was in before."""
-    was_training = network.training
-    network.eval()
-    try:
-        yield network
-    finally:
-        network.train(was_training)
+    @contextmanager
+    def _running(self) -> Iterator[Any]:
+        """Yield the network in evaluation mode; afterwards it is in the mode it was in before."""
+        was_training = self.network.training
+        self.network.eval()
+        try:
+            with autocast(self.device, self.dtype):
+                yield self.network
+        finally:
+            self.network.train(was_training)

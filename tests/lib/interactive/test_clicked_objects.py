@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lib.interactive.splitting import split_around_point, split_at_neck
+from lib.interactive.clicked_objects import split_around_point, split_at_neck
 
 
 def _discs(*discs: tuple[int, int, int], side: int = 64) -> np.ndarray:

@@ -1,17 +1,42 @@
-"""Training with clicks: a simulated user corrects the network's present answers."""
+"""What training asks of interactive segmentation: patches with clicks, corrections, and figures.
+
+A simulated user clicks first, and then corrects the network's present answers.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 import torch
 
-from lib.data.case import Batch
+from lib.data.case import Batch, Case, Cases, Figures
+from lib.distributed import over_processes, own_indices
 from lib.interactive.clicks import Clicks, click_maps
 from lib.interactive.predictor import ClickPredictor
-from lib.interactive.simulated_user import next_click, object_clicks
+from lib.interactive.simulated_user import first_clicks, next_click, object_clicks
+from lib.segmentation.cases import SEGMENTATION_CASES, draw_training_patch
 from lib.segmentation.instances import separate
+from lib.segmentation.metrics import dice
+from lib.segmentation.scoring import SEGMENTATION_SCORING, answered_mask, score_masks
+from lib.tasks.spec import TaskSpec
+
+
+def draw_clicked(case: Case, task: TaskSpec, rng: np.random.Generator) -> Case:
+    """Draw a patch with its first clicks.
+
+    Returns:
+        Image and target `(maps, *patch)`, click maps `(2, *patch)`, and int `(2)`: the rounds of
+        corrections and their seed, see `corrected`.
+    """
+    image, target = draw_training_patch(case, task, rng)
+    spec, clicks = task.click_rules, Clicks()
+    if rng.random() >= spec.automatic:
+        clicks = first_clicks(target, spec, rng)
+    rounds = min(spec.corrections, int(rng.geometric(0.5)) - 1)
+    plan = np.array([rounds, rng.integers(2**31)])
+    return image, target, click_maps(clicks, target.shape[1:], spec.radius), plan
 
 
 def corrected(predictor: ClickPredictor, batch: Batch) -> Batch:
@@ -75,3 +100,30 @@ class _User:
     def _truth(self) -> np.ndarray:
         depth = self.target[self.answered.index("distance")]
         return separate(self.target[0] >= 0.5, self.predictor.task.output, depth)
+
+
+def score_clicks(predictor: ClickPredictor, cases: Cases) -> Figures:
+    """Return the figures of answers without clicks, Dice after each click, and ``click_dice``.
+
+    The last is the mean Dice of foreground over all cases and over the answers after 0, 1, ... and
+    ``validated`` clicks of the spec. Where there is no foreground and none is answered Dice is 1.
+    """
+    rules, answered = predictor.task.click_rules, predictor.task.target.answered
+    table = torch.zeros((len(cases), rules.validated + 1), dtype=torch.float64)
+    for index in own_indices(len(cases)):
+        image, target = cases[index]
+        session, clicks = predictor.open(image.astype(np.float32)), Clicks()
+        for count in range(rules.validated + 1):
+            maps = session.probabilities(clicks)
+            mask, _ = answered_mask(maps, answered, predictor.task.output)
+            table[index, count] = dice(mask, target[0])
+            click = next_click(np.concatenate((mask[np.newaxis], maps[1:])), target, answered)
+            if click:
+                clicks = clicks.with_one(*click)
+    by_clicks = over_processes(table).numpy().mean(axis=0)
+    figures = {f"dice_{n}_clicks": float(value) for n, value in enumerate(by_clicks)}
+    return {**score_masks(predictor, cases), **figures, "click_dice": float(by_clicks.mean())}
+
+
+CLICK_CASES = replace(SEGMENTATION_CASES, draw=draw_clicked)
+CLICK_SCORING = replace(SEGMENTATION_SCORING, score=score_clicks, complete=corrected)

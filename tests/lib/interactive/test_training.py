@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from lib.interactive.corrections import corrected
 from lib.interactive.predictor import ClickPredictor
+from lib.interactive.training import corrected
 from lib.kinds import kind_of
 from lib.networks import build_network
 from lib.phantoms.nuclei import write_nuclei_studies
