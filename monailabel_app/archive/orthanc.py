@@ -1,24 +1,21 @@
-"""An Orthanc of one's own, for the demo and the tests: DICOMweb and C-STORE, for this machine only.
+"""An Orthanc server for the demo and the tests: DICOMweb and C-STORE, for this machine only.
 
-Orthanc listens on all interfaces; with `RemoteAccessAllowed` off it refuses whoever is not on this
-machine, and by DICOM it takes images from known senders at 127.0.0.1 alone.
+Orthanc listens on all interfaces. With `RemoteAccessAllowed` off it refuses requests from other
+machines, and by DICOM it takes images from a known sender at 127.0.0.1 only.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
-import time
 from pathlib import Path
-from urllib.error import HTTPError, URLError
-from urllib.request import urlopen
 
 from lib.errors import InputError
+from monailabel_app.processes import end, free_port, require_free, wait_until_answers
 
 START_SECONDS = 30
-SENDER = "DEMO"  # the AE title that images are taken from
+SENDER = "DEMO"  # the AE title of the only sender that is accepted
 TITLE = "ORTHANC"
 _PROGRAMS = ("Orthanc", "/usr/sbin/Orthanc", "/usr/local/sbin/Orthanc")
 _PLUGINS = (
@@ -28,7 +25,7 @@ _PLUGINS = (
 
 
 def missing() -> str:
-    """Return what to install before Orthanc can be started; empty where nothing is missing."""
+    """Return what to install to start Orthanc; empty if nothing is missing."""
     lacking = []
     if _first(_PROGRAMS) is None:
         lacking.append("orthanc")
@@ -43,14 +40,14 @@ def missing() -> str:
 
 
 class Orthanc:
-    """An Orthanc process over a folder of its own.
+    """An Orthanc process with a folder of its own.
 
     Args:
-        folder: of its configuration, its log and its storage; made where it is missing, and kept.
-        port: of DICOMweb; 0 takes a free one.
-        dicom_port: of C-STORE; 0 takes a free one, None offers none.
-        users: passwords by user; without any, no password is asked for.
-        sync: whether it waits for the disk with each object; tests need not.
+        folder: for configuration, log and storage; made if it is missing, and kept.
+        port: port of DICOMweb; 0 takes a free one.
+        dicom_port: port of C-STORE; 0 takes a free one, None turns C-STORE off.
+        users: passwords by user; without users it needs no login.
+        sync: whether it waits for the disk after each object; tests need not.
     """
 
     def __init__(
@@ -62,20 +59,20 @@ class Orthanc:
         sync: bool = True,
     ) -> None:
         self.folder = folder
-        self.port = port or _free_port()
-        self.dicom_port = _free_port() if dicom_port == 0 else dicom_port
+        self.port = port or free_port()
+        self.dicom_port = free_port() if dicom_port == 0 else dicom_port
         self.users = dict(users or {})
         self.sync = sync
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        """Address of DICOMweb, which the server takes as its studies."""
+        """Address of DICOMweb, which the MONAI Label server takes as its studies."""
         return f"http://127.0.0.1:{self.port}/dicom-web"
 
     @property
     def log_file(self) -> Path:
-        """What it writes meanwhile."""
+        """The log of the process."""
         return self.folder / "orthanc.log"
 
     def start(self) -> Orthanc:
@@ -87,7 +84,7 @@ class Orthanc:
         if lacking := missing():
             raise InputError(lacking)
         for port in filter(None, (self.port, self.dicom_port)):
-            _require_free(port)
+            require_free("0.0.0.0", port)
         self.folder.mkdir(parents=True, exist_ok=True)
         settings = self.folder / "orthanc.json"
         settings.write_text(json.dumps(self.settings(), indent=2))
@@ -99,28 +96,20 @@ class Orthanc:
                 [program, str(settings)],
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is for whoever started it, who then stops it
+                start_new_session=True,  # Ctrl-C is for this process, which then stops it
             )
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
-            if self.process.poll() is not None:
-                last = self.log_file.read_text(errors="replace").strip().splitlines()[-1:]
-                raise InputError(f"Orthanc ended at its start: {' '.join(last)}; see its log")
-            if self._answers():
-                return self
-            time.sleep(0.05)
+        if wait_until_answers(self.process, f"http://127.0.0.1:{self.port}/system", START_SECONDS):
+            return self
+        if self.process.poll() is not None:
+            last = self.log_file.read_text(errors="replace").strip().splitlines()[-1:]
+            raise InputError(f"Orthanc ended at its start: {' '.join(last)}; see its log")
         self.stop()
         raise InputError(f"Orthanc did not answer within {START_SECONDS} s; see {self.log_file}")
 
     def stop(self) -> None:
-        """End it, by its process alone."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+        """End it."""
+        if self.process is not None:
+            end(self.process)
 
     def settings(self) -> dict[str, object]:
         """Return its configuration."""
@@ -144,39 +133,12 @@ class Orthanc:
             "DicomModalities": {
                 "demo": {"AET": SENDER, "Host": "127.0.0.1", "Port": 1, "AllowStore": True}
             },
-            # an upload by STOW of a stored object again replaces it
+            # an object that is stored again replaces the stored one
             "OverwriteInstances": True,
             "SyncStorageArea": self.sync,
             "DicomWeb": {"Enable": True, "Root": "/dicom-web/", "EnableWado": False},
         }
 
-    def _answers(self) -> bool:
-        try:
-            with urlopen(f"http://127.0.0.1:{self.port}/system", timeout=2):
-                return True
-        except HTTPError as error:
-            return error.code == 401  # it asks for its password
-        except (URLError, OSError):
-            return False
-
 
 def _first(programs: tuple[str, ...]) -> str | None:
     return next((found for name in programs if (found := shutil.which(name))), None)
-
-
-def _require_free(port: int) -> None:
-    """Refuse a port that is taken: whoever holds it would answer in Orthanc's place."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("0.0.0.0", port))
-        except OSError as error:
-            raise InputError(
-                f"port {port} cannot be used for the archive ({error.strerror}); choose another"
-            ) from None
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

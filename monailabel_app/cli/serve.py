@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.error import HTTPError, URLError
-from urllib.request import urlopen
 
 import click
 
 from lib.errors import InputError
 from monailabel_app.cli import options
 from monailabel_app.config import APP_FOLDER, OPTIONS, AppConfig
+from monailabel_app.processes import end, require_free, wait_until_answers
 
 READY_SECONDS = 120
 _CONF_HELP = "; ".join(f"{name}: {option.help}" for name, option in OPTIONS.items())
@@ -86,7 +83,7 @@ class Server:
             InputError: it cannot start, or ended with an error.
         """
         AppConfig.from_conf(dict(self.conf))  # refuses bad options before the slow start-up
-        self._check_port()
+        require_free(self.host, self.port)
         click.echo(f"Starting the server on {self.studies} ...")
         quiet = {"DO_NOT_TRACK": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}  # no calls home
         process = subprocess.Popen(
@@ -98,30 +95,19 @@ class Server:
         try:
             for name in (signal.SIGTERM, signal.SIGHUP):
                 signal.signal(name, lambda number, frame: sys.exit(0))
-            _wait(process, f"{self.address}/info/")
+            url = f"{self.address}/info/"
+            if not wait_until_answers(process, url, READY_SECONDS):
+                if process.poll() is not None:
+                    raise InputError("the server could not start; the lines above say why")
+                raise InputError(
+                    f"no answer from {url} within {READY_SECONDS} s; run again with --verbose"
+                )
             ready()
             process.wait()
         finally:
-            if process.poll() is None:
-                process.terminate()
-                try:
-                    process.wait(10)
-                except subprocess.TimeoutExpired:
-                    os.killpg(process.pid, signal.SIGKILL)
+            end(process, group=True)
         if process.returncode:
             raise InputError(f"the server ended with status {process.returncode}; its log says why")
-
-    def _check_port(self) -> None:
-        """Refuse a port that another program uses, or that needs other rights."""
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((self.host, self.port))
-            except OSError as error:
-                raise InputError(
-                    f"port {self.port} on {self.host} cannot be used ({error.strerror}); choose "
-                    f"another, as in make run PORT={self.port + 1}"
-                ) from None
 
     def _command(self) -> list[str]:
         """Return the words that start the server."""
@@ -132,24 +118,6 @@ class Server:
             *(word for pair in self.conf.items() for word in ("--conf", *pair)),
             *(() if self.verbose else ("--verbose", "WARNING", "--log_level", "warning")),
         ]
-
-
-def _wait(server: subprocess.Popen[bytes], url: str) -> None:
-    """Return once the server answers."""
-    deadline = time.monotonic() + READY_SECONDS
-    while time.monotonic() < deadline:
-        if server.poll() is not None:
-            raise InputError("the server could not start; the lines above say why")
-        try:
-            with urlopen(url, timeout=2):
-                return
-        except HTTPError as error:
-            if error.code == 401:  # it answers, and asks for a login
-                return
-            time.sleep(0.2)
-        except (URLError, OSError):
-            time.sleep(0.2)
-    raise InputError(f"no answer from {url} within {READY_SECONDS} s; run again with --verbose")
 
 
 def _say_what_to_try(address: str, studies: Path) -> None:

@@ -6,7 +6,6 @@ import http.client
 import io
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, ge
 from lib.networks import build_network
 from lib.tasks.registry import get_task
 from lib.weights.checkpoint import Checkpoint, save_checkpoint
+from monailabel_app.processes import end, free_port, wait_until_answers
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "nuclei_vhllrhe"
@@ -68,9 +68,7 @@ class Server:
         return self.log_file.read_text(errors="replace")
 
     def start(self) -> Server:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         command = [str(Path(sys.executable).with_name("monailabel")), "start_server"]
         command += ["--app", "monailabel_app", "--studies", str(self.studies)]
         command += ["--host", "127.0.0.1", "--port", str(self.port)]
@@ -89,26 +87,15 @@ class Server:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT
             )
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
-            if self.process.poll() is not None:
-                raise AssertionError(f"the server ended at its start:\n{self.log[-3000:]}")
-            try:
-                if self.get("/info/", timeout=5).ok:
-                    return self
-            except requests.ConnectionError:
-                time.sleep(0.2)
+        if wait_until_answers(self.process, f"{self.url}/info/", START_SECONDS):
+            return self
         self.kill()
-        raise AssertionError(f"no answer in {START_SECONDS} s:\n{self.log[-3000:]}")
+        raise AssertionError(f"no answer in {START_SECONDS} s, or ended:\n{self.log[-3000:]}")
 
     def stop(self) -> None:
         """End the server as Ctrl-C does, then make sure of it."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                self.kill()
+        if self.process is not None:
+            end(self.process)
 
     def kill(self) -> None:
         """End the server as a power cut does: kill -9."""
