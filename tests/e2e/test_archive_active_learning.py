@@ -51,11 +51,11 @@ class Site:
         trainers = {task: build_trainer(self.task, self.store, "cpu", "fp32")}
         self.methods = make_methods(trainers, self.active)
 
-    def publish(self, task: TaskSpec, **told: Any) -> None:
+    def publish(self, task: TaskSpec, **fields: Any) -> None:
         """Publish random weights, of which mirrored answers differ."""
         torch.manual_seed(0)
         weights = dict(build_network(task.network).state_dict())
-        checkpoint = Checkpoint(task=task.name, spec=task.as_dict(), weights=weights, **told)
+        checkpoint = Checkpoint(task=task.name, spec=task.as_dict(), weights=weights, **fields)
         save_checkpoint(self.store.published_path(task.name), checkpoint)
 
     def measure(self) -> dict[str, Record]:
@@ -126,13 +126,13 @@ def test_images_of_an_archive_are_measured_given_in_order_and_scored(site, tmp_p
     assert here.measure()[best].measured.foreground == pytest.approx(truth.mean()), "of its label"
 
     for method in ("dice", "label_quality"):
-        told = here.score(method)
-        assert (told["scored"], told["failed"]) == (1, 0)
-        (row,) = told["images"]
+        answer = here.score(method)
+        assert (answer["scored"], answer["failed"]) == (1, 0)
+        (row,) = answer["images"]
         kept = here.datastore.get_label_info(best, "final")[method]
-        assert row["id"] == best and kept["model_version"] == told["model_version"]
-    told = here.score("uncertainty")
-    assert {row["id"] for row in told["images"]} == set(images)
+        assert row["id"] == best and kept["model_version"] == answer["model_version"]
+    answer = here.score("uncertainty")
+    assert {row["id"] for row in answer["images"]} == set(images)
     info = here.datastore.get_image_info(other)["uncertainty"]
     assert info["disagreement"] == pytest.approx(records[other].measured.disagreement, abs=1e-4)
 
@@ -159,8 +159,8 @@ def test_exams_of_an_archive_are_one_sample_each_and_labelled_as_one(site, tmp_p
     here.accept(exams[first["exam"]].series[2], tmp_path / "answer.json")
     assert set(here.active.samples.unlabelled(here.task)) == {second["exam"]}
     assert here.next("margin", "bert")["exam"] == second["exam"]
-    told = here.score("label_quality")
-    (row,) = told["images"]
+    answer = here.score("label_quality")
+    (row,) = answer["images"]
     assert row["id"] == first["exam"] and row["class"] == "C"
     assert set(row["images"]) == set(exams[first["exam"]].series)
     for view in exams[first["exam"]].series:

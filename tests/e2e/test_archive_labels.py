@@ -190,8 +190,8 @@ def test_bad_objects_are_said_and_neither_the_list_nor_the_training_stops(
         assert store.list_images() == [image]
         assert store.datalist() == []
         assert store.get_unlabeled_images() == [image]
-    told = " ".join(record.message for record in caplog.records)
-    assert told.count("is left out") == 3 and told.count("is no label here") == 3
+    logged = " ".join(record.message for record in caplog.records)
+    assert logged.count("is left out") == 3 and logged.count("is no label here") == 3
     store.save_label(image, str(_label(store, image, truth, tmp_path)), "final", {})
     for reader in (store, _open(archive, tmp_path)):
         (pair,) = reader.datalist()
@@ -246,7 +246,7 @@ def test_a_painted_class_and_the_answer_of_a_model_are_reports_and_keep_their_ti
     (seg,) = objects(archive, "SEG")
     assert report.density == "C"
     assert [segment.SegmentLabel for segment in seg.SegmentSequence] == ["A", "B", "C", "D"]
-    told = {
+    info = {
         "model": "density_birads",
         "params": {
             "class": "B",
@@ -257,7 +257,7 @@ def test_a_painted_class_and_the_answer_of_a_model_are_reports_and_keep_their_ti
         },
     }
     store.save_label(
-        image, str(_label(store, image, study.truth[image] * 2, tmp_path)), "original", told
+        image, str(_label(store, image, study.truth[image] * 2, tmp_path)), "original", info
     )
     (answer,) = [
         found

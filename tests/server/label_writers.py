@@ -58,7 +58,7 @@ def label_file(value: int, extension: str) -> str:
 
 
 def write_for_ever(folder: Path, images: list[int], journal: int, seed: int) -> None:
-    """Save labels over and over; every start and every success is told through the pipe."""
+    """Save labels over and over; every start and every success is reported through the pipe."""
     store = StudiesDatastore(str(folder))
     chance = random.Random(seed)
     value = seed
@@ -73,7 +73,7 @@ def write_for_ever(folder: Path, images: list[int], journal: int, seed: int) -> 
 
 
 class Writer:
-    """A forked process that saves labels, and what it has told of them."""
+    """A forked process that saves labels, and what it has reported of them."""
 
     def __init__(self, folder: Path, images: list[int], seed: int) -> None:
         self.reading, writing = os.pipe()

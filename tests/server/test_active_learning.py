@@ -59,8 +59,8 @@ class Site:
 
     def write_scores(self, **disagreement: float) -> None:
         """Keep scores as if they had been measured, with features that tell images apart."""
-        for place, (id, value) in enumerate(disagreement.items()):
-            features = np.eye(len(disagreement), dtype=np.float32)[place]
+        for index, (id, value) in enumerate(disagreement.items()):
+            features = np.eye(len(disagreement), dtype=np.float32)[index]
             measured = Informativeness(value, value, value, 0.2, features)
             self.records.add(id, Record("", 8, measured))
 

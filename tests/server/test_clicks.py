@@ -12,7 +12,7 @@ from server_support import Server, assert_refused, discs, threshold_weights, wri
 from test_clients import slicer_library
 
 CLICKED = "busi_click"
-ON, OFF = (36, 60), (48, 48)  # row and column of a disc's middle, and of a place between discs
+ON, OFF = (36, 60), (48, 48)  # row and column of a disc's middle, and of a point between discs
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +37,8 @@ def _answer(client: Any, image: str, **params: Any) -> np.ndarray:
     return sitk.GetArrayFromImage(sitk.ReadImage(file))
 
 
-def _point(place: tuple[int, int], frame: int = 0) -> list[int]:
-    return [place[1], place[0], frame]  # x, y, z as the viewers count
+def _point(position: tuple[int, int], frame: int = 0) -> list[int]:
+    return [position[1], position[0], frame]  # x, y, z as the viewers count
 
 
 def test_viewers_see_a_model_that_takes_positive_and_negative_clicks(client: Any) -> None:

@@ -35,8 +35,8 @@ def run_writers(*arguments: str, seconds: float) -> str:
 
 def test_kills_in_the_middle_of_saves_lose_and_tear_nothing(tmp_path: Path) -> None:
     turns = -(-KILLS // 2)
-    told = run_writers("kill", str(tmp_path), str(turns), seconds=240 + 10 * KILLS)
-    assert f"{2 * turns} kills" in told
+    output = run_writers("kill", str(tmp_path), str(turns), seconds=240 + 10 * KILLS)
+    assert f"{2 * turns} kills" in output
 
 
 def test_saves_by_many_threads_of_two_processes_are_all_there(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Training by itself after new labels, the history of versions, and putting one back."""
+"""Automatic training after new labels, the history of versions, and restoring one."""
 
 from __future__ import annotations
 
@@ -91,9 +91,9 @@ def test_a_restart_forgets_no_label(own: Server, tmp_path: Path) -> None:
     own.start()
     assert stays_quiet(own), "labels of before were taken for new ones"
     label(own, tmp_path, 5)
-    story = next_version(own)["training"]
+    training = next_version(own)["training"]
     assert trainings(own) == [MODEL]
-    assert story["training_cases"] + story["validation_cases"] == 6
+    assert training["training_cases"] + training["validation_cases"] == 6
 
 
 def test_an_administrator_puts_a_version_back_and_the_next_request_is_answered_by_it(

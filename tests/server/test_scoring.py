@@ -54,10 +54,10 @@ def _write_scores(server: Server) -> None:
     store = ModelStore(server.model_dir, server.folder / "none")
     records = Records(server.studies / ".scores" / f"{MODEL}.jsonl")
     records.open(store.served_version(MODEL))
-    for place in range(LABELLED, LABELLED + UNLABELLED):
-        value = place / 100
+    for index in range(LABELLED, LABELLED + UNLABELLED):
+        value = index / 100
         measured = Informativeness(value, 0.0, value, 0.1, np.ones(4, dtype=np.float32))
-        records.add(f"image_{place:03}", Record("", 0, measured))
+        records.add(f"image_{index:03}", Record("", 0, measured))
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_twenty_readers_at_once_are_given_the_twenty_best_images(scoring_server)
     with ThreadPoolExecutor(20) as pool:
         given = dict(pool.map(ask, range(20)))
     last = LABELLED + UNLABELLED
-    assert set(given) == {f"image_{place:03}" for place in range(last - 21, last - 1)}
+    assert set(given) == {f"image_{index:03}" for index in range(last - 21, last - 1)}
     sample = _ask(scoring_server, "late")
     assert sample["id"] == f"image_{last - 22:03}"
     assert sample["scores"]["disagreement"] == (last - 22) / 100
@@ -108,14 +108,14 @@ def test_strategies_are_checked_against_the_model(scoring_server):
     assert_refused(ask("/activelearning/random", json={"model": "nuclej"}), 404, "nuclej", MODEL)
 
 
-def test_wrong_labels_rank_first_and_are_told_in_the_datastore(scoring_server):
+def test_wrong_labels_rank_first_and_are_stored_in_the_datastore(scoring_server):
     answer = _score(scoring_server, "label_quality")
     assert (answer["model"], answer["scored"], answer["failed"]) == (MODEL, LABELLED, 0)
     assert {row["id"] for row in answer["images"][:3]} == set(WRONG)
     assert all(row["doubted"] for row in answer["images"][:3])
     images = scoring_server.images()
-    told = images[WRONG[1]]["labels"]["final"]["info"]["label_quality"]
-    assert told["quality"] < 0.5 and told["model_version"] == answer["model_version"]
+    info = images[WRONG[1]]["labels"]["final"]["info"]["label_quality"]
+    assert info["quality"] < 0.5 and info["model_version"] == answer["model_version"]
     assert "label_quality" in images["image_000"]["labels"]["final"]["info"]
 
 

@@ -42,7 +42,7 @@ from monailabel_app.studies.datastore import StudiesDatastore
     ],
 )
 def test_endpoints_are_coroutines_that_never_wait(endpoint: object) -> None:
-    """They hold the event loop while they work: `web.routes` runs each in a thread."""
+    """They block the event loop: `web.routes` runs each in a thread."""
     assert inspect.iscoroutinefunction(endpoint)
     assert "await" not in inspect.getsource(endpoint)  # type: ignore[arg-type]
 
@@ -126,7 +126,7 @@ def test_training_all_models_hands_each_the_parameters_of_all() -> None:
 
 
 def test_a_reload_makes_a_second_app() -> None:
-    """It would not know that it is the server: `server.install` puts a refresh in its place."""
+    """It would not know that it is the server: `routes.install` replaces it by a refresh."""
     from monailabel import app
 
     assert "clear_cache()" in inspect.getsource(app.reload)

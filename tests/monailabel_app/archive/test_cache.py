@@ -1,4 +1,4 @@
-"""The cache of fetched files: whole or not there, bounded, made once."""
+"""The cache of downloaded files: complete or absent, of limited size, made once."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ def _fill(size: int = 10):
 
 
 def test_what_failed_half_way_is_not_there(tmp_path):
-    folders = FolderCache(tmp_path, 10**6)
+    cache = FolderCache(tmp_path, 10**6)
 
     def fail(folder: Path) -> None:
         (folder / "file").write_bytes(b"x")
         raise ValueError("broken off")
 
     with pytest.raises(ValueError, match="broken off"):
-        folders.get("images", "a", fail)
-    assert not folders.has("images", "a") and not list(tmp_path.rglob("file"))
-    assert (folders.get("images", "a", _fill()) / "file").is_file()
+        cache.get("images", "a", fail)
+    assert not cache.has("images", "a") and not list(tmp_path.rglob("file"))
+    assert (cache.get("images", "a", _fill()) / "file").is_file()
 
 
 def test_threads_that_need_one_thing_make_it_once(tmp_path):
-    folders, made = FolderCache(tmp_path, 10**6), []
+    cache, made = FolderCache(tmp_path, 10**6), []
 
     def make(folder: Path) -> None:
         made.append(folder)
         time.sleep(0.05)
         _fill()(folder)
 
-    threads = [threading.Thread(target=folders.get, args=("images", "a", make)) for _ in range(8)]
+    threads = [threading.Thread(target=cache.get, args=("images", "a", make)) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -49,14 +49,14 @@ def test_threads_that_need_one_thing_make_it_once(tmp_path):
 
 
 def test_what_was_not_used_for_longest_goes_first_and_what_was_used_just_now_stays(tmp_path):
-    folders = FolderCache(tmp_path, 2500, grace=60)
+    cache = FolderCache(tmp_path, 2500, grace=60)
     for age, key in ((300, "old"), (200, "used"), (100, "new")):
-        path = folders.get("images", key, _fill(1000))
+        path = cache.get("images", key, _fill(1000))
         os.utime(path, (time.time() - age,) * 2)
-    folders.get("images", "used", _fill())
-    folders.get("images", "last", _fill(1000))
-    folders.shrink()
-    assert [key for key in ("old", "new", "used", "last") if folders.has("images", key)] == [
+    cache.get("images", "used", _fill())
+    cache.get("images", "last", _fill(1000))
+    cache.shrink()
+    assert [key for key in ("old", "new", "used", "last") if cache.has("images", key)] == [
         "used",
         "last",
     ]
