@@ -23,7 +23,7 @@ class TrainingStep:
         averaged: module with the moving average of the weights; None without averaging.
 
     Args:
-        network: where `lib.networks.set_memory_format` left it, in training mode.
+        network: where `lib.networks.place_network` left it, in training mode.
         recipe: names optimiser and schedule; gives the number of steps.
         dtype: what to autocast to.
         loss: function of logits and targets, see `lib.data.case.Scoring`.
