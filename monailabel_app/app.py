@@ -213,13 +213,14 @@ class App(MONAILabelApp):
         uploaded = not uri and Path(image).is_absolute() and Path(image).exists()
         if not uri and not uploaded:
             raise unknown("image", image, store.list_images())
+        save = parse_switch(request.get("save_label"), "save_label")
         request["image"] = uri or image
         request["description"] = task.description
         with self._inferring:
             file, summary = task(request)
         label: str | None = file
         tag = str(request.get("label_tag") or "original")
-        if file and not uploaded and parse_switch(request.get("save_label"), "save_label"):
+        if file and save and not uploaded:
             label = store.save_label(image, file, tag, {"model": name, "params": summary})
         return {"label": label, "tag": tag, "file": file, "params": summary}
 

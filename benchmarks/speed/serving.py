@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from typing import Any
 import requests
 
 from lib.errors import InputError
+from lib.processes import end, free_port, wait_until_answers
 
 START_SECONDS = 300  # of patience; a quiet machine takes a tenth
 TRAINING_START_SECONDS = 300  # the same
@@ -53,9 +53,7 @@ class Server:
         models.mkdir()
         for task, file in weights.items():
             shutil.copyfile(file, models / f"{task}.pt")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.task = next(iter(weights))
         self._command = [sys.executable, "-m", "monailabel.main", "start_server"]
@@ -75,13 +73,9 @@ class Server:
             self._process = subprocess.Popen(
                 self._command, env=environment, stdout=log, stderr=subprocess.STDOUT
             )
-        while time.perf_counter() - begin < START_SECONDS and self._process.poll() is None:
-            try:
-                if requests.get(f"{self.url}/info/", timeout=5).ok:
-                    self.start_seconds = time.perf_counter() - begin
-                    return self
-            except requests.RequestException:
-                time.sleep(0.05)
+        if wait_until_answers(self._process, f"{self.url}/info/", START_SECONDS):
+            self.start_seconds = time.perf_counter() - begin
+            return self
         self.__exit__()
         tail = log_file.read_text(errors="replace").strip().splitlines()
         raise InputError(f"benchmark: the server did not start: {tail[-1] if tail else 'no log'}")
@@ -94,12 +88,7 @@ class Server:
             requests.delete(f"{self.url}/train/", timeout=20)
         except requests.RequestException:
             pass
-        self._process.terminate()
-        try:
-            self._process.wait(15)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        end(self._process)
 
     @property
     def pid(self) -> int:

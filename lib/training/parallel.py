@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -18,6 +17,7 @@ from torch.multiprocessing.spawn import ProcessRaisedException
 from lib.data.studies import Item
 from lib.errors import DivergedError, InputError
 from lib.files import write_json
+from lib.processes import free_port
 from lib.tasks.spec import TaskSpec
 from lib.training.batches import check_shares
 from lib.training.loop import fit
@@ -95,7 +95,7 @@ def run_in_processes(
             arguments,
             nproc_per_node=processes,
             master_addr="127.0.0.1",
-            master_port=_free_port(),
+            master_port=free_port(),  # the default is fixed, so that two runs would collide
             **group,
         )
     except ProcessRaisedException:  # which has the text of a traceback, not the error
@@ -122,13 +122,6 @@ def _worker(
         result = fit(task, items, replace(options, progress=options.progress and local_rank == 0))
     if idist.get_rank() == 0:
         write_json(options.out / RESULT, {**asdict(result), "weights": result.weights.name})
-
-
-def _free_port() -> int:
-    """Return a port that is free now; Ignite's default is fixed, so two runs would collide."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _error(failure: dict[str, str]) -> Exception:

@@ -12,7 +12,7 @@ import subprocess
 from pathlib import Path
 
 from lib.errors import InputError
-from monailabel_app.processes import end, free_port, require_free, wait_until_answers
+from lib.processes import end, free_port, require_free, wait_until_answers
 
 START_SECONDS = 30
 SENDER = "DEMO"  # the AE title of the only sender that is accepted

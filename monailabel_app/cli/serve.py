@@ -13,9 +13,9 @@ from pathlib import Path
 import click
 
 from lib.errors import InputError
+from lib.processes import end, require_free, wait_until_answers
 from monailabel_app.cli import options
 from monailabel_app.config import APP_FOLDER, OPTIONS, AppConfig
-from monailabel_app.processes import end, require_free, wait_until_answers
 
 READY_SECONDS = 120
 _CONF_HELP = "; ".join(f"{name}: {option.help}" for name, option in OPTIONS.items())

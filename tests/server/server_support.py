@@ -24,9 +24,9 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
 from lib.networks import build_network
+from lib.processes import end, free_port, wait_until_answers
 from lib.tasks.registry import get_task
 from lib.weights.checkpoint import Checkpoint, save_checkpoint
-from monailabel_app.processes import end, free_port, wait_until_answers
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "nuclei_vhllrhe"
