@@ -47,7 +47,7 @@ def reproduce(campaign: Campaign, items: Sequence[Item], say: Say = print) -> di
     _add_earlier_folds(_outcomes(campaign.out), splits, study, items)
     panel: dict[str, str] = {}
     if "studies" in splits:
-        splits["studies"], panel = save_panel(campaign.out, splits["studies"], study.panel_groups)
+        splits["studies"], panel = save_panel(campaign.out, splits["studies"], study.often_absent)
     baseline = {}
     if study.often_absent:
         baseline = {"always_empty": always_empty(splits["studies"].test)}

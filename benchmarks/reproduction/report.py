@@ -59,7 +59,7 @@ def assemble(
         **({"own_sizes": _own_sizes(study)} if by_folds else {}),
         "summary": exam_summary(study, fitting) if by_folds else _summary(study, runs),
         "differences": {
-            "stated": [list(entry) for entry in study.differences],
+            "stated": [[row["what"], row["published"], row["here"]] for row in study.differences],
             "options": differences(_compared(study, tested)),
         },
         "left_out": [outcome["folder"] for outcome in mine if outcome not in fitting],

@@ -1,8 +1,6 @@
 """A published study: its configurations, its printed figures, and the figures to reach.
 
-Plain data, without torch; the tables themselves are modules of their own
-(`benchmarks.reproduction.published.thesis` is the first), gathered in
-`benchmarks.reproduction.published.catalogue`.
+Plain data, without torch; `benchmarks.reproduction.published` has the studies.
 """
 
 from __future__ import annotations
@@ -12,8 +10,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.reproduction.panel_groups import by_brightness
-from lib.data.studies import Item
 from lib.datasets.importing import ImportReport
 from lib.errors import InputError, choose, unknown
 from lib.tasks.registry import get_task
@@ -83,11 +79,11 @@ class Variant:
     task: str
     printed: Printed = Printed()
     bounds: tuple[Bound, ...] = ()
-    recipes: tuple[str, ...] = ("ours",)
-    collapses: tuple[str, ...] = ()
+    recipes: Sequence[str] = ("ours",)
+    collapses: Sequence[str] = ()
     steps: int | None = None
     source: Literal["studies", "volumes"] = "studies"
-    training: tuple[tuple[str, Any], ...] = ()
+    training: Mapping[str, Any] = field(default_factory=dict)
     pretrained: bool = False
     other_steps: tuple[Printed, ...] = ()
     size: int = 0
@@ -123,12 +119,12 @@ class Study:
             used with folds.
         val_share: share of the other images that choose the step.
         often_absent: whether many images lack the structure: the page has the figures of
-            `lib.segmentation.metrics.image_scores` and the mask that is always empty.
-        panel_groups: return the group of each test image; the page shows one image of each.
+            `lib.segmentation.metrics.image_scores` and the mask that is always empty, and its
+            panel an image of each class.
         importer: copies the data set as published (first) into a studies folder (second).
         note: what must be said of the study, on its page.
         tables: the publication's names of the table of mean IoU and of the pixel figures.
-        differences: what no recipe shows: (what, in the publication, here).
+        differences: what no recipe shows: keys "what", "published" and "here".
     """
 
     name: str
@@ -143,11 +139,10 @@ class Study:
     test_share: float = 0.3
     val_share: float = 0.2
     often_absent: bool = False
-    panel_groups: Callable[[Sequence[Item]], dict[str, str]] = by_brightness
     importer: Callable[[Path, Path], ImportReport] | None = None
     note: str = ""
-    tables: tuple[str, ...] = ("Tab. 2", "Tab. 3")
-    differences: tuple[tuple[str, str, str], ...] = ()
+    tables: Sequence[str] = ()
+    differences: Sequence[Mapping[str, str]] = ()
 
     def label(self, variant: Variant) -> str:
         """Return the name of the variant's runs: its row, with its size, or its name if shared."""
@@ -165,7 +160,7 @@ class Study:
         task = choose("recipe", recipe, self.recipes).setting(get_task(variant.task))
         if variant.size:
             task = replace(task, input=replace(task.input, size=variant.size))
-        return replace(task, training=replace(task.training, **dict(variant.training)))
+        return replace(task, training=replace(task.training, **variant.training))
 
     def at_sizes(self, sizes: Iterable[int]) -> Study:
         """Return the study with a variant of each row at these input sizes too.

@@ -9,7 +9,6 @@ import pytest
 from PIL import Image as PillowImage
 
 from benchmarks.reproduction.published.catalogue import STUDIES
-from benchmarks.reproduction.published.thesis import THESIS_NUCLEI
 from benchmarks.reproduction.study import Bound, Printed, Variant
 from lib.phantoms.ultrasound.nerve_set import write_nerve_phantoms
 from lib.phantoms.ultrasound.studies import breast_frame
@@ -40,7 +39,7 @@ def reproduce(cli, task, studies, tmp_path, monkeypatch):
     monkeypatch.setitem(TASKS, "tiny", replace(task, name="tiny", training=recipe))
     bound = Bound("mean_iou", 0.0, "Tab. 2")
     variant = Variant(name="TINY", task="tiny", printed=Printed(mean_iou=0.5), bounds=(bound,))
-    table = replace(THESIS_NUCLEI, name="tiny-study", variants=(variant,))
+    table = replace(STUDIES["thesis-nuclei"], name="tiny-study", variants=(variant,))
     monkeypatch.setitem(STUDIES, "tiny-study", table)
 
     def run(*words):

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.reproduction.panel_groups import by_brightness
 from benchmarks.reproduction.splits import Split
 from benchmarks.reproduction.testing import PANEL
+from lib.data.groups import read_groups
 from lib.data.studies import Item
 from lib.files import write_atomically
 from lib.io.labels import read_label
 from lib.io.read import read_image
 
-Grouping = Callable[[Sequence[Item]], dict[str, str]]
+STAINS = ("fluorescence", "stained")
+BRIGHT = 0.5
 
 
-def choose_panel(test: Sequence[Item], grouping: Grouping = by_brightness) -> dict[str, Item]:
-    """Return a test image of each group that there is: that with the median number of objects."""
+def choose_panel(test: Sequence[Item], by_class: bool = False) -> dict[str, Item]:
+    """Return a test image of each group that there is: that with the median number of objects.
+
+    Args:
+        by_class: whether groups are the classes of the images; else they are the stains.
+    """
     found: dict[str, list[tuple[int, str, Item]]] = {}
-    group_of = grouping(test)
+    group_of = _classes(test) if by_class else _stains(test)
     for item in test:
         assert item.label is not None
         objects = len(np.unique(read_label(item.label))) - 1
@@ -33,16 +38,14 @@ def choose_panel(test: Sequence[Item], grouping: Grouping = by_brightness) -> di
     }
 
 
-def save_panel(
-    out: Path, split: Split, grouping: Grouping = by_brightness
-) -> tuple[Split, dict[str, str]]:
+def save_panel(out: Path, split: Split, by_class: bool) -> tuple[Split, dict[str, str]]:
     """Choose the panel's images, keep them with their truth in `out`, and name them in the split.
 
     Returns:
         The split, and the id of the image of each group.
     """
     arrays: dict[str, np.ndarray] = {}
-    chosen = choose_panel(split.test, grouping)
+    chosen = choose_panel(split.test, by_class)
     for group, item in chosen.items():
         assert item.label is not None
         arrays[f"{group}_image"] = displayed(read_image(item.image).pixels)
@@ -57,3 +60,32 @@ def displayed(pixels: np.ndarray) -> np.ndarray:
     low, high = np.percentile(pixels, (0.5, 99.8))
     scaled = (pixels.astype(np.float32) - low) / max(1e-9, float(high - low))
     return (np.clip(scaled, 0, 1) * 255).round().astype(np.uint8)
+
+
+def _stains(items: Sequence[Item]) -> dict[str, str]:
+    """Return the stain of each image by its id.
+
+    An image is taken as stained if its median lies in the upper half of its range.
+    """
+    stains = {}
+    for item in items:
+        pixels = read_image(item.image).pixels.astype(np.float32)
+        low, middle, high = np.percentile(pixels, (0.5, 50, 99.8))
+        bright = high > low and (middle - low) / (high - low) > BRIGHT
+        stains[item.id] = STAINS[bool(bright)]
+    return stains
+
+
+def _classes(items: Sequence[Item]) -> dict[str, str]:
+    """Return the class of each image by its id, as ``groups.csv`` beside the images has it.
+
+    An image without a class is "with" or "without" what its label marks.
+    """
+    folders = {item.image.parent for item in items}
+    listed = {row.id: row.kind for folder in folders for row in read_groups(folder)}
+    return {item.id: listed.get(item.id) or _with_or_without(item) for item in items}
+
+
+def _with_or_without(item: Item) -> str:
+    assert item.label is not None
+    return "with" if read_label(item.label).any() else "without"

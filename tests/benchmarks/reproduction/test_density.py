@@ -13,8 +13,7 @@ from benchmarks.reproduction import run as runs_module
 from benchmarks.reproduction.campaign import reproduce
 from benchmarks.reproduction.pages.exam_text import exam_text
 from benchmarks.reproduction.plan import Campaign
-from benchmarks.reproduction.published.density import DENSITY, SIZES
-from benchmarks.reproduction.published.thesis import THESIS_NUCLEI
+from benchmarks.reproduction.published.catalogue import STUDIES
 from benchmarks.reproduction.sources import import_mammograms
 from benchmarks.reproduction.splits import fold_split
 from benchmarks.reproduction.study import Variant
@@ -25,6 +24,8 @@ from lib.errors import InputError
 from lib.tasks.registry import TASKS
 from lib.weights.checkpoint import load_checkpoint
 
+DENSITY, THESIS_NUCLEI = STUDIES["density"], STUDIES["thesis-nuclei"]
+SIZES = tuple(range(250, 1051, 100))
 QUICK = Execution("cpu", "fp32", progress=False, command="a test")
 TASK = "tiny_density"
 

@@ -9,10 +9,11 @@ from PIL import Image as PillowImage
 from benchmarks.reproduction.pages.figures import compare, panel_images
 from benchmarks.reproduction.pages.page import write_page
 from benchmarks.reproduction.pages.segmentation_text import text
-from benchmarks.reproduction.published.thesis import THESIS_NUCLEI
+from benchmarks.reproduction.published.catalogue import STUDIES
 from benchmarks.reproduction.report import assemble
 from lib.plots import MAX_BYTES
 
+THESIS_NUCLEI = STUDIES["thesis-nuclei"]
 FIGURES = {
     "mean_iou": 0.92345,
     "fg_iou": 0.87,

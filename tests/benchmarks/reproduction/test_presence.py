@@ -12,8 +12,7 @@ from benchmarks.reproduction import initial_weights
 from benchmarks.reproduction.campaign import reproduce
 from benchmarks.reproduction.pages.segmentation_text import text
 from benchmarks.reproduction.plan import Campaign
-from benchmarks.reproduction.published.busi import BUSI
-from benchmarks.reproduction.published.thesis_nerve import ROW, THESIS_NERVE
+from benchmarks.reproduction.published.catalogue import STUDIES
 from benchmarks.reproduction.sources import study_items
 from benchmarks.reproduction.splits import always_empty, hash_split
 from benchmarks.reproduction.study import Printed
@@ -25,6 +24,8 @@ from lib.phantoms.ultrasound.nerve_set import write_nerve_phantoms
 from lib.tasks.registry import TASKS
 from lib.weights.checkpoint import load_checkpoint, save_checkpoint
 
+BUSI, THESIS_NERVE = STUDIES["busi"], STUDIES["thesis-nerve"]
+ROW = "nerve_vhllrhe"
 QUICK = Execution("cpu", "fp32", progress=False, command="a test")
 
 

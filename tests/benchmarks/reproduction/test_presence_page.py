@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 
 from benchmarks.reproduction.pages.segmentation_text import text
-from benchmarks.reproduction.published.busi import BUSI
-from benchmarks.reproduction.published.thesis_nerve import ROW, THESIS_NERVE
+from benchmarks.reproduction.published.catalogue import STUDIES
 from benchmarks.reproduction.report import assemble
 
+BUSI, THESIS_NERVE = STUDIES["busi"], STUDIES["thesis-nerve"]
+ROW = "nerve_vhllrhe"
 FIGURES = {"mean_iou": 0.7, "fg_iou": 0.5, "fg_dice": 0.6, "precision": 0.8, "recall": 0.7}
 PRESENCE = {"dice_kaggle": 0.73, "dice_positive": 0.69, "presence_auc": 0.86, "found": 0.9}
 EMPTY = {"mean_iou": 0.49, "dice_kaggle": 0.6, "dice_positive": 0, "presence_auc": 0.5, "found": 0}

@@ -20,7 +20,6 @@ from benchmarks.reproduction.pages.panel import choose_panel
 from benchmarks.reproduction.plan import Campaign
 from benchmarks.reproduction.published.catalogue import STUDIES, get_study
 from benchmarks.reproduction.published.recipes import NUCLEI_RECIPES, differences, thesis_setting
-from benchmarks.reproduction.published.thesis import THESIS_NUCLEI
 from benchmarks.reproduction.splits import hash_split
 from benchmarks.reproduction.study import Bound, Printed, Variant
 from lib.data.studies import in_validation
@@ -32,6 +31,7 @@ from lib.tasks.registry import TASKS
 from lib.training.loop import fit
 from lib.weights.checkpoint import load_checkpoint
 
+THESIS_NUCLEI = STUDIES["thesis-nuclei"]
 QUICK = Execution("cpu", "fp32", progress=False, command="a test")
 PATCH = (("patch_size", 32), ("batch_size", 2))
 
