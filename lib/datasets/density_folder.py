@@ -10,9 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from lib.datasets.importing import ImportReport, OnItem, check_folder
+from lib.datasets.importing import ImportReport, OnItem, check_folder, pick, read_table
 from lib.datasets.mammograms import SourceView, write_studies
-from lib.datasets.tables import pick, read_table
 from lib.errors import InputError
 from lib.mammography.density_labels import density_class
 from lib.mammography.exam_files import image_id, is_image

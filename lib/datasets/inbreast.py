@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
-from lib.datasets.importing import ImportReport, OnItem, check_folder
+from lib.datasets.importing import ImportReport, OnItem, check_folder, read_table
 from lib.datasets.mammograms import SourceView, write_studies
-from lib.datasets.tables import read_table
 from lib.errors import InputError
 from lib.mammography.density_labels import BIRADS
 from lib.mammography.exam_files import image_id, is_image
@@ -58,11 +57,9 @@ def find_views(folder: Path) -> tuple[list[SourceView], list[str]]:
                 path=path, exam=exam, patient=named.patient, view=named.view, density=density
             )
         )
-    unlisted = sum(number not in rows for number in files)
-    if unlisted:
+    if unlisted := sum(number not in rows for number in files):
         notes.append(f"{unlisted} images are not in {TABLE}")
-    absent = sum(number not in files for number in rows)
-    if absent:
+    if absent := sum(number not in files for number in rows):
         notes.append(f"{absent} images of {TABLE} are not in the folder")
     return sorted(found, key=lambda view: (view.exam, view.view.name, view.path.name)), notes
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from lib.datasets.importing import ImportReport, OnItem, counted
 from lib.errors import InputError
 from lib.files import copy_atomically, in_file_name, write_atomically
 from lib.io.read import extension
-from lib.mammography.density_labels import BIRADS, write_density
+from lib.mammography.density_labels import BIRADS, MIAS, write_density
 from lib.mammography.mammogram import MAMMOGRAM_EXTENSIONS, read_mammogram
 from lib.mammography.views import STANDARD_VIEWS, View
 
@@ -117,8 +117,8 @@ def write_studies(
 
 def _densities(sources: Sequence[SourceView], scale: str, notes: list[str]) -> dict[str, str]:
     """Return the density of each exam; add to `notes` where its images disagree."""
-    order: Sequence[str] = BIRADS if scale == "birads" else ("F", "G", "D")
-    votes: Mapping[str, Counter[str]] = defaultdict(Counter)
+    order: Sequence[str] = BIRADS if scale == "birads" else MIAS
+    votes: dict[str, Counter[str]] = defaultdict(Counter)
     for source in sources:
         if source.density:
             votes[source.exam][source.density] += 1

@@ -15,9 +15,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from lib.datasets.importing import ImportReport, OnItem, check_folder
+from lib.datasets.importing import ImportReport, OnItem, check_folder, read_table
 from lib.datasets.mammograms import SourceView, write_studies
-from lib.datasets.tables import read_table
 from lib.errors import InputError
 from lib.mammography.density_labels import MIAS
 from lib.mammography.exam_files import is_image

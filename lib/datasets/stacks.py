@@ -57,8 +57,18 @@ def stack_slices(files: Sequence[Path]) -> np.ndarray:
     slices: list[np.ndarray] = []
     for file in files:
         pixels = grey(read_image(file).pixels)
-        _check_alike(file, pixels, files[0], slices[0] if slices else pixels)
         slices.append(pixels)
+        if pixels.shape != slices[0].shape:
+            raise InputError(
+                f"{file.name}: {pixels.shape[0]} rows and {pixels.shape[1]} columns, the first "
+                f"slice {files[0].name} has {slices[0].shape[0]} and {slices[0].shape[1]}; slices "
+                f"of one volume have one size, put other images elsewhere"
+            )
+        if pixels.dtype != slices[0].dtype:
+            raise InputError(
+                f"{file.name}: values of type {pixels.dtype}, the first slice {files[0].name} has "
+                f"{slices[0].dtype}; export all slices alike"
+            )
     return np.stack(slices)
 
 
@@ -130,17 +140,3 @@ def _volumes(source: Path) -> list[Path]:
     if not inner:
         list_slices(source)  # says what is missing
     return inner
-
-
-def _check_alike(file: Path, pixels: np.ndarray, first: Path, other: np.ndarray) -> None:
-    if pixels.shape != other.shape:
-        raise InputError(
-            f"{file.name}: {pixels.shape[0]} rows and {pixels.shape[1]} columns, the first slice "
-            f"{first.name} has {other.shape[0]} and {other.shape[1]}; slices of one volume have "
-            f"one size, put other images elsewhere"
-        )
-    if pixels.dtype != other.dtype:
-        raise InputError(
-            f"{file.name}: values of type {pixels.dtype}, the first slice {first.name} has "
-            f"{other.dtype}; export all slices alike"
-        )

@@ -77,7 +77,7 @@ def _nuclei(chosen: DemoOptions) -> str:
 
 
 def _nerve(chosen: DemoOptions) -> str:
-    from lib.phantoms.ultrasound.nerve_set import write_nerve_phantoms
+    from lib.phantoms.ultrasound.studies import write_nerve_phantoms
 
     subjects = max(min(chosen.count, 4), chosen.count // 6)  # fewer than 3 cannot be split
     frames = -(-chosen.count // subjects)

@@ -10,8 +10,7 @@ from PIL import Image as PillowImage
 
 from benchmarks.reproduction.published.catalogue import STUDIES
 from benchmarks.reproduction.study import Bound, Printed, Variant
-from lib.phantoms.ultrasound.nerve_set import write_nerve_phantoms
-from lib.phantoms.ultrasound.studies import breast_frame
+from lib.phantoms.ultrasound.studies import breast_frame, write_nerve_phantoms
 from lib.tasks.registry import TASKS
 
 BARE = """

@@ -1,7 +1,8 @@
-"""Phantom mammograms as DICOM objects: Digital Mammography X-Ray Image, For Presentation."""
+"""Phantom mammograms, their detectors, and what these write: Digital Mammography X-Ray Images."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ import numpy as np
 from pydicom.uid import DigitalMammographyXRayImageStorageForPresentation
 
 from lib.dicom.objects import code_item, save
+from lib.mammography.views import View
 from lib.phantoms.dicom_objects import new_instance, uid
-from lib.phantoms.mammograms.phantom import MammogramPhantom
 
 _VIEW_CODES = {"CC": ("399162004", "cranio-caudal"), "MLO": ("399368009", "medio-lateral oblique")}
 # direction of the rows (anterior or posterior) and of the columns (foot in oblique views, or side)
@@ -20,6 +21,59 @@ _ORIENTATIONS = {
     ("R", "MLO"): ["P", "FL"],
     ("L", "MLO"): ["A", "FR"],
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detector:
+    """A detector and what its device writes.
+
+    Attributes:
+        name: model name of the device.
+        rows: of the full image.
+        columns: of the full image.
+        spacing: of its pixels, mm.
+        bits: stored per pixel, of 16 allocated.
+        photometric: MONOCHROME1 or MONOCHROME2.
+    """
+
+    name: str
+    rows: int
+    columns: int
+    spacing: float
+    bits: int
+    photometric: str = "MONOCHROME2"
+
+
+_SELENIA = Detector(name="Selenia Dimensions", rows=4096, columns=3328, spacing=0.07, bits=12)
+_SENOGRAPH = Detector(name="Senograph DS", rows=2294, columns=1914, spacing=0.1, bits=12)
+DETECTORS = (
+    Detector(name="GIOTTO IMAGE SDL", rows=3584, columns=2816, spacing=0.085, bits=14),
+    _SELENIA,
+    replace(_SENOGRAPH, photometric="MONOCHROME1"),
+    replace(_SELENIA, name="Selenia Dimensions, 16 bit", bits=16, photometric="MONOCHROME1"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MammogramPhantom:
+    """One view of an exam.
+
+    Attributes:
+        pixels: uint16 `(rows, columns)`, larger is denser, 0 in air, as the image hangs: the chest
+            wall of a right breast at the right, of a left one at the left.
+        dense: bool, the same shape, the fibroglandular area.
+        breast: bool, the same shape, the breast without the muscle.
+        fraction: dense area over the area of the breast, 0..1.
+        spacing: of the pixels, mm.
+    """
+
+    pixels: np.ndarray
+    dense: np.ndarray
+    breast: np.ndarray
+    fraction: float
+    view: View
+    detector: Detector
+    spacing: float
 
 
 def write_mammogram(

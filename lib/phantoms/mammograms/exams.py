@@ -17,9 +17,13 @@ from PIL import ImageDraw
 from lib.data.studies import FINAL_LABELS
 from lib.mammography.density_labels import BIRADS, write_density
 from lib.mammography.views import STANDARD_VIEWS, View
-from lib.phantoms.mammograms.dicom import write_mammogram
+from lib.phantoms.mammograms.dicom import (
+    DETECTORS,
+    Detector,
+    MammogramPhantom,
+    write_mammogram,
+)
 from lib.phantoms.mammograms.formation import GRID, Anatomy, form_view
-from lib.phantoms.mammograms.phantom import DETECTORS, Detector, MammogramPhantom
 
 BORDERS = (0.03, 0.25, 0.5, 0.75, 0.9)  # of the dense share of the area: A, B, C, D lie between
 MARGIN = 0.04  # smallest distance of most exams from the borders between classes

@@ -20,7 +20,7 @@ from lib.data.studies import list_items
 from lib.datasets.importers import IMPORTERS
 from lib.errors import InputError
 from lib.io.labels import read_label
-from lib.phantoms.ultrasound.nerve_set import write_nerve_phantoms
+from lib.phantoms.ultrasound.studies import write_nerve_phantoms
 from lib.tasks.registry import TASKS
 from lib.weights.checkpoint import load_checkpoint, save_checkpoint
 

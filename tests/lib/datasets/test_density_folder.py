@@ -10,7 +10,7 @@ from mammogram_samples import exam, stored, write_mg
 from PIL import Image as PillowImage
 
 from lib.datasets.density_folder import import_density_folder
-from lib.datasets.tables import read_table
+from lib.datasets.importing import read_table
 from lib.errors import InputError
 from lib.mammography.exams import list_exams
 from lib.mammography.views import STANDARD_VIEWS, View

@@ -15,8 +15,7 @@ from lib.datasets.nerve import find_frames, import_nerve
 from lib.errors import InputError
 from lib.io.labels import read_label
 from lib.io.read import read_image
-from lib.phantoms.ultrasound.nerve_set import write_nerve_phantoms
-from lib.phantoms.ultrasound.studies import nerve_frame
+from lib.phantoms.ultrasound.studies import nerve_frame, write_nerve_phantoms
 
 SIDE = (84, 116)
 

@@ -14,9 +14,8 @@ from lib.mammography.density_labels import BIRADS, read_density
 from lib.mammography.exams import list_exams
 from lib.mammography.mammogram import read_mammogram
 from lib.mammography.views import STANDARD_VIEWS
-from lib.phantoms.mammograms.dicom import mammogram_dataset, write_mammogram
+from lib.phantoms.mammograms.dicom import DETECTORS, mammogram_dataset, write_mammogram
 from lib.phantoms.mammograms.exams import BORDERS, exam_phantom, write_exams
-from lib.phantoms.mammograms.phantom import DETECTORS
 
 # type 1 attributes of PS3.3 A.26.2: Digital Mammography X-Ray Image IOD, For Presentation
 TYPE_1 = (
