@@ -20,7 +20,7 @@ from lib.io.labels import read_label
 from lib.io.read import read_image
 from lib.mammography.exam_files import image_id
 from lib.mammography.exams import Exam
-from lib.segmentation.metrics import pixel_counts, pixel_scores
+from lib.segmentation.metrics import dice
 from lib.segmentation.predictor import Predictor
 from lib.tasks.spec import TaskSpec
 from lib.uncertainty.informativeness import measure_exam, measure_image
@@ -130,20 +130,31 @@ def _each_image(score: Callable[[Predictor, Item, Image], Row]) -> Scorer:
     """Return the scorer of images one by one."""
 
     def run(predictor: Predictor, items: Sequence[Item], done: Done) -> list[Row]:
-        rows = []
-        for item in items:
-            row: Row = {"id": item.id, "images": [item.id]}
-            try:
-                spec = predictor.task.input
-                image = read_image(item.image, spec.max_pixels, predictor.task.image_dims)
-                row |= score(predictor, item, image)
-            except InputError as error:
-                row["error"] = str(error)
-            rows.append(row)
-            done(item)
-        return rows
+        task = predictor.task
+
+        def score_item(item: Item) -> Row:
+            image = read_image(item.image, task.input.max_pixels, task.image_dims)
+            return score(predictor, item, image)
+
+        return _rows(items, [[item.id] for item in items], score_item, done)
 
     return run
+
+
+def _rows(
+    cases: Sequence[Any], images: Sequence[list[str]], score: Callable[[Any], Row], done: Done
+) -> list[Row]:
+    """Return a row for each case; one that cannot be scored has the reason as its error."""
+    rows = []
+    for case, ids in zip(cases, images, strict=True):
+        row: Row = {"id": case.id, "images": ids}
+        try:
+            row |= score(case)
+        except InputError as error:
+            row["error"] = str(error)
+        rows.append(row)
+        done(case)
+    return rows
 
 
 def _label(item: Item, image: Image) -> np.ndarray:
@@ -154,15 +165,11 @@ def _label(item: Item, image: Image) -> np.ndarray:
 
 def _dice(predictor: Predictor, item: Item, image: Image) -> Row:
     label, mask = _label(item, image), predictor(image, instances=False).mask
-    row = {"dice": _overlap(mask > 0, label > 0)}
+    row = {"dice": round(dice(mask > 0, label > 0), DIGITS)}
     if predictor.task.target.structures:
         for name, value in predictor.task.labels.items():
-            row[f"dice_{name}"] = _overlap(mask == value, label == value)
+            row[f"dice_{name}"] = round(dice(mask == value, label == value), DIGITS)
     return row
-
-
-def _overlap(mask: np.ndarray, label: np.ndarray) -> float:
-    return round(float(pixel_scores(pixel_counts(mask, label))["fg_dice"]), DIGITS)
 
 
 def _mask_quality(predictor: Predictor, item: Item, image: Image) -> Row:
@@ -187,19 +194,10 @@ def _measured(predictor: Predictor, item: Item, image: Image) -> Row:
     return informativeness(measure_image(predictor, image))
 
 
-def _each_exam(
-    predictor: ExamPredictor, items: Sequence[Item], done: Done, score: Callable[[Exam], Row]
-) -> list[Row]:
-    rows = []
-    for exam in exams_of(items):
-        row: Row = {"id": exam.id, "images": [image_id(file) for file in exam.views.values()]}
-        try:
-            row |= score(exam)
-        except InputError as error:
-            row["error"] = str(error)
-        rows.append(row)
-        done(exam)
-    return rows
+def _each_exam(items: Sequence[Item], score: Callable[[Exam], Row], done: Done) -> list[Row]:
+    exams = exams_of(items)
+    views = [[image_id(file) for file in exam.views.values()] for exam in exams]
+    return _rows(exams, views, score, done)
 
 
 def _class_quality(predictor: ExamPredictor, items: Sequence[Item], done: Done) -> list[Row]:
@@ -215,7 +213,7 @@ def _class_quality(predictor: ExamPredictor, items: Sequence[Item], done: Done) 
         labels[exam.id] = truth
         return {"class": rules.names[truth]}
 
-    rows = _each_exam(predictor, items, done, score)
+    rows = _each_exam(items, score, done)
     if not answers:
         return rows
     rated = class_qualities(list(labels.values()), np.stack(list(answers.values())))
@@ -228,9 +226,7 @@ def _class_quality(predictor: ExamPredictor, items: Sequence[Item], done: Done) 
 
 
 def _measured_exams(predictor: ExamPredictor, items: Sequence[Item], done: Done) -> list[Row]:
-    return _each_exam(
-        predictor, items, done, lambda exam: informativeness(measure_exam(predictor, exam))
-    )
+    return _each_exam(items, lambda exam: informativeness(measure_exam(predictor, exam)), done)
 
 
 IMAGE_REVIEWS: dict[str, Scorer] = {

@@ -87,7 +87,7 @@ def choose_next(
         InputError: features of different lengths, as those of different networks have.
     """
     chosen_strategy = choose("strategy", strategy, STRATEGIES)
-    ids = list(pool) if strategy == "first" else _shuffled(sorted(pool), rng)
+    ids = list(pool) if strategy == "first" else rng.permutation(sorted(pool)).tolist()
     images = [pool[id] for id in ids]
     others = [labelled[id] for id in sorted(labelled)]
     if len(lengths := {len(each.features) for each in (*images, *others)}) > 1:
@@ -107,10 +107,6 @@ def choose_next(
         room -= int(empty[index])
         chosen.append(ids[index])
     return chosen
-
-
-def _shuffled(ids: list[str], rng: np.random.Generator) -> list[str]:
-    return [ids[index] for index in rng.permutation(len(ids))]
 
 
 def _room(labelled: Sequence[Informativeness], count: int) -> int:

@@ -62,32 +62,23 @@ def write_exam_files(
         Names of the files: ``dense_tissue`` by view; if there are methods, ``saliency`` by view,
         method and "overlay" or "scalar".
     """
-    tissue: dict[str, str] = {}
-    saliency_files: dict[str, dict[str, dict[str, str]]] = {}
 
-    def write(name: str) -> None:
-        tissue[name] = _write_tissue(predictor.task, answer, name, target, suffix)
-        for method in methods:
-            files = _write_saliency(predictor, answer, name, target, method)
-            saliency_files.setdefault(name, {})[method] = files
+    def write(name: str) -> tuple[str, dict[str, dict[str, str]]]:
+        view, label = answer.views[name], tissue_label(predictor.task, answer, name)
+        file = target(f"{name}_dense{suffix}", view)
+        tissue = write_mask(file, label, view_geometry(view.path, label.shape))
+        return tissue.name, {
+            m: _write_saliency(predictor, answer, name, target, m) for m in methods
+        }
 
     with ThreadPoolExecutor(WRITERS) as pool:
-        for _ in pool.map(write, answer.views):
-            pass
-    order = list(answer.views)
-    names: dict[str, Any] = {"dense_tissue": {name: tissue[name] for name in order}}
+        written = dict(zip(answer.views, pool.map(write, answer.views), strict=True))
+    names: dict[str, Any] = {
+        "dense_tissue": {name: tissue for name, (tissue, _) in written.items()}
+    }
     if methods:
-        names["saliency"] = {name: saliency_files[name] for name in order}
+        names["saliency"] = {name: files for name, (_, files) in written.items()}
     return names
-
-
-def _write_tissue(
-    task: TaskSpec, answer: ExamAnswer, name: str, target: Target, suffix: str
-) -> str:
-    view = answer.views[name]
-    label = tissue_label(task, answer, name)
-    file = target(f"{name}_dense{suffix}", view)
-    return write_mask(file, label, view_geometry(view.path, label.shape)).name
 
 
 def _write_saliency(

@@ -18,11 +18,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from lib.classification.answer import ExamAnswer, ViewAnswer
+from lib.classification.answer import ExamAnswer, ViewAnswer, combine, reasons_to_doubt
 from lib.classification.calibration import class_probabilities
 from lib.classification.cases import network_input
 from lib.classification.overlays import grey_picture
-from lib.classification.rules import combine, reasons_to_doubt
 from lib.errors import InputError
 from lib.mammography.breast import PreparedBreast, prepare_breast
 from lib.mammography.dense_tissue import DenseTissue, dense_mask

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from lib.classification.answer import combine
 from lib.classification.calibration import class_probabilities, fit_temperature
 from lib.classification.cases import ViewItem, class_of
 from lib.classification.losses import class_weights, get_class_loss
 from lib.classification.metrics import class_figures
 from lib.classification.predictor import ExamPredictor
-from lib.classification.rules import combine
 from lib.data.case import VALIDATION_LOSS, Cases, Figures, Loss, Scoring
 from lib.data.studies import Item
 from lib.distributed import over_processes, own_indices

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lib.errors import InputError
-from lib.image import DICOM_EXTENSIONS, MAX_PIXELS, check_pixel_count, has_extension
+from lib.image import DICOM_EXTENSIONS, LUMINANCE, MAX_PIXELS, check_pixel_count, has_extension
 from lib.io.read import begins_as_dicom, extension, read_image, stem
 from lib.mammography.display import STEPS, display_table
 from lib.mammography.views import TOMOSYNTHESIS, View, view_of_name, view_of_tags
@@ -24,7 +24,6 @@ _LOGGER = logging.getLogger(__name__)
 MAMMOGRAM_EXTENSIONS = (".pgm",)  # beside those of lib.io.read
 BLOCK = 256  # rows looked up at a time
 COLOURED = 0.02  # share of coloured pixels from which they are more than marks and letters
-LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
 _BY_DETECTOR = ("CR", "DX", "OT", "SC", "RG")  # modalities that old mammograms come with
 
 
@@ -106,7 +105,7 @@ def _read_picture(path: Path, max_pixels: int) -> Mammogram:
             share = float((np.ptp(pixels[::4, ::4], axis=-1) > 0.15 * top).mean())
             if share > COLOURED:
                 doubts = (f"{share:.0%} of it is coloured: it may be no mammogram",)
-        pixels = pixels @ np.array(LUMINANCE, np.float32) / np.float32(top)
+        pixels = pixels @ LUMINANCE / np.float32(top)
     elif pixels.dtype.kind == "b":
         pixels = pixels.astype(np.float32)
     elif pixels.dtype.kind in "iu":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from PIL import Image as PillowImage
@@ -12,6 +12,7 @@ from skimage.morphology import convex_hull_image
 
 from lib.errors import InputError
 from lib.mammography.views import Laterality
+from lib.segmentation.instances import largest
 
 WORKING = 384  # longest side of the small copy, pixels
 SURE = 0.52  # least score at which a chest wall in the image overrules the laterality
@@ -37,11 +38,6 @@ class Breast:
     chest_wall: Side
     rim: float
     doubts: tuple[str, ...] = ()
-
-
-class _Shape(NamedTuple):
-    chest_wall: Side
-    doubts: tuple[str, ...]
 
 
 def find_breast(
@@ -119,16 +115,16 @@ def _largest(mask: np.ndarray) -> np.ndarray:
     """Return the largest part of `mask` after an opening, with its holes filled."""
     reach = max(2.0, 0.012 * max(mask.shape))
     inside = ndimage.distance_transform_edt(np.pad(mask, 1, mode="edge"))[1:-1, 1:-1]
-    parts, count = ndimage.label(inside > reach)
-    if count == 0:
-        return np.zeros_like(mask)
-    sizes = np.bincount(parts.ravel())[1:]
-    core = parts == 1 + int(np.argmax(sizes))
+    core = largest(inside > reach, corners=False)
+    if not core.any():
+        return core
     grown = mask & (ndimage.distance_transform_edt(~core) <= reach + 1)
     return ndimage.binary_fill_holes(grown)
 
 
-def _shape(name: str, mask: np.ndarray, smooth: np.ndarray, side: str | None) -> _Shape:
+def _shape(
+    name: str, mask: np.ndarray, smooth: np.ndarray, side: str | None
+) -> tuple[Side, tuple[str, ...]]:
     """Return the chest wall of a mask, and doubts whether its shape is that of a breast.
 
     The limits hold for 194 films and 20 digital views.
@@ -152,18 +148,14 @@ def _shape(name: str, mask: np.ndarray, smooth: np.ndarray, side: str | None) ->
                 f"{name}: no breast found: {problem}; expected a mammogram with its background, "
                 f"head up; give the whole view"
             )
-    doubts = []
-    if share > 0.88:
-        doubts.append(f"{share:.0%} of the image is tissue: cropped, magnified or no mammogram")
-    if solidity < 0.82:
-        doubts.append(f"the outline is ragged for a breast (solidity {solidity:.2f})")
-    if aspect > 1.25:
-        doubts.append(f"{aspect:.2f} times as wide as high, wide for a breast: rotated?")
-    if abs(score) < 0.3:
-        doubts.append("neither side looks like the chest wall: it may be no mammogram")
-    if abs(score) < SURE and side is not None:
-        return _Shape("right" if side == "R" else "left", tuple(doubts))
-    return _Shape("right" if score > 0 else "left", tuple(doubts))
+    doubts = (
+        (share > 0.88, f"{share:.0%} of the image is tissue: cropped, magnified or no mammogram"),
+        (solidity < 0.82, f"the outline is ragged for a breast (solidity {solidity:.2f})"),
+        (aspect > 1.25, f"{aspect:.2f} times as wide as high, wide for a breast: rotated?"),
+        (abs(score) < 0.3, "neither side looks like the chest wall: it may be no mammogram"),
+    )
+    right = side == "R" if abs(score) < SURE and side is not None else score > 0
+    return "right" if right else "left", tuple(doubt for present, doubt in doubts if present)
 
 
 def _chest_wall_score(mask: np.ndarray, smooth: np.ndarray) -> float:

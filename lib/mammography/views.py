@@ -7,80 +7,57 @@ in SNOMED-RT, which older files use.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 Laterality = Literal["R", "L"]
 
-# by code of ViewCodeSequence: the abbreviations of ViewPosition (0018,5101), PS3.3 C.8.11.7
-_PROJECTIONS = {
-    "399162004": "CC",
-    "R-10242": "CC",
-    "399368009": "MLO",
-    "R-10226": "MLO",
-    "399268006": "MLO",
-    "G-5224": "MLO",
-    "399260004": "ML",
-    "R-10224": "ML",
-    "399352003": "LM",
-    "R-10228": "LM",
-    "399099002": "LMO",
-    "R-10230": "LMO",
-    "399159002": "LMO",
-    "G-5225": "LMO",
-    "399192008": "XCCL",
-    "R-1024A": "XCCL",
-    "399101009": "XCCM",
-    "R-1024B": "XCCM",
-    "399196006": "FB",
-    "R-10244": "FB",
-    "399188001": "SIO",
-    "R-102D0": "SIO",
-    "441555000": "ISO",
-    "R-40AAA": "ISO",
-    "127457009": "specimen",
-    "G-8310": "specimen",
-}
-_MODIFIERS = {
-    "399209000": "implant displaced",
-    "R-102D5": "implant displaced",
-    "399163009": "magnified",
-    "R-102D6": "magnified",
-    "399055006": "spot compression",
-    "R-102D7": "spot compression",
-    "399161006": "cleavage",
-    "R-102D2": "cleavage",
-    "399011000": "axillary tail",
-    "R-102D1": "axillary tail",
-    "399197002": "rolled",
-    "R-102D3": "rolled",
-    "399226006": "rolled",
-    "R-102D4": "rolled",
-    "414493004": "rolled",
-    "R-102CA": "rolled",
-    "415670009": "rolled",
-    "R-102C9": "rolled",
-    "399110001": "tangential",
-    "R-102C2": "tangential",
-    "441752004": "anterior compression",
-    "P2-00161": "anterior compression",
-    "442580003": "axillary tissue",
-    "R-40AB2": "axillary tissue",
-}
+
+def _named_by(words: Mapping[str, str]) -> dict[str, str]:
+    """Return the name of each word, of words by name."""
+    return {word: name for name, each in words.items() for word in each.split()}
+
+
+# codes of ViewCodeSequence by the abbreviation for ViewPosition (0018,5101), PS3.3 C.8.11.7
+_PROJECTIONS = _named_by(
+    {
+        "CC": "399162004 R-10242",
+        "MLO": "399368009 R-10226 399268006 G-5224",
+        "ML": "399260004 R-10224",
+        "LM": "399352003 R-10228",
+        "LMO": "399099002 R-10230 399159002 G-5225",
+        "XCCL": "399192008 R-1024A",
+        "XCCM": "399101009 R-1024B",
+        "FB": "399196006 R-10244",
+        "SIO": "399188001 R-102D0",
+        "ISO": "441555000 R-40AAA",
+        "specimen": "127457009 G-8310",
+    }
+)
+_MODIFIERS = _named_by(
+    {
+        "implant displaced": "399209000 R-102D5",
+        "magnified": "399163009 R-102D6",
+        "spot compression": "399055006 R-102D7",
+        "cleavage": "399161006 R-102D2",
+        "axillary tail": "399011000 R-102D1",
+        "rolled": "399197002 R-102D3 399226006 R-102D4 414493004 R-102CA 415670009 R-102C9",
+        "tangential": "399110001 R-102C2",
+        "anterior compression": "441752004 P2-00161",
+        "axillary tissue": "442580003 R-40AB2",
+    }
+)
 _ABBREVIATIONS = frozenset(_PROJECTIONS.values()) | {"AT", "CV"}
-_WORDS = {
-    "id": "implant displaced",
-    "m": "magnified",
-    "mag": "magnified",
-    "magnification": "magnified",
-    "s": "spot compression",
-    "spot": "spot compression",
-    "tomo": "tomosynthesis",
-    "dbt": "tomosynthesis",
-    "rl": "rolled",
-    "rm": "rolled",
-    "implant": "implant displaced",
-}
+_WORDS = _named_by(
+    {
+        "implant displaced": "id implant",
+        "magnified": "m mag magnification",
+        "spot compression": "s spot",
+        "tomosynthesis": "tomo dbt",
+        "rolled": "rl rm",
+    }
+)
 _MAGNIFIED = 1.25  # least EstimatedRadiographicMagnificationFactor; a contact view has 1.0 to 1.1
 TOMOSYNTHESIS = (
     "1.2.840.10008.5.1.4.1.1.13.1.3",  # Breast Tomosynthesis Image Storage

@@ -1,13 +1,14 @@
-"""Evaluation of a segmentation on labelled images: figures with confidence intervals."""
+"""Evaluation of a segmentation on labelled images: figures, their intervals, and as text."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from lib.data.case import Evaluation
 from lib.data.studies import Item
 from lib.data.targets import as_instances
 from lib.errors import InputError
@@ -18,6 +19,7 @@ from lib.io.read import read_image
 from lib.segmentation.metrics import (
     PIXEL_COUNTS,
     average_precision,
+    dice,
     image_scores,
     matched_counts,
     pixel_counts,
@@ -26,7 +28,6 @@ from lib.segmentation.metrics import (
 from lib.segmentation.predictor import Prediction, Predictor
 from lib.statistics import CONFIDENCE, RESAMPLES, bootstrap_weights, interval
 from lib.tasks.image_spec import PRESENCE
-from lib.tasks.spec import TaskSpec
 from lib.weights.checkpoint import versions
 
 
@@ -91,11 +92,10 @@ def evaluate(
     rows: list[dict[str, Any]] = []
     pixels: list[dict[str, int]] = []
     objects: list[dict[str, np.ndarray]] = []
-    separates = predictor.task.output.instances
+    task = predictor.task
     for item in items:
         if item.label is None:
             raise InputError(f"'{item.id}' has no label; evaluation needs one for every image")
-        task = predictor.task
         image = read_image(item.image, task.input.max_pixels, task.image_dims)
         truth = read_label(item.label, image.shape)
         prediction = predictor(image)
@@ -105,11 +105,13 @@ def evaluate(
         row["kind"] = "coloured" if is_coloured(image) else "grey"
         row |= {name: float(value) for name, value in pixel_scores(counts).items()}
         pixels.append(counts)
-        if separates and prediction.instances is not None:
+        if task.output.instances and prediction.instances is not None:
             matched = matched_counts(prediction.instances, as_instances(truth))
             objects.append(matched)
             row |= {name: float(value) for name, value in average_precision(matched).items()}
-        row |= _structures(task, prediction.mask, truth)
+        if task.target.structures:
+            for name, value in task.labels.items():
+                row[f"dice_{name}"] = dice(prediction.mask == value, truth == value)
         row["presence"] = _presence(prediction)
         row["seconds"] = round(sum(prediction.seconds.values()), 4)
         rows.append(row)
@@ -123,10 +125,10 @@ def evaluate(
         pooled=pooled,
         mean=_means(rows, pooled),
         intervals=intervals,
-        presence=presence_figures(rows, pixels, PRESENCE in predictor.task.target.answered, seed),
+        presence=presence_figures(rows, pixels, PRESENCE in task.target.answered, seed),
         groups=_by_colour(rows, pixels, objects),
         about={
-            "task": predictor.task.name,
+            "task": task.name,
             "images": len(items),
             "data": fingerprint(files),
             "seed": seed,
@@ -138,16 +140,6 @@ def evaluate(
             **(about or {}),
         },
     )
-
-
-def _structures(task: TaskSpec, mask: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """Return the Dice of each structure if the task has several."""
-    if not task.target.structures:
-        return {}
-    return {
-        f"dice_{name}": float(pixel_scores(pixel_counts(mask == value, truth == value))["fg_dice"])
-        for name, value in task.labels.items()
-    }
 
 
 def _presence(prediction: Prediction) -> float:
@@ -223,3 +215,59 @@ def _pool(
         scores |= average_precision(matched)
     figures = {name: float(values[0]) for name, values in scores.items()}
     return figures, {name: interval(values[1:]) for name, values in scores.items()}
+
+
+SHOWN = {
+    "mean_iou": "two-class mean IoU",
+    "fg_iou": "foreground IoU",
+    "bg_iou": "background IoU",
+    "fg_dice": "foreground Dice",
+    "accuracy": "accuracy",
+    "precision": "precision",
+    "recall": "recall",
+    "ap50": "AP at IoU 0.5",
+    "ap": "AP at IoU 0.5:0.95",
+}
+
+
+def lines(report: Report) -> list[str]:
+    """Return pooled figures with their intervals, means over images, and figures of groups."""
+    text = [f"{'':22} pooled  95 % interval    mean over images"]
+    for name, title in SHOWN.items():
+        if name in report.pooled:
+            low, high = report.intervals[name]
+            text.append(
+                f"{title:22} {report.pooled[name]:.4f}  {low:.4f}..{high:.4f}  "
+                f"{report.mean[name]:.4f}"
+            )
+    for group, figures in report.groups.items():
+        pooled = figures["pooled"]
+        shown = [name for name in ("mean_iou", "fg_dice", "ap50") if name in pooled]
+        values = ", ".join(f"{SHOWN[name]} {pooled[name]:.4f}" for name in shown)
+        text.append(f"{group} images alone ({figures['images']}): {values}")
+    return text
+
+
+def benchmark_figures(report: Report) -> dict[str, Any]:
+    """Return what a benchmark keeps of a report."""
+    figures = {name: value for name, value in report.as_dict().items() if name != "about"}
+    seed = report.about["seed"]
+    return {**figures, "test_images": len(report.images), "bootstrap_seed": seed}
+
+
+def outcome(figures: Mapping[str, Any]) -> str:
+    """Return `benchmark_figures` as one line of text."""
+    low, high = figures["intervals"]["mean_iou"]
+    found = [f"mean IoU {figures['pooled']['mean_iou']:.4f} ({low:.4f}..{high:.4f})"]
+    if "dice_kaggle" in (presence := figures.get("presence", {})):
+        found.append(f"Kaggle Dice {presence['dice_kaggle']:.4f}")
+    return f"{', '.join(found)} on unseen images"
+
+
+SEGMENTATION_EVALUATION = Evaluation(
+    evaluate=evaluate,
+    count=lambda report: len(report.images),
+    lines=lines,
+    figures=benchmark_figures,
+    outcome=outcome,
+)

@@ -52,12 +52,13 @@ def foreground_mask(
     return mask
 
 
-def largest(mask: np.ndarray) -> np.ndarray:
-    """Return the largest connected object of a mask `(*spatial)`, whose parts may meet at corners.
+def largest(mask: np.ndarray, corners: bool = True) -> np.ndarray:
+    """Return the largest connected object of a mask `(*spatial)`; an empty mask stays empty.
 
-    An empty mask stays empty.
+    Args:
+        corners: whether pixels that share only a corner are connected.
     """
-    labels, count = ndimage.label(mask, structure=corners_touch(mask.ndim))
+    labels, count = ndimage.label(mask, corners_touch(mask.ndim) if corners else None)
     if count < 2:
         return mask
     sizes = np.bincount(labels.ravel())

@@ -88,9 +88,8 @@ def image_scores(
 
 
 def dice(prediction: np.ndarray, truth: np.ndarray) -> float:
-    """Return "dice_kaggle" of one image, whose masks have the same shape; see `image_scores`."""
-    counts = {name: np.array([n]) for name, n in pixel_counts(prediction, truth).items()}
-    return float(image_scores(counts)["dice_kaggle"])
+    """Return the Dice of two masks of the same shape; 1 if both are empty."""
+    return float(pixel_scores(pixel_counts(prediction, truth))["fg_dice"])
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

@@ -19,10 +19,10 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from lib.classification.answer import combine
 from lib.classification.calibration import class_probabilities
 from lib.classification.cases import network_input
 from lib.classification.predictor import ExamPredictor
-from lib.classification.rules import combine
 from lib.data.transforms import prepare_image
 from lib.image import Image
 from lib.mammography.exams import Exam

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 from scipy import ndimage
+from skimage import measure
 
 from lib.data.targets import as_instances
 from lib.tasks.spec import TaskSpec
@@ -128,12 +129,7 @@ def _numbered(task: TaskSpec, mask: np.ndarray) -> np.ndarray:
     """Return the objects numbered from 1; without instances, they are connected components."""
     if task.output.instances:
         return as_instances(mask)
-    numbered, count = np.zeros(mask.shape, dtype=np.int32), 0
-    for value in np.unique(mask[mask > 0]):
-        components, found = ndimage.label(mask == value)
-        numbered[components > 0] = components[components > 0] + count
-        count += found
-    return numbered
+    return measure.label(mask, connectivity=1)
 
 
 def _objects(source: Source, numbered: np.ndarray, agreement: np.ndarray) -> list[DoubtedObject]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import ndimage
 
 from lib.phantoms.ultrasound.formation import Tissue, smooth_noise
 
@@ -64,11 +63,3 @@ def lines(noise: np.ndarray, width: float) -> np.ndarray:
 def inside(distance: np.ndarray, softness: float) -> np.ndarray:
     """Return 1 inside (distance below 0), 0 outside, with a border `softness` wide."""
     return 1 / (1 + np.exp(np.clip(distance / np.float32(softness), -30, 30)))
-
-
-def largest_component(mask: np.ndarray) -> np.ndarray:
-    """Return the largest connected component of a mask."""
-    components, count = ndimage.label(mask)
-    if count < 2:
-        return mask
-    return components == 1 + np.argmax(np.bincount(components.ravel())[1:])

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from lib.phantoms.ultrasound.canvas import FLUID, Canvas, inside, largest_component, lines
+from lib.phantoms.ultrasound.canvas import FLUID, Canvas, inside, lines
 from lib.phantoms.ultrasound.formation import Tissue
+from lib.segmentation.instances import largest
 
 
 def gland_tissue(
@@ -45,7 +46,7 @@ def gland_tissue(
     _capsule(canvas, gland, rng.uniform(4, 9))
     for _ in range(rng.integers(0, 3)):
         _stone(canvas, axes)
-    solid = largest_component(gland < 0)
+    solid = largest(gland < 0, corners=False)
     canvas.label[solid] = 1
     if rng.random() < 0.5:
         small = radii.min() * rng.uniform(0.3, 0.5, 3)

@@ -7,9 +7,9 @@ import pytest
 from scipy.integrate import trapezoid
 from sklearn import metrics
 
+from lib.classification.answer import combine, reasons_to_doubt
 from lib.classification.calibration import RANGE, class_probabilities, fit_temperature
 from lib.classification.metrics import FIGURES, class_figures, reliability, roc
-from lib.classification.rules import combine, reasons_to_doubt
 from lib.mammography.views import STANDARD_VIEWS
 from lib.statistics import bootstrap_weights
 from lib.tasks.registry import TASKS
