@@ -23,11 +23,10 @@ from lib.image import Image
 from lib.interactive.predictor import ClickPredictor
 from lib.interactive.training import CLICK_CASES, CLICK_SCORING
 from lib.mammography.exams import Exam
-from lib.segmentation.cases import SEGMENTATION_CASES
 from lib.segmentation.evaluation import SEGMENTATION_EVALUATION
 from lib.segmentation.losses import LOSSES
 from lib.segmentation.predictor import Predictor
-from lib.segmentation.scoring import SEGMENTATION_SCORING
+from lib.segmentation.training import SEGMENTATION_CASES, SEGMENTATION_SCORING
 from lib.tasks.click_spec import CLICK_MAPS
 from lib.tasks.network_spec import ClassifierSpec, EncoderDecoderSpec
 from lib.tasks.spec import TaskSpec

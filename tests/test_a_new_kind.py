@@ -26,9 +26,9 @@ from lib.errors import InputError
 from lib.io.labels import read_label
 from lib.io.read import read_image
 from lib.kinds import KINDS, TaskKind, kind_of, register
-from lib.segmentation.cases import SEGMENTATION_CASES, draw_training_patch
 from lib.segmentation.losses import LOSSES
 from lib.segmentation.predictor import Predictor
+from lib.segmentation.training import SEGMENTATION_CASES, draw_training_patch
 from lib.tasks import registry
 from lib.tasks.registry import TASKS, get_task
 from lib.tasks.spec import TaskSpec

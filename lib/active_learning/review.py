@@ -86,7 +86,6 @@ def review(
         name: of `METHODS`.
         scorers: those of the predictor's kind of task, see `lib.kinds`.
         items: of the same kind.
-        on_case: called after each, for progress.
 
     Raises:
         NotFoundError: no such method.
@@ -190,10 +189,6 @@ def informativeness(measured: Any) -> Row:
     return {name: round(float(value), DIGITS) for name, value in plain.items()}
 
 
-def _measured(predictor: Predictor, item: Item, image: Image) -> Row:
-    return informativeness(measure_image(predictor, image))
-
-
 def _each_exam(items: Sequence[Item], score: Callable[[Exam], Row], done: Done) -> list[Row]:
     exams = exams_of(items)
     views = [[image_id(file) for file in exam.views.values()] for exam in exams]
@@ -231,7 +226,9 @@ def _measured_exams(predictor: ExamPredictor, items: Sequence[Item], done: Done)
 
 IMAGE_REVIEWS: dict[str, Scorer] = {
     "dice": _each_image(_dice),
-    "uncertainty": _each_image(_measured),
+    "uncertainty": _each_image(
+        lambda predictor, item, image: informativeness(measure_image(predictor, image))
+    ),
     "label_quality": _each_image(_mask_quality),
 }
 EXAM_REVIEWS: dict[str, Scorer] = {

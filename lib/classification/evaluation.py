@@ -146,7 +146,6 @@ def score_exams(
 
     Args:
         exams: labelled exams whose densities are classes of the task.
-        on_exam: called after each exam, for progress.
 
     Returns:
         The answered exams; and for each exam that could not be answered, by its id, the reason.
@@ -182,7 +181,6 @@ def report_on(
 
     Args:
         seed: of the bootstrap.
-        failed: see `ExamReport`.
         about: facts to record beside those of the exams.
 
     Raises:
@@ -193,6 +191,7 @@ def report_on(
         raise InputError(f"nothing to evaluate: no labelled exam could be answered ({causes})")
     truth = [case.truth for case in scored]
     sure = [case for case in scored if not case.uncertain]
+    right = sum(int(case.whole.argmax()) == case.truth for case in sure)
     files = [path for case in scored for path in case.files]
     return ExamReport(
         classes=rules.names,
@@ -207,7 +206,7 @@ def report_on(
         sure={
             "exams": len(sure),
             "share": len(sure) / len(scored),
-            "accuracy": _share([int(case.whole.argmax()) == case.truth for case in sure]),
+            "accuracy": right / len(sure) if sure else 0.0,
         },
         commonest=Counter(truth).most_common(1)[0][1] / len(truth),
         exams=[case.row for case in scored],
@@ -261,7 +260,3 @@ def _figures(cases: Sequence[tuple[ScoredExam, np.ndarray]], seed: int) -> dict[
     if classes == 2 and len(set(truth.tolist())) == 2:
         summary["roc"] = roc(truth == 1, probabilities[:, 1])
     return summary
-
-
-def _share(right: Sequence[bool]) -> float:
-    return sum(right) / len(right) if right else 0.0

@@ -124,12 +124,6 @@ def save_scalar(path: Path, values: np.ndarray, image: Path) -> Path:
 
 
 def save_overlay(path: Path, values: np.ndarray, picture: np.ndarray, title: str) -> Path:
-    """Write a PNG of a view with its saliency over it, see `lib.classification.overlays.overlay`.
-
-    Args:
-        values: float32 `(rows, columns)` of the view's image, 0..1.
-        picture: the view, see `lib.classification.overlays.grey_picture`.
-        title: one line of text, written beside the breast.
-    """
+    """Write what `lib.classification.overlays.overlay` returns as PNG."""
     image = overlay(picture, values, title)
     return write_atomically(path, lambda file: image.save(file, "PNG", compress_level=1))

@@ -43,7 +43,8 @@ def overlay(picture: np.ndarray, values: np.ndarray, title: str) -> PillowImage.
     for channel, colour in enumerate((255 * colours).astype(np.float32).T):
         blended[..., channel] = np.rint(kept + colour[step])
     result = PillowImage.fromarray(blended)
-    _write_title(result, title, at_right=_empty_at_right(picture))
+    half = picture.shape[1] // 2
+    _write_title(result, title, at_right=picture[:, :half].mean() > picture[:, -half:].mean())
     return result
 
 
@@ -55,11 +56,6 @@ def _reduced(pixels: np.ndarray) -> np.ndarray:
     size = max(round(pixels.shape[1] * share), 1), max(round(pixels.shape[0] * share), 1)
     reduced = PillowImage.fromarray(pixels).resize(size, PillowImage.Resampling.BILINEAR)
     return np.asarray(reduced).clip(0, 1)
-
-
-def _empty_at_right(grey: np.ndarray) -> bool:
-    half = grey.shape[1] // 2
-    return bool(grey[:, :half].mean() > grey[:, -half:].mean())
 
 
 def _write_title(picture: PillowImage.Image, title: str, at_right: bool) -> None:

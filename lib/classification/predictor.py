@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,7 +28,6 @@ from lib.mammography.exams import Exam
 from lib.mammography.mammogram import read_mammogram
 from lib.mammography.views import View
 from lib.networks.classifiers import MultiViewClassifier
-from lib.tasks.image_spec import InputSpec
 from lib.tasks.spec import TaskSpec
 from lib.weights.checkpoint import Checkpoint
 from lib.weights.runner import NetworkRunner
@@ -68,7 +66,10 @@ class ExamPredictor(NetworkRunner):
     @classmethod
     def as_trained(cls, task: TaskSpec, checkpoint: Checkpoint) -> tuple[TaskSpec, dict[str, Any]]:
         """Return the task with the input (size and greys) of training, temperature and views."""
-        task = replace(task, input=_trained_input(task.input, checkpoint.spec))
+        spec, stored = task.input, checkpoint.spec.get("input", {})
+        size, channels = stored.get("size", spec.size), stored.get("channels", spec.channels)
+        size = size if isinstance(size, int) else tuple(size)
+        task = replace(task, input=replace(spec, size=size, channels=tuple(channels)))
         views = checkpoint.answer.get("views")
         return task, {
             "temperature": float(checkpoint.answer.get("temperature", 1.0)),
@@ -126,7 +127,12 @@ class ExamPredictor(NetworkRunner):
         Raises:
             InputError: the file cannot be read, or the view's network was not trained.
         """
-        self._check_trained(view)
+        no_network = self.task.classifier.network_of(view.name) is None
+        if no_network or (self.trained is not None and view.name not in self.trained):
+            raise InputError(
+                f"'{self.task.name}' was not trained on {view.name}, only on "
+                f"{', '.join(self.trained or self.task.classifier.views)}"
+            )
         mammogram = read_mammogram(path, self.task.input.max_pixels)
         prepared = prepare_breast(mammogram, self.task.input.sides)
         return _ReadView(
@@ -170,14 +176,6 @@ class ExamPredictor(NetworkRunner):
             network = copy.deepcopy(whole.get_submodule("head") if head else whole)
         return network.eval().requires_grad_(False)
 
-    def _check_trained(self, view: View) -> None:
-        no_network = self.task.classifier.network_of(view.name) is None
-        if no_network or (self.trained is not None and view.name not in self.trained):
-            raise InputError(
-                f"'{self.task.name}' was not trained on {view.name}, only on "
-                f"{', '.join(self.trained or self.task.classifier.views)}"
-            )
-
     def _answer(
         self,
         exam: Exam,
@@ -207,12 +205,3 @@ class ExamPredictor(NetworkRunner):
             temperature=self.temperature,
             seconds=seconds,
         )
-
-
-def _trained_input(spec: InputSpec, trained: Mapping[str, Any]) -> InputSpec:
-    """Return `spec` with the size and greys of the row that was trained."""
-    stored = trained.get("input", {})
-    size, channels = stored.get("size", spec.size), stored.get("channels", spec.channels)
-    return replace(
-        spec, size=size if isinstance(size, int) else tuple(size), channels=tuple(channels)
-    )

@@ -29,11 +29,7 @@ def evaluate(
     on_case: Callable[[Any], object] | None = None,
     about: dict[str, Any] | None = None,
 ) -> ExamReport:
-    """Return the figures of the exams that labelled views make up; see `report_on`.
-
-    Args:
-        on_case: called after each exam, for progress.
-    """
+    """Return the figures of the exams that labelled views make up; see `report_on`."""
     task = predictor.task
     scored, failed = score_exams(predictor, exams_of(items), on_case)
     known = {

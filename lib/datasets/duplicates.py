@@ -35,8 +35,7 @@ class Pair:
     """Two images that show the same.
 
     Attributes:
-        a: index of one image in the sequence compared.
-        b: index of the other.
+        a, b: indices of the images in the sequence compared.
         correlation: of their signatures, up to 1.
     """
 

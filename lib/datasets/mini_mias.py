@@ -34,7 +34,8 @@ def find_films(folder: Path) -> tuple[list[SourceView], list[str]]:
         InputError: no such folder, neither layout, or films without a line in the table.
     """
     check_folder(folder)
-    table, info = folder / "labels.csv", _info(folder)
+    table = folder / "labels.csv"
+    info = next((p for p in sorted(folder.rglob("*.txt")) if p.name.lower() == "info.txt"), None)
     if table.is_file() and (folder / "images").is_dir():
         tissue, notes = _prepared(table)
         root = folder / "images"
@@ -60,7 +61,14 @@ def find_films(folder: Path) -> tuple[list[SourceView], list[str]]:
         )
     if absent := len(tissue) - len(films):
         notes.append(f"{absent} films of the table are not in the folder")
-    return [_view(number, path, tissue[number]) for number, path in sorted(films.items())], notes
+    found = []
+    for number, path in sorted(films.items()):
+        right = number if number % 2 else number - 1
+        pair, view = f"mdb{right:03d}-{right + 1:03d}", PAIR[1 - number % 2]
+        found.append(
+            SourceView(path=path, exam=pair, patient=pair, view=view, density=tissue[number])
+        )
+    return found, notes
 
 
 def import_mini_mias(source: Path, studies: Path, on_item: OnItem | None = None) -> ImportReport:
@@ -70,18 +78,6 @@ def import_mini_mias(source: Path, studies: Path, on_item: OnItem | None = None)
     """
     films, notes = find_films(source)
     return write_studies(studies, films, PAIR, "mias", notes, on_item)
-
-
-def _view(number: int, path: Path, tissue: str) -> SourceView:
-    right = number if number % 2 else number - 1
-    pair = f"mdb{right:03d}-{right + 1:03d}"
-    view = PAIR[1 - number % 2]
-    return SourceView(path=path, exam=pair, patient=pair, view=view, density=tissue)
-
-
-def _info(folder: Path) -> Path | None:
-    found = [p for p in sorted(folder.rglob("*.txt")) if p.name.lower() == "info.txt"]
-    return found[0] if found else None
 
 
 def _published(path: Path) -> dict[int, str]:

@@ -156,7 +156,6 @@ def evaluate_clicks(
     Args:
         seed: of the bootstrap.
         most: most clicks on an image.
-        on_item: called after each item, for progress.
 
     Returns:
         * ``mean_dice`` over all images after none, one, two ... clicks, and its ``largest_fall``

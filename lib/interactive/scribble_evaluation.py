@@ -42,7 +42,6 @@ def evaluate_scribbles(
         items: labelled 2D images; those with an empty label are skipped.
         seed: of the choice of images and of the simulated marks.
         most: most images measured, drawn at random.
-        on_item: called after each measured image, for progress.
 
     Returns:
         ``images``, their number; for each of `MARKINGS` the ``median``, ``mean`` and

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -92,7 +93,8 @@ def segment_clicks(image: Image, clicks: Clicks, box: Box | None = None) -> np.n
         InputError: no positive click, or one around which nothing stands out.
     """
     positive, negative = (
-        _marked(points, image.shape) for points in (clicks.positive, clicks.negative)
+        _filled(tuple(points.reshape(-1, len(image.shape)).T), image.shape)
+        for points in (clicks.positive, clicks.negative)
     )
     if box is not None:
         return segment_scribbles(image, positive, negative, None, box)
@@ -101,7 +103,13 @@ def segment_clicks(image: Image, clicks: Clicks, box: Box | None = None) -> np.n
             "no positive click; expected one inside the structure; add one (negative clicks only "
             "cut from what positive ones mark)"
         )
-    return _by_frame(_regions, image, positive, negative & ~positive, np.zeros_like(positive))
+    return _by_frame(
+        lambda image, positive, negative, present: regions_around(image, positive, negative),
+        image,
+        positive,
+        negative & ~positive,
+        np.zeros_like(positive),
+    )
 
 
 def _by_frame(
@@ -120,12 +128,6 @@ def _by_frame(
             still = replace(image, pixels=image.pixels[frame], over_time=False)
             answer[frame] = segment(still, positive[frame], negative[frame], present[frame])
     return answer
-
-
-def _regions(
-    image: Image, positive: np.ndarray, negative: np.ndarray, present: np.ndarray
-) -> np.ndarray:
-    return regions_around(image, positive, negative)
 
 
 def _corrected(
@@ -178,14 +180,8 @@ def _surroundings(marked: np.ndarray) -> Box:
     return grown(box, [margin] * marked.ndim, marked.shape)
 
 
-def _marked(points: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    marks = np.zeros(shape, bool)
-    if len(points):
-        marks[tuple(points.T)] = True
-    return marks
-
-
-def _filled(box: Box, shape: Sequence[int]) -> np.ndarray:
+def _filled(where: tuple[Any, ...], shape: Sequence[int]) -> np.ndarray:
+    """Return a mask that is true in a box, or at points given by their indices along each axis."""
     inside = np.zeros(shape, bool)
-    inside[box] = True
+    inside[where] = True
     return inside

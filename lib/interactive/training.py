@@ -16,10 +16,15 @@ from lib.distributed import over_processes, own_indices
 from lib.interactive.clicks import Clicks, click_maps
 from lib.interactive.predictor import ClickPredictor
 from lib.interactive.simulated_user import first_clicks, next_click, object_clicks
-from lib.segmentation.cases import SEGMENTATION_CASES, draw_training_patch
 from lib.segmentation.instances import separate
 from lib.segmentation.metrics import dice
-from lib.segmentation.scoring import SEGMENTATION_SCORING, answered_mask, score_masks
+from lib.segmentation.training import (
+    SEGMENTATION_CASES,
+    SEGMENTATION_SCORING,
+    answered_mask,
+    draw_training_patch,
+    score_masks,
+)
 from lib.tasks.spec import TaskSpec
 
 

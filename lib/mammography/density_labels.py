@@ -71,7 +71,6 @@ def density_class(value: Any, name: str) -> str:
     """Return the class A, B, C or D, or F or G of mini-MIAS, of a letter or of a number 1 to 4.
 
     Args:
-        value: a letter in upper or lower case, or a number.
         name: of the file, for errors.
 
     Raises:

@@ -34,7 +34,8 @@ def display_table(name: str, data: Any, stored: np.ndarray) -> tuple[np.ndarray,
     first = -(2 ** (bits - 1)) if signed else 0
     values = np.arange(first, first + 2**bits, dtype=np.int32)
     notes: list[str] = []
-    if _for_processing(data):
+    intent = str(data.get("PresentationIntentType") or "").upper()
+    if intent == "FOR PROCESSING" or str(data.get("SOPClassUID", "")) == _FOR_PROCESSING:
         shown, note = _logarithm(data, values, stored)
         notes.append(note)
     else:
@@ -89,11 +90,6 @@ def _looked_up(item: Any, values: np.ndarray) -> tuple[np.ndarray, int]:
     # many files declare 16 bits for entries of fewer
     bits = min(depth, max(8, int(table.max()).bit_length()))
     return table[np.clip(values - start, 0, len(table) - 1)], bits
-
-
-def _for_processing(data: Any) -> bool:
-    intent = str(data.get("PresentationIntentType") or "").upper()
-    return intent == "FOR PROCESSING" or str(data.get("SOPClassUID", "")) == _FOR_PROCESSING
 
 
 def _logarithm(data: Any, values: np.ndarray, stored: np.ndarray) -> tuple[np.ndarray, str]:

@@ -166,10 +166,9 @@ def _preference(file: ExamFile) -> tuple[bool, int, str]:
 def _labels(folder: Path) -> dict[str, list[Path]]:
     labels: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if path.suffix.lower() == ".json" or extension(path):
-            if not path.name.startswith("."):
-                name = path.stem if path.suffix.lower() == ".json" else stem(path)
-                labels[name].append(path)
+        is_json = path.suffix.lower() == ".json"
+        if (is_json or extension(path)) and not path.name.startswith("."):
+            labels[path.stem if is_json else stem(path)].append(path)
     return labels
 
 

@@ -64,7 +64,6 @@ TOMOSYNTHESIS = (
     "1.2.840.10008.5.1.4.1.1.13.1.4",  # Breast Projection X-Ray, For Presentation
     "1.2.840.10008.5.1.4.1.1.13.1.5",  # Breast Projection X-Ray, For Processing
 )
-_SIDES = {"r": "R", "l": "L", "right": "R", "left": "L"}
 # ID_PATIENT_MG_SIDE_VIEW_ANON of INbreast, where ML means MLO
 _INBREAST = re.compile(r"(\d+)_([0-9a-z]+)_MG_([RL])_(CC|ML|MLO)_ANON", re.IGNORECASE)
 _NAMED = re.compile(
@@ -136,10 +135,8 @@ def view_of_tags(data: Any) -> ViewFound:
     if projection is None:  # such as "LCCID" or "RMLO"
         named = view_of_name(position)
         if named is not None:
-            projection, laterality = (
-                named.view.projection,
-                laterality or named.view.laterality or "",
-            )
+            projection = named.view.projection
+            laterality = laterality or named.view.laterality or ""
             modifiers.extend(named.modifiers)
         elif position.endswith("ID") and position[:-2] in _ABBREVIATIONS:
             projection, modifiers = position[:-2], ["implant displaced"]
@@ -196,6 +193,6 @@ def view_of_name(stem: str) -> ViewFound | None:
     for word in re.split(r"[ _.-]+", (named["rest"] or "").lower()):
         if word and not word.isdigit():
             modifiers.append(_WORDS.get(word, word))
-    side = _SIDES[named["side"].lower()]
+    side = named["side"][0].upper()
     view = View(side, named["view"].upper())  # type: ignore[arg-type]
     return ViewFound(view, tuple(modifiers), exam=(named["exam"] or "").strip(" _.-"))

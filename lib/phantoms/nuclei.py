@@ -42,12 +42,10 @@ def nuclei_phantom(
 
 
 def write_nuclei_studies(folder: Path, count: int, labelled: int, seed: int = 0) -> list[Path]:
-    """Write `count` phantoms as PNG into a studies folder, the first `labelled` with labels.
+    """Write phantoms as PNG into a studies folder, and return the image files.
 
-    Two in three are fluorescence. Files that exist already are left as they are.
-
-    Returns:
-        The image files.
+    The first `labelled` have labels. Two in three are fluorescence. Files that exist already are
+    left as they are.
     """
     labels = folder / FINAL_LABELS
     labels.mkdir(parents=True, exist_ok=True)

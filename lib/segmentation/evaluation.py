@@ -25,7 +25,7 @@ from lib.segmentation.metrics import (
     pixel_counts,
     pixel_scores,
 )
-from lib.segmentation.predictor import Prediction, Predictor
+from lib.segmentation.predictor import Predictor
 from lib.statistics import CONFIDENCE, RESAMPLES, bootstrap_weights, interval
 from lib.tasks.image_spec import PRESENCE
 from lib.weights.checkpoint import versions
@@ -81,8 +81,6 @@ def evaluate(
 
     Args:
         seed: of the bootstrap.
-        on_case: called after each item, for progress.
-        about: facts to record beside versions, seed and data.
 
     Raises:
         InputError: an item without a label, or a file that cannot be read.
@@ -112,7 +110,8 @@ def evaluate(
         if task.target.structures:
             for name, value in task.labels.items():
                 row[f"dice_{name}"] = dice(prediction.mask == value, truth == value)
-        row["presence"] = _presence(prediction)
+        presence, probability = prediction.presence, prediction.probabilities[0].max()
+        row["presence"] = round(float(probability if presence is None else presence), 6)
         row["seconds"] = round(sum(prediction.seconds.values()), 4)
         rows.append(row)
         if on_case:
@@ -140,12 +139,6 @@ def evaluate(
             **(about or {}),
         },
     )
-
-
-def _presence(prediction: Prediction) -> float:
-    """Return the answered presence of a structure, or else its greatest probability."""
-    answered = prediction.presence
-    return round(float(prediction.probabilities[0].max()) if answered is None else answered, 6)
 
 
 def presence_figures(

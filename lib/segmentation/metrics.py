@@ -102,8 +102,7 @@ def object_overlaps(
     """Return how much every predicted object overlaps every true object.
 
     Args:
-        prediction: `(*spatial)` integers, 0 is background.
-        truth: the same.
+        prediction, truth: `(*spatial)` integers, 0 is background.
 
     Returns:
         The numbers of the true objects, the numbers of the predicted objects, and the intersection
@@ -125,8 +124,7 @@ def matched_counts(prediction: np.ndarray, truth: np.ndarray) -> dict[str, np.nd
     With an IoU above 0.5 an object can match only one other, so it is exact to count pairs.
 
     Args:
-        prediction: `(*spatial)` integers, 0 is background.
-        truth: the same.
+        prediction, truth: `(*spatial)` integers, 0 is background.
 
     Returns:
         "tp", "fp", "fn", each int `(thresholds)`.

@@ -94,12 +94,7 @@ class Predictor(NetworkRunner):
         return replace(answer, seconds=seconds)
 
     def finished(self, image: Image, probabilities: np.ndarray, instances: bool) -> Prediction:
-        """Return the prediction that follows from probabilities on the image's grid.
-
-        Args:
-            probabilities: `(maps, *spatial)`, 0..1.
-            instances: whether to separate objects, for tasks that can.
-        """
+        """Return what `predict` does for probabilities on the image's grid, frame by frame."""
         by_frame = image.over_time and self.task.network.spatial_dims == 2
         predict = self._predict_frames if by_frame else self.predict
         return predict(probabilities, instances)

@@ -29,8 +29,7 @@ class Detector:
 
     Attributes:
         name: model name of the device.
-        rows: of the full image.
-        columns: of the full image.
+        rows, columns: of the full image.
         spacing: of its pixels, mm.
         bits: stored per pixel, of 16 allocated.
         photometric: MONOCHROME1 or MONOCHROME2.

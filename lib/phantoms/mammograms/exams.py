@@ -149,16 +149,13 @@ def write_exams(
     scale: float = 0.125,
     labelled: float = 1.0,
 ) -> list[Path]:
-    """Write exams as DICOM into a studies folder, named ``exam_000_R-CC.dcm`` and so on.
+    """Write exams as DICOM, ``exam_000_R-CC.dcm`` ..., and return the image files.
 
     Files that exist already are left as they are.
 
     Args:
         scale: of the detectors; 1 writes up to 3328 x 4096 pixels of 16 bit for each view.
         labelled: share of the exams that get their labels, 0..1: the first ones do.
-
-    Returns:
-        The image files.
     """
     (folder / FINAL_LABELS).mkdir(parents=True, exist_ok=True)
     paths = []

@@ -128,16 +128,13 @@ def write_ultrasound_studies(
     labelled: float = 0.5,
     absent: float = 0.3,
 ) -> list[Path]:
-    """Write phantoms into a studies folder: frames as PNG, volumes and loops as NRRD.
+    """Write phantoms into a studies folder, frames as PNG, and return the image files.
 
-    Files that exist already are left as they are.
+    Volumes and loops are NRRD. Files that exist already are left as they are.
 
     Args:
         labelled: share of the images of each kind that get their label in ``labels/final``, 0..1.
         absent: share of the frames without the structure, 0..1; their labels are empty.
-
-    Returns:
-        The image files.
     """
     frame_kinds: dict[str, tuple[int, Callable[..., Phantom]]] = {
         "nerve": (nerves, nerve_frame),
@@ -174,20 +171,15 @@ def write_nerve_phantoms(
     size: tuple[int, int] = (420, 580),
     contradictions: int = 1,
 ) -> int:
-    """Write phantoms in the layout of Kaggle's ultrasound-nerve-segmentation set.
+    """Write phantoms in the layout of Kaggle's nerve set, and return how many images these are.
 
     About half of a subject's frames are of a loop with a nerve, the others of one without; their
     masks are empty.
 
     Args:
-        subjects: how many.
         frames: how many each subject has.
-        size: rows and columns.
         contradictions: how many subjects get one more frame: nearly a copy of a frame with a nerve,
             but with an empty mask.
-
-    Returns:
-        How many images were written.
     """
     train = folder / "train"
     train.mkdir(parents=True, exist_ok=True)

@@ -1,25 +1,27 @@
-"""Cases for segmentation: images with label images, drawn as patches."""
+"""What training asks of segmentation: images with labels as patches, the loss, and figures."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
+import torch
 
-from lib.data.case import Case, CaseFunctions
+from lib.data.case import Case, CaseFunctions, Cases, Figures, Scoring
 from lib.data.grid import network_grid
 from lib.data.studies import Item, list_items, volumes_only
 from lib.data.targets import make_target
 from lib.data.transforms import draw_patch, prepare_image
+from lib.distributed import over_processes, own_indices
 from lib.errors import InputError
 from lib.io.labels import read_label
 from lib.io.read import read_image
+from lib.segmentation.losses import get_loss
+from lib.segmentation.metrics import PIXEL_COUNTS, image_scores, pixel_counts, pixel_scores
+from lib.segmentation.predictor import Predictor
+from lib.tasks.image_spec import PRESENCE, OutputSpec
 from lib.tasks.spec import TaskSpec
-
-
-def _list_images(studies: Path, task: TaskSpec, labelled: bool) -> list[Item]:
-    return volumes_only(list_items(studies, labelled), task.image_dims)
 
 
 def _load_image(item: Item, task: TaskSpec) -> Case:
@@ -78,12 +80,62 @@ def check_patch_size(task: TaskSpec) -> None:
             )
 
 
+def score_masks(predictor: Predictor, cases: Cases) -> Figures:
+    """Return figures of pixels pooled over cases, and means over cases of `image_scores`.
+
+    Both are those of `lib.segmentation.metrics`. Several processes share the work.
+    """
+    table = torch.zeros((len(cases), len(PIXEL_COUNTS) + 1), dtype=torch.float64)
+    spec, answered = predictor.task.output, predictor.task.target.answered
+    for index in own_indices(len(cases)):
+        image, target = cases[index]
+        maps = predictor.probabilities(image.astype(np.float32), flips=False)
+        mask, sure = answered_mask(maps, answered, spec)
+        case = pixel_counts(mask, target[0])
+        row = [*(case[name] for name in PIXEL_COUNTS), float(sure.max())]
+        table[index] = torch.tensor(row, dtype=torch.float64)
+    *columns, presence = over_processes(table).numpy().T
+    counts = dict(zip(PIXEL_COUNTS, columns, strict=True))
+    pooled = pixel_scores({name: column.sum() for name, column in counts.items()})
+    figures = {**pooled, **image_scores(counts, presence)}
+    return {name: float(value) for name, value in figures.items()}
+
+
+def answered_mask(
+    maps: np.ndarray, answered: Sequence[str], spec: OutputSpec
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mask of answered maps `(maps, *spatial)`, and the probability of any structure."""
+    mask, sure = maps[0] >= spec.threshold, maps[0]
+    if PRESENCE in answered:
+        sure = maps[answered.index(PRESENCE)]
+        mask &= sure >= spec.presence_threshold
+    return mask, sure
+
+
+def empty_mask(task: TaskSpec, step: int, scores: Figures) -> str:
+    """Return a warning of the collapse to the empty mask; it scores well on rare structures."""
+    if scores["found"] > 0:
+        return ""
+    return (
+        f"'{task.name}' answers no foreground on any validation case at step {step}: "
+        f"collapsed to the empty mask; if it stays so, lower the learning rate (now "
+        f"{task.training.learning_rate}) or choose loss bce_dice (now {task.training.loss})"
+    )
+
+
 SEGMENTATION_CASES = CaseFunctions(
-    list=_list_images,
+    list=lambda studies, task, labelled: volumes_only(
+        list_items(studies, labelled), task.image_dims
+    ),
     load=_load_image,
     fitted=_fitting_patch,
     check_size=check_patch_size,
     draw=draw_training_patch,
     order=lambda cases, rng: rng.permutation(len(cases)),
     batches=lambda items, task: -(-len(items) // task.training.batch_size),
+)
+SEGMENTATION_SCORING = Scoring(
+    loss=lambda task, items: get_loss(task.training.loss, task.target.maps),
+    score=score_masks,
+    collapsed=empty_mask,
 )
