@@ -30,10 +30,10 @@ from benchmarks.speed.serving import Server, Training, spread
 from lib.errors import InputError
 from lib.io.read import extension
 from lib.phantoms.nuclei import nuclei_phantom, write_nuclei_studies
+from lib.weights.store import ModelStore
 
 SLICER = Path("monailabel/plugins/slicer/MONAILabel/MONAILabelLib/client.py")
 CLICKS = "nuclei_click"  # served too where it has weights
-ANNOTATORS, MINUTES = 20, 5.0
 STRATEGY = "random"
 PAUSE_S = (2.0, 6.0)  # that an annotator looks at an image; a person takes longer
 LABELLED = 8
@@ -63,33 +63,32 @@ class Log:
 
 
 def run(
-    annotators: int,
-    seconds: float,
-    models: Path,
-    shipped: Path,
-    app: Path,
-    on_label: Callable[[], object] | None = None,
+    store: ModelStore,
+    on_round: Callable[[], object],
+    annotators: int = 20,
+    minutes: float = 5.0,
     studies: Path | None = None,
     pause_s: tuple[float, float] = PAUSE_S,
 ) -> dict[str, Any]:
     """Measure, and return settings and figures.
 
     Args:
-        seconds: for how long images are labelled.
+        on_round: called after each label.
+        minutes: for how long images are labelled.
         studies: folder with images, which are copied; None makes phantoms of nuclei.
         pause_s: least and most seconds that an annotator looks at an image.
     """
-    library = slicer_library()
+    library, seconds = slicer_library(), 60 * minutes
     expected = round(annotators * seconds / (sum(pause_s) / 2) * SPARE) + annotators
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _prepare(folder / "studies", expected, studies)
-        file, origin = weights(models, shipped, folder)
+        file, origin = weights(store, folder)
         files = {TASK: file}
-        if clicks := served_weights(CLICKS, models, shipped):
+        if clicks := served_weights(CLICKS, store):
             files[CLICKS] = clicks[0]
-        log = Log(on_label=on_label or (lambda: None))
-        with Server(app, folder / "studies", files, folder) as server:
+        log = Log(on_label=on_round)
+        with Server(folder / "studies", files, folder) as server:
 
             def annotator(number: int) -> Annotator:
                 home = folder / f"annotator_{number}"

@@ -37,66 +37,63 @@ VOLUME = (64, 96, 96)
 FURTHER = 4  # clicks after the first
 PHANTOMS = 8
 _WORDS = {"missed": "missed", "merged": "merged with another", "outline": "wrongly outlined"}
-LIMITS_S = (0.7, 0.3)  # of the first click, and of further ones
+LIMITS_S = {"first": 0.7, "further": 0.3}  # of the first click on an image, and of others
 
 
 def run(
     runs: int,
-    models: Path,
-    shipped: Path,
-    app: Path,
-    on_round: Callable[[], object] | None = None,
-    name: str | None = None,
+    store: ModelStore,
+    on_round: Callable[[], object],
+    task: str = TASK,
     studies: Path | None = None,
-    held_out: bool = False,
+    split: str = "all",
 ) -> dict[str, Any]:
     """Measure, and return settings and figures.
 
     Args:
         runs: images that are clicked on through the server.
-        name: of the task; None is `TASK`.
         studies: folder of labelled images; None makes phantoms of nuclei.
-        held_out: only those that training holds out.
+        split: "all" images, or those that training holds out ("validation").
     """
-    task = get_task(name or TASK)
-    if task.clicks is None:
-        raise InputError(f"'{task.name}' takes no clicks; choose a task such as {TASK}")
-    weights = ModelStore(models, shipped).served_path(task.name)
+    row = get_task(task)
+    if row.clicks is None:
+        raise InputError(f"'{task}' takes no clicks; choose a task such as {TASK}")
+    weights = store.served_path(task)
     if weights is None:
-        raise UnpublishedError(f"'{task.name}' has no weights yet; train it first")
-    predictor = ClickPredictor.from_checkpoint(task, load_checkpoint(weights))
+        raise UnpublishedError(f"'{task}' has no weights yet; train it first")
+    predictor = ClickPredictor.from_checkpoint(row, load_checkpoint(weights))
+    held_out = split == "validation"
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         if studies is None:
             write_nuclei_studies(folder / "labelled", PHANTOMS, PHANTOMS, seed=SEED)
-        items = kind_of(task).cases.list(studies or folder / "labelled", task, True)
+        items = kind_of(row).cases.list(studies or folder / "labelled", row, True)
         if held_out:
-            items = split_items(items, task.training.val_split)[1]
+            items = split_items(items, row.training.val_split)[1]
         data = fingerprint_of(items)
         figures = evaluate_clicks(predictor, items, SEED, on_item=on_round)
-        times = _times(runs, task, weights, app, folder)
-    what = f"{len(items)} {'held-out ' if held_out else ''}images of "
+        times = _times(runs, row, weights, folder)
+    size = VOLUME if row.image_dims == 3 else (SIDE, SIDE)
     return {
-        "what": f"simulated clicks with {task.name}: {what}"
-        f"{studies.name if studies else 'phantoms'}, and {runs} phantoms of "
-        f"{'x'.join(map(str, VOLUME if task.image_dims == 3 else (SIDE, SIDE)))} through "
-        "the server",
-        "task": task.name,
+        "what": f"simulated clicks with {task}: {len(items)} {'held-out ' if held_out else ''}"
+        f"images of {studies.name if studies else 'phantoms'}, and {runs} phantoms of "
+        f"{'x'.join(map(str, size))} through the server",
+        "task": task,
         "weights_sha256": sha256(weights),
         "data": data,
         "clicks": figures,
         "request": times,
-        "limits_s": dict(zip(("first", "further"), LIMITS_S, strict=True)),
+        "limits_s": LIMITS_S,
     }
 
 
-def _times(runs: int, task: TaskSpec, weights: Path, app: Path, folder: Path) -> dict[str, Any]:
+def _times(runs: int, task: TaskSpec, weights: Path, folder: Path) -> dict[str, Any]:
     """Return the seconds of clicks through a server."""
     studies = folder / "studies"
     studies.mkdir()
     write = _write_volume if task.image_dims == 3 else _write_image
     points = [write(studies, number) for number in range(runs + 1)]
-    with Server(app, studies, {task.name: weights}, folder) as server:
+    with Server(studies, {task.name: weights}, folder) as server:
 
         def click(number: int, count: int) -> float:
             clicked = points[number][:count]

@@ -29,9 +29,9 @@ from lib.phantoms.mammograms.dicom import mammogram_dataset
 from lib.phantoms.mammograms.exams import exam_phantom
 from lib.tasks.registry import get_task
 from lib.weights.checkpoint import Checkpoint, save_checkpoint
+from lib.weights.store import ModelStore
 
 TASK = "density_birads"
-RUNS = 7
 ROWS, COLUMNS = 2600, 2000  # of the phantom's views
 LARGE = (4096, 3328)  # rows and columns of the DICOM views that memory is measured on
 LARGE_RUNS = 3
@@ -42,10 +42,8 @@ _ENCODINGS = ("uncompressed", "JPEG 2000", "JPEG Lossless", "uncompressed")
 
 def run(
     runs: int,
-    models: Path,
-    shipped: Path,
-    app: Path,
-    on_round: Callable[[], object] | None = None,
+    store: ModelStore,
+    on_round: Callable[[], object],
     exam: Path | None = None,
 ) -> dict[str, Any]:
     """Measure, and return settings and figures.
@@ -59,16 +57,15 @@ def run(
         studies.mkdir()
         views, what = _views(exam, studies)
         large = write_large(studies)
-        file, origin = served_weights(TASK, models, shipped) or _random_weights(folder)
-        with Server(app, studies, {TASK: file}, folder) as server:
+        file, origin = served_weights(TASK, store) or _random_weights(folder)
+        with Server(studies, {TASK: file}, folder) as server:
             first, _ = server.ask(views[0], PARAMS)
             rounds = []
             for _ in range(runs):
                 before = _cpu_seconds(server.pid)
                 seconds, answer = server.ask(views[0], PARAMS)
                 rounds.append((seconds, _cpu_seconds(server.pid) - before, answer))
-                if on_round:
-                    on_round()
+                on_round()
             files = {path: len(server.get(path)) for path in paths(rounds[-1][2])}
             before_large = peak_gib(server.pid)
             large_seconds = [server.ask(large[0], PARAMS)[0] for _ in range(LARGE_RUNS)]

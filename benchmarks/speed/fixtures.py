@@ -47,12 +47,12 @@ def prepared_image(side: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return prepare_image(_image(image), get_task(TASK).input), label > 0
 
 
-def weights(models: Path, shipped: Path, folder: Path) -> tuple[Path, str]:
+def weights(store: ModelStore, folder: Path) -> tuple[Path, str]:
     """Return a file with weights of `TASK` and where they come from.
 
     Where there are no served weights the network is trained for a few steps on phantoms.
     """
-    if served := served_weights(TASK, models, shipped):
+    if served := served_weights(TASK, store):
         return served
     studies = folder / "training"
     write_nuclei_studies(studies, count=8, labelled=8, seed=SEED)
@@ -66,9 +66,9 @@ def weights(models: Path, shipped: Path, folder: Path) -> tuple[Path, str]:
     return result.weights, f"{FEW_STEPS} steps on synthetic images"
 
 
-def served_weights(name: str, models: Path, shipped: Path) -> tuple[Path, str] | None:
+def served_weights(name: str, store: ModelStore) -> tuple[Path, str] | None:
     """Return the file with the weights that a server would use, and their steps in words."""
-    file = ModelStore(models, shipped).served_path(name)
+    file = store.served_path(name)
     if file is None:
         return None
     return file, f"served weights ({load_checkpoint(file).provenance.get('step', '?')} steps)"

@@ -32,10 +32,10 @@ from lib.segmentation.metrics import PIXEL_COUNTS, pixel_counts, pixel_scores
 from lib.segmentation.predictor import Predictor
 from lib.tasks.registry import get_task
 from lib.weights.checkpoint import load_checkpoint, load_network
+from lib.weights.store import ModelStore
 
 SIDE = 512
 IMAGES = 4
-RUNS = 40
 SECONDS = 90.0
 TOLERANCE = 0.002
 STOCK, OURS = "stock (BasicInferTask)", "ours"
@@ -64,12 +64,7 @@ def prepare(
     return lambda: forward(images[0]), lambda: [forward(image)[0] >= threshold for image in images]
 
 
-def run(
-    runs: int,
-    models: Path,
-    shipped: Path,
-    on_round: Callable[[], object] | None = None,
-) -> dict[str, Any]:
+def run(runs: int, store: ModelStore, on_round: Callable[[], object]) -> dict[str, Any]:
     """Measure, and return settings and figures."""
     variants = [STOCK, OURS, *forced_variants()]
     left_out = {}
@@ -82,7 +77,7 @@ def run(
         else:
             left_out[OPENVINO_BF16] = "this CPU has no bf16 units"
     with tempfile.TemporaryDirectory() as folder:
-        file, origin = weights(models, shipped, Path(folder))
+        file, origin = weights(store, Path(folder))
         settings = {"threads": torch.get_num_threads(), "file": str(file), "folder": folder}
         timed = measure(prepare, variants, settings, runs, SECONDS, on_round)
     figures = compare(timed, STOCK)

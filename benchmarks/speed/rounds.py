@@ -52,7 +52,7 @@ def measure(
     settings: Mapping[str, Any],
     runs: int,
     seconds: float,
-    on_round: Callable[[], object] | None = None,
+    on_round: Callable[[], object] = lambda: None,
     *,
     warm_up: int = WARM_UP,
     min_rounds: int = MIN_ROUNDS,
@@ -102,7 +102,7 @@ def measure(
                     slow.add(variant)
                 if index >= 0 or variant in slow:
                     timed[variant].seconds.append(taken)
-            if on_round and index >= 0:
+            if index >= 0:
                 on_round()
         for variant, (_, connection) in workers.items():
             connection.send("end")

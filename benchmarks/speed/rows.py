@@ -28,7 +28,6 @@ from lib.tasks.registry import TASKS
 from lib.tasks.spec import TaskSpec
 from lib.training.step import TrainingStep
 
-RUNS = 10
 # for the steps of one network; at least `MIN_STEPS` are timed, whatever they take
 SECONDS = 6.0
 MIN_STEPS = 2
@@ -107,9 +106,9 @@ def random_batch(task: TaskSpec) -> tuple[Tensor, Tensor]:
 
 
 def run(
-    runs: int = RUNS,
+    runs: int,
+    on_round: Callable[[], object],
     device: str | None = None,
-    on_row: Callable[[], object] | None = None,
     rows: Mapping[str, TaskSpec] = SEGMENTING,
     peers: tuple[Peer, ...] = PEERS,
 ) -> dict[str, Any]:
@@ -141,8 +140,7 @@ def run(
                 left_out[variant] = str(error)
             else:
                 figures[variant] = _figures(timed[variant], task, peer)
-            if on_row:
-                on_row()
+            on_round()
     if not figures:
         raise InputError(next(iter(left_out.values()), "benchmark: no rows"))
     on = torch.cuda.get_device_name(target) if target.type == "cuda" else "CPU"

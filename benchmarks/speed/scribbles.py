@@ -29,9 +29,7 @@ SIZES = {"image": (512, 512), "volume": (128, 128, 128)}
 LIMITS_S = {"image": 0.5, "volume": 5.0}
 
 
-def run(
-    runs: int, on_round: Callable[[], object] | None = None, studies: Path | None = None
-) -> dict[str, Any]:
+def run(runs: int, on_round: Callable[[], object], studies: Path | None = None) -> dict[str, Any]:
     """Measure, and return settings and figures.
 
     Args:

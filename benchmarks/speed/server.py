@@ -20,9 +20,9 @@ from benchmarks.speed.fixtures import SEED, TASK, weights
 from benchmarks.speed.serving import Server, spread
 from lib.errors import InputError
 from lib.phantoms.nuclei import nuclei_phantom, write_nuclei_studies
+from lib.weights.store import ModelStore
 
 SIDE = 512
-RUNS = 40
 LOAD_SECONDS = 15.0
 INFO_PAUSE = 0.05
 THOUGHT_SECONDS = 0.6  # between requests of one person; scoring goes on after 0.3
@@ -31,9 +31,7 @@ SCORES_SECONDS = 90  # of patience; the look for new images is every 20
 IMAGE = "benchmark"
 
 
-def run(
-    runs: int, models: Path, shipped: Path, app: Path, on_round: Callable[[], object] | None = None
-) -> dict[str, Any]:
+def run(runs: int, store: ModelStore, on_round: Callable[[], object]) -> dict[str, Any]:
     """Measure, and return settings and figures."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -41,15 +39,14 @@ def run(
         write_nuclei_studies(studies, count=8, labelled=8, seed=SEED)
         image, _ = nuclei_phantom(SEED, rows=SIDE, columns=SIDE, nuclei=120)
         Image.fromarray(image).save(studies / f"{IMAGE}.png")
-        file, origin = weights(models, shipped, folder)
-        with Server(app, studies, {TASK: file}, folder) as server:
+        file, origin = weights(store, folder)
+        with Server(studies, {TASK: file}, folder) as server:
             first = server.infer(IMAGE)
             _wait_for_scores(studies, len(list(studies.glob("*.png"))))
             alone = []
             for _ in range(runs):
                 alone.append(server.infer(IMAGE))
-                if on_round:
-                    on_round()
+                on_round()
             idle = [server.info() for _ in range(runs)]
             apart = _apart(server, runs)
             scored, beside = _while_scored(server, studies, runs)

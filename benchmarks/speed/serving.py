@@ -19,6 +19,7 @@ import requests
 from lib.errors import InputError
 from lib.processes import end, free_port, wait_until_answers
 
+APP = Path(__file__).resolve().parents[2] / "monailabel_app"
 START_SECONDS = 300  # of patience; a quiet machine takes a tenth
 TRAINING_START_SECONDS = 300  # the same
 QUICK = {"max_epochs": 500, "train_batch_size": 4, "patch_size": 128, "val_split": 0.2}
@@ -42,7 +43,7 @@ class Server:
         start_seconds: from the start of the process to its first answer.
     """
 
-    def __init__(self, app: Path, studies: Path, weights: Mapping[str, Path], folder: Path) -> None:
+    def __init__(self, studies: Path, weights: Mapping[str, Path], folder: Path) -> None:
         """Prepare the server.
 
         Args:
@@ -57,7 +58,7 @@ class Server:
         self.url = f"http://127.0.0.1:{port}"
         self.task = next(iter(weights))
         self._command = [sys.executable, "-m", "monailabel.main", "start_server"]
-        self._command += ["--app", str(app), "--studies", str(studies), "--host", "127.0.0.1"]
+        self._command += ["--app", str(APP), "--studies", str(studies), "--host", "127.0.0.1"]
         self._command += ["--port", str(port), "--conf", "model_dir", str(models)]
         self._command += ["--conf", "models", ",".join(weights)]
         self._folder = folder

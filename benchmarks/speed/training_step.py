@@ -34,7 +34,6 @@ from lib.training.optimizers import build_optimizer
 from lib.training.step import TrainingStep
 
 BATCH, SIDE = 8, 256
-RUNS = 12
 SECONDS = 120.0
 STOCK, OURS = "stock (BasicTrainTask)", "ours"
 
@@ -83,7 +82,7 @@ def prepare(
     return run, lambda: {"first_loss": round(losses[0], 5)}
 
 
-def run(runs: int = RUNS, on_round: Callable[[], object] | None = None) -> dict[str, Any]:
+def run(runs: int, on_round: Callable[[], object]) -> dict[str, Any]:
     """Measure, and return settings and figures."""
     settings = {"threads": torch.get_num_threads()}
     variants = [STOCK, OURS, *forced_variants()]

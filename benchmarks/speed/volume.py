@@ -34,10 +34,10 @@ from lib.segmentation.predictor import Predictor
 from lib.tasks.registry import get_task
 from lib.tasks.spec import TaskSpec
 from lib.weights.checkpoint import load_checkpoint, load_network
+from lib.weights.store import ModelStore
 
 TASK = "ultrasound3d_vnet"
 SIDE = 256
-RUNS = 3
 SECONDS = 900.0  # no further round is begun after these; one of 256 voxels a side takes minutes
 LIMIT_GIB = 4.0
 STOCK, OURS = "stock (SlidingWindowInferer)", "ours"
@@ -113,17 +113,17 @@ def volume(side: int) -> Image:
 
 
 def run(
-    runs: int,
-    models: Path,
-    shipped: Path,
-    on_round: Callable[[], object] | None = None,
-    side: int = SIDE,
+    runs: int, store: ModelStore, on_round: Callable[[], object], size: int = SIDE
 ) -> dict[str, Any]:
-    """Measure, and return settings and figures."""
-    file, origin = served_weights(TASK, models, shipped) or (None, RANDOM)
+    """Measure, and return settings and figures.
+
+    Args:
+        size: voxels of the volume along each axis.
+    """
+    file, origin = served_weights(TASK, store) or (None, RANDOM)
     settings = {
         "threads": torch.get_num_threads(),
-        "side": side,
+        "side": size,
         "file": str(file) if file else None,
     }
     others = [OURS_FP32, STOCK_BF16] if resolve_precision(CPU) != torch.float32 else []
@@ -140,7 +140,7 @@ def run(
     figures = compare(timed, STOCK)
     peak = round(timed[OURS].peak_mib / 2**10, 3)
     return {
-        "what": f"{TASK} on one volume of {side}x{side}x{side} voxels, image to mask, CPU",
+        "what": f"{TASK} on one volume of {size}x{size}x{size} voxels, image to mask, CPU",
         "task": TASK,
         "weights": origin,
         "ours_computes_in": precision_name(),

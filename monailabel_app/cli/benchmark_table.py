@@ -11,8 +11,9 @@ from typing import Any
 import click
 
 from lib.errors import InputError
+from lib.weights.store import ModelStore
 from monailabel_app.cli import options
-from monailabel_app.config import APP_FOLDER, SHIPPED_MODELS
+from monailabel_app.config import SHIPPED_MODELS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,16 +66,16 @@ class Benchmark:
 
     Attributes:
         title: what it measures.
-        runs: how many rounds, by default.
-        run: measures, by the module, the rounds, the options and what to call after each round.
+        runs: how many rounds, by default; 0 where `--minutes` end it.
+        weights: whether it measures trained weights.
         takes: names of the options that not every benchmark takes.
         counted: what the progress bar counts.
         variants: whether its figures are of variants side by side; else its module shows them.
     """
 
     title: str
-    runs: int
-    run: Callable[[Any, int, BenchmarkOptions, Callable[[], object]], dict[str, Any]]
+    runs: int = 0
+    weights: bool = False
     takes: frozenset[str] = frozenset()
     counted: str = "round"
     variants: bool = False
@@ -83,7 +84,12 @@ class Benchmark:
         self, rounds: int, chosen: BenchmarkOptions, on_round: Callable[[], object]
     ) -> dict[str, Any]:
         """Return the report of the benchmark that was chosen."""
-        return self.run(_module(chosen.name), rounds, chosen, on_round)
+        arguments = {name: getattr(chosen, name) for name in self.takes}
+        arguments["runs"] = rounds if self.runs else None
+        arguments["store"] = ModelStore(chosen.models, SHIPPED_MODELS) if self.weights else None
+        asked = {name: value for name, value in arguments.items() if value is not None}
+        report: dict[str, Any] = _module(chosen.name).run(on_round=on_round, **asked)
+        return report
 
     def lines(self, name: str, report: dict[str, Any]) -> list[str]:
         """Return the figures of a report as a table."""
@@ -116,78 +122,50 @@ BENCHMARKS = {
     "training-step": Benchmark(
         title="one optimiser step, stock and ours",
         runs=12,
-        run=lambda module, rounds, chosen, on_round: module.run(rounds, on_round),
         variants=True,
     ),
     "rows": Benchmark(
         title="training throughput of every row, beside MONAI's networks",
         runs=10,
-        run=lambda module, rounds, chosen, on_round: module.run(rounds, chosen.device, on_round),
         takes=frozenset({"device"}),
         counted="network",
     ),
     "inference": Benchmark(
         title="one 512x512 image, stock, ours and OpenVINO",
         runs=40,
-        run=lambda module, rounds, chosen, on_round: module.run(
-            rounds, chosen.models, SHIPPED_MODELS, on_round
-        ),
+        weights=True,
         variants=True,
     ),
     "volume": Benchmark(
         title="one 256x256x256 volume, MONAI's sliding window and ours, with peak memory; takes "
         "longer",
         runs=3,
-        run=lambda module, rounds, chosen, on_round: module.run(
-            rounds, chosen.models, SHIPPED_MODELS, on_round, chosen.size or module.SIDE
-        ),
+        weights=True,
         takes=frozenset({"size"}),
     ),
     "server": Benchmark(
         title="start, inference request, /info/ under load",
         runs=40,
-        run=lambda module, rounds, chosen, on_round: module.run(
-            rounds, chosen.models, SHIPPED_MODELS, APP_FOLDER, on_round
-        ),
+        weights=True,
     ),
     "exam": Benchmark(
         title="a four-view mammography exam through the server, with overlays; time and peak "
         "memory",
         runs=7,
-        run=lambda module, rounds, chosen, on_round: module.run(
-            rounds, chosen.models, SHIPPED_MODELS, APP_FOLDER, on_round, chosen.exam
-        ),
+        weights=True,
         takes=frozenset({"exam"}),
     ),
     "clicks": Benchmark(
         title="simulated users: clicks that an answer needs, and seconds of a click through the "
         "server",
         runs=12,
-        run=lambda module, rounds, chosen, on_round: module.run(
-            rounds,
-            chosen.models,
-            SHIPPED_MODELS,
-            APP_FOLDER,
-            on_round,
-            name=chosen.task,
-            studies=chosen.studies,
-            held_out=chosen.split == "validation",
-        ),
+        weights=True,
         takes=frozenset({"task", "studies", "split"}),
         counted="image",
     ),
     "annotators": Benchmark(
         title="people who label at once with 3D Slicer's client, a training running; 5 minutes",
-        runs=1,
-        run=lambda module, rounds, chosen, on_round: module.run(
-            chosen.annotators or module.ANNOTATORS,
-            60 * (chosen.minutes or module.MINUTES),
-            chosen.models,
-            SHIPPED_MODELS,
-            APP_FOLDER,
-            on_round,
-            studies=chosen.studies,
-        ),
+        weights=True,
         takes=frozenset({"studies", "annotators", "minutes"}),
         counted="label",
     ),
@@ -195,7 +173,6 @@ BENCHMARKS = {
         title="simulated scribbles and clicks without a trained model: Dice, and seconds of an "
         "answer",
         runs=60,
-        run=lambda module, rounds, chosen, on_round: module.run(rounds, on_round, chosen.studies),
         takes=frozenset({"studies"}),
         counted="image",
     ),

@@ -20,8 +20,13 @@ from lib.errors import InputError
 from lib.networks import build_network
 from lib.segmentation.predictor import Predictor
 from lib.tasks.registry import TASKS
+from lib.weights.store import ModelStore
 
 TINY = rows.Peer("tiny", "BasicUNet", {"features": (4, 4, 4, 4, 4, 4)})
+
+
+def _nothing() -> None:
+    """Show no progress."""
 
 
 def _tiny(name: str, light):
@@ -54,7 +59,7 @@ def report(monkeypatch, light):
 
     monkeypatch.setattr(rows, "measure", measured)
     tasks = {"tiny": _tiny("nuclei_vhllrhe", light), "nuclei": TASKS["nuclei"]}
-    return rows.run(3, "cpu", rows=tasks, peers=(TINY,))
+    return rows.run(3, _nothing, "cpu", rows=tasks, peers=(TINY,))
 
 
 @pytest.mark.parametrize("name", rows.SEGMENTING)
@@ -171,7 +176,8 @@ def segmented(monkeypatch, tmp_path):
         return found
 
     monkeypatch.setattr(volume, "measure", measured)
-    return lambda: volume.run(3, tmp_path / "a", tmp_path / "b", side=TINY_SIDE)
+    store = ModelStore(tmp_path / "a", tmp_path / "b")
+    return lambda: volume.run(3, store, _nothing, TINY_SIDE)
 
 
 @pytest.mark.parametrize("bf16", [True, False])
@@ -228,7 +234,8 @@ def test_every_way_has_the_weights_of_the_models_folder_where_there_are_some(mon
         return {variant: Timed([1.0], 1.0, 1.0, finish()) for variant in variants}
 
     monkeypatch.setattr(volume, "measure", measured)
-    report = volume.run(3, tmp_path / "models", tmp_path / "none", side=TINY_SIDE)
+    store = ModelStore(tmp_path / "models", tmp_path / "none")
+    report = volume.run(3, store, _nothing, TINY_SIDE)
     assert asked == [str(tmp_path / "models" / f"{row.name}.pt")]
     assert report["weights"] == "served weights (7 steps)"
     assert report["figures"][volume.OURS]["foreground"] == 1

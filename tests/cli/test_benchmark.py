@@ -22,9 +22,9 @@ FIGURES = {
 def test_rows_are_measured_on_the_device_asked_for_and_written(cli, monkeypatch, tmp_path):
     asked = []
 
-    def run(runs, device, on_row):
+    def run(runs, on_round, device):
         asked.append((runs, device))
-        on_row()
+        on_round()
         return {"what": "steps", "left_out": {"b": "too large"}, "figures": {"a": FIGURES}}
 
     monkeypatch.setattr(rows, "run", run)
@@ -55,8 +55,8 @@ def test_a_volume_is_measured_in_the_size_asked_for_and_written(
 ):
     asked = []
 
-    def run(runs, folder, shipped, on_round, side):
-        asked.append((runs, folder, side))
+    def run(runs, store, on_round, size=256):
+        asked.append((runs, store.folder, size))
         on_round()
         row = {"median_s": 2.0, "speedup": 2.5, "speedup_min": 2.0, "speedup_max": 3.0}
         row |= {"windows": 27, "window": [96, 96, 96], "peak_memory_mib": 1900}

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from server_support import ROOT, threshold_weights
+from server_support import threshold_weights
 
 from benchmarks.speed import annotators
 from benchmarks.speed.fixtures import TASK
+from lib.weights.store import ModelStore
 
 PEOPLE = 4
 
@@ -18,9 +19,8 @@ def test_annotators_at_once_lose_no_label_and_never_get_the_same_image(tmp_path:
     models = tmp_path / "models"
     models.mkdir()
     threshold_weights(models / f"{TASK}.pt")
-    report = annotators.run(
-        PEOPLE, 8, models, tmp_path / "nothing", ROOT / "monailabel_app", pause_s=(0.1, 0.5)
-    )
+    store = ModelStore(models, tmp_path / "nothing")
+    report = annotators.run(store, lambda: None, PEOPLE, minutes=8 / 60, pause_s=(0.1, 0.5))
     assert not report["errors"], report["errors"][0]
     assert report["lost"] == report["given_to_two"] == []
     assert report["labels"] >= 2 * PEOPLE
