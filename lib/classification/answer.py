@@ -78,11 +78,7 @@ class ExamAnswer:
         return self.names[self.class_index]
 
     def as_dict(self, digits: int = 4) -> dict[str, Any]:
-        """Return the answer as plain data, without pixels.
-
-        Args:
-            digits: to which probabilities are rounded.
-        """
+        """Return the answer as plain data, without pixels; probabilities have so many `digits`."""
         views = {
             name: {
                 "file": answer.path.name,

@@ -74,11 +74,7 @@ class ScoredExam:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any], names: Sequence[str]) -> ScoredExam:
-        """Return the exam that `row` of a report describes.
-
-        Args:
-            names: names of the classes, in their order.
-        """
+        """Return the exam that `row` of a report describes; `names` are its classes in order."""
 
         def read(answer: Mapping[str, Any]) -> np.ndarray:
             return np.array([answer["probabilities"][name] for name in names])

@@ -113,10 +113,9 @@ def view_geometry(path: Path, shape: tuple[int, ...]) -> Geometry:
 
 
 def save_scalar(path: Path, values: np.ndarray, image: Path) -> Path:
-    """Write the saliency of a view as a scalar image with the geometry of the view.
+    """Write the saliency of a view as NRRD, NIfTI or MetaImage with the geometry of its file.
 
     Args:
-        path: NRRD, NIfTI or MetaImage.
         values: float32 `(rows, columns)` of the view's image, 0..1.
         image: the view's file.
     """

@@ -48,13 +48,10 @@ CLASS_LOSSES: dict[str, _Terms] = {
 
 
 def class_weights(indices: Sequence[int], classes: int) -> tuple[float, ...]:
-    """Return class weights that balance the classes; their mean over the cases is 1.
+    """Return class weights that balance the classes of cases; their mean over the cases is 1.
 
     Each is cases / (classes x cases of the class) (King and Zeng 2001, "Logistic regression in rare
     events data", section 4). A class without a case has weight 1, which nothing uses.
-
-    Args:
-        indices: class of each case.
     """
     counts = Counter(indices)
     return tuple(

@@ -11,11 +11,7 @@ LONGEST = 1536  # pixels of a picture's longer side
 
 
 def grey_picture(pixels: np.ndarray) -> np.ndarray:
-    """Return a view as a grey picture, uint8, with sides of at most `LONGEST` pixels.
-
-    Args:
-        pixels: float32 `(rows, columns)`, 0..1.
-    """
+    """Return a view, 0..1, as a grey picture, uint8, with sides of at most `LONGEST` pixels."""
     grey = _reduced(pixels)
     low, high = (float(value) for value in np.percentile(grey[::2, ::2], (0.5, 99.8)))
     return np.rint(np.clip((grey - low) / max(high - low, 1e-6), 0, 1) * 255).astype(np.uint8)

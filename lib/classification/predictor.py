@@ -163,11 +163,7 @@ class ExamPredictor(NetworkRunner):
             return logits.float().cpu().numpy(), maps.cpu()
 
     def copy_network(self, view: View, head: bool = False) -> nn.Module:
-        """Return a copy of a view's network, in evaluation mode, for gradients of its input.
-
-        Args:
-            head: copy only the part that follows the last maps.
-        """
+        """Return a copy of a view's network, or of its head alone, for gradients of its input."""
         index = self.task.classifier.network_of(view.name)
         if index is None or not isinstance(self.network, MultiViewClassifier):
             raise ValueError(f"no network of its own answers on {view.name}")

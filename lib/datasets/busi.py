@@ -17,7 +17,7 @@ import numpy as np
 
 from lib.data.groups import Grouped, write_groups, write_table
 from lib.data.studies import list_items, write_item
-from lib.datasets.duplicates import Pair, groups_of, read_signature, similar_pairs
+from lib.datasets.duplicates import groups_of, read_signature, similar_pairs
 from lib.datasets.importing import ImportReport, OnItem, check_folder, counted
 from lib.errors import InputError
 from lib.io.labels import read_label
@@ -103,10 +103,7 @@ def import_busi(source: Path, studies: Path, on_item: OnItem | None = None) -> I
         signatures.append(read_signature(item.image))
         labelled = item.masks or item.kind == "normal"
         write_item(studies, item.id, item.image, join_masks(item) if labelled else None)
-    return _report(studies, items, similar_pairs(signatures))
-
-
-def _report(studies: Path, items: list[BusiImage], pairs: list[Pair]) -> ImportReport:
+    pairs = similar_pairs(signatures)
     groups = groups_of(len(items), pairs)
     write_groups(
         studies,

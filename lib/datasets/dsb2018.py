@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,22 +43,18 @@ def find_sources(folder: Path) -> list[Source]:
         items = list_items(folder)
         return [Source(i.id, i.image, (i.label,) if i.label else (), True) for i in items]
     root = folder / "stage1_train" if (folder / "stage1_train").is_dir() else folder
-    found = list(_published(root))
+    found = []
+    for case in sorted(path for path in root.iterdir() if path.is_dir()):
+        images = sorted(file for file in case.glob("images/*") if extension(file))
+        if images:
+            masks = tuple(sorted(file for file in case.glob("masks/*") if extension(file)))
+            found.append(Source(stem(images[0]), images[0], masks, joined=False))
     if not found:
         raise InputError(
             f"'{folder}' is not DSB 2018: expected stage1_train/ID/images/ID.png with "
             f"ID/masks/*.png, or folders images/ and labels/"
         )
     return found
-
-
-def _published(root: Path) -> Iterator[Source]:
-    for case in sorted(path for path in root.iterdir() if path.is_dir()):
-        images = sorted(case.glob("images/*")) if (case / "images").is_dir() else []
-        images = [image for image in images if extension(image)]
-        if images:
-            masks = tuple(sorted(m for m in case.glob("masks/*") if extension(m)))
-            yield Source(stem(images[0]), images[0], masks, False)
 
 
 def join_masks(source: Source) -> np.ndarray:

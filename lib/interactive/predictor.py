@@ -42,8 +42,7 @@ class ClickPredictor(Predictor):
     ) -> np.ndarray:
         """Return probabilities, float32 `(maps, *spatial)`, for input `(channels, *spatial)`.
 
-        Args:
-            clicks: on the input's grid.
+        The clicks are on the input's grid.
         """
         maps = click_maps(clicks or Clicks(), prepared.shape[1:], self.task.click_rules.radius)
         return super().probabilities(np.concatenate((prepared, maps)), flips)
@@ -80,24 +79,18 @@ class ClickSession:
 
     Results that do not depend on the clicks are computed once: the encoder's maps of an input that
     fits the network whole, and the slices without clicks if a 2D network answers slice by slice.
+    Clicks are on the input's grid.
     """
 
     def __init__(self, predictor: ClickPredictor, prepared: np.ndarray) -> None:
         self.predictor, self.prepared = predictor, prepared
 
     def probabilities(self, clicks: Clicks) -> np.ndarray:
-        """Return probabilities, float32 `(maps, *spatial)`, that follow the clicks.
-
-        Args:
-            clicks: on the input's grid.
-        """
+        """Return probabilities, float32 `(maps, *spatial)`, that follow the clicks."""
         return self.answer(clicks)[0]
 
     def answer(self, clicks: Clicks) -> tuple[np.ndarray, np.ndarray]:
-        """Return probabilities that follow the clicks, and the network's own foreground.
-
-        See `follow_clicks`.
-        """
+        """Return what `probabilities` does, and the network's own foreground."""
         task = self.predictor.task
         shape = self.prepared.shape[1:]
         if len(shape) > task.network.spatial_dims:

@@ -43,7 +43,7 @@ def segment_scribbles(
     present: np.ndarray | None = None,
     box: Box | None = None,
 ) -> np.ndarray:
-    """Return the structure that scribbles mark, or a present answer corrected by scribbles.
+    """Return the mask of what scribbles mark, or of a present answer that they correct.
 
     If there is neither a background mark nor a present answer, the structure is found as around a
     click, see `segment_clicks`. A loop over time is answered frame by frame; frames without
@@ -56,9 +56,6 @@ def segment_scribbles(
         present: boolean `(*image.shape)`, the answer to correct. Far from scribbles it stays.
         box: a box that holds the whole structure. Its middle is marked as structure if nothing else
             is.
-
-    Returns:
-        Boolean `(*image.shape)`.
 
     Raises:
         InputError: nothing is marked as the structure, or nothing stands out around the marks.
@@ -80,14 +77,11 @@ def segment_scribbles(
 
 
 def segment_clicks(image: Image, clicks: Clicks, box: Box | None = None) -> np.ndarray:
-    """Return the structures around the positive clicks, without the points of negative clicks.
+    """Return the mask of the structures around positive clicks, without the negative points.
 
     The structure around a click is the region that stands out best, see
     `lib.interactive.watershed.regions_around`. If there is a box, the structure is flooded within
     it instead.
-
-    Returns:
-        Boolean `(*image.shape)`.
 
     Raises:
         InputError: no positive click, or one around which nothing stands out.

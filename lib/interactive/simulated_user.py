@@ -56,14 +56,13 @@ def next_click(
 ) -> tuple[tuple[int, ...], bool] | None:
     """Return the point where the answer is most wrong, and whether it belongs inside.
 
+    Where nothing is wrong, the answer is None.
+
     Args:
         answer: `(maps, *spatial)`, probabilities or a mask; foreground first.
         target: the truth, at least as many maps.
         maps: names of the answered maps. If ``distance`` is among them, points where objects run
             into each other are wrong, too, and the click is on the middle of the object.
-
-    Returns:
-        None where nothing is wrong.
     """
     answered, inside = answer[0] >= 0.5, target[0] >= 0.5
     missing = inside & ~answered
@@ -86,7 +85,7 @@ def next_click(
 def object_clicks(
     objects: np.ndarray, truth: np.ndarray, depth: np.ndarray, most: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Return one click, see `inner_click`, on each of some objects that were not found.
+    """Return a click, see `inner_click`, on each of some objects not found: int `(points, axes)`.
 
     Args:
         objects: the answered objects, `(*spatial)` integers, 0 is background.
@@ -94,9 +93,6 @@ def object_clicks(
         depth: depth inside the true objects, 0..1, 1 at the deepest point of each; see
             `lib.data.targets`.
         most: the number of clicked objects is drawn from 1 to `most`.
-
-    Returns:
-        int `(points, axes)`; without rows if every object was found.
     """
     numbers, _, overlaps = object_overlaps(objects, truth)
     missed = numbers[overlaps.max(axis=1, initial=0) <= FOUND]
@@ -106,11 +102,7 @@ def object_clicks(
 
 
 def inner_click(depth: np.ndarray, rng: np.random.Generator) -> tuple[int, ...]:
-    """Return a random point of an object that is at least half as deep as its deepest point.
-
-    Args:
-        depth: depth inside the object, `(*spatial)`; 0 outside.
-    """
+    """Return a random point of an object that is at least half as deep as its deepest point."""
     point = _drawn((depth >= _INNER_DEPTH * depth.max()).astype(float), 1, rng)[0]
     return tuple(point.tolist())
 

@@ -45,14 +45,11 @@ def draw_clicked(case: Case, task: TaskSpec, rng: np.random.Generator) -> Case:
 
 
 def corrected(predictor: ClickPredictor, batch: Batch) -> Batch:
-    """Return a batch whose click maps include corrections of the network's present answers.
+    """Return images, targets and click maps that include corrections of the present answers.
 
     Args:
         batch: images and targets `(N, channels, *spatial)`, click maps `(N, 2, *spatial)`, and int
             `(N, 2)`: the number of correction rounds, and the seed of their random points.
-
-    Returns:
-        Images, targets and click maps.
     """
     images, targets, guidance, plans = batch
     rounds = plans[:, 0]

@@ -28,16 +28,13 @@ Box = tuple[slice, ...]
 
 
 def flood(image: Image, box: Box, marks: np.ndarray, largest: int) -> np.ndarray:
-    """Return the pixels in a box of the image that most floods give to the structure.
+    """Return the mask of a box of the image that most floods give to the structure.
 
     Args:
         box: a slice along each axis of the image.
         marks: `STRUCTURE`, `BACKGROUND` or 0, of the shape of the box. Marked pixels keep their
             mark.
         largest: most pixels flooded at full resolution; a larger box is flooded on a coarser grid.
-
-    Returns:
-        Boolean, of the shape of the box.
     """
     channels, steps = channels_of(image, box), axis_steps(image)
     factor = (marks.size / largest) ** (1 / marks.ndim)
@@ -61,7 +58,7 @@ def flood(image: Image, box: Box, marks: np.ndarray, largest: int) -> np.ndarray
 def box_marks(
     box: Box, shape: Sequence[int], positive: np.ndarray, negative: np.ndarray
 ) -> np.ndarray:
-    """Return the marks for `flood` in a box of an image; edges of the box become background.
+    """Return the marks for `flood` in a box of an image, uint8; its edges become background.
 
     At an edge that the box shares with the image, the structure may go on. If all edges are such
     and nothing is marked as background, all of them become background.
@@ -70,9 +67,6 @@ def box_marks(
         shape: of the whole image.
         positive: boolean, of the shape of the box: pixels of the structure. Wins over `negative`.
         negative: boolean, of the shape of the box: pixels of the background.
-
-    Returns:
-        uint8, of the shape of the box.
     """
     marks = np.zeros([side.stop - side.start for side in box], np.uint8)
     edges = [
@@ -127,7 +121,7 @@ def axis_steps(image: Image) -> list[float]:
 
 
 def regions_around(image: Image, positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
-    """Return the regions that stand out best around each connected positive mark.
+    """Return the mask of what stands out best around each connected positive mark.
 
     Windows of several sizes around the mark are flooded from their edges. The answer whose outline
     separates the most different pixels wins.
@@ -135,9 +129,6 @@ def regions_around(image: Image, positive: np.ndarray, negative: np.ndarray) -> 
     Args:
         positive: boolean `(*image.shape)`, pixels of the structures.
         negative: the same for the background.
-
-    Returns:
-        Boolean `(*image.shape)`.
 
     Raises:
         InputError: nothing stands out around a mark.

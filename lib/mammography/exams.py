@@ -57,13 +57,10 @@ class Exam:
 
 
 def list_exams(folder: str | Path, labelled: bool = False) -> list[Exam]:
-    """Return the exams of a studies folder, sorted by id, with their labels.
+    """Return all exams of a studies folder, or the labelled ones, sorted by id.
 
     Images lie in the folder itself or in its ``images``. Labels lie in ``labels/final``, one for an
     image or for an exam. Files whose view is unknown are left out.
-
-    Args:
-        labelled: return only exams with a density label.
 
     Raises:
         InputError: no such folder, no mammograms that can be grouped, or an unreadable label.

@@ -58,13 +58,10 @@ def read_mammogram(path: str | Path, max_pixels: int = MAX_PIXELS) -> Mammogram:
 
     Pictures are PNG, JPEG, TIFF, BMP, PGM and all other 2D files that `lib.io.read` reads.
 
-    Args:
-        max_pixels: larger images are refused.
-
     Raises:
-        InputError: the tags are not those of a mammogram, or the file is tomosynthesis, truncated,
-            without pixels, of an unknown photometric interpretation, or blank; the message names
-            the file and the cause.
+        InputError: the image has more than `max_pixels`, the tags are not those of a mammogram, or
+            the file is tomosynthesis, truncated, without pixels, of an unknown photometric
+            interpretation, or blank; the message names the file and the cause.
     """
     path = Path(path)
     mammogram = _read_dicom(path, max_pixels) if is_dicom(path) else _read_picture(path, max_pixels)

@@ -16,6 +16,8 @@ ROWS = 256  # rows of the small copy in which the edge is sought
 def find_muscle(pixels: np.ndarray, breast: np.ndarray) -> tuple[np.ndarray, float]:
     """Return the mask of the muscle in the upper right corner, and its certainty, 0..1.
 
+    Where there is no muscle, the mask is empty and the certainty is 0.
+
     A Hough transform finds the straight line on which most edge pixels of a smoothed copy lie, and
     beyond which the corner is brighter (Karssemeijer, Automated classification of parenchymal
     patterns in mammograms, Phys. Med. Biol. 43:365, 1998).
@@ -23,9 +25,6 @@ def find_muscle(pixels: np.ndarray, breast: np.ndarray) -> tuple[np.ndarray, flo
     Args:
         pixels: float32 `(rows, columns)`, chest wall at the right.
         breast: boolean, of the same shape.
-
-    Returns:
-        Boolean `(rows, columns)`; an empty mask and 0 if there is no muscle.
     """
     none = np.zeros(breast.shape, bool)
     rows, columns = np.flatnonzero(breast.any(1)), np.flatnonzero(breast.any(0))

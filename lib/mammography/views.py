@@ -124,9 +124,6 @@ def view_of_tags(data: Any) -> ViewFound:
     """Return the view that ImageLaterality or Laterality, ViewPosition and ViewCodeSequence give.
 
     ViewCodeSequence counts more than ViewPosition, which is free text in many files.
-
-    Args:
-        data: a pydicom dataset; pixels are not needed.
     """
     laterality = str(data.get("ImageLaterality") or data.get("Laterality") or "").strip().upper()
     position = re.sub(r"[^A-Z]", "", str(data.get("ViewPosition") or "").upper())
@@ -169,14 +166,11 @@ def _by_other_tags(data: Any) -> list[str]:
 
 
 def view_of_name(stem: str) -> ViewFound | None:
-    """Return the view that a file name contains; None if it contains none.
+    """Return the view that a file name without its extension contains; None if there is none.
 
     The form is ``<exam>_<R|L>-<CC|MLO>``, with any of ``-_. `` or nothing between side and view.
     The side may be a word. Modifiers may follow the view (``ID``, ``MAG``, ``SPOT``, ``TOMO``); a
     number there is an index and is ignored. Names of INbreast are understood, too.
-
-    Args:
-        stem: the file name without its extension.
     """
     if published := _INBREAST.fullmatch(stem):
         projection = "CC" if published[4].upper() == "CC" else "MLO"

@@ -27,15 +27,12 @@ def depth_inside(mask: np.ndarray) -> np.ndarray:
 def foreground_mask(
     probability: np.ndarray, spec: OutputSpec, presence: np.ndarray | None = None
 ) -> np.ndarray:
-    """Threshold probabilities and keep the objects that the spec asks for.
+    """Threshold probabilities to a boolean mask of the objects that the spec asks for.
 
     Args:
         probability: `(*spatial)`, 0..1.
         presence: the answered presence map, 0..1, of the same shape. Pixels at which it is below
             `spec.presence_threshold` become background.
-
-    Returns:
-        Boolean `(*spatial)`.
     """
     if spec.blur > 0:
         probability = ndimage.gaussian_filter(probability, spec.blur)

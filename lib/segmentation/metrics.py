@@ -99,10 +99,7 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 def object_overlaps(
     prediction: np.ndarray, truth: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return how much every predicted object overlaps every true object.
-
-    Args:
-        prediction, truth: `(*spatial)` integers, 0 is background.
+    """Return how much every predicted object overlaps every true object; 0 is background.
 
     Returns:
         The numbers of the true objects, the numbers of the predicted objects, and the intersection
@@ -119,15 +116,12 @@ def object_overlaps(
 
 
 def matched_counts(prediction: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
-    """Match objects and count them at every IoU threshold of `AP_THRESHOLDS`.
+    """Return "tp", "fp", "fn" of objects, int `(thresholds)`, at all of `AP_THRESHOLDS`.
 
     With an IoU above 0.5 an object can match only one other, so it is exact to count pairs.
 
     Args:
         prediction, truth: `(*spatial)` integers, 0 is background.
-
-    Returns:
-        "tp", "fp", "fn", each int `(thresholds)`.
     """
     _, _, iou = object_overlaps(prediction, truth)
     thresholds = np.array(AP_THRESHOLDS)
@@ -142,11 +136,7 @@ def matched_counts(prediction: np.ndarray, truth: np.ndarray) -> dict[str, np.nd
 
 
 def average_precision(counts: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return "ap50" and "ap" of `matched_counts`, or of sums of them.
-
-    Args:
-        counts: "tp", "fp", "fn", each `(..., thresholds)`.
-    """
+    """Return "ap50" and "ap" of `matched_counts`, or of sums of them, `(..., thresholds)`."""
     tp, fp, fn = (np.asarray(counts[name], dtype=np.float64) for name in ("tp", "fp", "fn"))
     precision = _ratio(tp, tp + fp + fn)
     return {"ap50": precision[..., 0], "ap": precision.mean(axis=-1)}

@@ -148,13 +148,10 @@ def outline_margin(probabilities: np.ndarray) -> float:
 
 
 def divergence(answers: np.ndarray) -> float:
-    """Return the Jensen-Shannon divergence of answers as a share of its maximum, 0..1.
+    """Return the Jensen-Shannon divergence of `(copies, classes)` as a share of its maximum, 0..1.
 
     It is the entropy of the mean less the mean entropy (Lin 1991, "Divergence measures based on the
     Shannon entropy", IEEE Trans. Information Theory 37, section 4).
-
-    Args:
-        answers: probabilities `(copies, classes)`.
     """
     greatest = np.log(min(answers.shape))
     spread = _nats(answers.mean(0)) - np.mean([_nats(answer) for answer in answers])

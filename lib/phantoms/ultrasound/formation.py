@@ -118,7 +118,10 @@ def form_image(
     depth_axis = len(shape) - 2
     depth = spacing[depth_axis]
     lost = np.cumsum(tissue.loss, axis=depth_axis, dtype=np.float32) * np.float32(depth)
-    lost = _across(lost, scanner.lateral, spacing)  # a beam is wider than one column
+    sizes = [scanner.lateral / step for step in spacing]
+    sizes[depth_axis] = 0
+    # a beam is wider than one column
+    lost = ndimage.gaussian_filter(lost, sizes, mode="nearest", truncate=3)
     gain = _gain(scanner, shape[depth_axis], depth).astype(np.float32)[:, np.newaxis]
     noise = 10 ** ((gain + np.float32(scanner.noise)) / 20)
     field = (strength * _amplitude(tissue.echo) + tissue.mirror) * _amplitude(gain - lost)
@@ -132,13 +135,6 @@ def form_image(
 def _amplitude(decibel: np.ndarray) -> np.ndarray:
     """Return 10 ** (decibel / 20), in single precision."""
     return np.exp(decibel * np.float32(np.log(10) / 20))
-
-
-def _across(lost: np.ndarray, width: float, spacing: tuple[float, ...]) -> np.ndarray:
-    """Return the attenuation smoothed across the beam, but not along it."""
-    sizes = [width / step for step in spacing]
-    sizes[len(spacing) - 2] = 0
-    return ndimage.gaussian_filter(lost, sizes, mode="nearest", truncate=3)
 
 
 def _gain(scanner: Scanner, rows: int, step: float) -> np.ndarray:
