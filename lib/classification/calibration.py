@@ -24,7 +24,7 @@ def class_probabilities(logits: np.ndarray, temperature: float = 1.0) -> np.ndar
 
 
 def fit_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
-    """Return the temperature T within `RANGE` that is likeliest, given these cases.
+    """Return the temperature T within `RANGE` that is likeliest in these cases; 1 without a case.
 
     T minimises the cross-entropy, summed over the cases, plus (log T / `PRIOR`)^2 / 2. That
     log-normal prior about 1 keeps T moderate where the cases are few and all answered rightly.
@@ -32,9 +32,6 @@ def fit_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
     Args:
         logits: `(cases, classes)`.
         truth: `(cases)`, classes as integers.
-
-    Returns:
-        The temperature; 1 without a case.
     """
     if not len(truth):
         return 1.0

@@ -46,10 +46,7 @@ class ViewItem(Item):
 
 
 def list_views(studies: Path, task: TaskSpec, labelled: bool = False) -> list[Item]:
-    """Return the views of a studies folder that a task answers on.
-
-    Args:
-        labelled: only those of exams whose density is a class of the task.
+    """Return the views that a task answers on, or those `labelled` with one of its classes.
 
     Raises:
         InputError: no such folder, or no such view in it.

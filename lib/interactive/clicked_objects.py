@@ -129,12 +129,10 @@ def split_between_points(objects: np.ndarray, height: np.ndarray, points: np.nda
     """Split each object that holds several of `points`, so that each point gets its own object.
 
     Args:
-        objects: int32 `(*spatial)`, 0 is background; changed in place.
+        objects: int32 `(*spatial)`, 0 is background; changed in place and returned. New objects get
+            the next numbers.
         height: of the same shape, greatest inside objects; its watershed draws the borders.
         points: int `(points, axes)`.
-
-    Returns:
-        `objects`; new objects get the next numbers.
     """
     numbers = objects[tuple(points.T)]
     count = int(objects.max(initial=0))
@@ -162,11 +160,8 @@ def split_at_neck(objects: np.ndarray, height: np.ndarray, point: tuple[int, ...
     is tried. In both, small differences suffice: `_LEAST_DEPTH` and `_LEAST_NECK`.
 
     Args:
-        objects: int32 `(*spatial)`, 0 is background; changed in place.
+        objects: as in `split_between_points`.
         height: `(*spatial)`, 0..1, greatest inside objects.
-
-    Returns:
-        `objects`; the new object gets the next number.
     """
     if objects[point] == 0:
         return objects
@@ -197,12 +192,9 @@ def split_around_point(objects: np.ndarray, point: tuple[int, ...], least: float
     of one, that is about this part: beyond it, the mirror image falls outside the object.
 
     Args:
-        objects: int32 `(*spatial)`, 0 is background; changed in place.
+        objects: as in `split_between_points`.
         least: share of the object, 0..1. If the part is at least that much of the object, the point
             is in the middle of the whole object, which is left as it is.
-
-    Returns:
-        `objects`; the new object gets the next number.
     """
     if objects[point] == 0:
         return objects

@@ -157,15 +157,9 @@ class ClickedImage:
         Raises:
             InputError: a positive click lies outside the part of the image that networks see.
         """
-        region = self.grid.region
-        inner = self._seen(clicks).scaled(
-            [side.start for side in region],
-            [
-                size / (side.stop - side.start)
-                for size, side in zip(self.grid.shape, region, strict=True)
-            ],
-            self.grid.shape,
-        )
+        region, shape = self.grid.region, self.grid.shape
+        factors = np.divide(shape, [side.stop - side.start for side in region]).tolist()
+        inner = self._seen(clicks).scaled([side.start for side in region], factors, shape)
         start, task = time.perf_counter(), self.predictor.task
         probabilities, unforced = self.session.answer(inner)
         maps = self.grid.undo(probabilities)

@@ -52,13 +52,10 @@ def read_points(
 
 
 def read_box(request: Mapping[str, Any], shape: Sequence[int]) -> tuple[slice, ...] | None:
-    """Read ``roi``, a box that holds the structure; None where the request has none.
+    """Read ``roi``, a box that holds the structure, as a slice along each axis of the array.
 
     Viewers send x0, x1, y0, y1, z0, z1. The smaller number of a pair is not always first, and the
-    larger belongs to the box.
-
-    Returns:
-        A slice along each axis of the image's array.
+    larger belongs to the box. The answer is None where the request has no box.
 
     Raises:
         InputError: not six finite numbers (in 2D four are accepted), or a box outside the image.

@@ -146,13 +146,10 @@ def regions_around(image: Image, positive: np.ndarray, negative: np.ndarray) -> 
 def _region_around(
     image: Image, stroke_box: Box, stroke: np.ndarray, positive: np.ndarray, negative: np.ndarray
 ) -> tuple[Box, np.ndarray]:
-    """Return a box of the image, and in it the region that stands out best around a stroke.
+    """Return a box of the image, and in it what stands out best around a mask in `stroke_box`.
 
     The wider the window, the more pixels around the stroke count as structure: in a speckled or
     textured structure each pixel has a steep gradient around itself.
-
-    Args:
-        stroke: boolean, of the shape of `stroke_box`.
     """
     steps = axis_steps(image)
     best: tuple[float, Box, np.ndarray] | None = None

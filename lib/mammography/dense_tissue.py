@@ -101,10 +101,7 @@ def _depth(breast: np.ndarray) -> np.ndarray:
 
 
 def pectoral_mask(prepared: PreparedBreast) -> np.ndarray:
-    """Return the mask of the pectoral muscle, boolean `(rows, columns)` of `prepared.pixels`.
-
-    It is empty if no muscle is found.
-    """
+    """Return the mask of the pectoral muscle in `prepared.pixels`, empty if there is none."""
     if prepared.mammogram.view.projection in ("CC", "XCCL", "XCCM", "FB"):
         return np.zeros(prepared.breast.shape, bool)
     return find_muscle(prepared.pixels, prepared.breast)[0]

@@ -135,11 +135,7 @@ def nerve_tissue(rng: np.random.Generator, size: tuple[int, int], present: bool)
 
 
 def _bundle(canvas: _Frame, epineurium: bool) -> np.ndarray:
-    """Paint a nerve, or its look-alike: a few dark rounds without bright tissue around them.
-
-    Returns:
-        True inside, `(rows, columns)`.
-    """
+    """Paint a nerve, or a few dark rounds that look alike without `epineurium`; return its mask."""
     rng = canvas.rng
     short = rng.uniform(0.08, 0.14)
     long = short * rng.uniform(1.1, 1.8)
