@@ -14,9 +14,10 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
 from typing import Any
 
 from lib.errors import InputError
@@ -76,43 +77,42 @@ def measure(
     context: Any = multiprocessing.get_context(start_method)
     if start_method == "forkserver":
         context.set_forkserver_preload([prepare.__module__])
-    workers = {}
     timed = {variant: Timed() for variant in variants}
-    try:
+    with ExitStack() as open_processes:
+        processes = {
+            variant: open_processes.enter_context(ProcessPoolExecutor(1, context))
+            for variant in variants
+        }
+
+        def ask(variant: str, function: Callable[..., Any], *arguments: Any) -> Any:
+            try:
+                return processes[variant].submit(function, *arguments).result()
+            except BrokenProcessPool:
+                message = f"benchmark: the process of '{variant}' ended, out of memory?"
+                raise InputError(message) from None
+            except Exception as error:
+                reason = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+                raise InputError(f"benchmark: '{variant}' failed: {reason}") from None
+
         for variant in variants:
-            here, there = context.Pipe()
-            process = context.Process(
-                target=_serve, args=(there, prepare, variant, dict(settings)), daemon=True
-            )
-            process.start()
-            there.close()
-            workers[variant] = (process, here)
-            timed[variant].base_mib = _answer(here, variant)
+            timed[variant].base_mib = ask(variant, _make_ready, prepare, variant, dict(settings))
         slow: set[str] = set()
         deadline = time.monotonic() + seconds
         for index in range(-warm_up, runs):
             if index >= min_rounds and time.monotonic() > deadline:
                 break
-            for variant, (_, connection) in workers.items():
+            for variant in variants:
                 if variant in slow:
                     continue
-                connection.send("run")
-                taken = _answer(connection, variant)
+                taken = ask(variant, _time_once)
                 if index == -1 and variant != variants[0] and taken > seconds * SLOW_SHARE:
                     slow.add(variant)
                 if index >= 0 or variant in slow:
                     timed[variant].seconds.append(taken)
             if index >= 0:
                 on_round()
-        for variant, (_, connection) in workers.items():
-            connection.send("end")
-            timed[variant].peak_mib, timed[variant].result = _answer(connection, variant)
-    finally:
-        for process, connection in workers.values():
-            connection.close()
-            process.join(10)
-            if process.is_alive():
-                process.kill()
+        for variant in variants:
+            timed[variant].peak_mib, timed[variant].result = ask(variant, _finish)
     return timed
 
 
@@ -163,31 +163,22 @@ def peak_mib() -> float:
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def _answer(connection: Connection, variant: str) -> Any:
-    try:
-        subject, value = connection.recv()
-    except EOFError:
-        raise InputError(f"benchmark: the process of '{variant}' ended, out of memory?") from None
-    if subject == "failed":
-        raise InputError(f"benchmark: '{variant}' failed: {value.strip().splitlines()[-1]}")
-    return value
+_ready: list[Callable[[], Any]] = []  # in the process of a variant: what `Prepare` returned
 
 
-def _serve(
-    connection: Connection, prepare: Prepare, variant: str, settings: dict[str, Any]
-) -> None:
-    """Be the process of one variant."""
-    try:
-        connection.send(("base", peak_mib()))
-        run, finish = prepare(variant, **settings)
-        while connection.recv() == "run":
-            start = time.perf_counter()
-            run()
-            connection.send(("seconds", time.perf_counter() - start))
-        peak = peak_mib()
-        connection.send(("end", (peak, finish())))
-    except (EOFError, BrokenPipeError):
-        return
-    except Exception:
-        with suppress(BrokenPipeError):
-            connection.send(("failed", traceback.format_exc()))
+def _make_ready(prepare: Prepare, variant: str, settings: dict[str, Any]) -> float:
+    """Prepare the variant of this process, and return the memory that was held before."""
+    base = peak_mib()
+    _ready[:] = prepare(variant, **settings)
+    return base
+
+
+def _time_once() -> float:
+    start = time.perf_counter()
+    _ready[0]()
+    return time.perf_counter() - start
+
+
+def _finish() -> tuple[float, Any]:
+    peak = peak_mib()
+    return peak, _ready[1]()
