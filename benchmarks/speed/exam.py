@@ -7,7 +7,6 @@ second exam, of large DICOM files.
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 import statistics
@@ -56,20 +55,20 @@ def run(
         studies = folder / "studies"
         studies.mkdir()
         views, what = _views(exam, studies)
-        large = write_large(studies)
+        large = _write_large(studies)
         file, origin = served_weights(TASK, store) or _random_weights(folder)
         with Server(studies, {TASK: file}, folder) as server:
             first, _ = server.ask(views[0], PARAMS)
             rounds = []
             for _ in range(runs):
-                before = _cpu_seconds(server.pid)
+                before = _cpu_seconds(server.process.pid)
                 seconds, answer = server.ask(views[0], PARAMS)
-                rounds.append((seconds, _cpu_seconds(server.pid) - before, answer))
+                rounds.append((seconds, _cpu_seconds(server.process.pid) - before, answer))
                 on_round()
-            files = {path: len(server.get(path)) for path in paths(rounds[-1][2])}
-            before_large = peak_gib(server.pid)
+            files = {path: len(server.get(path)) for path in _paths(rounds[-1][2])}
+            before_large = _peak_gib(server.process.pid)
             large_seconds = [server.ask(large[0], PARAMS)[0] for _ in range(LARGE_RUNS)]
-            peak = peak_gib(server.pid)
+            peak = _peak_gib(server.process.pid)
     answer = rounds[-1][2]
     times = [seconds for seconds, _, _ in rounds]
     phases = {
@@ -103,7 +102,7 @@ def run(
     }
 
 
-def paths(answer: Mapping[str, Any]) -> list[str]:
+def _paths(answer: Mapping[str, Any]) -> list[str]:
     """Return the paths of all files that an answer names."""
 
     def walk(value: Any) -> Iterator[str]:
@@ -119,8 +118,7 @@ def paths(answer: Mapping[str, Any]) -> list[str]:
 def _views(exam: Path | None, studies: Path) -> tuple[list[str], str]:
     """Copy the views of an exam to the studies; return their ids, and what they are in words."""
     if exam is None:
-        files = write_phantom(studies)
-        return [file.stem for file in files], f"a phantom of four PNG of {COLUMNS} x {ROWS} pixels"
+        return _write_phantom(studies), f"a phantom of four PNG of {COLUMNS} x {ROWS} pixels"
     if not exam.is_dir():
         raise InputError(f"exam '{exam}' is no folder; give a folder with the views of one exam")
     found = group_exams(sorted(path for path in exam.iterdir() if is_image(path)))
@@ -135,41 +133,40 @@ def _views(exam: Path | None, studies: Path) -> tuple[list[str], str]:
     return ids, f"{len(ids)} views of the exam given with --exam"
 
 
-def write_phantom(folder: Path, rows: int = ROWS, columns: int = COLUMNS) -> list[Path]:
-    """Write a seeded exam as 8-bit PNG; returns the files, R-CC first."""
-    files = []
+def _write_phantom(folder: Path) -> list[str]:
+    """Write a seeded exam as 8-bit PNG; returns its ids, R-CC first."""
+    ids = []
     for view in exam_phantom(SEED, 0, 0.25).views:
         top = 2**view.detector.bits - 1
         grey = np.rint(view.pixels / top * 255).astype(np.uint8)
-        file = folder / f"phantom_{view.view.name}.png"
-        PillowImage.fromarray(grey).resize((columns, rows)).save(file)
-        files.append(file)
-    return files
+        ids.append(f"phantom_{view.view.name}")
+        PillowImage.fromarray(grey).resize((COLUMNS, ROWS)).save(folder / f"{ids[-1]}.png")
+    return ids
 
 
-def write_large(folder: Path, shape: tuple[int, int] = LARGE) -> list[str]:
-    """Write a seeded exam of 16-bit DICOM of `shape`, encoded as `_ENCODINGS`; returns its ids."""
+def _write_large(folder: Path) -> list[str]:
+    """Write a seeded exam of 16-bit DICOM, encoded as `_ENCODINGS`; returns its ids."""
     exam = exam_phantom(SEED, 1, 0.125)
     ids = []
     for index, (view, encoding) in enumerate(zip(exam.views, _ENCODINGS, strict=True)):
         grey = view.pixels.astype(np.float32) / (2**view.detector.bits - 1)
-        large = PillowImage.fromarray(grey).resize(shape[::-1], PillowImage.Resampling.BILINEAR)
-        noise = np.random.default_rng((SEED, index)).normal(0, 40, shape).astype(np.float32)
+        large = PillowImage.fromarray(grey).resize(LARGE[::-1], PillowImage.Resampling.BILINEAR)
+        noise = np.random.default_rng((SEED, index)).normal(0, 40, LARGE).astype(np.float32)
         pixels = np.clip(np.asarray(large) * 60000 + noise, 0, 65535).astype("<u2")
         data = mammogram_dataset(view, SEED, 1, index)
-        data.Rows, data.Columns = shape
+        data.Rows, data.Columns = LARGE
         data.BitsAllocated = data.BitsStored = 16
         data.HighBit = 15
         data.PhotometricInterpretation, data.PresentationLUTShape = "MONOCHROME2", "IDENTITY"
         data.PixelIntensityRelationshipSign = -1
         data.WindowCenter, data.WindowWidth = "32768", "65536"
-        encode(data, pixels, encoding)
+        _encode(data, pixels, encoding)
         ids.append(f"large_{view.view.name}")
         data.save_as(folder / f"{ids[-1]}.dcm", write_like_original=False)
     return ids
 
 
-def encode(data: Any, pixels: np.ndarray, encoding: str) -> None:
+def _encode(data: Any, pixels: np.ndarray, encoding: str) -> None:
     """Store pixels `(rows, columns)`, uint16, in a dataset, in one of `_ENCODINGS`."""
     import pydicom
     import SimpleITK as sitk
@@ -185,8 +182,7 @@ def encode(data: Any, pixels: np.ndarray, encoding: str) -> None:
         writer.UseCompressionOn()
         writer.SetCompressor({"JPEG 2000": "JPEG2000", "JPEG Lossless": "JPEG"}[encoding])
         writer.Execute(sitk.GetImageFromArray(pixels))
-        content = io.BytesIO(Path(file).read_bytes())
-    encoded = pydicom.dcmread(content)
+        encoded = pydicom.dcmread(file)
     data.file_meta.TransferSyntaxUID = encoded.file_meta.TransferSyntaxUID
     data.PixelData = encoded.PixelData
     data["PixelData"].is_undefined_length = True
@@ -211,11 +207,11 @@ def _spread(values: list[float]) -> dict[str, float]:
 
 def _cpu_seconds(pid: int) -> float:
     """Return the processor time that a process has taken, all its threads together."""
-    times = psutil.Process(pid).cpu_times()
-    return float(times.user + times.system)
+    user, system, *_ = psutil.Process(pid).cpu_times()
+    return float(user + system)
 
 
-def peak_gib(pid: int) -> float | None:
+def _peak_gib(pid: int) -> float | None:
     """Return the largest resident set that a process had; None where the system does not say."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()

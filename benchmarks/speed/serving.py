@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import requests
 
 from lib.errors import InputError
@@ -27,12 +28,11 @@ QUICK = {"max_epochs": 500, "train_batch_size": 4, "patch_size": 128, "val_split
 
 def spread(seconds: Sequence[float]) -> dict[str, float]:
     """Return median, 95th percentile and maximum."""
-    ordered = sorted(seconds)
     return {
-        "median_s": round(statistics.median(ordered), 4),
-        "p95_s": round(ordered[min(len(ordered) - 1, round(0.95 * (len(ordered) - 1)))], 4),
-        "max_s": round(ordered[-1], 4),
-        "requests": len(ordered),
+        "median_s": round(statistics.median(seconds), 4),
+        "p95_s": round(float(np.percentile(seconds, 95, method="nearest")), 4),
+        "max_s": round(max(seconds), 4),
+        "requests": len(seconds),
     }
 
 
@@ -40,6 +40,7 @@ class Server:
     """The server, from the beginning of a `with` block to its end.
 
     Attributes:
+        process: of the server, once it is started.
         start_seconds: from the start of the process to its first answer.
     """
 
@@ -71,10 +72,10 @@ class Server:
         log_file = self._folder / "server.log"
         begin = time.perf_counter()
         with open(log_file, "wb") as log:
-            self._process = subprocess.Popen(
+            self.process = subprocess.Popen(
                 self._command, env=environment, stdout=log, stderr=subprocess.STDOUT
             )
-        if wait_until_answers(self._process, f"{self.url}/info/", START_SECONDS):
+        if wait_until_answers(self.process, f"{self.url}/info/", START_SECONDS):
             self.start_seconds = time.perf_counter() - begin
             return self
         self.__exit__()
@@ -83,22 +84,17 @@ class Server:
 
     def __exit__(self, *error: object) -> None:
         """End the process."""
-        if self._process.poll() is not None:
+        if self.process.poll() is not None:
             return
         try:
             requests.delete(f"{self.url}/train/", timeout=20)
         except requests.RequestException:
             pass
-        end(self._process)
+        end(self.process)
 
-    @property
-    def pid(self) -> int:
-        """Number of the process."""
-        return self._process.pid
-
-    def infer(self, image: str, output: str = "image", **params: Any) -> float:
-        """Return the seconds of an inference request."""
-        return self._infer(image, output, params)[0]
+    def infer(self, image: str, **params: Any) -> float:
+        """Return the seconds of an inference request for a label image."""
+        return self._infer(image, "image", params)[0]
 
     def ask(self, image: str, params: Mapping[str, Any]) -> tuple[float, dict[str, Any]]:
         """Return the seconds of an inference request for the JSON of an answer, and the answer."""

@@ -44,17 +44,6 @@ STOCK, OURS = "stock (SlidingWindowInferer)", "ours"
 STOCK_BF16, OURS_FP32 = "stock, bfloat16", "ours, float32"
 
 
-class _Windows:
-    """Counts what a network is run on."""
-
-    def __init__(self, network: nn.Module) -> None:
-        self.sizes: list[tuple[int, ...]] = []
-        network.register_forward_pre_hook(self._note)
-
-    def _note(self, network: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        self.sizes.append(tuple(inputs[0].shape[2:]))
-
-
 def prepare(
     variant: str, threads: int, side: int, file: str | None
 ) -> tuple[Callable[[], object], Callable[[], dict[str, Any]]]:
@@ -67,7 +56,8 @@ def prepare(
     torch.set_num_threads(threads)
     task = get_task(TASK)
     network = load_network(task, load_checkpoint(file)) if file else random_network(TASK)
-    windows = _Windows(network.eval())
+    windows: list[tuple[int, ...]] = []  # the sizes that the network is run on
+    network.eval().register_forward_pre_hook(lambda _, x: windows.append(tuple(x[0].shape[2:])))
     image = volume(side)
     answer: Callable[[Image], np.ndarray]
     if variant in (OURS, OURS_FP32):
@@ -81,15 +71,15 @@ def prepare(
     shares: list[float] = []
 
     def run() -> None:
-        windows.sizes.clear()
+        windows.clear()
         mask = answer(image)
         shares.append(np.count_nonzero(mask) / mask.size)
 
     def finish() -> dict[str, Any]:
         return {
-            "window": list(windows.sizes[0]),
-            "windows": len(windows.sizes),
-            "voxels_computed": sum(int(np.prod(size)) for size in windows.sizes),
+            "window": list(windows[0]),
+            "windows": len(windows),
+            "voxels_computed": sum(int(np.prod(size)) for size in windows),
             "held_before_mib": round(held),
             "foreground": round(shares[-1], 5),
         }
