@@ -9,9 +9,8 @@ import numpy as np
 from scipy.stats import permutation_test
 
 from benchmarks.active_learning.protocol import BASELINE
+from lib.statistics import RESAMPLES, interval
 
-RESAMPLES = 2000
-CONFIDENCE = 0.95
 LEVEL = 0.05  # below which a difference is called significant
 EXACT = 10**5  # sign changes: all are counted up to so many, else so many are drawn
 
@@ -46,8 +45,7 @@ def gain_over(ours: Sequence[float], theirs: Sequence[float], seed: int = 0) -> 
     """
     difference = np.array(ours, dtype=float) - np.array(theirs, dtype=float)
     rng = np.random.default_rng(seed)
-    draws = difference[rng.integers(len(difference), size=(RESAMPLES, len(difference)))].mean(1)
-    tail = 100 * (1 - CONFIDENCE) / 2
+    bounds = _bootstrap_interval(difference, rng)
     p = 1.0
     if len(difference) > 1 and difference.any():
         found = permutation_test(
@@ -62,7 +60,7 @@ def gain_over(ours: Sequence[float], theirs: Sequence[float], seed: int = 0) -> 
         p = float(found.pvalue)
     return {
         "mean": float(difference.mean()),
-        "interval": [float(value) for value in np.percentile(draws, (tail, 100 - tail))],
+        "interval": bounds,
         "better_in": int((difference > 0).sum()),
         "of": len(difference),
         "p": p,
@@ -92,15 +90,10 @@ def summarise(
     for strategy in seeds[0]["curves"]:
         needed = []
         for seed in seeds:
-            curve, whole = seed["curves"][strategy], seed["all"]
-            points = [*curve, whole]
-            needed.append(
-                labels_needed(
-                    [point["labels"] for point in points],
-                    [point["score"] for point in points],
-                    target * whole["score"],
-                )
-            )
+            points = [*seed["curves"][strategy], seed["all"]]
+            labels = [point["labels"] for point in points]
+            found = [point["score"] for point in points]
+            needed.append(labels_needed(labels, found, target * found[-1]))
         scores = np.array([[point["score"] for point in s["curves"][strategy]] for s in seeds])
         counts = [point["labels"] for point in seeds[0]["curves"][strategy]]
         table[strategy] = {
@@ -140,11 +133,14 @@ def _compare(table: dict[str, dict[str, Any]]) -> None:
 
 def _point(count: int, scores: np.ndarray) -> dict[str, Any]:
     """Return the mean of a round over the seeds and its bootstrap interval."""
-    rng = np.random.default_rng(count)
-    draws = scores[rng.integers(len(scores), size=(RESAMPLES, len(scores)))].mean(1)
-    tail = 100 * (1 - CONFIDENCE) / 2
-    low, high = np.percentile(draws, (tail, 100 - tail))
-    return {"labels": count, "mean": float(scores.mean()), "interval": [float(low), float(high)]}
+    bounds = _bootstrap_interval(scores, np.random.default_rng(count))
+    return {"labels": count, "mean": float(scores.mean()), "interval": bounds}
+
+
+def _bootstrap_interval(values: np.ndarray, rng: np.random.Generator) -> list[float]:
+    """Return the bounds of the mean of `values`, one for each seed."""
+    draws = values[rng.integers(len(values), size=(RESAMPLES, len(values)))].mean(1)
+    return [float(bound) for bound in interval(draws)]
 
 
 def verdicts(report: Mapping[str, Any]) -> list[str]:

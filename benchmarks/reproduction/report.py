@@ -27,7 +27,8 @@ def assemble(
         outcomes: what the runs left: figures, or the reason why there are none. Runs on other
             images are left out, and named.
     """
-    study = study.at_sizes(_sizes(outcomes))
+    rows = [outcome["identity"]["task"] for outcome in outcomes if "fold" in outcome]
+    study = study.at_sizes({row["input"]["size"] for row in rows})
     order = {variant.name: rank for rank, variant in enumerate(study.variants)}
     mine = [outcome for outcome in outcomes if outcome["variant"] in order]
     fitting = [outcome for outcome in mine if _fits(outcome, head)]
@@ -41,6 +42,7 @@ def assemble(
     )
     runs = [_judged(study, outcome) for outcome in fitting]
     by_folds = study.subject == "exams"
+    own_sizes = {v.task: max(get_task(v.task).input.sides) for v in study.variants}
     tested = {outcome["variant"] for outcome in fitting if outcome["recipe"] != study.published}
     return {
         "format": FORMAT,
@@ -56,7 +58,7 @@ def assemble(
         "published_recipe": study.published,
         "recipes": {name: recipe.title for name, recipe in study.recipes.items()},
         "variants": [_printed(variant) for variant in study.variants],
-        **({"own_sizes": _own_sizes(study)} if by_folds else {}),
+        **({"own_sizes": own_sizes} if by_folds else {}),
         "summary": exam_summary(study, fitting) if by_folds else _summary(study, runs),
         "differences": {
             "stated": [[row["what"], row["published"], row["here"]] for row in study.differences],
@@ -65,17 +67,6 @@ def assemble(
         "left_out": [outcome["folder"] for outcome in mine if outcome not in fitting],
         "runs": runs,
     }
-
-
-def _sizes(outcomes: Sequence[Mapping[str, Any]]) -> set[int]:
-    """Return the input sizes of runs, of which the study itself may have no variant."""
-    rows = [outcome["identity"]["task"] for outcome in outcomes if "fold" in outcome]
-    return {row["input"]["size"] for row in rows}
-
-
-def _own_sizes(study: Study) -> dict[str, int]:
-    """Return the input size of the row of each task."""
-    return {v.task: max(get_task(v.task).input.sides) for v in study.variants}
 
 
 def _steps(run: Mapping[str, Any]) -> int:

@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from benchmarks.harness.campaign import Execution, read_result
 from benchmarks.reproduction.initial_weights import InitialWeights
 from benchmarks.reproduction.splits import Split
@@ -20,7 +18,7 @@ from lib.kinds import kind_of
 from lib.tasks.spec import TaskSpec
 from lib.training.loop import fit
 from lib.training.options import FitOptions
-from lib.weights.checkpoint import Checkpoint, load_checkpoint, weights_fingerprint
+from lib.weights.checkpoint import Checkpoint, load_checkpoint
 from lib.weights.runner import NetworkRunner
 
 RESULT = "result.json"
@@ -141,14 +139,13 @@ def _train_and_test(run: Run, split: Split, execution: Execution) -> dict[str, A
     )
     if run.initial_weights:
         options = replace(options, init=run.initial_weights.load(options))
-    before = _step_reached(run, split, options.init)
     start = time.perf_counter()
     fitted = fit(run.task, split.training, options)
     trained = time.perf_counter()
     checkpoint = load_checkpoint(fitted.weights)
     predictor = _predictor(run, checkpoint, execution)
     tested, seconds = _test(run, predictor, split)
-    steps = fitted.steps - before
+    steps = fitted.steps - fitted.first_step
     recipe = run.task.training
     return {
         **_head(run),
@@ -219,19 +216,3 @@ def _initial_weights(run: Run, checkpoint: Checkpoint) -> dict[str, Any]:
     names = ("task", "step", "tensors_taken", "tensors_fresh")
     facts = {name: origin.get(name) for name in names}
     return {"prior": {"weights": run.initial_weights.description, **facts}}
-
-
-def _step_reached(run: Run, split: Split, init: Checkpoint | None) -> int:
-    """Return the step from which `fit` goes on; the seconds of the steps before are not known."""
-    try:
-        state = torch.load(run.folder / "state.pt", map_location="cpu", weights_only=True)
-        identity = state["identity"]
-        same = (
-            identity["task"] == run.identity(split)["task"]
-            and identity["seed"] == run.seed
-            and identity["data"] == split.training_fingerprint
-            and identity["init"] == (weights_fingerprint(init) if init else False)
-        )
-        return int(state["step"]) if same else 0
-    except Exception:  # absent, or damaged: fit starts again
-        return 0

@@ -90,6 +90,7 @@ def fit(task: TaskSpec, items: Sequence[Item], options: FitOptions) -> FitResult
         initial_metrics=validator.initial,
         history=validator.history,
         steps=done,
+        first_step=first,
         stopped_early=done < task.training.steps,
         training_ids=[item.id for item in training_items],
         validation_ids=[item.id for item in held_out],

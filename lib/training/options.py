@@ -61,6 +61,7 @@ class FitResult:
         initial_metrics: figures of the weights the run started from.
         history: one entry per validation: step, mean loss since the last, figures.
         steps: optimiser steps done.
+        first_step: from which an interrupted run went on, else 0.
         stopped_early: whether patience ran out before the last step.
     """
 
@@ -69,6 +70,7 @@ class FitResult:
     initial_metrics: dict[str, float]
     history: list[dict[str, float]]
     steps: int
+    first_step: int
     stopped_early: bool
     training_ids: list[str] = field(default_factory=list)
     validation_ids: list[str] = field(default_factory=list)
