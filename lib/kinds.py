@@ -60,9 +60,9 @@ class TaskKind:
         strategies: names of the fitting `lib.active_learning.strategies.STRATEGIES`.
         simulation_metric: the figure that simulations of active learning compare.
         answer_files: answers on files for the command line, by a task and
-            `monailabel_app.cli.answers.InferOptions`; returns what failed and why.
+            `monailabel_app.cli.infer.InferOptions`; returns what failed and why.
         infer_task: answers on the server, see `infer.build`; None where the server does not.
-        trainer: trains on the server, see `trainers.build`; None where the server does not.
+        trainer: trains on the server, see `trainers.base`; None where the server does not.
     """
 
     name: str

@@ -41,8 +41,7 @@ from monailabel_app.retraining import Retraining
 from monailabel_app.studies.datastore import StudiesDatastore
 from monailabel_app.studies.protocol import StudiesProtocol
 from monailabel_app.web.users import Users
-from trainers.base import ModelTrain
-from trainers.build import build_trainer
+from trainers.base import ModelTrain, build_trainer
 
 logger = logging.getLogger(__name__)
 

@@ -156,7 +156,7 @@ def answer_share(batch: Batch, rank: int = 0, world_size: int = 1, local_rank: i
         desc=batch.task if world_size == 1 else f"{batch.task} {rank + 1}/{world_size}",
         unit="image",
         position=local_rank,
-        disable=not sys.stderr.isatty(),
+        disable=None,
     )
     for image in bar:
         if not batch.labelled and store.get_label_info(image, DefaultLabelTag.FINAL.value):

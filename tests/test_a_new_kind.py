@@ -36,9 +36,9 @@ from lib.training.loop import fit
 from lib.training.options import FitOptions
 from lib.weights.store import ModelStore
 from monailabel_app.cli import main
-from monailabel_app.cli.answers import InferOptions
+from monailabel_app.cli.infer import InferOptions
 from monailabel_app.cli.predictors import load_predictor
-from trainers.build import build_trainer
+from trainers.base import build_trainer
 
 TASK = "nuclei_count"
 AREA = 64  # pixels that answer "1" for one object

@@ -14,8 +14,8 @@ from monailabel.interfaces.tasks.train import TrainTask
 
 from lib.data.studies import Item, split_items
 from lib.devices import resolve_device
-from lib.errors import parse_switch
-from lib.kinds import kind_of
+from lib.errors import InputError, parse_switch
+from lib.kinds import kind_of, resolve
 from lib.tasks.spec import TaskSpec
 from lib.training.options import FitOptions
 from lib.training.publish import train_and_submit
@@ -84,10 +84,6 @@ class ModelTrain(TrainTask):
         """Return the status of the last run in the fields that viewers read."""
         return self.run_folder.stats()
 
-    def forget(self) -> None:
-        """Drop the state of a finished or stopped run, so that the next starts afresh."""
-        self.run_folder.clear()
-
     def read(self, request: Mapping[str, Any]) -> TrainingRequest:
         """Return the request, checked.
 
@@ -128,7 +124,7 @@ class ModelTrain(TrainTask):
         items = self.items(datastore, task)
         task = _with_recipe(task, items, options)
         with self.run_folder.exclusive():
-            outcome = train_and_submit(
+            result, decision = train_and_submit(
                 task,
                 items,
                 FitOptions(
@@ -142,8 +138,7 @@ class ModelTrain(TrainTask):
                 pretrained=options.pretrained,
                 processes=_processes(options),
             )
-            self.forget()
-        decision, result = outcome.decision, outcome.result
+            self.run_folder.clear()
         logger.info(f"Training '{self.task.name}': {decision.reason}")
         print(f"{self.task.name}: {decision.reason}", flush=True)
         return {
@@ -187,3 +182,18 @@ def _processes(options: TrainingRequest) -> int:
         return 1
     gpus = max(1, torch.cuda.device_count())
     return 1 if options.train_batch_size % gpus else gpus
+
+
+def build_trainer(
+    task: TaskSpec, store: ModelStore, device: str = "auto", precision: str = "auto"
+) -> ModelTrain:
+    """Return what trains `task` on the server.
+
+    Raises:
+        InputError: the server does not train such tasks.
+    """
+    entry = kind_of(task).trainer
+    if entry is None:
+        raise InputError(f"'{task.name}' ({task.kind}) is not trained here; use the command line")
+    trainer: ModelTrain = resolve(entry)(task, store, device, precision)
+    return trainer

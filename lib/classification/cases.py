@@ -269,6 +269,6 @@ EXAM_CASES = CaseFunctions(
     fitted=lambda task, largest: task,
     check_size=check_input_size,
     draw=draw_view,
-    order=lambda cases, rng: epoch_order(cases.items, cases.task, rng),
+    order=epoch_order,
     batches=epoch_batches,
 )

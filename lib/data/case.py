@@ -16,17 +16,13 @@ from lib.tasks.spec import TaskSpec
 Case = tuple[np.ndarray, ...]  # image, target, and further inputs of the network
 
 
-class CaseList(Protocol):
-    """The items of one task, not yet read."""
+class Cases(Protocol):
+    """Prepared cases of one task, by number."""
 
     task: TaskSpec
     items: list[Item]
 
     def __len__(self) -> int: ...
-
-
-class Cases(CaseList, Protocol):
-    """Prepared cases of one task, by number."""
 
     def __getitem__(self, index: int) -> Case: ...
 
@@ -51,7 +47,7 @@ class CaseFunctions:
     fitted: Callable[[TaskSpec, tuple[int, ...]], TaskSpec]
     check_size: Callable[[TaskSpec], None]
     draw: Callable[[Case, TaskSpec, np.random.Generator], Case]
-    order: Callable[[CaseList, np.random.Generator], np.ndarray]
+    order: Callable[[Sequence[Item], TaskSpec, np.random.Generator], np.ndarray]
     batches: Callable[[Sequence[Item], TaskSpec], int]
 
 

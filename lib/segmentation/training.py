@@ -131,7 +131,7 @@ SEGMENTATION_CASES = CaseFunctions(
     fitted=_fitting_patch,
     check_size=check_patch_size,
     draw=draw_training_patch,
-    order=lambda cases, rng: rng.permutation(len(cases)),
+    order=lambda items, task, rng: rng.permutation(len(items)),
     batches=lambda items, task: -(-len(items) // task.training.batch_size),
 )
 SEGMENTATION_SCORING = Scoring(

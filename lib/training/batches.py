@@ -19,7 +19,7 @@ from lib.data.studies import Item
 from lib.errors import InputError
 from lib.kinds import kind_of
 from lib.tasks.spec import TaskSpec
-from lib.training.replay import Pass, cases_of_pass
+from lib.training.replay import cases_of_pass
 
 CACHE_BYTES = 2 * 2**30
 
@@ -126,8 +126,8 @@ class StepBatches(Dataset[Batch]):
         rng = np.random.default_rng((self.seed, 0, epoch))
         items = self.cases.items
         indices = cases_of_pass(items, self.new_ids, rng)
-        one_pass = Pass(self.cases.task, [items[index] for index in indices])
-        order = indices[self._functions.order(one_pass, rng)]
+        drawn = [items[index] for index in indices]
+        order = indices[self._functions.order(drawn, self.cases.task, rng)]
         # passes over different cases may fill different numbers of batches; all get the first's
         return np.resize(order, len(self._order(0))) if epoch else order
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import nn
@@ -15,31 +16,13 @@ from lib.tasks.training_spec import TrainingSpec
 WARM_UP = 0.02  # share of the steps
 MOMENTUM = 0.9
 
-_Factory = Callable[[Iterable[nn.Parameter], TrainingSpec], torch.optim.Optimizer]
-
-OPTIMIZERS: dict[str, _Factory] = {
-    "adam": lambda parameters, spec: torch.optim.Adam(
-        parameters, lr=spec.learning_rate, weight_decay=spec.weight_decay
-    ),
-    "adamw": lambda parameters, spec: torch.optim.AdamW(
-        parameters, lr=spec.learning_rate, weight_decay=spec.weight_decay
-    ),
-    "nadam": lambda parameters, spec: torch.optim.NAdam(
-        parameters, lr=spec.learning_rate, weight_decay=spec.weight_decay
-    ),
-    "rmsprop": lambda parameters, spec: torch.optim.RMSprop(
-        parameters, lr=spec.learning_rate, weight_decay=spec.weight_decay
-    ),
-    "sgd": lambda parameters, spec: torch.optim.SGD(
-        parameters,
-        lr=spec.learning_rate,
-        momentum=MOMENTUM,
-        nesterov=True,
-        weight_decay=spec.weight_decay,
-    ),
-    "plain_sgd": lambda parameters, spec: torch.optim.SGD(
-        parameters, lr=spec.learning_rate, weight_decay=spec.weight_decay
-    ),
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "nadam": torch.optim.NAdam,
+    "rmsprop": torch.optim.RMSprop,
+    "sgd": partial(torch.optim.SGD, momentum=MOMENTUM, nesterov=True),
+    "plain_sgd": torch.optim.SGD,
 }
 
 
@@ -47,7 +30,8 @@ def build_optimizer(network: nn.Module, spec: TrainingSpec) -> torch.optim.Optim
     """Return the optimiser that the recipe names, over the network's parameters."""
     if not 0 < spec.learning_rate < math.inf:
         raise InputError(f"learning_rate must be positive, found {spec.learning_rate}")
-    return choose("optimizer", spec.optimizer, OPTIMIZERS)(network.parameters(), spec)
+    make = choose("optimizer", spec.optimizer, OPTIMIZERS)
+    return make(network.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay)
 
 
 def build_scheduler(

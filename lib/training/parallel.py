@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, replace
+import pickle
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,12 @@ from torch.multiprocessing.spawn import ProcessRaisedException
 
 from lib.data.studies import Item
 from lib.errors import DivergedError, InputError
-from lib.files import write_json
+from lib.files import write_atomically
 from lib.processes import free_port
 from lib.tasks.spec import TaskSpec
 from lib.training.batches import check_shares
 from lib.training.loop import fit
 from lib.training.options import FitOptions, FitResult
-
-RESULT = "result.json"
-FAILURE = "failure.json"
 
 
 def backend(device: str | None = None) -> str:
@@ -57,74 +54,60 @@ def fit_in_processes(
             f"{processes} processes asked for, {torch.cuda.device_count()} GPUs found; one process "
             f"runs per GPU"
         )
-    threads = max(1, torch.get_num_threads() // processes)
-    options.out.mkdir(parents=True, exist_ok=True)
-    run_in_processes(
-        _worker,
-        (task, list(items), options, threads),
-        processes,
-        backend(options.device),
-        options.out / FAILURE,
+    result: FitResult = run_in_processes(
+        fit, (task, list(items), options), processes, backend(options.device)
     )
-    result = json.loads((options.out / RESULT).read_text())
-    return FitResult(**{**result, "weights": options.out / result["weights"]})
+    return result
 
 
 def run_in_processes(
-    worker: Callable[..., None],
+    function: Callable[..., Any],
     arguments: tuple[Any, ...],
     processes: int,
     backend: str,
-    failure: Path,
     **group: Any,
-) -> None:
-    """Call `worker` with its rank and `arguments` in `processes` processes that form a group.
+) -> Any:
+    """Call `function` in processes that form a group, and return the result of the first of them.
 
     Args:
-        failure: file in which a worker records its error; see `recording_errors`.
         group: options of the group, such as ``timeout``.
 
     Raises:
-        InputError, DivergedError: what a worker recorded.
+        InputError, DivergedError: as `function` raised it in one of the processes.
     """
-    failure.unlink(missing_ok=True)
-    try:
-        idist.spawn(  # `idist.Parallel` calls it too, and logs to standard error
-            backend,
-            worker,
-            arguments,
-            nproc_per_node=processes,
-            master_addr="127.0.0.1",
-            master_port=free_port(),  # the default is fixed, so that two runs would collide
-            **group,
-        )
-    except ProcessRaisedException:  # which has the text of a traceback, not the error
-        if failure.is_file():
-            raise _error(json.loads(failure.read_text())) from None
-        raise
-
-
-@contextmanager
-def recording_errors(file: Path) -> Iterator[None]:
-    """Write an error of the body to `file`, for the process that waits for this one."""
-    try:
-        yield
-    except (InputError, DivergedError) as error:
-        write_json(file, {"kind": type(error).__name__, "message": str(error)})
-        raise
+    threads = max(1, torch.get_num_threads() // processes)
+    with tempfile.TemporaryDirectory() as folder:
+        result, failure = Path(folder, "result"), Path(folder, "failure")
+        try:
+            idist.spawn(  # `idist.Parallel` calls it too, and logs to standard error
+                backend,
+                _worker,
+                (function, arguments, threads, result, failure),
+                nproc_per_node=processes,
+                master_addr="127.0.0.1",
+                master_port=free_port(),  # the default is fixed, so that two runs would collide
+                **group,
+            )
+        except ProcessRaisedException:  # which has the text of a traceback, not the error
+            if failure.is_file():
+                raise pickle.loads(failure.read_bytes()) from None
+            raise
+        return pickle.loads(result.read_bytes())
 
 
 def _worker(
-    local_rank: int, task: TaskSpec, items: Sequence[Item], options: FitOptions, threads: int
+    local_rank: int,
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    threads: int,
+    result: Path,
+    failure: Path,
 ) -> None:
     torch.set_num_threads(threads)
-    with recording_errors(options.out / FAILURE):
-        result = fit(task, items, replace(options, progress=options.progress and local_rank == 0))
-    if idist.get_rank() == 0:
-        write_json(options.out / RESULT, {**asdict(result), "weights": result.weights.name})
-
-
-def _error(failure: dict[str, str]) -> Exception:
-    """Return the error that a worker recorded."""
-    kind = DivergedError if failure["kind"] == DivergedError.__name__ else InputError
-    return kind(failure["message"])
+    try:
+        found = function(*arguments)
+    except (InputError, DivergedError) as error:
+        write_atomically(failure, partial(pickle.dump, error))
+        raise
+    if local_rank == 0:
+        result.write_bytes(pickle.dumps(found))

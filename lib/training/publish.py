@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from lib.data.studies import Item, split_items
 from lib.errors import InputError
@@ -18,14 +18,6 @@ from lib.weights.store import Decision, ModelStore
 from lib.weights.versions import TrainedOn
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """A training run, and whether its weights were published."""
-
-    result: FitResult
-    decision: Decision
-
-
 def train_and_submit(
     task: TaskSpec,
     items: Sequence[Item],
@@ -33,7 +25,7 @@ def train_and_submit(
     store: ModelStore,
     pretrained: bool = True,
     processes: int = 1,
-) -> Outcome:
+) -> tuple[FitResult, Decision]:
     """Train `task`, and submit the best weights of the run to `store`.
 
     A run that starts from the served weights draws labels that these were not trained on more
@@ -45,8 +37,8 @@ def train_and_submit(
         processes: how many share the work (one per GPU, or several on a CPU).
 
     Returns:
-        The run and the store's decision. Served weights that cannot be read, or do not fit the
-        task's network, count as none.
+        The result of the run, and the store's decision. Served weights that cannot be read, or do
+        not fit the task's network, count as none.
     """
     labels = label_fingerprints(items)  # first: a label that changes during training stays new
     served = _served_weights(task, store)
@@ -63,8 +55,9 @@ def train_and_submit(
     options = replace(options, init=served if pretrained else None, new_ids=fresh)
     result = fit_in_processes(task, items, options, processes)
     data = TrainedOn(load_checkpoint(result.weights).provenance, labels)
-    decision = store.submit(task.name, result.weights, result.metrics, task.key_metric, score, data)
-    return Outcome(result, decision)
+    return result, store.submit(
+        task.name, result.weights, result.metrics, task.key_metric, score, data
+    )
 
 
 def _served_weights(task: TaskSpec, store: ModelStore) -> Checkpoint | None:

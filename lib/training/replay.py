@@ -9,27 +9,14 @@ each pass.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from lib.data.studies import Item
 from lib.files import content_fingerprint
-from lib.tasks.spec import TaskSpec
 
 MOST_REPEATS = 4  # of a new case in one pass, so that the network does not learn a few by heart
-
-
-@dataclass
-class Pass:
-    """The cases of one pass, some of them several times."""
-
-    task: TaskSpec
-    items: list[Item]
-
-    def __len__(self) -> int:
-        return len(self.items)
 
 
 def cases_of_pass(

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import errno
 import sys
-from importlib import import_module
+from pkgutil import resolve_name
 
 import click
 
-from lib.errors import InputError
+from lib.errors import DivergedError, InputError, unknown
 
+# module and function of each verb
 VERBS = {
-    "list": "monailabel_app.cli.listing",
-    "models": "monailabel_app.cli.models",
-    "demo-data": "monailabel_app.cli.data",
-    "import": "monailabel_app.cli.data",
-    "train": "monailabel_app.cli.train",
-    "infer": "monailabel_app.cli.infer",
-    "batch-infer": "monailabel_app.cli.batch",
-    "evaluate": "monailabel_app.cli.evaluate",
-    "score": "monailabel_app.cli.score",
-    "reproduce": "monailabel_app.cli.reproduce",
-    "simulate-active-learning": "monailabel_app.cli.simulate",
-    "serve": "monailabel_app.cli.serve",
-    "serve-dicom": "monailabel_app.cli.serve_dicom",
-    "user": "monailabel_app.cli.user",
-    "benchmark": "monailabel_app.cli.benchmark",
+    "list": "models:list_tasks",
+    "models": "models:models",
+    "demo-data": "data:demo_data",
+    "import": "data:import_dataset",
+    "train": "train:train",
+    "infer": "infer:infer",
+    "batch-infer": "batch:batch_infer",
+    "evaluate": "evaluate:evaluate",
+    "score": "score:score",
+    "reproduce": "reproduce:reproduce",
+    "simulate-active-learning": "simulate:simulate_active_learning",
+    "serve": "serve:serve",
+    "serve-dicom": "serve_dicom:serve_dicom",
+    "user": "user:user",
+    "benchmark": "benchmark:benchmark",
 }
 
 
@@ -38,7 +39,7 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        command = import_module(VERBS[cmd_name]).COMMANDS[cmd_name]
+        command = resolve_name(f"monailabel_app.cli.{VERBS[cmd_name]}")
         assert isinstance(command, click.Command)
         return command
 
@@ -46,8 +47,6 @@ class _Verbs(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and not args[0].startswith("-") and args[0] not in VERBS:
-            from lib.errors import unknown
-
             raise unknown("command", args[0], VERBS)
         return super().resolve_command(ctx, args)
 
@@ -59,8 +58,6 @@ def cli() -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line; wrong input gives one line on standard error and exit status 2."""
-    from lib.errors import DivergedError
-
     try:
         cli.main(args=args, prog_name="python -m monailabel_app", standalone_mode=False)
     except click.exceptions.Exit as end:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from monailabel_app.batch import Answers, Batch
 
 ACCEPTED = "final"
-ANSWERS = "answers.pickle"
 PATIENCE = timedelta(days=30)  # how long a process that is ready waits for the slowest
 
 
@@ -28,12 +27,8 @@ class BatchOptions:
 
     task: str = options.task()
     studies: Path = options.studies()
-    tag: str = options.option(
-        "--tag", default="original", show_default=True, help="Folder under labels/."
-    )
-    labelled: bool = options.option(
-        "--all", "labelled", is_flag=True, help="Also images with an accepted label."
-    )
+    tag: str = options.option("--tag", default="original", help="Folder under labels/.")
+    labelled: bool = options.flag("--all", "labelled", help="Also images with an accepted label.")
     models: Path = options.models()
     device: str = options.device()
     precision: str = options.precision()
@@ -62,7 +57,7 @@ def batch_infer(chosen: BatchOptions) -> None:
             "--tag final is for labels that somebody accepted; choose another, such as original"
         )
     from infer.build import infer_class
-    from lib.training.parallel import launched_by_torchrun
+    from lib.training.parallel import launched_by_torchrun, run_in_processes
     from monailabel_app.batch import Batch, answer_share
     from monailabel_app.studies.names import check_tag
 
@@ -87,7 +82,7 @@ def batch_infer(chosen: BatchOptions) -> None:
             raise InputError("--processes and torchrun do not go together; use one of them")
         answers, main = _under_torchrun(batch)
     elif chosen.processes > 1:
-        answers = _in_processes(batch, chosen.processes)
+        answers = run_in_processes(_share, (batch,), chosen.processes, "gloo", timeout=PATIENCE)
     else:
         answers = answer_share(batch)
     if main:
@@ -113,39 +108,6 @@ def _under_torchrun(batch: Batch) -> tuple[Answers, bool]:
         idist.finalize()
 
 
-def _in_processes(batch: Batch, processes: int) -> Answers:
-    """Start processes, and return the answers of all."""
-    import pickle
-    import tempfile
-
-    import torch
-
-    from lib.training.parallel import FAILURE, run_in_processes
-
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        threads = max(1, torch.get_num_threads() // processes)
-        run_in_processes(
-            _worker, (batch, folder, threads), processes, "gloo", folder / FAILURE, timeout=PATIENCE
-        )
-        answers: Answers = pickle.loads((folder / ANSWERS).read_bytes())
-    return answers
-
-
-def _worker(local_rank: int, batch: Batch, folder: Path, threads: int) -> None:
-    import pickle
-
-    import torch
-
-    from lib.training.parallel import FAILURE, recording_errors
-
-    torch.set_num_threads(threads)
-    with recording_errors(folder / FAILURE):
-        answers = _share(batch)
-    if local_rank == 0:
-        (folder / ANSWERS).write_bytes(pickle.dumps(answers))
-
-
 def _share(batch: Batch) -> Answers:
     """Answer on the share of this process of a group; return the answers of all."""
     import ignite.distributed as idist
@@ -161,6 +123,3 @@ def _share(batch: Batch) -> Answers:
     for other in others:
         answers.add(other)
     return answers
-
-
-COMMANDS = {"batch-infer": batch_infer}

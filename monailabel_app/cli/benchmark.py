@@ -1,15 +1,162 @@
-"""`benchmark`: measure speed on this machine, beside the stock ways."""
+"""`benchmark`: measure speed on this machine, beside the stock ways; a row for each benchmark."""
 
 from __future__ import annotations
 
-import sys
+from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 import click
 
-from lib.errors import choose
+from lib.errors import InputError, choose
+from lib.weights.store import ModelStore
 from monailabel_app.cli import options
-from monailabel_app.cli.benchmark_table import BENCHMARKS, BenchmarkOptions, check
+from monailabel_app.config import SHIPPED_MODELS
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkOptions:
+    """What `benchmark` is asked for."""
+
+    name: str = options.argument("name")
+    runs: int | None = options.option(
+        "--runs", type=click.IntRange(3), help="Most rounds; by default the benchmark's."
+    )
+    threads: int | None = options.positive(
+        "--threads",
+        help="Of torch; by default its own choice. Not for server and exam.",
+    )
+    device: str | None = options.option(
+        "--device", help="rows: cpu, cuda, cuda:N; by default the best there is."
+    )
+    size: int | None = options.option(
+        "--size", type=click.IntRange(16), help="volume: voxels along each side, 256 by default."
+    )
+    exam: Path | None = options.option(
+        "--exam", type=options.FOLDER, help="exam: folder with the views; by default a phantom."
+    )
+    task: str | None = options.option("--task", help="clicks: the task; by default nuclei_click.")
+    studies: Path | None = options.studies(
+        required=False,
+        help="clicks, scribbles: labelled images; annotators: images; by default phantoms.",
+    )
+    split: str = options.split(
+        help="clicks: all images of --studies, or those that training holds out."
+    )
+    annotators: int | None = options.positive(
+        "--annotators", help="annotators: how many, 20 by default."
+    )
+    minutes: float | None = options.option(
+        "--minutes",
+        type=click.FloatRange(0, min_open=True),
+        help="annotators: for how long they label, 5 by default.",
+    )
+    models: Path = options.models()
+    json_file: Path | None = options.json_file()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """One benchmark; its module in `benchmarks.speed` is imported when it runs.
+
+    Attributes:
+        title: what it measures.
+        runs: how many rounds, by default; 0 where `--minutes` end it.
+        weights: whether it measures trained weights.
+        takes: names of the options that not every benchmark takes.
+        counted: what the progress bar counts.
+        variants: whether its figures are of variants side by side; else its module shows them.
+    """
+
+    title: str
+    runs: int = 0
+    weights: bool = False
+    takes: frozenset[str] = frozenset()
+    counted: str = "round"
+    variants: bool = False
+
+    def arguments(self, rounds: int, chosen: BenchmarkOptions) -> dict[str, Any]:
+        """Return what its module is called with; it knows the defaults of what was not chosen."""
+        arguments = {name: getattr(chosen, name) for name in self.takes}
+        arguments["runs"] = rounds if self.runs else None
+        arguments["store"] = ModelStore(chosen.models, SHIPPED_MODELS) if self.weights else None
+        return {name: value for name, value in arguments.items() if value is not None}
+
+
+def check(chosen: BenchmarkOptions) -> None:
+    """Refuse options that the chosen benchmark does not take.
+
+    Raises:
+        InputError: with the option and the benchmarks that take it.
+    """
+    takes = BENCHMARKS[chosen.name].takes
+    for option in sorted(frozenset().union(*(row.takes for row in BENCHMARKS.values())) - takes):
+        if getattr(chosen, option) not in (None, "all"):
+            takers = ", ".join(name for name, row in BENCHMARKS.items() if option in row.takes)
+            raise InputError(f"--{option} is for {takers}, not for '{chosen.name}'; leave it away")
+
+
+BENCHMARKS = {
+    "training-step": Benchmark(
+        title="one optimiser step, stock and ours",
+        runs=12,
+        variants=True,
+    ),
+    "rows": Benchmark(
+        title="training throughput of every row, beside MONAI's networks",
+        runs=10,
+        takes=frozenset({"device"}),
+        counted="network",
+    ),
+    "inference": Benchmark(
+        title="one 512x512 image, stock, ours and OpenVINO",
+        runs=40,
+        weights=True,
+        variants=True,
+    ),
+    "volume": Benchmark(
+        title="one 256x256x256 volume, MONAI's sliding window and ours, with peak memory; takes "
+        "longer",
+        runs=3,
+        weights=True,
+        takes=frozenset({"size"}),
+    ),
+    "server": Benchmark(
+        title="start, inference request, /info/ under load",
+        runs=40,
+        weights=True,
+    ),
+    "exam": Benchmark(
+        title="a four-view mammography exam through the server, with overlays; time and peak "
+        "memory",
+        runs=7,
+        weights=True,
+        takes=frozenset({"exam"}),
+    ),
+    "clicks": Benchmark(
+        title="simulated users: clicks that an answer needs, and seconds of a click through the "
+        "server",
+        runs=12,
+        weights=True,
+        takes=frozenset({"task", "studies", "split"}),
+        counted="image",
+    ),
+    "annotators": Benchmark(
+        title="people who label at once with 3D Slicer's client, a training running; 5 minutes",
+        weights=True,
+        takes=frozenset({"studies", "annotators", "minutes"}),
+        counted="label",
+    ),
+    "scribbles": Benchmark(
+        title="simulated scribbles and clicks without a trained model: Dice, and seconds of an "
+        "answer",
+        runs=60,
+        takes=frozenset({"studies"}),
+        counted="image",
+    ),
+}
 
 _TITLES = "; ".join(f"{name}: {row.title}" for name, row in BENCHMARKS.items())
 
@@ -24,20 +171,17 @@ def benchmark(chosen: BenchmarkOptions) -> None:
     import torch
     from tqdm import tqdm
 
-    from benchmarks.harness.machine import (
-        all_versions,
-        bf16_words,
-        machine_facts,
-        memory_and_load,
-    )
+    from benchmarks.harness.machine import all_versions, bf16_words, machine_facts, memory_and_load
     from benchmarks.speed.fixtures import SEED
+    from benchmarks.speed.rounds import table
 
     rounds = chosen.runs or row.runs
     torch.set_num_threads(chosen.threads or torch.get_num_threads())
     facts = {**machine_facts(), **memory_and_load()}
+    module = import_module(f"benchmarks.speed.{name.replace('-', '_')}")
     total = rounds if row.counted == "round" else None
-    with tqdm(desc=name, total=total, unit=row.counted, disable=not sys.stderr.isatty()) as bar:
-        measured = row.measure(rounds, chosen, partial(bar.update, 1))
+    with tqdm(desc=name, total=total, unit=row.counted, disable=None) as bar:
+        measured = module.run(on_round=partial(bar.update, 1), **row.arguments(rounds, chosen))
     report = {
         "benchmark": name,
         **measured,
@@ -50,11 +194,9 @@ def benchmark(chosen: BenchmarkOptions) -> None:
         f"{report['what']}\n{facts['cpu']}, {facts['cores']} cores, {facts['torch_threads']}"
         f" threads, {bf16_words(facts)}"
     )
-    for line in row.lines(name, report):
+    lines = table(report["figures"], report["unit"]) if row.variants else module.table(report)
+    for line in lines:
         click.echo(line)
     for variant, reason in report.get("left_out", {}).items():
         click.echo(f"{variant}: left out, {reason}")
     options.save_json(chosen.json_file, report)
-
-
-COMMANDS = {"benchmark": benchmark}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,15 +35,10 @@ class DemoOptions:
         "--kind",
         type=click.Choice(["nuclei", *ULTRASOUND, "nerve", "mammograms"]),
         default="nuclei",
-        show_default=True,
         help="nerve: in the layout of Kaggle ultrasound-nerve-segmentation, for `import nerve`.",
     )
-    count: int = options.option(
-        "--count", type=click.IntRange(1, 9999), default=12, show_default=True
-    )
-    labelled: int = options.option(
-        "--labelled", type=click.IntRange(0), default=6, show_default=True
-    )
+    count: int = options.option("--count", type=click.IntRange(1, 9999), default=12)
+    labelled: int = options.option("--labelled", type=click.IntRange(0), default=6)
     seed: int = options.seed()
 
     @property
@@ -165,13 +159,10 @@ def _progress(what: str) -> Iterator[OnItem]:
     """Yield a function that shows on a terminal how many items are done, and of how many."""
     from tqdm import tqdm
 
-    with tqdm(desc=what, unit="image", disable=not sys.stderr.isatty()) as bar:
+    with tqdm(desc=what, unit="image", disable=None) as bar:
 
         def show(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
         yield show
-
-
-COMMANDS = {"demo-data": demo_data, "import": import_dataset}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,8 +47,7 @@ def evaluate(chosen: EvaluateOptions) -> None:
     from lib.data.studies import split_items
     from lib.files import sha256
     from lib.kinds import kind_of
-    from monailabel_app.cli.predictors import load_predictor
-    from monailabel_app.cli.reports import show_report
+    from monailabel_app.cli.predictors import load_predictor, show_report
 
     kind = kind_of(spec)
     evaluation = kind.evaluation
@@ -67,7 +65,7 @@ def evaluate(chosen: EvaluateOptions) -> None:
         "command": options.command_line(),
     }
     samples = len({item.sample for item in items})
-    with tqdm(total=samples, unit=kind.unit, disable=not sys.stderr.isatty()) as bar:
+    with tqdm(total=samples, unit=kind.unit, disable=None) as bar:
         report = evaluation.evaluate(
             predictor, items, chosen.seed, lambda case: bar.update(), about
         )
@@ -78,6 +76,3 @@ def evaluate(chosen: EvaluateOptions) -> None:
     if chosen.plots and evaluation.plots:
         for file in evaluation.plots(chosen.plots, report.as_dict(), f"{spec.name}_"):
             click.echo(f"{file} written")
-
-
-COMMANDS = {"evaluate": evaluate}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from lib.files import in_file_name, write_json
 from lib.tasks.exam_spec import SALIENCY
 from lib.tasks.spec import TaskSpec
 from monailabel_app.cli import options
-from monailabel_app.cli.answers import InferOptions
+from monailabel_app.cli.infer import InferOptions
 
 if TYPE_CHECKING:
     from lib.classification.answer import ViewAnswer
@@ -52,7 +51,7 @@ def answer_exams(task: TaskSpec, chosen: InferOptions) -> dict[str, str]:
     }
     out.mkdir(parents=True, exist_ok=True)
     answers = []
-    for exam in tqdm(exams, unit="exam", disable=not sys.stderr.isatty()):
+    for exam in tqdm(exams, unit="exam", disable=None):
         try:
             answer = predictor(exam, pictures=bool(saliency))
         except InputError as error:

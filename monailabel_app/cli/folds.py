@@ -17,7 +17,7 @@ from lib.tasks.spec import TaskSpec
 from lib.training.options import FitOptions, FitResult
 from lib.training.parallel import fit_in_processes
 from lib.weights.checkpoint import load_checkpoint
-from monailabel_app.cli.reports import show_report
+from monailabel_app.cli.predictors import show_report
 
 
 def cross_validate(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
@@ -11,7 +10,7 @@ from lib.errors import InputError
 from lib.tasks.exam_spec import SALIENCY
 from lib.tasks.spec import TaskSpec
 from monailabel_app.cli import options
-from monailabel_app.cli.answers import InferOptions
+from monailabel_app.cli.infer import InferOptions
 
 
 def answer_images(task: TaskSpec, chosen: InferOptions) -> dict[str, str]:
@@ -37,7 +36,7 @@ def answer_images(task: TaskSpec, chosen: InferOptions) -> dict[str, str]:
     out.mkdir(parents=True, exist_ok=True)
     taken = {file.resolve() for file in files}
     written, failed = [], {}
-    for file in tqdm(files, unit="image", disable=not sys.stderr.isatty()):
+    for file in tqdm(files, unit="image", disable=None):
         try:
             suffix = _suffix(result, chosen.suffix, file, task.network.spatial_dims)
             target = out / f"{stem(file)}{suffix}"

@@ -18,7 +18,7 @@ import dataclasses
 import functools
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +27,7 @@ import click
 
 from lib.errors import InputError
 from lib.files import write_json
+from lib.tasks.spec import TaskSpec
 from monailabel_app.config import SHIPPED_MODELS
 
 Record = TypeVar("Record")
@@ -41,8 +42,9 @@ def argument(*names: str, **settings: Any) -> Any:
 
 
 def option(*names: str, **settings: Any) -> Any:
-    """Return a field of a record that takes an option, see `click.option`."""
-    return dataclasses.field(metadata={"click": click.option(*names, **settings)})
+    """Return a field of a record that takes an option, see `click.option`; a default is shown."""
+    decorator = click.option(*names, **{"show_default": True, **settings})
+    return dataclasses.field(metadata={"click": decorator})
 
 
 def of(record: type[Record]) -> Callable[[Callable[[Record], None]], Callable[..., None]]:
@@ -76,6 +78,8 @@ def _in_existing_folder(
     return file
 
 
+flag = partial(option, is_flag=True)
+positive = partial(option, type=click.IntRange(1))  # a whole number
 task = partial(argument, "task")
 studies = partial(
     option, "--studies", type=FOLDER, required=True, help="Folder of images and labels."
@@ -86,38 +90,38 @@ models = partial(
     "--models",
     type=FOLDER,
     default=SHIPPED_MODELS,
+    show_default=False,
     help="Folder of the served weights and their versions.",
 )
+out = partial(option, "--out", type=FOLDER)
 init_from = partial(option, "--init-from", type=FILE, help="Weights to start from; default random.")
-device = partial(option, "--device", default="auto", show_default=True, help="cpu, cuda, cuda:N.")
+device = partial(option, "--device", default="auto", help="cpu, cuda, cuda:N.")
 precision = partial(
     option,
     "--precision",
     type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
     default="auto",
-    show_default=True,
     help="Number format; auto takes a shorter one where the hardware gains from it.",
 )
-flips = partial(option, "--flips", is_flag=True, help="Average over mirrored copies.")
-seed = partial(option, "--seed", type=click.IntRange(0), default=0, show_default=True)
+flips = partial(flag, "--flips", help="Average over mirrored copies.")
+seed = partial(option, "--seed", type=click.IntRange(0), default=0)
 split = partial(
     option,
     "--split",
     type=click.Choice(["all", "validation"]),
     default="all",
-    show_default=True,
     help="All labelled images, or those that training holds out.",
 )
-processes = partial(option, "--processes", type=click.IntRange(1), default=1, show_default=True)
-jobs = partial(option, "--jobs", type=click.IntRange(1), default=1, show_default=True)
+processes = partial(positive, "--processes", default=1)
+jobs = partial(positive, "--jobs", default=1)
+steps = partial(positive, "--steps")
+epochs = partial(positive, "--epochs")
 learning_rate = partial(option, "--learning-rate", type=float)
-batch_size = partial(
-    option, "--batch-size", type=click.IntRange(1), help="Patches per step, over all processes."
-)
+batch_size = partial(positive, "--batch-size", help="Patches per step, over all processes.")
 patch_size = partial(option, "--patch-size", help="Sides of a patch in pixels: 256, or 32x64x64.")
-port = partial(option, "--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
+port = partial(option, "--port", type=click.IntRange(1, 65535), default=8000)
 conf = partial(option, "--conf", nargs=2, multiple=True, metavar="KEY VALUE")
-verbose = partial(option, "--verbose", is_flag=True, help="Show the server's log of every request.")
+verbose = partial(flag, "--verbose", help="Show the server's log of every request.")
 page = partial(option, "--page", type=FILE, callback=_in_existing_folder)
 json_file = partial(
     option,
@@ -137,6 +141,42 @@ class ModelOptions:
     models: Path = models()
     device: str = device()
     precision: str = precision()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizeOptions:
+    """Changes to the size of a task; None keeps the row's value."""
+
+    longest_side: int | None = option(
+        "--longest-side", type=click.IntRange(16), help="Resample images: cheaper, coarser."
+    )
+    channels: str | None = option(
+        "--channels", help="Maps of each level, as in 8,16,32: a narrower network."
+    )
+
+    def resized(self, task: TaskSpec) -> TaskSpec:
+        """Return `task` with the sizes that were asked for.
+
+        Raises:
+            InputError: sizes for a task on exams, or not one number for each level.
+        """
+        if (self.longest_side or self.channels) and task.exam is not None:
+            raise InputError(
+                f"--longest-side and --channels are for segmentation; leave them away for "
+                f"'{task.name}'"
+            )
+        if self.longest_side:
+            task = replace(task, input=replace(task.input, longest_side=self.longest_side))
+        if self.channels:
+            levels = len(task.encoder_decoder.channels)
+            widths = tuple(int(w) if w.isdecimal() else 0 for w in self.channels.split(","))
+            if len(widths) != levels or min(widths) < 1:
+                raise InputError(
+                    f"--channels '{self.channels}': expected numbers from 1, one for each of "
+                    f"{levels} levels"
+                )
+            task = replace(task, network=replace(task.encoder_decoder, channels=widths))
+        return task
 
 
 def save_json(file: Path | None, value: Mapping[str, Any]) -> None:

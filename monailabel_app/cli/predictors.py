@@ -1,10 +1,13 @@
-"""The predictors that `infer`, `evaluate` and `score` share."""
+"""What the verbs that answer with a model share: its predictor, and how its figures are shown."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import click
+
+from lib.data.case import Evaluation, Report
 from lib.errors import InputError, UnpublishedError
 from lib.kinds import kind_of
 from lib.tasks.spec import TaskSpec
@@ -37,3 +40,11 @@ def load_predictor(task: TaskSpec, model: ModelOptions, flips: bool = False) -> 
         task, load_checkpoint(path), model.device, model.precision, **options
     )
     return predictor, path
+
+
+def show_report(evaluation: Evaluation, report: Report) -> None:
+    """Print the figures of a report, and name on standard error what could not be answered."""
+    for line in evaluation.lines(report):
+        click.echo(line)
+    for id, cause in report.as_dict().get("failed", {}).items():
+        click.echo(f"not answered: {id}: {cause}", err=True)

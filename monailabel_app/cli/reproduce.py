@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -52,15 +53,9 @@ class ReproduceOptions:
     studies: Path | None = options.studies(
         required=False, help="Folder of images and labels, or the set as published."
     )
-    out: Path | None = options.option(
-        "--out", type=options.FOLDER, help="Folder of the runs; default runs/STUDY."
-    )
+    out: Path | None = options.out(help="Folder of the runs; default runs/STUDY.")
     variants: str = options.option(
-        "--variants",
-        "--task",
-        default="all",
-        show_default=True,
-        help="Tasks separated by commas, or all.",
+        "--variants", "--task", default="all", help="Tasks separated by commas, or all."
     )
     sizes: tuple[int, ...] | Literal["all"] = options.option(
         "--sizes",
@@ -71,18 +66,15 @@ class ReproduceOptions:
     folds: int | None = options.option(
         "--folds", type=click.IntRange(2), help="density: of the cross-validation."
     )
-    steps: int | None = options.option(
-        "--steps", type=click.IntRange(1), help="Of each run; by default the study's."
-    )
-    epochs: int | None = options.option(
-        "--epochs", type=click.IntRange(1), help="Passes of each run, instead of --steps."
-    )
+    steps: int | None = options.steps(help="Of each run; by default the study's.")
+    epochs: int | None = options.epochs(help="Passes of each run, instead of --steps.")
     seeds: tuple[int, ...] = options.option(
-        "--seeds", "--seed", default="0", show_default=True, callback=_seeds, help="As in 0,1,2."
+        "--seeds", "--seed", default="0", callback=_seeds, help="As in 0,1,2."
     )
     recipe: str = options.option(
         "--recipe",
         default="",
+        show_default=False,
         metavar="[ours|thesis|slides]",
         help="Of every variant, ours or the publication's; by default ours, and both where the "
         "study reports a collapse.",
@@ -96,9 +88,7 @@ class ReproduceOptions:
     device: str = options.device()
     precision: str = options.precision()
     jobs: int = options.jobs(help="Runs at the same time.")
-    page_only: bool = options.option(
-        "--page-only", is_flag=True, help="Only write the page again, train nothing."
-    )
+    page_only: bool = options.flag("--page-only", help="Only write the page again, train nothing.")
     json_file: Path | None = options.json_file()
     page: Path | None = options.page(help="Markdown page; by default beside the JSON.")
 
@@ -164,8 +154,9 @@ def _run(
         initial_weights=chosen.prior,
         shipped=SHIPPED_MODELS / f"pretrained_{NUCLEI}.pt",
     )
-    items = study_items(chosen.studies, study.importer, out / "studies", study.subject, _say)
-    report = reproduce(campaign, items, _say)
+    say = partial(click.echo, err=True)
+    items = study_items(chosen.studies, study.importer, out / "studies", study.subject, say)
+    report = reproduce(campaign, items, say)
     options.save_json(chosen.json_file, report)
     return report
 
@@ -196,10 +187,3 @@ def _stored(file: Path) -> dict[str, Any]:
             f"study again, which reads finished runs and repeats none"
         )
     return report
-
-
-def _say(line: str) -> None:
-    click.echo(line, err=True)
-
-
-COMMANDS = {"reproduce": reproduce}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +21,10 @@ class ScoreOptions(options.ModelOptions):
     method: str = options.option(
         "--method",
         default="label_quality",
-        show_default=True,
         help="label_quality: accepted labels that the model doubts; dice: of answer and label; "
         "uncertainty: images that the model is unsure of.",
     )
-    top: int = options.option(
-        "--top", type=click.IntRange(1), default=20, show_default=True, help="Rows shown."
-    )
+    top: int = options.positive("--top", default=20, help="Rows shown.")
     json_file: Path | None = options.json_file()
 
 
@@ -53,7 +49,7 @@ def score(chosen: ScoreOptions) -> None:
     predictor, path = load_predictor(spec, chosen)
     items = kind.cases.list(chosen.studies, spec, method.labelled)
     samples = len({item.sample for item in items})
-    with tqdm(total=samples, unit=kind.unit, disable=not sys.stderr.isatty()) as bar:
+    with tqdm(total=samples, unit=kind.unit, disable=None) as bar:
         rows = review(chosen.method, kind.reviews, predictor, items, lambda case: bar.update())
     click.echo(f"{spec.name}, {method.description}: {len(rows)} of {chosen.studies.name}")
     for row in rows[: chosen.top]:
@@ -87,6 +83,3 @@ def _shown(value: Any) -> str:
 
 def _box(box: list[tuple[int, int]]) -> str:
     return " x ".join(f"{start}..{stop}" for start, stop in box)
-
-
-COMMANDS = {"score": score}

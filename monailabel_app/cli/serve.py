@@ -27,7 +27,7 @@ class ServeOptions:
 
     studies: Path = options.studies()
     models: Path = options.models()
-    host: str = options.option("--host", default="127.0.0.1", show_default=True)
+    host: str = options.option("--host", default="127.0.0.1")
     port: int = options.port()
     conf: tuple[tuple[str, str], ...] = options.conf(help=_CONF_HELP)
     verbose: bool = options.verbose()
@@ -146,6 +146,3 @@ Three things to try:
 All requests: {address}/
 """
     )
-
-
-COMMANDS = {"serve": serve}

@@ -27,14 +27,14 @@ class ServeDicomOptions:
     models: Path = options.models()
     port: int = options.port()
     archive_port: int = options.option(
-        "--archive-port", type=click.IntRange(1, 65535), default=8042, show_default=True
+        "--archive-port", type=click.IntRange(1, 65535), default=8042
     )
     dicom_port: int | None = options.option(
         "--dicom-port",
         type=click.IntRange(1, 65535),
         help="Take images by C-STORE too, from AE title DEMO on this machine.",
     )
-    count: int = options.option("--count", type=click.IntRange(0, 99), default=2, show_default=True)
+    count: int = options.option("--count", type=click.IntRange(0, 99), default=2)
     seed: int = options.seed()
     conf: tuple[tuple[str, str], ...] = options.conf(help="As for `serve`.")
     verbose: bool = options.verbose()
@@ -104,6 +104,3 @@ OHIF, the study list:  {address}/ohif/
 3D Slicer: module MONAI Label, server {address}
 """
     )
-
-
-COMMANDS = {"serve-dicom": serve_dicom}

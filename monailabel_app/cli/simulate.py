@@ -12,7 +12,6 @@ from lib.errors import InputError
 from lib.tasks.registry import get_task
 from lib.tasks.training_spec import read_patch_size
 from monailabel_app.cli import options
-from monailabel_app.cli.sizes import SizeOptions
 
 
 def _seeds(text: str) -> tuple[int, ...]:
@@ -48,45 +47,35 @@ def _counts(start: int, add: str, rounds: int | None) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SimulateOptions(SizeOptions):
+class SimulateOptions(options.SizeOptions):
     """What `simulate-active-learning` is asked for."""
 
     task: str = options.task()
     studies: Path = options.studies()
     strategies: str = options.option(
-        "--strategies", default="random,uncertainty,diversity,combined", show_default=True
+        "--strategies", default="random,uncertainty,diversity,combined"
     )
-    start: int = options.option(
-        "--start", type=click.IntRange(1), default=4, show_default=True, help="First labels."
-    )
-    rounds: int | None = options.option(
-        "--rounds", type=click.IntRange(1), help="Times that labels are added; 4 by default."
+    start: int = options.positive("--start", default=4, help="First labels.")
+    rounds: int | None = options.positive(
+        "--rounds", help="Times that labels are added; 4 by default."
     )
     add: str = options.option(
-        "--add", default="8", show_default=True, help="Labels added a round; or of each, as 4,8,16."
+        "--add", default="8", help="Labels added a round; or of each, as 4,8,16."
     )
-    seeds: str = options.option(
-        "--seeds", default="0-4", show_default=True, help="As in 0,1,2 or 0-4."
-    )
-    steps: int = options.option(
-        "--steps", type=click.IntRange(1), default=300, show_default=True, help="Of each training."
-    )
+    seeds: str = options.option("--seeds", default="0-4", help="As in 0,1,2 or 0-4.")
+    steps: int = options.steps(default=300, help="Of each training.")
     test_share: float = options.option(
-        "--test-share", type=click.FloatRange(0.01, 0.9), default=0.18, show_default=True
+        "--test-share", type=click.FloatRange(0.01, 0.9), default=0.18
     )
-    target: float = options.option(
-        "--target", type=click.FloatRange(0.01, 1.0), default=0.95, show_default=True
-    )
-    continued: bool = options.option(
-        "--continued", is_flag=True, help="Train each round from the weights of the one before."
+    target: float = options.option("--target", type=click.FloatRange(0.01, 1.0), default=0.95)
+    continued: bool = options.flag(
+        "--continued", help="Train each round from the weights of the one before."
     )
     init_from: Path | None = options.init_from()
     batch_size: int | None = options.batch_size()
     patch_size: str | None = options.patch_size()
     learning_rate: float | None = options.learning_rate()
-    out: Path | None = options.option(
-        "--out", type=options.FOLDER, help="Folder; default runs/active_learning_TASK."
-    )
+    out: Path | None = options.out(help="Folder; default runs/active_learning_TASK.")
     device: str = options.device()
     precision: str = options.precision()
     jobs: int = options.jobs(help="Strategies at once.")
@@ -143,6 +132,3 @@ def simulate_active_learning(chosen: SimulateOptions) -> None:
     for line in report["verdicts"]:
         click.echo(line.replace("**", ""))
     click.echo(f"page: {page}")
-
-
-COMMANDS = {"simulate-active-learning": simulate_active_learning}

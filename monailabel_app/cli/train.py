@@ -13,7 +13,6 @@ from lib.tasks.registry import get_task
 from lib.tasks.spec import TaskSpec
 from lib.tasks.training_spec import TrainingSpec, read_patch_size
 from monailabel_app.cli import options
-from monailabel_app.cli.sizes import SizeOptions
 from monailabel_app.config import SHIPPED_MODELS
 
 
@@ -34,12 +33,8 @@ class _LossOption(click.Option):
 class RecipeOptions:
     """Changes to the recipe in the task's row; None keeps the row's value."""
 
-    steps: int | None = options.option(
-        "--steps", type=click.IntRange(1), help="Optimiser steps; by default the recipe's."
-    )
-    epochs: int | None = options.option(
-        "--epochs", type=click.IntRange(1), help="Passes over the data, instead of --steps."
-    )
+    steps: int | None = options.steps(help="Optimiser steps; by default the recipe's.")
+    epochs: int | None = options.epochs(help="Passes over the data, instead of --steps.")
     learning_rate: float | None = options.learning_rate()
     optimizer: str | None = options.option(
         "--optimizer", help="adam, adamw, nadam, rmsprop, sgd or plain_sgd."
@@ -59,9 +54,7 @@ class RecipeOptions:
     val_split: float | None = options.option(
         "--val-split", type=float, help="Share of images held out for validation."
     )
-    val_interval: int | None = options.option(
-        "--val-interval", type=click.IntRange(1), help="Steps between validations."
-    )
+    val_interval: int | None = options.positive("--val-interval", help="Steps between validations.")
     early_stop_patience: int | None = options.option(
         "--early-stop-patience", type=click.IntRange(0), help="Validations; 0 is never."
     )
@@ -78,17 +71,15 @@ class RecipeOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainOptions(RecipeOptions, SizeOptions):
+class TrainOptions(RecipeOptions, options.SizeOptions):
     """What `train` is asked for."""
 
     task: str = options.task()
     studies: Path = options.studies()
-    out: Path | None = options.option(
-        "--out", type=options.FOLDER, help="Folder of the run; default runs/TASK."
-    )
+    out: Path | None = options.out(help="Folder of the run; default runs/TASK.")
     init_from: Path | None = options.init_from()
-    publish: bool = options.option(
-        "--publish", is_flag=True, help="Serve the result if it beats the served weights."
+    publish: bool = options.flag(
+        "--publish", help="Serve the result if it beats the served weights."
     )
     models: Path = options.models()
     seed: int = options.seed()
@@ -101,7 +92,6 @@ class TrainOptions(RecipeOptions, SizeOptions):
         "--keep",
         type=click.Choice(["best", "last"]),
         default="best",
-        show_default=True,
         help="Weights that score best on the held-out images, or those of the last step.",
     )
     folds: int | None = options.option(
@@ -111,10 +101,8 @@ class TrainOptions(RecipeOptions, SizeOptions):
         "--fold", type=click.IntRange(0), help="Only this one of --folds, from 0."
     )
     processes: int = options.processes()
-    cache_mib: int = options.option(
-        "--cache-mib", type=click.IntRange(0), default=2048, show_default=True
-    )
-    resume: bool = options.option("--resume/--no-resume", default=True, show_default=True)
+    cache_mib: int = options.option("--cache-mib", type=click.IntRange(0), default=2048)
+    resume: bool = options.option("--resume/--no-resume", default=True)
     json_file: Path | None = options.json_file()
 
     def check(self) -> None:
@@ -207,10 +195,10 @@ def train(chosen: TrainOptions) -> None:
             return
     elif chosen.publish:
         store = ModelStore(chosen.models, SHIPPED_MODELS)
-        outcome = train_and_submit(
+        result, decision = train_and_submit(
             task, items, run, store, pretrained=False, processes=chosen.processes
         )
-        result, reason = outcome.result, outcome.decision.reason
+        reason = decision.reason
     else:
         result = fit_in_processes(task, items, run, chosen.processes)
     score = result.metrics[task.key_metric]
@@ -232,6 +220,3 @@ def _input_size(text: str) -> int | tuple[int, int]:
     if len(size) != 2:
         raise InputError(f"--input-size '{text}': expected one side or two, as 350 or 350x256")
     return size[0], size[1]
-
-
-COMMANDS = {"train": train}

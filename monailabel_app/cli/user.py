@@ -17,14 +17,10 @@ class UserOptions:
 
     name: str = options.argument("name")
     file: Path = options.option("--file", type=options.FILE, required=True, help="File of users.")
-    role: str = options.option(
-        "--role", type=click.Choice(list(ROLES)), default="annotator", show_default=True
-    )
+    role: str = options.option("--role", type=click.Choice(list(ROLES)), default="annotator")
     password: str | None = options.option("--password", help="Without this option it is asked for.")
-    token: bool = options.option(
-        "--token", is_flag=True, help="Print a token that never expires, for scripts."
-    )
-    remove: bool = options.option("--remove", is_flag=True, help="Remove the user.")
+    token: bool = options.flag("--token", help="Print a token that never expires, for scripts.")
+    remove: bool = options.flag("--remove", help="Remove the user.")
 
 
 @click.command()
@@ -53,6 +49,3 @@ def user(chosen: UserOptions) -> None:
     click.echo(f"{name} is {chosen.role} in {file}")
     if token:
         click.echo(token)
-
-
-COMMANDS = {"user": user}

@@ -207,8 +207,7 @@ def _replacements(app: AppServices) -> dict[str, Replacement]:
         stopped = AsyncTask.stop("train")
         if stopped is None:
             return None
-        trainer = app.require_trainer(stopped["request"]["model"])
-        trainer.forget()
+        app.require_trainer(stopped["request"]["model"]).run_folder.clear()
         return stopped
 
     def train_all(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def nothing_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Hide the weights that ship with the app, which change with every release."""
     empty = tmp_path / "nothing_shipped"
     empty.mkdir()
-    for module in ("cli.predictors", "cli.models", "cli.listing", "cli.train", "batch"):
+    for module in ("cli.predictors", "cli.models", "cli.train", "batch"):
         monkeypatch.setattr(f"monailabel_app.{module}.SHIPPED_MODELS", empty)
 
 

@@ -31,7 +31,7 @@ from monailabel_app.active.scoring_methods import make_methods
 from monailabel_app.active.strategies import ActiveLearning
 from monailabel_app.archive.datastore import ArchiveDatastore
 from monailabel_app.archive.dicomweb import Archive
-from trainers.build import build_trainer
+from trainers.base import build_trainer
 
 DENSITY = "density_birads"
 

@@ -9,7 +9,7 @@ from lib.tasks.registry import TASKS
 from lib.weights.store import ModelStore
 from monailabel_app.app import App
 from monailabel_app.config import AppConfig
-from trainers.build import build_trainer
+from trainers.base import build_trainer
 
 
 def _app() -> App:

@@ -145,19 +145,18 @@ def test_a_batch_holds_views_of_one_network(views, exam_task):
 
 def test_a_pass_holds_every_case_and_fills_its_last_batches(views, exam_task):
     task = replace(exam_task, training=replace(exam_task.training, batch_size=5))
-    cases = PreparedCases(views, task)
     kind = kind_of(task).cases
-    order = kind.order(cases, np.random.default_rng(0))
+    order = kind.order(views, task, np.random.default_rng(0))
     assert len(order) == 5 * kind.batches(views, task) == 5 * 4 * 3
     assert set(order.tolist()) == set(range(len(views)))
-    again = kind.order(cases, np.random.default_rng(1))
+    again = kind.order(views, task, np.random.default_rng(1))
     assert order.tolist() != again.tolist()
 
 
 def test_one_network_for_all_views_mixes_them(views, exam_task):
     task = replace(exam_task, network=replace(exam_task.network, views=()))
     assert kind_of(task).cases.batches(views, task) == 12
-    order = kind_of(task).cases.order(PreparedCases(views, task), np.random.default_rng(0))
+    order = kind_of(task).cases.order(views, task, np.random.default_rng(0))
     assert len({views[place].view for place in order[:8]}) > 1
 
 

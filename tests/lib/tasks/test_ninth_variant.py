@@ -63,9 +63,9 @@ def store(ninth, items, tmp_path_factory) -> ModelStore:
     folder = tmp_path_factory.mktemp("ninth")
     store = ModelStore(folder / "models", folder / "shipped")
     options = FitOptions(out=folder / "run", device="cpu", progress=False, tensorboard=False)
-    outcome = train_and_submit(ninth, items, options, store)
-    assert outcome.decision.published
-    assert outcome.result.metrics["mean_iou"] > outcome.result.initial_metrics["mean_iou"]
+    result, decision = train_and_submit(ninth, items, options, store)
+    assert decision.published
+    assert result.metrics["mean_iou"] > result.initial_metrics["mean_iou"]
     return store
 
 
