@@ -187,7 +187,7 @@ SEGMENTATION = register(
         reviews=IMAGE_REVIEWS,
         strategies=MAP_STRATEGIES,
         simulation_metric="dice_kaggle",
-        answer_files="monailabel_app.cli.images:answer_images",
+        answer_files="monailabel_app.cli.infer:answer_images",
         infer_task="infer.segmentation:SegmentationInfer",
         trainer="trainers.segmentation:SegmentationTrain",
     )
@@ -220,7 +220,7 @@ CLASSIFICATION = register(
         reviews=EXAM_REVIEWS,
         strategies=CLASS_STRATEGIES,
         simulation_metric="exam_kappa",
-        answer_files="monailabel_app.cli.exams:answer_exams",
+        answer_files="monailabel_app.cli.infer:answer_exams",
         infer_task="infer.classification:ClassificationInfer",
         trainer="trainers.classification:ClassificationTrain",
     )

@@ -103,13 +103,10 @@ class App(MONAILabelApp):
             precision=self.config.precision,
             flips=self.config.flips,
             find_exam=self.datastore().exam_of,
-            result_files=self._open_result_files,
+            # a process beside the server has no place for files of answers
+            result_files=lambda: self.result_files if self._server_mode else None,
         )
         return {task.name: build_infer(task, self.store, settings) for task in rows} | untrained
-
-    def _open_result_files(self) -> ResultFiles | None:
-        """Return where answers keep their files; a process beside the server has no such place."""
-        return self.result_files if self._server_mode else None
 
     def init_trainers(self) -> dict[str, TrainTask]:
         """Return a trainer per served row."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from lib.errors import choose
+from lib.tasks.spec_fields import check_choices
 
 Rule = Literal["mean", "denser_breast"]
 # what a request may ask for, and the methods of `lib.classification.saliency` that answer it
@@ -54,7 +54,7 @@ class ExamSpec:
 
     def __post_init__(self) -> None:
         """Reject classes that share a density, and thresholds that mean nothing."""
-        choose("rule", self.rule, {"mean": None, "denser_breast": None})
+        check_choices(self)
         for scale in ("birads", "mias", "halves"):
             labels = [label for item in self.classes for label in asdict(item)[scale]]
             if len(labels) != len(set(labels)):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Literal
 
-from lib.errors import choose
-from lib.tasks.spec_fields import LATER
+from lib.tasks.spec_fields import LATER, check_choices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,15 +72,7 @@ class EncoderDecoderSpec:
                 f"guidance_channels must be 0 or more, and 0 where padding is valid, found "
                 f"{self.guidance_channels} with padding {self.padding}"
             )
-        for name, allowed in (
-            ("topology", ("unet", "vnet")),
-            ("downsampling", ("max_pool", "conv")),
-            ("activation", ("relu", "leaky_relu", "prelu")),
-            ("initialization", ("xavier", "he")),
-            ("norm", ("none", "batch", "instance")),
-            ("padding", ("same", "valid")),
-        ):
-            choose(name, asdict(self)[name], dict.fromkeys(allowed))
+        check_choices(self)
 
     @property
     def divisor(self) -> int:
@@ -165,14 +156,7 @@ class ClassifierSpec:
                 f"{self.hidden}, {self.in_channels}, {self.out_channels}, {self.dropout} and "
                 f"{self.views}"
             )
-        for name, allowed in (
-            ("architecture", ("vgg", "resnet")),
-            ("activation", ("relu", "leaky_relu", "prelu")),
-            ("norm", ("none", "batch")),
-            ("pooling", ("image", "breast")),
-        ):
-            choose(name, asdict(self)[name], dict.fromkeys(allowed))
-
+        check_choices(self)
         if self.pooling == "breast" and self.architecture == "vgg":
             raise ValueError("pooling over the breast needs the architecture resnet, found vgg")
 

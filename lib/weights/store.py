@@ -17,11 +17,20 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 
 from lib.errors import InputError, choose
-from lib.files import FileStamp, copy_atomically, file_stamp, sha256
-from lib.weights.versions import SHIPPED, TrainedOn, Version, VersionFolder, shipped_version
+from lib.files import FileStamp, copy_atomically, file_stamp, sha256, write_json
+from lib.weights.versions import (
+    LABELS,
+    SHIPPED,
+    TrainedOn,
+    Version,
+    read_object,
+    read_version,
+    shipped_version,
+)
 
 SHIPPED_PREFIX = "pretrained_"
 
@@ -84,7 +93,8 @@ class ModelStore:
         """Return all weights of `task`, oldest first."""
         shipped, published = self.shipped_path(task), self.published_path(task)
         digest = sha256(published) if published.is_file() else ""
-        versions = self._folder(task).versions(digest)
+        files = sorted(self._version_folder(task).glob("*.pt"))
+        versions = [read_version(file, digest) for file in files]
         if shipped.is_file():
             versions.insert(0, shipped_version(shipped, served=not digest))
         return versions
@@ -133,18 +143,38 @@ class ModelStore:
         data: TrainedOn | None = None,
     ) -> str:
         """Copy `file` among the versions of `task` and return the version's id."""
-        return self._folder(task).add(file, metrics, published, reason, data or TrainedOn({}))
+        data = data or TrainedOn({})
+        folder = self._version_folder(task)
+        folder.mkdir(parents=True, exist_ok=True)
+        digest = sha256(file)
+        now = datetime.now(timezone.utc)
+        version = f"{now:%Y%m%dT%H%M%S%f}-{digest[:8]}"  # sorts by time, also within a second
+        if data.labels is not None:
+            write_json(folder / f"{version}{LABELS}", data.labels)
+        record = {
+            "created": f"{now:%Y-%m-%dT%H:%M:%SZ}",
+            "published": published,
+            "reason": reason,
+            "metrics": metrics,
+            "training": data.training(),
+            "sha256": digest,
+        }
+        write_json(folder / f"{version}.json", record)
+        copy_atomically(file, folder / f"{version}.pt")
+        return version
 
     def served_labels(self, task: str) -> dict[str, str]:
         """Return fingerprints of the labels that the served weights were trained on, by id.
 
         It is empty where they are not known.
         """
-        return self._folder(task).labels(self._find_served(task) or SHIPPED)
+        version = self._find_served(task) or SHIPPED
+        return read_object(self._version_folder(task) / f"{version}{LABELS}")
 
     def last_labels(self, task: str) -> dict[str, str]:
         """Return the same for the last training, whether it was published or not."""
-        return self._folder(task).last_labels()
+        files = sorted(self._version_folder(task).glob(f"*{LABELS}"))
+        return read_object(files[-1]) if files else {}
 
     def restore(self, task: str, version: str) -> Path | None:
         """Serve `version` of `task` from now on; "shipped" goes back to the app's own weights.
@@ -191,5 +221,5 @@ class ModelStore:
         """Return the id of the version that is served, "" where it is none of the versions."""
         return next((item.id for item in self.versions(task) if item.served), "")
 
-    def _folder(self, task: str) -> VersionFolder:
-        return VersionFolder(self.folder / "versions" / task)
+    def _version_folder(self, task: str) -> Path:
+        return self.folder / "versions" / task

@@ -12,13 +12,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timezone
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from lib.errors import InputError
-from lib.files import FileStamp, copy_atomically, file_stamp, sha256, write_json
+from lib.files import FileStamp, file_stamp, sha256
 
 SHIPPED = "shipped"
 LABELS = ".labels.json"
@@ -72,72 +71,23 @@ class TrainedOn:
         return {name: self.provenance[name] for name in TRAINING if name in self.provenance}
 
 
-class VersionFolder:
-    """The versions of one task."""
+def read_version(path: Path, served: str) -> Version:
+    """Return the version whose weights are at `path`.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def versions(self, served: str) -> list[Version]:
-        """Return the versions, oldest first.
-
-        Args:
-            served: SHA-256 of the published weights, "" where there are none.
-        """
-        return [self._read(path, served) for path in sorted(self.folder.glob("*.pt"))]
-
-    def add(
-        self,
-        file: Path,
-        metrics: Mapping[str, float],
-        published: bool,
-        reason: str,
-        data: TrainedOn,
-    ) -> str:
-        """Copy `file` into the folder and return the id of the version."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        digest = sha256(file)
-        now = datetime.now(timezone.utc)
-        version = f"{now:%Y%m%dT%H%M%S%f}-{digest[:8]}"  # sorts by time, also within a second
-        if data.labels is not None:
-            write_json(self.folder / f"{version}{LABELS}", data.labels)
-        write_json(
-            self.folder / f"{version}.json",
-            {
-                "created": f"{now:%Y-%m-%dT%H:%M:%SZ}",
-                "published": published,
-                "reason": reason,
-                "metrics": metrics,
-                "training": data.training(),
-                "sha256": digest,
-            },
-        )
-        copy_atomically(file, self.folder / f"{version}.pt")
-        return version
-
-    def labels(self, version: str) -> dict[str, str]:
-        """Return fingerprints of the labels of a version, by id; none where they are not known."""
-        return _read_object(self.folder / f"{version}{LABELS}")
-
-    def last_labels(self) -> dict[str, str]:
-        """Return the same for the newest version that has them."""
-        files = sorted(self.folder.glob(f"*{LABELS}"))
-        return _read_object(files[-1]) if files else {}
-
-    def _read(self, path: Path, served: str) -> Version:
-        record = _read_object(path.with_suffix(".json"))
-        if not record:
-            record = {"reason": "its record is missing"}
-        return Version(
-            id=path.stem,
-            path=path,
-            created=record.get("created", ""),
-            published=bool(record.get("published")),
-            served=(record.get("sha256") or sha256(path)) == served,
-            reason=record.get("reason", ""),
-            metrics=record.get("metrics", {}),
-            training=record.get("training", {}),
-        )
+    Args:
+        served: SHA-256 of the published weights, "" where there are none.
+    """
+    record = read_object(path.with_suffix(".json")) or {"reason": "its record is missing"}
+    return Version(
+        id=path.stem,
+        path=path,
+        created=record.get("created", ""),
+        published=bool(record.get("published")),
+        served=(record.get("sha256") or sha256(path)) == served,
+        reason=record.get("reason", ""),
+        metrics=record.get("metrics", {}),
+        training=record.get("training", {}),
+    )
 
 
 def shipped_version(path: Path, served: bool) -> Version:
@@ -165,7 +115,7 @@ def _read_checkpoint(file: Path, stamp: FileStamp) -> tuple[Mapping[str, float],
     return checkpoint.metrics, TrainedOn(checkpoint.provenance).training()
 
 
-def _read_object(file: Path) -> dict[str, Any]:
+def read_object(file: Path) -> dict[str, Any]:
     """Return a JSON object; an absent or damaged file counts as an empty one."""
     try:
         content = json.loads(file.read_text())

@@ -10,7 +10,8 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -50,19 +51,9 @@ class FolderCache:
         with lock:
             if self._used(path):
                 return path
-            path.parent.mkdir(parents=True, exist_ok=True)
-            making = Path(tempfile.mkdtemp(prefix=_MAKING, dir=path.parent))
-            try:
-                make(making)
-                (making / _SIZES).write_text(json.dumps(_sizes(making)))
-                making.chmod(0o700)  # patients' images are for the server's user alone
-                try:
-                    making.rename(path)
-                except OSError:
-                    if not path.is_dir():  # if it is, another process was faster
-                        raise
-            finally:
-                shutil.rmtree(making, ignore_errors=True)
+            with making_folder(path) as new:
+                make(new)
+                (new / _SIZES).write_text(json.dumps(_sizes(new)))
         if time.monotonic() - self._shrunk >= self.grace / 20:
             self.shrink()
         return path
@@ -120,6 +111,23 @@ class FolderCache:
                         shutil.rmtree(path, ignore_errors=True)
                 except OSError:
                     continue
+
+
+@contextmanager
+def making_folder(path: Path) -> Iterator[Path]:
+    """Yield a folder that becomes `path` when the body ends well, unless somebody was faster."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # its mode is 0700: patients' images are for the server's user alone
+    folder = Path(tempfile.mkdtemp(prefix=_MAKING, dir=path.parent))
+    try:
+        yield folder
+        try:
+            folder.rename(path)
+        except OSError:
+            if not path.is_dir():
+                raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _sizes(folder: Path) -> dict[str, int]:

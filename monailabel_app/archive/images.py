@@ -87,7 +87,9 @@ class ImageFiles:
             ArchiveError: it cannot be downloaded.
             InputError: its slices do not form a volume.
         """
-        folder = self.cache.get(_IMAGES, self._key(image), lambda new: self._download(image, new))
+        # a series that grows is another volume
+        key = f"{image.id}-{image.series.count if image.slices else 1}"
+        folder = self.cache.get(_IMAGES, key, lambda new: self._download(image, new))
         return folder / f"{image.id}{image.extension}"
 
     def sources(self, image: ArchiveImage) -> list[Path]:
@@ -97,10 +99,6 @@ class ImageFiles:
             return [path]
         names = json.loads((path.parent / _HEADERS / _ORDER).read_bytes())
         return [path.parent / _HEADERS / name for name in names]
-
-    def _key(self, image: ArchiveImage) -> str:
-        """Return the key in the cache; a series that grows is another volume."""
-        return f"{image.id}-{image.series.count if image.slices else 1}"
 
     def _download(self, image: ArchiveImage, folder: Path) -> None:
         series = image.series

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from lib.data.groups import Grouped, is_nobody, write_groups
 from lib.data.studies import FINAL_LABELS
+from monailabel_app.archive.cache import making_folder
 
 _KEPT_SECONDS = 24 * 3600.0
 
@@ -47,30 +47,23 @@ def make_training_folder(root: Path, entries: Iterable[Entry]) -> Path:
     for entry in files:
         stat = entry.file.stat()
         digest.update(f"{entry.file}|{stat.st_ino}|{entry.name}|{entry.patient}\n".encode())
-    process_folder = root / str(os.getpid())
-    process_folder.mkdir(parents=True, exist_ok=True)
+    folder = root / str(os.getpid()) / digest.hexdigest()[:16]
+    folder.parent.mkdir(parents=True, exist_ok=True)
     _remove_old(root)
-    folder = process_folder / digest.hexdigest()[:16]
     if folder.is_dir():
         os.utime(folder)
         return folder
-    making = Path(tempfile.mkdtemp(prefix=".making-", dir=process_folder))
-    (making / FINAL_LABELS).mkdir(parents=True)
-    for entry in files:
-        _link(entry.file, making / (FINAL_LABELS / entry.name if entry.label else entry.name))
     rows = [
         Grouped(entry.name.removesuffix(entry.file.suffix), entry.patient)
         for entry in files
         if entry.patient and not is_nobody(entry.patient)
     ]
-    if rows:
-        write_groups(making, rows)
-    try:
-        making.rename(folder)
-    except OSError:  # another thread was faster
-        shutil.rmtree(making, ignore_errors=True)
-        if not folder.is_dir():
-            raise
+    with making_folder(folder) as new:
+        (new / FINAL_LABELS).mkdir(parents=True)
+        for entry in files:
+            _link(entry.file, new / (FINAL_LABELS / entry.name if entry.label else entry.name))
+        if rows:
+            write_groups(new, rows)
     return folder
 
 

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from lib.errors import InputError
+from lib.files import in_file_name, write_json
 from lib.tasks.exam_spec import SALIENCY
 from lib.tasks.registry import get_task
+from lib.tasks.spec import TaskSpec
 from monailabel_app.cli import options
+
+if TYPE_CHECKING:  # every verb's help would load numpy
+    from lib.classification.answer import ViewAnswer
 
 RESULTS = ("instances", "mask", "probabilities")
 
@@ -59,3 +66,129 @@ def infer(chosen: InferOptions) -> None:
 
     if resolve(kind_of(task).answer_files)(task, chosen):
         sys.exit(2)
+
+
+def answer_images(task: TaskSpec, chosen: InferOptions) -> dict[str, str]:
+    """Segment image files, and write label images of the same names.
+
+    Returns:
+        The reasons of the files that could not be answered, by path.
+    """
+    from tqdm import tqdm
+
+    from lib.io.masks import result_extension, write_mask, write_probabilities
+    from lib.io.read import read_image, stem
+    from monailabel_app.cli.predictors import load_predictor
+
+    files, out = chosen.files, chosen.out
+    if SALIENCY[chosen.saliency]:
+        raise InputError(
+            f"--saliency is for tasks on mammography exams; '{task.name}' is for segmentation, its "
+            f"mask shows what it found: leave it away, or ask for --result probabilities"
+        )
+    predictor, weights = load_predictor(task, chosen, chosen.flips)
+    result = chosen.result or ("instances" if task.output.instances else "mask")
+    asked = chosen.suffix or (".nrrd" if result == "probabilities" else None)
+    out.mkdir(parents=True, exist_ok=True)
+    taken = {file.resolve() for file in files}
+    written, failed = [], {}
+    for file in tqdm(files, unit="image", disable=None):
+        try:
+            suffix = result_extension(asked, file, task.network.spatial_dims)
+            target = out / f"{stem(file)}{suffix}"
+            if target.resolve() in taken:
+                raise InputError(
+                    f"{file.name}: its result would overwrite '{target}', an input or another "
+                    f"result; choose another --out or --format, or rename the file"
+                )
+            image = read_image(file, task.input.max_pixels, task.image_dims)
+            prediction = predictor(image, instances=result == "instances")
+            if result == "probabilities":
+                write_probabilities(target, prediction.probabilities[0], image.geometry)
+            else:
+                label = prediction.instances if result == "instances" else prediction.mask
+                assert label is not None
+                write_mask(target, label, image.geometry)
+        except InputError as error:
+            failed[str(file)] = str(error)
+            click.echo(f"Error: {error}", err=True)
+            continue
+        taken.add(target.resolve())
+        row = {"file": file.name, "result": target.name, "seconds": prediction.seconds}
+        if prediction.presence is not None:
+            row["presence"] = round(prediction.presence, 4)
+        if prediction.instances is not None:
+            row["objects"] = int(prediction.instances.max(initial=0))
+        written.append(row)
+    click.echo(f"{len(written)} of {len(files)} images segmented into {out}")
+    summary = {**chosen.about(weights), "images": written, "failed": failed}
+    options.save_json(chosen.json_file, summary)
+    return failed
+
+
+def answer_exams(task: TaskSpec, chosen: InferOptions) -> dict[str, str]:
+    """Answer on the exams that files make up, into JSON and label images of the dense tissue.
+
+    Returns:
+        The reasons of the exams, and of the files, that could not be answered, by name.
+    """
+    from tqdm import tqdm
+
+    from lib.classification.files import write_exam_files
+    from lib.mammography.exams import group_exams
+    from monailabel_app.cli.predictors import load_predictor
+
+    files, out, saliency = chosen.files, chosen.out, SALIENCY[chosen.saliency]
+    if chosen.result or chosen.suffix:
+        raise InputError(
+            f"--result and --format are for segmentation, '{task.name}' answers JSON; leave them "
+            f"away"
+        )
+    predictor, weights = load_predictor(task, chosen, chosen.flips)
+    about = chosen.about(weights)
+    if missing := [file for file in files if not file.is_file()]:
+        raise InputError(f"{missing[0].name}: no such file")
+    exams = group_exams(files)
+    grouped = {path for exam in exams for path in exam.views.values()}
+    grouped |= {path for exam in exams for path, _ in exam.others}
+    failed = {
+        file.name: "neither tags nor name state its exam and view, as EXAM_R-CC.png would"
+        for file in files
+        if file not in grouped
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    answers = []
+    for exam in tqdm(exams, unit="exam", disable=None):
+        try:
+            answer = predictor(exam, pictures=bool(saliency))
+        except InputError as error:
+            failed[exam.id] = str(error)
+            continue
+        row = {**answer.as_dict(), "notes": list(exam.notes), "model": about}
+        stem = in_file_name(exam.id or "exam")
+
+        def target(name: str, view: ViewAnswer, stem: str = stem) -> Path:
+            return _unless_input(out / f"{stem}_{name}", view.path, files)
+
+        row |= write_exam_files(predictor, answer, target, saliency)
+        write_json(out / f"{stem}.json", row)
+        answers.append(row)
+        doubt = f"; needs a reader: {'; '.join(answer.uncertain)}" if answer.uncertain else ""
+        probability = answer.probabilities[answer.class_index]
+        click.echo(
+            f"{exam.id or 'exam'}: {answer.label} ({probability:.2f}) from "
+            f"{', '.join(answer.views)}{doubt}"
+        )
+    for name, cause in failed.items():
+        click.echo(f"Error: {name}: {cause}", err=True)
+    options.save_json(chosen.json_file, {**about, "exams": answers, "failed": failed})
+    return failed
+
+
+def _unless_input(target: Path, image: Path, inputs: Sequence[Path]) -> Path:
+    """Return `target`, the file of a result for `image`; refuse one that is an input."""
+    if target.resolve() in {file.resolve() for file in inputs}:
+        raise InputError(
+            f"{image.name}: its result would overwrite '{target}', an input; choose another --out"
+        )
+    return target

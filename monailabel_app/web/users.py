@@ -22,16 +22,10 @@ from lib.errors import InputError, choose
 from lib.files import write_json
 
 TOKEN_SECONDS = 12 * 3600
-ROLES = {  # each may do what the roles before it may
-    "user": ("monailabel-user",),
-    "annotator": ("monailabel-user", "monailabel-annotator"),
-    "reviewer": ("monailabel-user", "monailabel-annotator", "monailabel-reviewer"),
-    "admin": (
-        "monailabel-user",
-        "monailabel-annotator",
-        "monailabel-reviewer",
-        "monailabel-admin",
-    ),
+_NAMES = ("user", "annotator", "reviewer", "admin")  # each may do what those before it may
+ROLES = {
+    name: tuple(f"monailabel-{lower}" for lower in _NAMES[: rank + 1])
+    for rank, name in enumerate(_NAMES)
 }
 _ALGORITHM = "HS256"
 _LEAST_LENGTH = 8
