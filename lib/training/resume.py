@@ -17,12 +17,7 @@ from lib.tasks.spec import TaskSpec
 from lib.training.options import FitOptions
 from lib.training.step import TrainingStep
 from lib.training.validation import Validator
-from lib.weights.checkpoint import (
-    load_checkpoint,
-    save_tensors,
-    state_on_cpu,
-    weights_fingerprint,
-)
+from lib.weights.checkpoint import load_checkpoint, save_tensors, state_on_cpu, weights_fingerprint
 
 BEST = "best.pt"
 STATE = "state.pt"

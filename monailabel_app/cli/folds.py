@@ -61,9 +61,12 @@ def cross_validate(
         spread = f" ± {value['sd']:.4f}" if "sd" in value else ""
         click.echo(f"{name:10} {value['mean']:.4f}{spread}")
     pooled: dict[str, Any] = {}
-    evaluation = kind_of(task).evaluation
+    evaluation, load = kind_of(task).evaluation, kind_of(task).predictor.from_checkpoint
     if evaluation.pool:
-        predictors = ((_load(task, weights, run), cases) for weights, cases in held_out_of)
+        predictors = (
+            (load(task, load_checkpoint(weights), run.device, run.precision), cases)
+            for weights, cases in held_out_of
+        )
         report = evaluation.pool(predictors, run.seed)
         show_report(evaluation, report)
         pooled = {"pooled": report.as_dict()}
@@ -87,10 +90,3 @@ def result_figures(result: FitResult) -> dict[str, Any]:
         "training_ids": result.training_ids,
         "validation_ids": result.validation_ids,
     }
-
-
-def _load(task: TaskSpec, weights: Path, run: FitOptions) -> Any:
-    """Return the predictor of a fold's weights."""
-    return kind_of(task).predictor.from_checkpoint(
-        task, load_checkpoint(weights), run.device, run.precision
-    )
