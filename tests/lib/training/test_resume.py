@@ -93,7 +93,7 @@ def test_a_finished_run_is_not_trained_again(task, items, tmp_path, monkeypatch)
     first = fit(task, items, fit_options(tmp_path))
     monkeypatch.setattr(StepBatches, "__getitem__", lambda *_: pytest.fail("trained again"))
     second = fit(task, items, fit_options(tmp_path))
-    assert second == first
+    assert second == replace(first, first_step=first.steps)
 
 
 @pytest.mark.parametrize("damage", [b"", b"not a state", None])
