@@ -75,6 +75,7 @@ class SegmentationInfer(ModelInfer[Runner]):
             "latencies": {name: round(value, 4) for name, value in seconds.items()},
             "foreground": round(float((prediction.mask > 0).mean()), 6),
             "model_version": version,
+            **image.facts,
         }
         if prediction.presence is not None:
             summary["presence"] = round(prediction.presence, 4)

@@ -64,6 +64,10 @@ class Image:
             (ultrasound); None for all. Networks get the region only, and their answer is background
             outside of it.
         over_time: whether the first of three axes is time (a cine loop), not space.
+        physical_spacing: measured size of a pixel along x, y[, z] in millimetres, where the file
+            tells one that ITK does not read (ultrasound regions); None for that of `geometry`.
+        channel: name or number of the channel that was read, where the file has several.
+        notes: what reading did to the pixels that a user should know, a sentence each.
     """
 
     pixels: np.ndarray
@@ -73,6 +77,9 @@ class Image:
     colour: bool = False
     region: tuple[slice, slice] | None = None
     over_time: bool = False
+    physical_spacing: tuple[float, ...] | None = None
+    channel: str = ""
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Reject pixels of another size than the geometry, such as colour taken for an axis."""
@@ -81,6 +88,17 @@ class Image:
                 f"pixels of shape {self.pixels.shape} with colour={self.colour} do not fit a grid "
                 f"of {self.geometry.size}"
             )
+
+    @property
+    def spacing(self) -> tuple[float, ...]:
+        """Size of a pixel along x, y[, z] in millimetres, for measurements."""
+        return self.physical_spacing or self.geometry.spacing
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """What an answer tells of how its image was read: ``channel`` and ``notes``, if any."""
+        facts: dict[str, object] = {"channel": self.channel} if self.channel else {}
+        return {**facts, "notes": list(self.notes)} if self.notes else facts
 
     @property
     def spatial_dims(self) -> int:
