@@ -108,7 +108,7 @@ def _decode(path: Path, picture: PillowImage.Image, page: int = 0) -> np.ndarray
     Args:
         page: number of that page, from 0.
     """
-    wide = _bits(path, picture) > 8
+    wide = bits_per_channel(path, picture) > 8
     picture.load()
     if wide and picture.mode in ("RGB", "RGBA"):  # Pillow keeps the upper 8 bits only
         return _read_wide_colour(path, picture, page)
@@ -121,7 +121,7 @@ def _decode(path: Path, picture: PillowImage.Image, page: int = 0) -> np.ndarray
     return np.asarray(picture)
 
 
-def _bits(path: Path, picture: PillowImage.Image) -> int:
+def bits_per_channel(path: Path, picture: PillowImage.Image) -> int:
     """Return the bits per channel in the file."""
     if picture.format == "PNG":
         with open(path, "rb") as file:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,8 +35,46 @@ _META_DATA_FILE = re.compile(rb"^[ \t]*ElementDataFile[ \t]*[=:](.*)$", re.MULTI
 _NRRD_DATA_FILE = re.compile(rb"^data ?file:(.*)$", re.MULTILINE | re.IGNORECASE)
 
 
-def read_volume(path: Path, max_pixels: int, spatial_dims: int) -> tuple[np.ndarray, Geometry]:
+@dataclass(frozen=True, kw_only=True)
+class HeaderFields:
+    """What the header of a volume tells of its values.
+
+    Attributes:
+        layers: values for each voxel: the components of a vector, or the fourth axis.
+        real: whether they are floating-point numbers.
+        metadata: the file's own pairs of key and text.
+    """
+
+    layers: int
+    real: bool
+    metadata: Mapping[str, str]
+
+
+def header_fields(path: Path) -> HeaderFields:
+    """Read what the header tells of the values; a damaged one raises `InputError`."""
+    reader = _read_header(path)
+    size = reader.GetSize()
+    fourth = size[3] if len(size) == 4 else 1
+    return HeaderFields(
+        layers=max(reader.GetNumberOfComponents(), fourth),
+        real=reader.GetPixelIDValue() in _real_types(),
+        metadata={key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()},
+    )
+
+
+def _real_types() -> set[int]:
+    import SimpleITK as sitk
+
+    return {sitk.sitkFloat32, sitk.sitkFloat64, sitk.sitkVectorFloat32, sitk.sitkVectorFloat64}
+
+
+def read_volume(
+    path: Path, max_pixels: int, spatial_dims: int, layered: bool = False
+) -> tuple[np.ndarray, Geometry]:
     """Read one 2D image or one volume; axes of size 1 beyond `spatial_dims` are dropped.
+
+    Args:
+        layered: whether a fourth axis is taken for channels.
 
     Returns:
         Pixels `(rows, columns)` or `(slices, rows, columns)`, with a last axis for channels where
@@ -47,8 +85,9 @@ def read_volume(path: Path, max_pixels: int, spatial_dims: int) -> tuple[np.ndar
     """
     reader = _read_header(path)
     size = reader.GetSize()
-    check_pixel_count(path.name, size, max_pixels)
-    _check_dimensions(path, size, spatial_dims)
+    channels = size[3] if layered and len(size) == 4 else 1
+    check_pixel_count(path.name, size[:3] if channels > 1 else size, max_pixels)
+    _check_dimensions(path, size[:3] if channels > 1 else size, spatial_dims)
     data_file = _data_file(path)
     if has_extension(path, NIFTI_EXTENSIONS):
         from lib.io.nifti import check_pixels
@@ -68,7 +107,10 @@ def read_volume(path: Path, max_pixels: int, spatial_dims: int) -> tuple[np.ndar
     shape = size[spatial_dims - 1 :: -1] + ((components,) if components > 1 else ())
     axes = min(len(size), 3)
     direction = np.array(image.GetDirection()).reshape(len(size), len(size))[:axes, :axes]
-    return sitk.GetArrayFromImage(image).reshape(shape), Geometry(
+    pixels = sitk.GetArrayFromImage(image)
+    if channels > 1:
+        pixels, shape = np.moveaxis(pixels, 0, -1), (*shape, channels)
+    return pixels.reshape(shape), Geometry(
         size[:axes],
         image.GetSpacing()[:axes],
         image.GetOrigin()[:axes],

@@ -86,7 +86,7 @@ def test_a_label_of_other_dimensions_than_its_image_is_refused(tmp_path):
 
 
 def test_a_label_volume_may_have_more_voxels_than_an_image_pixels(tmp_path, monkeypatch):
-    monkeypatch.setattr("lib.io.labels.MAX_PIXELS", 100)
+    monkeypatch.setattr("lib.io.layers.MAX_PIXELS", 100)
     path = write_mask(tmp_path / "m.nrrd", MASK, OBLIQUE)
     np.testing.assert_array_equal(read_label(path, SHAPE), MASK)
 

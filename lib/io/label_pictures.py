@@ -1,0 +1,93 @@
+"""Pictures of labels: palettes, greys of few bits, greys stored as colours, transparency."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as PillowImage
+
+from lib.errors import InputError
+from lib.image import MAX_PIXELS, MAX_VOXELS, check_pixel_count
+from lib.io.pictures import bits_per_channel
+
+_PALETTE = ("P", "PA")
+_TRANSPARENT = ("LA", "RGBA", "PA")
+_PLAIN = ("1", "L", "I", "I;16", "I;16B", "I;16L")
+_STEPS = {1: 255, 2: 85, 4: 17}  # by the bits of a grey
+
+
+def is_plain_picture(path: Path) -> bool:
+    """Tell whether a picture holds one integer for each pixel, as any program reads it."""
+    try:
+        with PillowImage.open(path) as picture:
+            few = picture.mode == "L" and _grey_step(path, picture) > 1
+            return picture.mode in _PLAIN and not few
+    except (OSError, ValueError, SyntaxError):
+        return False  # a TIFF that not even Pillow reads
+
+
+def palette_indices(path: Path, spatial_dims: int) -> np.ndarray | None:
+    """Return the indices of a picture with a palette: they are the labels, whatever the colours.
+
+    None for other pictures, and for those that `read_image` refuses with the reason.
+    """
+    try:
+        with PillowImage.open(path) as picture:
+            pages = int(getattr(picture, "n_frames", 1))
+            if picture.mode not in _PALETTE or (pages > 1) != (spatial_dims == 3):
+                return None
+            most = MAX_VOXELS if spatial_dims == 3 else MAX_PIXELS
+            check_pixel_count(path.name, (*picture.size, pages)[:spatial_dims], most)
+            found = []
+            for page in range(pages):
+                picture.seek(page)
+                indices = np.asarray(picture)
+                found.append(indices[..., 0] if picture.mode == "PA" else indices)
+            return found[0] if spatial_dims == 2 else np.stack(found)
+    except InputError:
+        raise
+    except Exception:
+        return None
+
+
+def is_grey(pixels: np.ndarray) -> bool:
+    """Tell whether three channels are all the same: a grey picture stored as colours."""
+    return pixels.shape[-1] == 3 and bool((pixels == pixels[..., :1]).all())
+
+
+def coloured(path: Path, pixels: np.ndarray) -> InputError:
+    """Return the error for a label file in colours."""
+    colours = len(np.unique(pixels.reshape(-1, pixels.shape[-1]), axis=0))
+    return InputError(
+        f"{path.name}: a label image holds one integer per pixel, found {colours} colours, which "
+        f"two objects may share; save the label map itself, or an indexed PNG, not a picture of it"
+    )
+
+
+def check_drawing(path: Path, label: np.ndarray) -> np.ndarray:
+    """Return the values of a picture of one channel, as they are in the file.
+
+    Raises:
+        InputError: labels are hidden, as where the drawing is in the picture's transparency alone.
+    """
+    try:
+        with PillowImage.open(path) as picture:
+            if (step := _grey_step(path, picture)) > 1:
+                label = label // step
+            if picture.mode not in _TRANSPARENT or picture.size != label.shape[::-1]:
+                return label
+            hidden = (np.asarray(picture.getchannel("A")) == 0) & (label > 0)
+    except (OSError, ValueError, SyntaxError):
+        return label  # a TIFF that Pillow cannot read has neither few bits nor transparency
+    if hidden.any():
+        raise InputError(
+            f"{path.name}: {int(hidden.sum())} pixels with a label are fully transparent, so it is "
+            f"not clear what is labelled; expected a label image without transparency; save it so"
+        )
+    return label
+
+
+def _grey_step(path: Path, picture: PillowImage.Image) -> int:
+    """Return what a value of 1 in the file is when read: greys of few bits are spread to 0..255."""
+    return _STEPS.get(bits_per_channel(path, picture), 1)

@@ -1,0 +1,292 @@
+"""Label files decoded: palettes, pictures of labels, layers and one-hot channels, and their names.
+
+A label file has one layer, an integer for every pixel, or several: channels of a one-hot label, or
+the layers in which 3D Slicer keeps segments that may overlap (.seg.nrrd). Layers are merged into
+one label image where they do not overlap, and refused where they do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from lib.errors import InputError
+from lib.image import (
+    MAX_PIXELS,
+    MAX_VOXELS,
+    PICTURE_EXTENSIONS,
+    VOLUME_EXTENSIONS,
+    Geometry,
+)
+from lib.io.label_pictures import (
+    check_drawing,
+    coloured,
+    is_grey,
+    is_plain_picture,
+    palette_indices,
+)
+from lib.io.masks import MASK_EXTENSIONS
+from lib.io.read import extension, read_image
+from lib.io.volumes import header_fields, read_volume
+
+Names = tuple[tuple[str, int], ...]
+"""Names of segments with their values; several segments may share a name."""
+
+# segments that 3D Slicer keeps beside the structures, and does not submit
+NO_STRUCTURES = frozenset({"background", "foreground_scribbles", "background_scribbles"})
+
+_SEGMENT = re.compile(r"Segment(\d+)_(Name|LabelValue|Layer)")
+_ARRAYS = (".npy", ".npz")
+_LARGEST = np.iinfo(np.int32).max
+
+
+@dataclass(frozen=True)
+class LabelFile:
+    """A label file as read.
+
+    Attributes:
+        pixels: int32 `(rows, columns)` or `(slices, rows, columns)`, 0 is background.
+        geometry: of the file.
+    """
+
+    pixels: np.ndarray
+    geometry: Geometry
+
+
+class _Segment(NamedTuple):
+    """A segment that a .seg.nrrd describes: its value in its layer, and in the merged label."""
+
+    name: str
+    layer: int
+    value: int
+    merged: int
+
+
+def read_label_file(path: Path, spatial_dims: int) -> LabelFile:
+    """Decode a label image, 2 axes, or volume, 3 axes.
+
+    Raises:
+        InputError: unreadable, lossy, in colours, with values that are no whole numbers from 0, or
+            with layers that overlap.
+    """
+    _refuse_by_type(path)
+    suffix = extension(path)
+    indices = palette_indices(path, spatial_dims) if suffix in PICTURE_EXTENSIONS else None
+    if indices is not None:
+        return LabelFile(indices.astype(np.int32), Geometry.flat(*indices.shape))
+    most = MAX_VOXELS if spatial_dims == 3 else MAX_PIXELS
+    if suffix in VOLUME_EXTENSIONS:
+        pixels, geometry = read_volume(path, most, spatial_dims, layered=True)
+    else:
+        image = read_image(path, most, spatial_dims)
+        pixels, geometry = image.pixels, image.geometry
+        if image.colour and not is_grey(pixels):
+            raise coloured(path, pixels)
+    if pixels.ndim > spatial_dims and is_grey(pixels):
+        pixels = pixels[..., 0]
+    if suffix in PICTURE_EXTENSIONS:
+        pixels = check_drawing(path, pixels)
+    layers = [pixels] if pixels.ndim == spatial_dims else list(np.moveaxis(pixels, -1, 0))
+    layers = [_whole_numbers(path, layer) for layer in layers]
+    segments = _segments(path, len(layers))
+    if segments and len(layers) > 1:
+        return LabelFile(_merge_segments(path, layers, segments), geometry)
+    label = layers[0] if len(layers) == 1 else _merge_layers(path, layers)
+    for one in segments:
+        if not one.merged:
+            label[label == one.value] = 0
+    return LabelFile(label, geometry)
+
+
+def label_names(path: Path) -> Names:
+    """Return the segments that a label file itself names, with their values when it is read.
+
+    Only .seg.nrrd files, and the label files that this app writes as .nrrd, name any.
+
+    Raises:
+        InputError: damaged, or with descriptions that contradict each other.
+    """
+    if extension(path) != ".nrrd":
+        return ()
+    return tuple((one.name, one.merged) for one in _segments(path))
+
+
+def is_plain(path: Path) -> bool:
+    """Tell whether any program reads a label file as this app does: one integer for each pixel."""
+    suffix = extension(path)
+    if suffix in PICTURE_EXTENSIONS:
+        return is_plain_picture(path)
+    if suffix in VOLUME_EXTENSIONS:
+        header = header_fields(path)
+        return header.layers == 1 and not header.real
+    return True
+
+
+def _refuse_by_type(path: Path) -> None:
+    suffix, lossless = extension(path), ", ".join(MASK_EXTENSIONS)
+    if suffix in (".jpg", ".jpeg"):
+        raise InputError(
+            f"{path.name}: JPEG changes label values; expected a lossless label image "
+            f"({lossless}); save it again as one of these"
+        )
+    if not suffix and path.name.lower().endswith(_ARRAYS):
+        raise InputError(
+            f"{path.name}: arrays of NumPy are not read as labels (those of Cellpose hold pickled "
+            f"objects, which may run code), expected a label image ({lossless}); save the masks as "
+            f"PNG or TIFF"
+        )
+
+
+def _whole_numbers(path: Path, pixels: np.ndarray) -> np.ndarray:
+    """Return `pixels` as int32.
+
+    Raises:
+        InputError: fractions, or numbers below 0 or beyond int32.
+    """
+    if pixels.dtype.kind not in "biuf":
+        raise InputError(
+            f"{path.name}: holds values of type {pixels.dtype}, expected whole numbers; save the "
+            f"label map itself"
+        )
+    if pixels.dtype.kind == "f":
+        if not np.isfinite(pixels).all():
+            raise InputError(
+                f"{path.name}: holds values that are NaN or infinite, expected whole numbers; save "
+                f"the label image again"
+            )
+        broken = pixels[pixels != np.floor(pixels)]
+        if broken.size:
+            raise InputError(
+                f"{path.name}: label values must be whole numbers, found fractions such as "
+                f"{broken[0]:.4g}; threshold probabilities yourself, and save the label image"
+            )
+    if pixels.size and (pixels.min() < 0 or pixels.max() > _LARGEST):
+        advice = "save background as 0" if pixels.min() < 0 else "number the objects anew"
+        raise InputError(
+            f"{path.name}: label values must lie in 0..{_LARGEST}, found {pixels.min()}.."
+            f"{pixels.max()}; {advice}"
+        )
+    return pixels.astype(np.int32)
+
+
+def _segments(path: Path, layers: int = 0) -> list[_Segment]:
+    """Return the segments that the header describes; those of `NO_STRUCTURES` have merged value 0.
+
+    Where values of two layers are the same, the later segment gets the next free value.
+
+    Args:
+        layers: of the file, where it is known.
+    """
+    if extension(path) != ".nrrd":
+        return []
+    header = header_fields(path)
+    layers = layers or header.layers
+    told: dict[int, dict[str, str]] = {}
+    for key, text in header.metadata.items():
+        if found := _SEGMENT.fullmatch(key):
+            told.setdefault(int(found[1]), {})[found[2]] = text.strip()
+    segments: list[_Segment] = []
+    used: set[int] = set()
+    try:
+        # before Slicer 5 each segment has a layer of its own, in which it is 1
+        rows: list[tuple[str, int, int]] = [
+            (
+                fields.get("Name") or f"segment {number}",
+                int(fields.get("Layer", number if layers > 1 else 0)),
+                int(fields.get("LabelValue", 1 if layers > 1 else number + 1)),
+            )
+            for number, fields in sorted(told.items())
+        ]
+    except ValueError as error:
+        raise InputError(
+            f"{path.name}: its description of segments is damaged ({error}); export it again"
+        ) from None
+    for label, layer, value in rows:
+        if not 0 <= layer < layers or value < 0:
+            raise InputError(
+                f"{path.name}: segment '{label}' is said to be value {value} of layer {layer}, "
+                f"found {layers} layers; export it again"
+            )
+        merged = value
+        if label.lower() in NO_STRUCTURES:
+            merged = 0
+        elif layers > 1 and value in used:
+            merged = next(n for n in range(1, len(rows) + len(used) + 2) if n not in used)
+        used.add(merged)
+        segments.append(_Segment(label, layer, value, merged))
+    return segments
+
+
+def _merge_segments(
+    path: Path, layers: Sequence[np.ndarray], segments: Sequence[_Segment]
+) -> np.ndarray:
+    """Return one label image of the described segments of several layers."""
+    for number, layer in enumerate(layers):
+        described = {one.value for one in segments if one.layer == number}
+        if unnamed := sorted(set(np.unique(layer).tolist()) - described - {0}):
+            raise InputError(
+                f"{path.name}: layer {number} holds the values {_listed(unnamed)}, which no "
+                f"segment is said to have; export the segmentation again"
+            )
+    drawn = [one for one in segments if one.merged and one.value]
+    masks = ((one.name, one.merged, layers[one.layer] == one.value) for one in drawn)
+    return _merge(path, layers[0].shape, masks)
+
+
+def _merge_layers(path: Path, layers: Sequence[np.ndarray]) -> np.ndarray:
+    """Return one label image of layers without names.
+
+    Layers of ones are numbered from 1. If every pixel is in exactly one, the first is background.
+    Layers of different values keep these.
+    """
+    values = [set(np.unique(layer).tolist()) - {0} for layer in layers]
+    if all(found <= {1} for found in values) or all(found <= {255} for found in values):
+        if (np.sum([layer > 0 for layer in layers], axis=0) == 1).all():
+            layers = layers[1:]
+        masks = [(f"layer {n}", n, layer > 0) for n, layer in enumerate(layers, start=1)]
+        return _merge(path, layers[0].shape, iter(masks))
+    if sum(map(len, values)) > len(set().union(*values)):
+        if len(layers) == 3:
+            raise coloured(path, np.stack(layers, axis=-1))
+        raise InputError(
+            f"{path.name}: {len(layers)} layers hold the same values and no names, so it is not "
+            f"clear what they are; save one label image, or a .seg.nrrd, which names its segments"
+        )
+    masks = [
+        (f"value {value}", value, layer == value)
+        for layer, found in zip(layers, values, strict=True)
+        for value in sorted(found)
+    ]
+    return _merge(path, layers[0].shape, iter(masks))
+
+
+def _merge(
+    path: Path, shape: tuple[int, ...], masks: Iterator[tuple[str, int, np.ndarray]]
+) -> np.ndarray:
+    """Return a label image of `(name, value, mask)`.
+
+    Raises:
+        InputError: two masks overlap.
+    """
+    label = np.zeros(shape, np.int32)
+    names: dict[int, str] = {}
+    for name, value, mask in masks:
+        names[value] = name
+        if (label[mask] != 0).any():
+            others, counts = np.unique(label[mask], return_counts=True)
+            other, count = next((o, c) for o, c in zip(others, counts, strict=True) if o)
+            raise InputError(
+                f"{path.name}: '{names[int(other)]}' and '{name}' overlap in {count} pixels, but a "
+                f"label image holds one structure for each pixel; draw them apart"
+            )
+        label[mask] = value
+    return label
+
+
+def _listed(values: Sequence[int]) -> str:
+    return ", ".join(map(str, values[:8])) + (", ..." if len(values) > 8 else "")
