@@ -14,7 +14,7 @@ from lib.classification.overlays import overlay
 from lib.classification.predictor import ExamPredictor
 from lib.classification.saliency import saliency
 from lib.dicom.geometry import dicom_geometry, pixel_spacing
-from lib.dicom.pixels import open_dicom
+from lib.dicom.header import open_dicom
 from lib.files import write_atomically
 from lib.image import VOLUME_EXTENSIONS, Geometry, has_extension
 from lib.io.masks import write_mask, write_probabilities

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pydicom
 
-from lib.dicom.pixels import frame_count, tag_value
+from lib.dicom.header import frame_count, tag_value
 from lib.image import Geometry
 
 FrameAxis = Literal["time", "space", "none"]

@@ -13,7 +13,7 @@ from typing import Any
 import pydicom
 
 from lib.dicom.geometry import number
-from lib.dicom.pixels import tag_value
+from lib.dicom.header import tag_value
 from lib.errors import InputError
 from lib.files import write_atomically
 

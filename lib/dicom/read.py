@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lib.dicom.display import displayed_frames
 from lib.dicom.geometry import dicom_geometry, frame_axis, pixel_spacing
-from lib.dicom.pixels import decode_frames, frame_count, open_dicom
+from lib.dicom.header import frame_count, open_dicom, open_with_notes
 from lib.dicom.ultrasound import interpret, is_ultrasound
 from lib.dicom.ultrasound_region import Crop
 from lib.errors import InputError
@@ -15,7 +16,8 @@ from lib.image import Image, check_pixel_count, not_a_volume
 def read_dicom(path: Path, max_pixels: int, spatial_dims: int) -> Image:
     """Read a DICOM file: one frame as an image, several frames as a volume or a loop over time.
 
-    Pixels are the stored values; larger is brighter. Palettes and YBR become RGB. Ultrasound
+    Pixels are the stored values, inverted where that makes larger brighter; padding is background
+    (`lib.dicom.display`). Palettes and YBR become RGB. Ultrasound
     becomes luminance, and its region is kept. The frames of a loop have a spacing of 1.
 
     Args:
@@ -29,7 +31,7 @@ def read_dicom(path: Path, max_pixels: int, spatial_dims: int) -> Image:
         InputError: not DICOM, truncated, no pixels, of other dimensions, larger than `max_pixels`,
             or in an unsupported encoding.
     """
-    data = open_dicom(path)
+    data, notes = open_with_notes(path)
     frames = frame_count(data)
     flat_size = int(data.Columns), int(data.Rows)
     if frames > 1 and spatial_dims == 2:
@@ -47,17 +49,25 @@ def read_dicom(path: Path, max_pixels: int, spatial_dims: int) -> Image:
     if is_ultrasound(data):
         read = interpret(path, data)
         pixels, colour, axis = read.pixels, False, read.frame_axis
-        flat, step = read.spacing[1:], read.spacing[0]
+        flat, step, reading = read.spacing[1:], read.spacing[0], read.warnings
         if read.region != Crop.whole(*pixels.shape[1:]):
             region = read.region.slices
     else:
-        pixels = decode_frames(path, data)
+        pixels, reading = displayed_frames(path, data)
         colour = pixels.ndim == 4
         flat, (axis, step) = pixel_spacing(data), frame_axis(data, default="space")
     geometry = dicom_geometry(data, flat, step if axis == "space" else None)
     if frames == 1:
         pixels = pixels[0]
-    return Image(pixels, geometry, path, colour=colour, region=region, over_time=axis == "time")
+    return Image(
+        pixels,
+        geometry,
+        path,
+        colour=colour,
+        region=region,
+        over_time=axis == "time",
+        notes=(*notes, *reading),
+    )
 
 
 def dicom_size(path: Path) -> tuple[int, ...]:

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pydicom
 
-from lib.dicom.geometry import dicom_geometry, number, pixel_spacing
-from lib.dicom.pixels import frame_count, open_dicom
-from lib.dicom.read import read_dicom
+from lib.dicom.display import inverted, rescale_factors, without_padding
+from lib.dicom.geometry import dicom_geometry, pixel_spacing
+from lib.dicom.header import frame_count, open_dicom, open_with_notes, photometric
+from lib.dicom.pixels import Frames, decode_frames
 from lib.dicom.sources import Plane, in_order, plane_of
+from lib.dicom.ultrasound import interpret, is_ultrasound
 from lib.errors import InputError
-from lib.image import MAX_PIXELS, MAX_VOXELS, Geometry, Image, check_pixel_count
+from lib.image import MAX_VOXELS, Geometry, Image, check_pixel_count
 
 _EVEN = 0.02  # how far the distance of two slices may be from the median, as a share of it
 _STRAIGHT = 0.02  # how far a slice may be shifted in its plane, as a share of the distance
@@ -44,13 +46,14 @@ def read_series(files: Sequence[Path], name: str, max_voxels: int = MAX_VOXELS) 
     headers = [open_dicom(file, header_only=True) for file in ordered]
     geometry = _geometry(headers, name)
     check_pixel_count(name, geometry.size, max_voxels)
-    slices = []
-    for file, header in zip(ordered, headers, strict=True):
-        pixels = read_dicom(file, MAX_PIXELS, 2)
-        if pixels.colour:
-            raise InputError(f"{name}: slices in colour, expected grey; no volume is made of them")
-        slices.append(_rescaled(pixels.pixels, header))
-    return Image(np.stack(slices), geometry, ordered[0])
+    slices = [_read_slice(file, name) for file in ordered]
+    notes = tuple(dict.fromkeys(note for one in slices for note in one.notes))
+    values, padding = np.stack([one.values for one in slices]), None
+    if any(one.padding is not None for one in slices):
+        nowhere = np.zeros(values.shape[1:], bool)
+        padding = np.stack([nowhere if one.padding is None else one.padding for one in slices])
+    pixels, notes = without_padding(values, padding, notes)
+    return Image(pixels, geometry, ordered[0], notes=notes)
 
 
 def _geometry(headers: Sequence[pydicom.Dataset], name: str) -> Geometry:
@@ -108,11 +111,26 @@ def _step(planes: Sequence[Plane], name: str) -> float:
     return step
 
 
+def _read_slice(file: Path, name: str) -> Frames:
+    """Return the rescaled values of a slice `(rows, columns)`, and its padding."""
+    data, notes = open_with_notes(file)
+    if is_ultrasound(data):
+        return Frames(values=interpret(file, data).pixels[0], notes=notes)
+    frames = decode_frames(file, data)
+    if frames.values.ndim == 4:
+        raise InputError(f"{name}: slices in colour, expected grey; no volume is made of them")
+    values = frames.values[0]
+    if photometric(data) == "MONOCHROME1":
+        values = inverted(data, values)
+    padding = None if frames.padding is None else frames.padding[0]
+    return Frames(values=_rescaled(values, data), padding=padding, notes=(*notes, *frames.notes))
+
+
 def _rescaled(pixels: np.ndarray, header: pydicom.Dataset) -> np.ndarray:
     """Return the stored values rescaled by the header; as integers where that is exact."""
-    slope, intercept = number(header, "RescaleSlope") or 1.0, number(header, "RescaleIntercept")
+    slope, intercept = rescale_factors(header)
     if (slope, intercept) == (1.0, 0.0):
         return pixels
-    if slope.is_integer() and intercept.is_integer():
+    if slope.is_integer() and intercept.is_integer() and pixels.dtype.kind in "iu":
         return (pixels.astype(np.int64) * int(slope) + int(intercept)).astype(np.int32)
     return (pixels * slope + intercept).astype(np.float32)

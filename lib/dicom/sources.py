@@ -13,7 +13,7 @@ import numpy as np
 import pydicom
 
 from lib.dicom.geometry import frame_numbers, group_items, numbers
-from lib.dicom.pixels import frame_count, open_dicom, tag_value
+from lib.dicom.header import frame_count, open_dicom, tag_value
 from lib.errors import InputError
 from lib.image import MAX_VOXELS
 

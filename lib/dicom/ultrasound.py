@@ -15,8 +15,9 @@ from pydicom.uid import (
     UltrasoundMultiFrameImageStorage,
 )
 
+from lib.dicom.display import displayed_frames
 from lib.dicom.geometry import FrameAxis, frame_axis, pixel_spacing
-from lib.dicom.pixels import decode_frames, tag_value
+from lib.dicom.header import tag_value
 from lib.dicom.ultrasound_region import Crop, around, find_region, tissue_regions
 from lib.errors import InputError
 from lib.image import LUMINANCE
@@ -77,7 +78,7 @@ def interpret(path: Path, data: pydicom.Dataset) -> Ultrasound:
 
     Args:
         path: its file, for messages.
-        data: as `lib.dicom.pixels.open_dicom` returns it.
+        data: as `lib.dicom.header.open_dicom` returns it.
 
     Raises:
         InputError: truncated, in an encoding that cannot be decoded, or of more than 16 bits.
@@ -87,7 +88,9 @@ def interpret(path: Path, data: pydicom.Dataset) -> Ultrasound:
     modality = str(tag_value(data, "Modality") or "none")
     if modality not in _MODALITIES:
         notes.append(f"Modality is {modality}, expected US; read as ultrasound all the same")
-    pixels, coloured = _grey(path.name, decode_frames(path, data))
+    shown, reading = displayed_frames(path, data)
+    notes += reading
+    pixels, coloured = _grey(path.name, shown)
     regions = tissue_regions(data, rows, columns)
     if len(regions) > 1:
         notes.append(f"{len(regions)} tissue regions; all are taken, the largest's spacing for all")

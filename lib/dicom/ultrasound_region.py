@@ -11,7 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from lib.dicom.geometry import number
-from lib.dicom.pixels import tag_value
+from lib.dicom.header import tag_value
 
 _SPATIAL_2D = 1  # RegionSpatialFormat (0018,6012)
 _TISSUE = 1  # RegionDataType (0018,6014)

@@ -46,12 +46,7 @@ def display_table(name: str, data: Any, stored: np.ndarray) -> tuple[np.ndarray,
             shown = (values - first) / (2**bits - 1)
         if data.PhotometricInterpretation == "MONOCHROME1":
             shown = 1 - shown
-    padding = data.get("PixelPaddingValue")
     table = np.rint(np.clip(shown, 0, 1) * STEPS).astype(np.uint16)
-    if isinstance(padding, int):
-        limit = data.get("PixelPaddingRangeLimit", padding)
-        low, high = sorted((padding, limit if isinstance(limit, int) else padding))
-        table[max(low - first, 0) : max(high - first + 1, 0)] = 0
     return table, first, notes
 
 
@@ -73,8 +68,9 @@ def _displayed(data: Any, values: np.ndarray) -> np.ndarray:
             data.VOILUTFunction = "LINEAR"
         from pydicom.pixel_data_handlers.util import apply_windowing
 
-        values = apply_windowing(values, data)
-    return (values - low) / (high - low)
+        # of a falling rescale it returns what rises again, from `low` to `high`
+        return (apply_windowing(values, data) - low) / (high - low)
+    return (values - min(low, high)) / abs(high - low)
 
 
 def _looked_up(item: Any, values: np.ndarray) -> tuple[np.ndarray, int]:

@@ -137,26 +137,29 @@ def negative(pixels: np.ndarray) -> bool:
 
 
 def _read_dicom(path: Path, max_pixels: int) -> Mammogram:
-    data = _header(path, max_pixels)
-    notes = _check_modality(path.name, data)
-    data.PhotometricInterpretation = str(data.PhotometricInterpretation).strip()
-    data.BitsStored = int(data.get("BitsStored") or data.BitsAllocated)
+    data, notes = _header(path, max_pixels)
+    notes += _check_modality(path.name, data)
     tagged = view_of_tags(data)
     view, modifiers = tagged.view, tagged.modifiers
     if (named := view_of_name(stem(path))) and view != named.view:
         if view.laterality and view.projection:
             notes.append(f"the tags say {view.name}, the name {named.view.name}; the tags count")
         view = view.or_else(named.view)
-    stored = _stored(path, data)
+    from lib.dicom.pixels import decode_frames
+
+    frames = decode_frames(path, data)
+    stored = frames.values[0]
     table, first, table_notes = display_table(path.name, data, stored)
-    notes += table_notes
+    notes += [*frames.notes, *table_notes]
     del data.PixelData  # as large as what was decoded from it
     greys = table.astype(np.float32) / np.float32(STEPS)
     grey = np.empty(stored.shape, np.float32)
     for rows in np.array_split(np.arange(len(stored)), max(len(stored) // BLOCK, 1)):
         block = slice(rows[0], rows[-1] + 1)  # an index takes 64 bits for each pixel
         grey[block] = np.take(greys, stored[block].astype(np.intp) - first, mode="clip")
-    del stored
+    if frames.padding is not None:
+        grey[frames.padding[0]] = 0
+    del stored, frames
     if negative(grey):
         np.subtract(np.float32(1), grey, out=grey)
         notes.append(f"the background is bright for {data.PhotometricInterpretation}; inverted")
@@ -174,10 +177,11 @@ def _read_dicom(path: Path, max_pixels: int) -> Mammogram:
     )
 
 
-def _header(path: Path, max_pixels: int) -> Any:
-    from lib.dicom.pixels import frame_count, open_dicom
+def _header(path: Path, max_pixels: int) -> tuple[Any, list[str]]:
+    """Return the dataset of a mammogram, and notes on what its header leaves out."""
+    from lib.dicom.header import frame_count, open_with_notes
 
-    data = open_dicom(path)
+    data, notes = open_with_notes(path)
     frames = frame_count(data)
     if frames > 1 or str(data.get("SOPClassUID", "")) in TOMOSYNTHESIS:
         raise InputError(
@@ -185,15 +189,15 @@ def _header(path: Path, max_pixels: int) -> Any:
             f"mammogram; give the 2D view of the exam"
         )
     check_pixel_count(path.name, (int(data.Columns), int(data.Rows)), max_pixels)
-    if not data.PixelData:
+    if not data.get("PixelData"):
         raise InputError(f"{path.name}: holds no pixel data; it may be truncated, export it again")
-    photometric = str(data.PhotometricInterpretation).strip()
+    photometric = data.PhotometricInterpretation
     if photometric not in ("MONOCHROME1", "MONOCHROME2"):
         raise InputError(
             f"{path.name}: photometric interpretation '{photometric}', expected MONOCHROME1 or "
             f"MONOCHROME2 of a mammogram; export the original image"
         )
-    return data
+    return data, list(notes)
 
 
 def _check_modality(name: str, data: Any) -> list[str]:
@@ -222,17 +226,6 @@ def _check_modality(name: str, data: Any) -> list[str]:
         f"{name}: modality {modality}{f' of {body}' if body else ''}, expected a mammogram (MG); "
         f"give a 2D view of a mammography exam"
     )
-
-
-def _stored(path: Path, data: Any) -> np.ndarray:
-    """Return the stored values `(rows, columns)`."""
-    from lib.dicom.pixels import decode_frames
-
-    pixels = decode_frames(path, data)[0]
-    if str(data.PhotometricInterpretation) != "MONOCHROME1":
-        return pixels
-    signed = int(data.get("PixelRepresentation", 0) or 0)  # the decoder inverted: undo it
-    return ~pixels if signed else (2 ** int(data.BitsStored) - 1) - pixels
 
 
 def _spacing(data: Any) -> tuple[float, float] | None:

@@ -18,7 +18,7 @@ from dicomweb_client import DICOMwebClient
 from pydicom import Dataset
 from requests.adapters import HTTPAdapter
 
-from lib.dicom.pixels import tag_value
+from lib.dicom.header import tag_value
 
 logger = logging.getLogger(__name__)
 

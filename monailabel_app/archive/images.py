@@ -14,7 +14,7 @@ from typing import Any
 
 import pydicom
 
-from lib.dicom.pixels import tag_value
+from lib.dicom.header import tag_value
 from lib.dicom.series import order_slices, read_series
 from lib.errors import InputError
 from lib.io.volumes import write_volume

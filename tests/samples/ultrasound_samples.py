@@ -16,7 +16,7 @@ from pydicom.uid import (
 )
 from scipy import ndimage
 
-from lib.dicom.pixels import open_dicom
+from lib.dicom.header import open_dicom
 from lib.dicom.ultrasound import Ultrasound, interpret
 
 ROWS, COLUMNS = 48, 64

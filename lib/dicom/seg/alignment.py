@@ -6,7 +6,7 @@ import numpy as np
 import pydicom
 
 from lib.dicom.geometry import group_items
-from lib.dicom.pixels import tag_value
+from lib.dicom.header import tag_value
 from lib.dicom.sources import Plane, Sources, plane_of
 from lib.errors import InputError
 

@@ -13,7 +13,8 @@ import numpy as np
 import pydicom
 
 from lib.dicom.geometry import group_items
-from lib.dicom.pixels import decode_frames, frame_count, tag_value
+from lib.dicom.header import frame_count, tag_value
+from lib.dicom.pixels import decode_frames
 from lib.errors import InputError
 from lib.image import MAX_VOXELS
 
@@ -56,7 +57,7 @@ class SegFrames:
         if syntax is not None and syntax.is_compressed and not syntax.is_deflated:
             if self.count * pixels > MAX_VOXELS:
                 raise InputError(f"{name}: {self.count * pixels} pixels, at most {MAX_VOXELS}")
-            self.decoded = decode_frames(Path(name), _uncoloured(data))
+            self.decoded = decode_frames(Path(name), _uncoloured(data)).values
         else:
             self.bytes = bytes(data.PixelData)
             expected = math.ceil(self.count * pixels * self.bits / 8)

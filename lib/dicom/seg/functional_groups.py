@@ -10,8 +10,8 @@ from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
 from lib.dicom.geometry import group_items, number, pixel_spacing
+from lib.dicom.header import tag_value
 from lib.dicom.objects import Coded, code_item, item, reference
-from lib.dicom.pixels import tag_value
 from lib.dicom.sources import SourceFrame, Sources, orientation_of
 from lib.dicom.ultrasound_region import tissue_regions
 

@@ -11,8 +11,8 @@ import numpy as np
 import pydicom
 from pydicom.uid import SegmentationStorage
 
+from lib.dicom.header import tag_value
 from lib.dicom.objects import input_errors_only, open_object
-from lib.dicom.pixels import tag_value
 from lib.dicom.seg.alignment import align, source_frame
 from lib.dicom.seg.codes import plain
 from lib.dicom.seg.frames import SegFrames

@@ -15,6 +15,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, SegmentationStorage, generate_uid
 
+from lib.dicom.header import tag_value
 from lib.dicom.objects import (
     Author,
     Coded,
@@ -25,7 +26,6 @@ from lib.dicom.objects import (
     stamp,
     subject,
 )
-from lib.dicom.pixels import tag_value
 from lib.dicom.seg.codes import property_of
 from lib.dicom.seg.functional_groups import set_frames
 from lib.dicom.sources import Source, Sources, read_sources

@@ -13,8 +13,8 @@ from typing import Any
 
 import pydicom
 
+from lib.dicom.header import tag_value
 from lib.dicom.objects import Author, input_errors_only, open_object, written_at
-from lib.dicom.pixels import tag_value
 from lib.errors import InputError
 from lib.mammography.report.codes import OWN_SCHEME, PERCENT_DENSE, PROBABILITIES, class_of
 

@@ -142,7 +142,10 @@ def test_a_negative_picture_is_inverted_and_told(tmp_path):
         ({"Modality": "CT", "BodyPartExamined": None}, "modality CT, expected a mammogram"),
         ({"Modality": "DX", "BodyPartExamined": "CHEST"}, "shows CHEST"),
         ({"PhotometricInterpretation": "MONOCHROME3"}, "photometric interpretation 'MONOCHROME3'"),
-        ({"PhotometricInterpretation": None}, "without an image"),
+        (
+            {"PhotometricInterpretation": None, "PresentationLUTShape": None},
+            "which in MG may be bright or dark",
+        ),
         ({"NumberOfFrames": "3"}, "tomosynthesis"),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.13.1.3"}, "tomosynthesis"),
         ({"PixelData": b""}, "no pixel data"),
