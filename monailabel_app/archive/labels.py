@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import pydicom
 
-from lib.dicom.objects import written_at
 from lib.dicom.header import tag_value
+from lib.dicom.objects import written_at
 from lib.dicom.seg.read import read_seg, read_segments
 from lib.errors import InputError
 from lib.image import MAX_VOXELS
