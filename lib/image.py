@@ -7,10 +7,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lib.errors import InputError
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
 # luminance of red, green and blue: ITU-R BT.601 (scikit-image's rgb2gray has those of BT.709)
 LUMINANCE = np.array((0.299, 0.587, 0.114), np.float32)
@@ -49,6 +53,19 @@ class Geometry:
         direction = tuple(float(index % (axes + 1) == 0) for index in range(axes * axes))
         return Geometry(shape[::-1], (1.0,) * axes, (0.0,) * axes, direction)
 
+    @staticmethod
+    def of(image: sitk.Image | sitk.ImageFileReader) -> Geometry:
+        """Return the grid of what ITK read, or of a header that it read; its first three axes."""
+        dimensions = len(image.GetSize())
+        axes = min(dimensions, 3)
+        direction = np.reshape(image.GetDirection(), (dimensions, dimensions))[:axes, :axes]
+        return Geometry(
+            tuple(image.GetSize()[:axes]),
+            tuple(image.GetSpacing()[:axes]),
+            tuple(image.GetOrigin()[:axes]),
+            tuple(float(cosine) for cosine in direction.ravel()),
+        )
+
 
 @dataclass(frozen=True)
 class Image:
@@ -57,7 +74,8 @@ class Image:
     Attributes:
         pixels: `(rows, columns)` or `(slices, rows, columns)`, in colour `(..., 3)`, with the data
             type and value range of the file.
-        geometry: of the file; a single slice stored in 3D keeps its third axis here.
+        geometry: of the file, as ITK and so 3D Slicer reads it: answers are written on it. A single
+            slice stored in 3D keeps its third axis here.
         path: the file.
         colour: whether the last axis of `pixels` is red, green, blue.
         region: rows and columns that show the image, without the text and marks around it
@@ -109,6 +127,19 @@ class Image:
     def shape(self) -> tuple[int, ...]:
         """`(rows, columns)` of an image, `(slices, rows, columns)` of a volume."""
         return self.pixels.shape[: self.spatial_dims]
+
+
+def itk_geometry(path: Path) -> Geometry | None:
+    """Return the grid that ITK, and so 3D Slicer, reads from the header; None where it cannot."""
+    import SimpleITK as sitk
+
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError:
+        return None
+    return Geometry.of(reader)
 
 
 def is_coloured(image: Image) -> bool:

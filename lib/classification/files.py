@@ -13,12 +13,10 @@ from lib.classification.answer import ExamAnswer, ViewAnswer
 from lib.classification.overlays import overlay
 from lib.classification.predictor import ExamPredictor
 from lib.classification.saliency import saliency
-from lib.dicom.geometry import dicom_geometry, pixel_spacing
-from lib.dicom.header import open_dicom
 from lib.files import write_atomically
-from lib.image import VOLUME_EXTENSIONS, Geometry, has_extension
+from lib.image import Geometry
 from lib.io.masks import write_mask, write_probabilities
-from lib.io.volumes import read_volume
+from lib.io.read import extension, image_geometry
 from lib.mammography.mammogram import is_dicom
 from lib.tasks.spec import TaskSpec
 
@@ -102,14 +100,9 @@ def view_geometry(path: Path, shape: tuple[int, ...]) -> Geometry:
     """Return the geometry that viewers read from a view's file.
 
     Args:
-        shape: rows and columns of the image, for files without a geometry.
+        shape: rows and columns of the image, for files that only mammography reads, such as PGM.
     """
-    if is_dicom(path):
-        data = open_dicom(path, header_only=True)
-        return dicom_geometry(data, pixel_spacing(data), None)
-    if has_extension(path, VOLUME_EXTENSIONS):
-        return read_volume(path, shape[0] * shape[1], 2)[1]
-    return Geometry.flat(*shape)
+    return image_geometry(path) if extension(path) or is_dicom(path) else Geometry.flat(*shape)
 
 
 def save_scalar(path: Path, values: np.ndarray, image: Path) -> Path:

@@ -69,7 +69,7 @@ def network_grid(image: Image, spec: InputSpec) -> Grid:
     )
     size = np.array([span.stop - span.start for span in region], dtype=float)
     if spec.isotropic and image.spatial_dims == 3 and not image.over_time:
-        spacing = np.array(image.geometry.spacing[:3][::-1], dtype=float)
+        spacing = np.array(image.spacing[:3][::-1], dtype=float)
         if spacing.max() > ISOTROPIC * spacing.min() > 0:
             size *= spacing / min(spacing.max(), COARSENED * math.exp(np.log(spacing).mean()))
     if spec.longest_side:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pydicom
 
 from lib.dicom.header import frame_count, tag_value
-from lib.image import Geometry
+from lib.image import Geometry, itk_geometry
 
 FrameAxis = Literal["time", "space", "none"]
 
+_POSITIONS = {
+    "PlanePositionSequence": "ImagePositionPatient",
+    "PlanePositionVolumeSequence": "ImagePositionVolume",
+}
 _STRAIGHT = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
@@ -81,6 +86,19 @@ def dicom_geometry(
     )
 
 
+def itk_grid(path: Path, data: pydicom.Dataset, measured: Geometry) -> Geometry:
+    """Return the grid on which ITK, and so 3D Slicer, shows a file: with the spacing that it reads.
+
+    ITK (GDCM) chooses the tag of the spacing by the SOP class, and takes that of ultrasound regions
+    and of the thickness of slices for none. Frames that tell their own positions lie at these.
+
+    Args:
+        measured: the grid by the tags, which stays where ITK reads no such frames.
+    """
+    found = None if _frame_positions(data, "PlanePositionSequence") else itk_geometry(path)
+    return found if found and found.size == measured.size else measured
+
+
 def numbers(data: pydicom.Dataset, tag: str, count: int | None = None) -> tuple[float, ...]:
     """Return the numbers of a tag; nothing where it is absent or malformed, or one is not finite.
 
@@ -144,18 +162,20 @@ def _offsets(data: pydicom.Dataset) -> np.ndarray | None:
         return None
     if offsets := numbers(data, "GridFrameOffsetVector", frames):
         return np.array(offsets)
-    for sequence, tag in (
-        ("PlanePositionSequence", "ImagePositionPatient"),
-        ("PlanePositionVolumeSequence", "ImagePositionVolume"),
-    ):
-        positions = [
-            numbers(item, tag, 3)
-            for groups in tag_value(data, "PerFrameFunctionalGroupsSequence") or []
-            for item in tag_value(groups, sequence) or []
-        ]
-        if len(positions) == frames and all(positions):
+    for sequence in _POSITIONS:
+        if positions := _frame_positions(data, sequence):
             return np.array(positions) @ _direction(data)[:, 2]
     return None
+
+
+def _frame_positions(data: pydicom.Dataset, sequence: str) -> list[tuple[float, ...]]:
+    """Return the positions of all frames from a functional group; empty unless each has one."""
+    positions = [
+        numbers(item, _POSITIONS[sequence], 3)
+        for groups in tag_value(data, "PerFrameFunctionalGroupsSequence") or []
+        for item in tag_value(groups, sequence) or []
+    ]
+    return positions if len(positions) == frame_count(data) and all(positions) else []
 
 
 def _slice_step(

@@ -5,20 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 from lib.dicom.display import displayed_frames
-from lib.dicom.geometry import dicom_geometry, frame_axis, pixel_spacing
+from lib.dicom.geometry import dicom_geometry, frame_axis, itk_grid, pixel_spacing
 from lib.dicom.header import frame_count, open_dicom, open_with_notes
 from lib.dicom.ultrasound import interpret, is_ultrasound
 from lib.dicom.ultrasound_region import Crop
 from lib.errors import InputError
-from lib.image import Image, check_pixel_count, not_a_volume
+from lib.image import Geometry, Image, check_pixel_count, not_a_volume
 
 
 def read_dicom(path: Path, max_pixels: int, spatial_dims: int) -> Image:
     """Read a DICOM file: one frame as an image, several frames as a volume or a loop over time.
 
     Pixels are the stored values, inverted where that makes larger brighter; padding is background
-    (`lib.dicom.display`). Palettes and YBR become RGB. Ultrasound
-    becomes luminance, and its region is kept. The frames of a loop have a spacing of 1.
+    (`lib.dicom.display`). Palettes and YBR become RGB. Ultrasound becomes luminance, and its region
+    is kept. The frames of a loop have a spacing of 1. The geometry is the grid that ITK reads; what
+    the tags tell of spacing is the physical one.
 
     Args:
         max_pixels: limit of frames x rows x columns.
@@ -56,18 +57,25 @@ def read_dicom(path: Path, max_pixels: int, spatial_dims: int) -> Image:
         pixels, reading = displayed_frames(path, data)
         colour = pixels.ndim == 4
         flat, (axis, step) = pixel_spacing(data), frame_axis(data, default="space")
-    geometry = dicom_geometry(data, flat, step if axis == "space" else None)
-    if frames == 1:
-        pixels = pixels[0]
+    measured = dicom_geometry(data, flat, step if axis == "space" else None)
     return Image(
-        pixels,
-        geometry,
+        pixels[0] if frames == 1 else pixels,
+        itk_grid(path, data, measured),
         path,
         colour=colour,
         region=region,
         over_time=axis == "time",
         notes=(*notes, *reading),
+        physical_spacing=measured.spacing,
     )
+
+
+def dicom_grid(path: Path) -> Geometry:
+    """Return the grid of a file, as `read_dicom` gives it, from its header alone."""
+    data = open_dicom(path, header_only=True)
+    axis, step = frame_axis(data, default="time" if is_ultrasound(data) else "space")
+    measured = dicom_geometry(data, pixel_spacing(data), step if axis == "space" else None)
+    return itk_grid(path, data, measured)
 
 
 def dicom_size(path: Path) -> tuple[int, ...]:

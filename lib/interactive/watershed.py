@@ -114,7 +114,7 @@ def axis_steps(image: Image) -> list[float]:
     """Return, for each axis, how many of its pixels are as long as one pixel of the finest axis."""
     if image.spatial_dims == 2:
         return [1.0, 1.0]
-    spacing = np.array(image.geometry.spacing[:3][::-1], dtype=float)
+    spacing = np.array(image.spacing[:3][::-1], dtype=float)
     if not (spacing > 0).all():
         return [1.0] * 3
     return (spacing.min() / spacing).tolist()

@@ -16,6 +16,7 @@ from lib.image import (
     Geometry,
 )
 from lib.io.read import extension
+from lib.io.resolution import add_png_scale, tiff_resolution
 from lib.io.volumes import whole_file, write_volume
 
 MASK_EXTENSIONS = (".png", *TIFF_EXTENSIONS, *VOLUME_EXTENSIONS)
@@ -29,8 +30,8 @@ def write_mask(
 ) -> Path:
     """Write an integer `mask` with `geometry`, atomically; the extension gives the file type.
 
-    An .mhd is written as one file that holds its pixels too; ITK reads it like an .mha. A TIFF
-    keeps no geometry.
+    An .mhd is written as one file that holds its pixels too; ITK reads it like an .mha. A PNG and a
+    TIFF keep the spacing of rows and columns, and no more of the geometry.
 
     Args:
         mask: `(rows, columns)` or `(slices, rows, columns)`, of the size of `geometry`.
@@ -65,11 +66,18 @@ def write_mask(
     with whole_file(path) as partial:
         if suffix == ".png":
             PillowImage.fromarray(mask).save(partial)
+            add_png_scale(partial, geometry.spacing)
         elif suffix in TIFF_EXTENSIONS:
             import tifffile
 
             # without it tifffile takes 3 slices or 3 columns for colours
-            tifffile.imwrite(partial, mask, compression="zlib", photometric="minisblack")
+            tifffile.imwrite(
+                partial,
+                mask,
+                compression="zlib",
+                photometric="minisblack",
+                **tiff_resolution(geometry.spacing),
+            )
         else:
             write_volume(partial, mask, geometry)
     return path

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,8 @@ class FileType:
             axes of size 1.
         read: takes the path, the most pixels accepted and 2 (image) or 3 (volume or loop); returns
             the image.
+        geometry: takes the path; returns the grid of the image from the header alone. None for
+            types that are read whole for it.
         recognises: takes the path of a file whose name has no known extension; returns whether
             its content is of this type. None for types that need an extension.
     """
@@ -49,6 +51,7 @@ class FileType:
     extensions: tuple[str, ...]
     size: Callable[[Path], tuple[int, ...]]
     read: Callable[[Path, int, int], Image]
+    geometry: Callable[[Path], Geometry] | None = None
     recognises: Callable[[Path], bool] | None = None
 
 
@@ -60,15 +63,33 @@ def _picture_size(path: Path) -> tuple[int, ...]:
 
 def _read_picture(path: Path, max_pixels: int, spatial_dims: int) -> Image:
     from lib.io.pictures import read_picture, read_stack
+    from lib.io.resolution import picture_geometry
 
     pixels = (read_picture if spatial_dims == 2 else read_stack)(path, max_pixels)
-    return _image(path, pixels, Geometry.flat(*pixels.shape[:spatial_dims]), spatial_dims)
+    geometry = picture_geometry(path, pixels.shape[:spatial_dims])
+    image = _image(path, pixels, geometry, spatial_dims)
+    if spatial_dims == 2:
+        return image
+    # no tag tells how far slices are apart: they count as far as pixels, not as ITK's 1 mm
+    return replace(image, physical_spacing=(*geometry.spacing[:2], geometry.spacing[0]))
+
+
+def _picture_geometry(path: Path) -> Geometry:
+    from lib.io.resolution import picture_geometry
+
+    return picture_geometry(path, _picture_size(path)[::-1])
 
 
 def _volume_size(path: Path) -> tuple[int, ...]:
     from lib.io.volumes import volume_size
 
     return volume_size(path)
+
+
+def _volume_geometry(path: Path) -> Geometry:
+    from lib.io.volumes import volume_geometry
+
+    return volume_geometry(path)
 
 
 def _read_volume(path: Path, max_pixels: int, spatial_dims: int) -> Image:
@@ -81,6 +102,12 @@ def _dicom_size(path: Path) -> tuple[int, ...]:
     from lib.dicom.read import dicom_size
 
     return dicom_size(path)
+
+
+def _dicom_geometry(path: Path) -> Geometry:
+    from lib.dicom.read import dicom_grid
+
+    return dicom_grid(path)
 
 
 def _read_dicom(path: Path, max_pixels: int, spatial_dims: int) -> Image:
@@ -96,12 +123,23 @@ def begins_as_dicom(path: Path) -> bool:
 
 
 FILE_TYPES = (
-    FileType(extensions=PICTURE_EXTENSIONS, size=_picture_size, read=_read_picture),
-    FileType(extensions=VOLUME_EXTENSIONS, size=_volume_size, read=_read_volume),
+    FileType(
+        extensions=PICTURE_EXTENSIONS,
+        size=_picture_size,
+        read=_read_picture,
+        geometry=_picture_geometry,
+    ),
+    FileType(
+        extensions=VOLUME_EXTENSIONS,
+        size=_volume_size,
+        read=_read_volume,
+        geometry=_volume_geometry,
+    ),
     FileType(
         extensions=DICOM_EXTENSIONS,
         size=_dicom_size,
         read=_read_dicom,
+        geometry=_dicom_geometry,
         recognises=begins_as_dicom,
     ),
 )
@@ -161,6 +199,19 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, ...]:
     """
     path = Path(path)
     return _file_type(path).size(path)
+
+
+def image_geometry(path: str | os.PathLike[str]) -> Geometry:
+    """Return the grid of an image, as `read_image` gives it, from its header where that tells it.
+
+    Raises:
+        InputError: missing, empty or not an image.
+    """
+    path = Path(path)
+    row = _file_type(path)
+    if row.geometry is None:
+        return read_image(path, MAX_VOXELS, None).geometry
+    return row.geometry(path)
 
 
 def check_readable(path: str | os.PathLike[str]) -> None:

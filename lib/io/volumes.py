@@ -105,17 +105,15 @@ def read_volume(
         raise damaged(path, error) from None
     components = image.GetNumberOfComponentsPerPixel()
     shape = size[spatial_dims - 1 :: -1] + ((components,) if components > 1 else ())
-    axes = min(len(size), 3)
-    direction = np.array(image.GetDirection()).reshape(len(size), len(size))[:axes, :axes]
     pixels = sitk.GetArrayFromImage(image)
     if channels > 1:
         pixels, shape = np.moveaxis(pixels, 0, -1), (*shape, channels)
-    return pixels.reshape(shape), Geometry(
-        size[:axes],
-        image.GetSpacing()[:axes],
-        image.GetOrigin()[:axes],
-        tuple(float(cosine) for cosine in direction.ravel()),
-    )
+    return pixels.reshape(shape), Geometry.of(image)
+
+
+def volume_geometry(path: Path) -> Geometry:
+    """Return the grid from the header, with as many axes as the file has, at most three."""
+    return Geometry.of(_read_header(path))
 
 
 def volume_size(path: Path) -> tuple[int, ...]:

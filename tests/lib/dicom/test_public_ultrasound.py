@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK as sitk
 from pydicom.data import get_testdata_file
 from ultrasound_samples import read_ultrasound
 
-from lib.image import Image
+from lib.image import Geometry, Image
 from lib.io.read import check_readable, image_size, read_image
 
 
@@ -72,7 +73,8 @@ def test_frames_spacing_and_region_are_those_of_the_file(name):
     assert image_size(_file(name)) == held.shape[::-1]
     assert (image.colour, image.over_time) == (False, held.loop)
     assert image.pixels.dtype == np.uint8
-    assert image.geometry.spacing == pytest.approx((held.spacing, held.spacing, 1.0), abs=1e-6)
+    assert image.spacing == pytest.approx((held.spacing, held.spacing, 1.0), abs=1e-6)
+    assert image.geometry == Geometry.of(sitk.ReadImage(str(_file(name))))
     assert np.ptp(image.pixels) > 50, "not black"
     if held.region is None:
         assert image.region is None

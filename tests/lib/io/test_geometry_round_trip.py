@@ -95,14 +95,14 @@ DICOM_GRIDS = {
             "ImagePositionPatient": ["-4.1", "11.5", "99.3"],
             "ImageOrientationPatient": ["0.36", "-0.8", "0.48", "0.48", "0.6", "0.64"],
         },
-        Geometry((64, 48, 4), (0.3, 0.2, 0.8), ORIGIN, OBLIQUE.direction),
+        Geometry((64, 48, 4), (0.3, 0.2, 1.0), ORIGIN, OBLIQUE.direction),
     ),
     "flipped volume": (
         {
             "SpacingBetweenSlices": "0.8",
             "ImageOrientationPatient": ["-1", "0", "0", "0", "1", "0"],
         },
-        Geometry((64, 48, 4), (1.0, 1.0, 0.8), (0.0, 0.0, 0.0), FLIPPED),
+        Geometry((64, 48, 4), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), FLIPPED),
     ),
 }
 
@@ -111,6 +111,8 @@ DICOM_GRIDS = {
 @pytest.mark.parametrize("kind", ITK_KINDS)
 def test_a_mask_of_several_dicom_frames_has_their_grid_and_pixels(tmp_path, name, kind):
     tags, wanted = DICOM_GRIDS[name]
-    image = read_image(write_us(tmp_path / "a.dcm", grey(4), **tags), spatial_dims=None)
+    path = write_us(tmp_path / "a.dcm", grey(4), **tags)
+    assert same_grid(_grid(sitk.ReadImage(str(path))), wanted, 1e-9)
+    image = read_image(path, spatial_dims=None)
     mask = (image.pixels // 64).astype(np.uint8)
     _assert_on_its_grid(image, mask, tmp_path / f"mask{kind}", wanted)
