@@ -16,6 +16,7 @@ from lib.classification.files import tissue_label, view_geometry, write_exam_fil
 from lib.classification.predictor import ExamPredictor
 from lib.errors import InputError, choose
 from lib.io.masks import result_extension
+from lib.mammography.density_labels import DENSITIES
 from lib.mammography.exam_files import same_file
 from lib.mammography.exams import Exam
 from lib.tasks.exam_spec import SALIENCY
@@ -44,9 +45,10 @@ class ClassificationInfer(ModelInfer[ExamPredictor]):
         Returns:
             The label file, which the caller deletes, and the answer as
             `lib.classification.answer.ExamAnswer.as_dict` has it, with ``view`` (the one asked
-            for), ``notes`` on the exam's files, ``label_names`` (the answered class and its value),
-            ``latencies`` in seconds and ``model_version``; and, as `lib.classification.files` names
-            them but as paths on the server, ``dense_tissue`` and ``saliency`` of each view.
+            for), ``notes`` on the exam's files, ``label_names`` (the values of all classes of the
+            scale, as viewers draw the n-th name as value n), ``latencies`` in seconds and
+            ``model_version``; and, as `lib.classification.files` names them but as paths on the
+            server, ``dense_tissue`` and ``saliency`` of each view.
 
         Raises:
             InputError: no view of an exam, one that cannot be answered, or a wrong parameter.
@@ -85,7 +87,7 @@ class ClassificationInfer(ModelInfer[ExamPredictor]):
         summary |= {
             "view": asked,
             "notes": list(exam.notes),
-            "label_names": {answer.label: self.task.labels[answer.label]},
+            "label_names": _names_up_to(max(self.task.labels.values())),
             "latencies": {name: round(spent, 4) for name, spent in seconds.items()},
             "model_version": version,
             **files,
@@ -112,6 +114,11 @@ class ClassificationInfer(ModelInfer[ExamPredictor]):
                 f"{', '.join(sorted(file.name for file in exam.views.values())) or '(it has none)'}"
             )
         return exam, asked
+
+
+def _names_up_to(value: int) -> dict[str, int]:
+    """Return the classes of density, and their values in label images, from 1 to `value`."""
+    return dict(zip(DENSITIES, range(1, value + 1), strict=False))
 
 
 def _methods(saliency: Any) -> tuple[str, ...]:

@@ -9,17 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
 from infer.base import InferSettings
-from infer.segmentation import INSTANCES, MASK, SegmentationInfer
+from infer.segmentation import SegmentationInfer
 from lib.files import FileStamp, file_stamp
 from lib.image import Image
 from lib.interactive.predictor import ClickedImage, ClickPredictor
-from lib.interactive.prompts import read_points
+from lib.interactive.prompts import read_points, slices_from_last
 from lib.io.read import read_image
-from lib.segmentation.instances import with_gaps
 from lib.segmentation.predictor import Prediction
 from lib.tasks.spec import TaskSpec
 from lib.weights.store import ModelStore
@@ -32,9 +30,8 @@ class ClickInfer(SegmentationInfer[ClickPredictor]):
 
     Points are indices of the image in the viewers' order, see
     `lib.interactive.prompts.read_points`. The images of the latest requests are kept with the
-    encoder's maps, so that one more click costs the decoder only. In the mask, gaps part touching
-    objects, so that viewers show them, and saved labels keep them, as separate ones. The other
-    parameters are those of `SegmentationInfer`, without ``flips``.
+    encoder's maps, so that one more click costs the decoder only. The other parameters are those of
+    `SegmentationInfer`, without ``flips``.
 
     Viewers see a model of type deepgrow, for which 3D Slicer offers negative clicks even if there
     is one structure only.
@@ -42,7 +39,6 @@ class ClickInfer(SegmentationInfer[ClickPredictor]):
 
     infer_type = InferType.DEEPGROW
     takes_flips = False
-    results = (MASK, INSTANCES)  # viewers draw the answer as one segment
 
     def __init__(self, task: TaskSpec, store: ModelStore, settings: InferSettings) -> None:
         super().__init__(task, store, settings)
@@ -51,20 +47,20 @@ class ClickInfer(SegmentationInfer[ClickPredictor]):
         self._lock = threading.Lock()
 
     def _predict(
-        self, predictor: ClickPredictor, path: Path, request: dict[str, Any], instances: bool
+        self, predictor: ClickPredictor, path: Path, request: dict[str, Any]
     ) -> tuple[Image, Prediction]:
         start = time.perf_counter()
         shown = self._open(predictor, path)
-        clicks = read_points(request, shown.image.shape, tuple(self.task.labels))
+        clicks = read_points(
+            request,
+            shown.image.shape,
+            tuple(self.task.labels),
+            from_last_slice=slices_from_last(request, shown.image.geometry),
+        )
         ready = time.perf_counter()
         answer = shown(clicks, self.task.output.instances)
         seconds = {**answer.seconds, "pre": ready - start}
         return shown.image, replace(answer, seconds=seconds)
-
-    def _label(self, prediction: Prediction, result: str) -> np.ndarray:
-        if result == MASK and prediction.instances is not None:
-            return np.where(with_gaps(prediction.instances) > 0, prediction.mask, 0)
-        return super()._label(prediction, result)
 
     def _open(self, predictor: ClickPredictor, path: Path) -> ClickedImage:
         """Return the image prepared for clicks; images of the latest requests are kept."""

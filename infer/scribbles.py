@@ -14,7 +14,7 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from infer.base import first, write_label
 from lib.errors import InputError
 from lib.image import MAX_PIXELS, MAX_VOXELS, Image
-from lib.interactive.prompts import read_box, read_points
+from lib.interactive.prompts import read_box, read_points, slices_from_last
 from lib.interactive.scribbles import segment_clicks, segment_scribbles
 from lib.io.labels import read_label
 from lib.io.masks import result_extension
@@ -106,7 +106,7 @@ class ScribblesInfer(UntrainedInfer):
 
     def segment(self, image: Image, request: Mapping[str, Any]) -> np.ndarray:
         """Return the structure that scribbles mark, see `lib.interactive.scribbles`."""
-        box = read_box(request, image.shape)
+        box = read_box(request, image.shape, slices_from_last(request, image.geometry))
         drawn = np.zeros(image.shape, np.int32)
         if request.get("label"):
             drawn = read_label(str(request["label"]), image.shape)
@@ -131,8 +131,10 @@ class RegionInfer(UntrainedInfer):
 
     def segment(self, image: Image, request: Mapping[str, Any]) -> np.ndarray:
         """Return the regions that clicks mark, see `lib.interactive.scribbles`."""
-        box = read_box(request, image.shape)
-        return segment_clicks(image, read_points(request, image.shape, tuple(self.labels)), box)
+        from_last = slices_from_last(request, image.geometry)
+        box = read_box(request, image.shape, from_last)
+        clicks = read_points(request, image.shape, tuple(self.labels), from_last_slice=from_last)
+        return segment_clicks(image, clicks, box)
 
 
 def _values(label_info: Any) -> dict[str, int]:

@@ -20,9 +20,9 @@ from monailabel.interfaces.tasks.batch_infer import BatchInferTask
 from monailabel.interfaces.tasks.infer_v2 import InferTask
 from tqdm import tqdm
 
-from infer.base import InferSettings, ModelInfer
+from infer.base import InferSettings, ModelInfer, first
 from infer.build import build_infer
-from lib.errors import InputError
+from lib.errors import InputError, choose
 from lib.tasks.registry import get_task
 from lib.weights.store import ModelStore
 from monailabel_app.config import SHIPPED_MODELS
@@ -33,11 +33,36 @@ logger = logging.getLogger(__name__)
 ORIGINAL = str(DefaultLabelTag.ORIGINAL.value)
 
 
-def is_answered(store: Datastore, image: str, tag: str, model: str, version: str) -> bool:
-    """Tell whether the label of an image is the answer of a model's version."""
+def is_answered(
+    store: Datastore, image: str, tag: str, model: str, version: str, result: str | None
+) -> bool:
+    """Tell whether the label of an image is the answer of a model's version, of the kind `result`.
+
+    Args:
+        result: one of those that `result_of` returns.
+    """
     info = store.get_label_info(image, tag)
     params = info.get("params") or {}
-    return bool(info.get("model") == model and params.get("model_version") == version)
+    found = (info.get("model"), params.get("model_version"), params.get("result"))
+    return found == (model, version, result)
+
+
+def result_of(task: ModelInfer[Any], asked: object) -> str | None:
+    """Return the kind of label image that a request gets, "mask" or "instances".
+
+    Args:
+        asked: the request's ``result``.
+
+    Returns:
+        None if the task has one kind only that has no name: exams.
+
+    Raises:
+        NotFoundError: the task has no such kind.
+    """
+    choices = task.config().get("result")
+    if choices is None and asked is None:
+        return None
+    return choose("result", first(asked or choices), {name: name for name in choices or ()})
 
 
 class ResumableBatch(BatchInferTask):
@@ -61,8 +86,8 @@ class ResumableBatch(BatchInferTask):
         task = self.model(name)
         if not isinstance(task, ModelInfer):
             return images
-        version = task.version()
-        return [id for id in images if not is_answered(datastore, id, tag, name, version)]
+        answer = name, task.version(), result_of(task, request.get("result"))
+        return [id for id in images if not is_answered(datastore, id, tag, *answer)]
 
     def __call__(
         self,
@@ -92,6 +117,7 @@ class Batch:
         models: folder of published weights and their versions.
         tag: label tag to write.
         labelled: whether to answer on images with an accepted label too.
+        result: kind of label image, see `result_of`; None for the task's first, which viewers show.
     """
 
     task: str
@@ -102,6 +128,7 @@ class Batch:
     device: str = "auto"
     precision: str = "auto"
     flips: bool = False
+    result: str | None = None
 
 
 @dataclass
@@ -134,7 +161,7 @@ def answer_share(batch: Batch, rank: int = 0, world_size: int = 1, local_rank: i
     answer on the same image.
 
     Raises:
-        InputError: there are no images, or no weights.
+        InputError: there are no images, or no weights, or the task has no such kind of result.
     """
     store = StudiesDatastore(str(batch.folder))
     images = sorted(store.list_images())
@@ -150,7 +177,7 @@ def answer_share(batch: Batch, rank: int = 0, world_size: int = 1, local_rank: i
             find_exam=store.exam_of,
         ),
     )
-    answers = Answers(task.version())
+    answers, result = Answers(task.version()), result_of(task, batch.result)
     bar = tqdm(
         images[rank::world_size],
         desc=batch.task if world_size == 1 else f"{batch.task} {rank + 1}/{world_size}",
@@ -161,11 +188,11 @@ def answer_share(batch: Batch, rank: int = 0, world_size: int = 1, local_rank: i
     for image in bar:
         if not batch.labelled and store.get_label_info(image, DefaultLabelTag.FINAL.value):
             continue
-        if is_answered(store, image, batch.tag, batch.task, answers.version):
+        if is_answered(store, image, batch.tag, batch.task, answers.version, result):
             answers.skipped += 1
             continue
         try:
-            answers.written.append(_answer(store, task, image, batch))
+            answers.written.append(_answer(store, task, image, batch, result))
         except InputError as error:
             answers.failed[image] = str(error)
             tqdm.write(f"Error: {image}: {error}", file=sys.stderr)
@@ -173,10 +200,11 @@ def answer_share(batch: Batch, rank: int = 0, world_size: int = 1, local_rank: i
 
 
 def _answer(
-    store: StudiesDatastore, task: ModelInfer[Any], image: str, batch: Batch
+    store: StudiesDatastore, task: ModelInfer[Any], image: str, batch: Batch, result: str | None
 ) -> dict[str, Any]:
     """Store the answer on one image as its label."""
-    file, summary = task({"model": batch.task, "image": store.get_image_uri(image)})
+    request = {"model": batch.task, "image": store.get_image_uri(image)}
+    file, summary = task(request | ({"result": result} if result else {}))
     try:
         store.save_label(image, file, batch.tag, {"model": batch.task, "params": summary})
     finally:

@@ -17,6 +17,7 @@ from lib.errors import InputError
 from lib.image import Image
 from lib.interactive.clicked_objects import ClickedObjects
 from lib.interactive.clicks import Clicks, click_maps
+from lib.segmentation.instances import renumbered
 from lib.segmentation.predictor import WHOLE_PIXELS, Prediction, Predictor
 from lib.tasks.image_spec import PRESENCE
 from lib.tasks.spec import TaskSpec
@@ -168,13 +169,15 @@ class ClickedImage:
         objects = answer.instances
         if objects is not None and len(clicks.positive):
             answered = dict(zip(task.target.answered, maps, strict=True))
-            objects = self._objects(
-                objects,
-                maps[0],
-                self.grid.undo(unforced[np.newaxis])[0],
-                answered.get("distance", maps[0]),
-                clicks,
-                lambda: self._automatic,
+            objects = renumbered(
+                self._objects(
+                    objects,
+                    maps[0],
+                    self.grid.undo(unforced[np.newaxis])[0],
+                    answered.get("distance", maps[0]),
+                    clicks,
+                    lambda: self._automatic,
+                )
             )
             mask = np.where(objects > 0, np.uint8(next(iter(task.labels.values()))), np.uint8(0))
             answer = replace(answer, mask=mask)

@@ -2,7 +2,8 @@
 
 Viewers send indices of the image's grid in ITK's order: x (column), y (row), z (slice or frame; 0
 for a 2D image). `lib.io.read` keeps ITK's grid, so the same numbers in reverse order are an array
-index. See docs/decisions/0011-clicks-and-scribbles.md.
+index; but 3D Slicer counts the slices of some volumes from the last, see `slices_from_last`. See
+docs/decisions/0011-clicks-and-scribbles.md.
 """
 
 from __future__ import annotations
@@ -14,16 +15,37 @@ from typing import Any
 
 import numpy as np
 
-from lib.errors import InputError
+from lib.errors import InputError, choose
+from lib.image import Geometry
 from lib.interactive.clicks import Clicks
 
 POSITIVE, NEGATIVE = "foreground", "background"
 MAX_POINTS = 10_000
+_INDEX = {"viewer": True, "file": False}  # whether slices may be counted from the last
 _EXAMPLE = {2: "[[x, y, 0], ...]", 3: "[[x, y, z], ...]"}
 
 
+def slices_from_last(request: Mapping[str, Any], geometry: Geometry) -> bool:
+    """Tell whether a request counts the slices of a volume from the last of the file.
+
+    3D Slicer reverses the slices of a volume whose axes are left-handed when it loads it
+    (`vtkMRMLVolumeArchetypeStorageNode`, ForceRightHandedIJKCoordinateSystem), and sends indices of
+    what it loaded. A request with ``index`` "file" has those of the file.
+
+    Raises:
+        NotFoundError: another ``index``.
+    """
+    from_viewer = choose("index", request.get("index") or "viewer", _INDEX)
+    direction = np.reshape(geometry.direction, (len(geometry.size),) * 2)
+    return from_viewer and len(direction) == 3 and bool(np.linalg.det(direction) < 0)
+
+
 def read_points(
-    request: Mapping[str, Any], shape: Sequence[int], labels: Sequence[str] = ()
+    request: Mapping[str, Any],
+    shape: Sequence[int],
+    labels: Sequence[str] = (),
+    *,
+    from_last_slice: bool = False,
 ) -> Clicks:
     """Read the clicks of a request: ``foreground``, ``background``, and one key for each label.
 
@@ -34,6 +56,7 @@ def read_points(
     Args:
         shape: of the image without its colour axis: rows and columns; of a volume, slices first.
         labels: names under which viewers send positive points to models of type deepedit.
+        from_last_slice: whether slices are counted from the last, see `slices_from_last`.
 
     Raises:
         InputError: a value that is not numbers, or too many or too few of them; a point outside the
@@ -48,10 +71,15 @@ def read_points(
             f"point {_shown(min(both)[::-1])} is both {POSITIVE} and {NEGATIVE}; expected one of "
             f"them; delete it, and in OHIF choose the structure's name before Run"
         )
+    if from_last_slice and len(shape) == 3:
+        for points in (clicks.positive, clicks.negative):
+            points[:, 0] = shape[0] - 1 - points[:, 0]
     return clicks
 
 
-def read_box(request: Mapping[str, Any], shape: Sequence[int]) -> tuple[slice, ...] | None:
+def read_box(
+    request: Mapping[str, Any], shape: Sequence[int], from_last_slice: bool = False
+) -> tuple[slice, ...] | None:
     """Read ``roi``, a box that holds the structure, as a slice along each axis of the array.
 
     Viewers send x0, x1, y0, y1, z0, z1. The smaller number of a pair is not always first, and the
@@ -79,6 +107,8 @@ def read_box(request: Mapping[str, Any], shape: Sequence[int]) -> tuple[slice, .
                 f"roi {_cut(value)} lies outside the image of {_size(shape)} pixels; draw it again"
             )
         box.append(extent)
+    if from_last_slice and dims == 3:
+        box[0] = slice(shape[0] - box[0].stop, shape[0] - box[0].start)
     return tuple(box)
 
 

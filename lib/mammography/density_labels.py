@@ -12,6 +12,7 @@ from lib.files import write_json
 BIRADS = ("A", "B", "C", "D")  # BI-RADS 5th edition; 1 to 4 in a label image
 MIAS = ("F", "G", "D")  # tissue of mini-MIAS: fatty, fatty-glandular, dense-glandular
 HALVES = ("non-dense", "dense")  # A or B, and C or D; 5 and 6 in a label image
+DENSITIES = (*BIRADS, *HALVES)  # in the order of their values in label images, from 1
 SCALE = "scale"  # key of the JSON; says whether the letter D is of BI-RADS or of mini-MIAS
 
 
@@ -46,13 +47,12 @@ def read_density(path: str | Path) -> str:
     except InputError:  # viewers send 3D files of one slice; any other fault recurs here
         values = np.unique(read_image(path, spatial_dims=3).pixels)
     painted = [int(value) for value in values if value != 0]
-    classes = (*BIRADS, *HALVES)
-    if len(painted) != 1 or painted[0] not in range(1, len(classes) + 1):
+    if len(painted) != 1 or painted[0] not in range(1, len(DENSITIES) + 1):
         raise InputError(
             f"{path.name}: label values {painted or 'none but 0'}, expected one of 1 (A) to 4 (D), "
             f"5 (non-dense) or 6 (dense) beside 0; paint with one segment"
         )
-    return classes[painted[0] - 1]
+    return DENSITIES[painted[0] - 1]
 
 
 def read_scale(path: str | Path) -> str:

@@ -85,12 +85,32 @@ def separate(mask: np.ndarray, spec: OutputSpec, distance: np.ndarray | None = N
     return grow_back(objects, spec.gap)
 
 
-def with_gaps(objects: np.ndarray) -> np.ndarray:
+def with_gaps(objects: np.ndarray, by_frame: bool = False) -> np.ndarray:
     """Return `objects`, `(*spatial)`, without the pixels that touch an object of a higher number.
 
-    The remainders of two objects do not touch, not even at corners.
+    What remains of two objects does not touch, not even at corners: as a mask they are still two.
+    An object of which nothing would remain stays whole, and those around it give way.
+
+    Args:
+        by_frame: whether the first axis is time, along which nothing touches.
     """
-    return np.where(ndimage.maximum_filter(objects, size=3) > objects, 0, objects)
+    size = (1, 3, 3) if by_frame else (3,) * objects.ndim
+    parted = np.where(ndimage.maximum_filter(objects, size=size) > objects, 0, objects)
+    kept = np.zeros(int(objects.max(initial=0)) + 1, dtype=bool)
+    kept[parted] = True
+    lost = np.where(kept[objects], 0, objects)
+    if lost.any():
+        lost = np.where(ndimage.maximum_filter(lost, size=size) > lost, 0, lost)
+        parted = np.where(ndimage.maximum_filter(lost, size=size) > 0, lost, parted)
+    return parted
+
+
+def renumbered(objects: np.ndarray) -> np.ndarray:
+    """Return `objects`, int32 `(*spatial)`, numbered from 1 without gaps, in the same order."""
+    found = np.zeros(int(objects.max(initial=0)) + 1, dtype=bool)
+    found[objects] = True
+    found[0] = False
+    return np.cumsum(found, dtype=np.int32)[objects] if not found[1:].all() else objects
 
 
 def grow_back(objects: np.ndarray, gap: int) -> np.ndarray:

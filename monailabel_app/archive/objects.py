@@ -20,6 +20,7 @@ from lib.kinds import kind_of
 from lib.mammography.density_labels import BIRADS, SCALE, read_density, read_scale
 from lib.mammography.report.read import DensityReport
 from lib.mammography.report.write import make_density_report
+from lib.segmentation.answer import INSTANCES
 from lib.tasks.spec import TaskSpec
 from monailabel_app import __version__
 from monailabel_app.archive.images import ArchiveImage
@@ -183,9 +184,13 @@ def _values(pixels: np.ndarray) -> set[int]:
 
 
 def _sent_names(info: Mapping[str, Any]) -> dict[str, int]:
-    """Return the label values by name that a client or a model sent; empty if it sent none."""
+    """Return the label values by name that a client or a model sent; empty if it sent none.
+
+    Names of numbered objects are none: they are segments of the model's one label.
+    """
     params = info.get("params")
-    named = params.get("label_names") if isinstance(params, Mapping) else None
+    answer = params if isinstance(params, Mapping) else {}
+    named = answer.get("label_names") if answer.get("result") != INSTANCES else None
     segments = info.get("label_info")
     found: dict[str, int] = {}
     try:

@@ -33,6 +33,11 @@ class BatchOptions:
     device: str = options.device()
     precision: str = options.precision()
     flips: bool = options.flips()
+    result: str | None = options.option(
+        "--result",
+        type=click.Choice(("mask", "instances")),
+        help="Values of label images; by default mask, of which viewers show all.",
+    )
     processes: int = options.processes()
     json_file: Path | None = options.json_file()
 
@@ -75,6 +80,7 @@ def batch_infer(chosen: BatchOptions) -> None:
         device=chosen.device,
         precision=chosen.precision,
         flips=chosen.flips,
+        result=chosen.result,
     )
     main = True
     if launched_by_torchrun():

@@ -78,6 +78,7 @@ def answer_images(task: TaskSpec, chosen: InferOptions) -> dict[str, str]:
 
     from lib.io.masks import result_extension, write_mask, write_probabilities
     from lib.io.read import read_image, stem
+    from lib.segmentation.answer import label_image
     from monailabel_app.cli.predictors import load_predictor
 
     files, out = chosen.files, chosen.out
@@ -88,6 +89,11 @@ def answer_images(task: TaskSpec, chosen: InferOptions) -> dict[str, str]:
         )
     predictor, weights = load_predictor(task, chosen, chosen.flips)
     result = chosen.result or ("instances" if task.output.instances else "mask")
+    if result == "instances" and not task.output.instances:
+        raise InputError(
+            f"--result instances: '{task.name}' does not number objects; ask for mask, or leave it "
+            f"away"
+        )
     asked = chosen.suffix or (".nrrd" if result == "probabilities" else None)
     out.mkdir(parents=True, exist_ok=True)
     taken = {file.resolve() for file in files}
@@ -102,12 +108,11 @@ def answer_images(task: TaskSpec, chosen: InferOptions) -> dict[str, str]:
                     f"result; choose another --out or --format, or rename the file"
                 )
             image = read_image(file, task.input.max_pixels, task.image_dims)
-            prediction = predictor(image, instances=result == "instances")
+            prediction = predictor(image, instances=result != "probabilities")
             if result == "probabilities":
                 write_probabilities(target, prediction.probabilities[0], image.geometry)
             else:
-                label = prediction.instances if result == "instances" else prediction.mask
-                assert label is not None
+                label = label_image(prediction, result, image.over_time)
                 write_mask(target, label, image.geometry)
         except InputError as error:
             failed[str(file)] = str(error)

@@ -10,12 +10,11 @@ from __future__ import annotations
 import io
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pydicom
 from fastapi.responses import Response
 from pydicom import Dataset
@@ -27,6 +26,7 @@ from lib.errors import InputError
 from lib.io.labels import read_label
 from lib.io.read import image_size
 from lib.mammography.mammogram import is_dicom
+from lib.segmentation.answer import INSTANCES
 from monailabel_app import __version__
 from monailabel_app.services import AppServices
 from monailabel_app.web.checks import read_object
@@ -54,7 +54,8 @@ def answer_as_seg(app: AppServices, arguments: dict[str, Any]) -> Response:
         sources = read_sources(files)
         answer = app.infer({**params, "model": model, "image": image})
         try:
-            seg = _seg(Path(answer["file"]), answer["params"], sources, model)
+            labels = app.require_model(model).labels
+            seg = _seg(Path(answer["file"]), answer["params"], sources, model, labels)
         finally:
             Path(answer["file"]).unlink()
     content = io.BytesIO()
@@ -80,14 +81,20 @@ def _image(app: AppServices, arguments: dict[str, Any]) -> Iterator[tuple[str, S
         yield arguments["image"], app.datastore().sources(arguments["image"])
 
 
-def _seg(label: Path, summary: dict[str, Any], sources: Sources, model: str) -> Dataset:
+def _seg(
+    label: Path, summary: dict[str, Any], sources: Sources, model: str, labels: Mapping[str, int]
+) -> Dataset:
     """Return an answer as segmentation; a mask if there are more objects than segments allowed.
 
     Args:
         summary: of the answer, with ``label_names`` and ``model_version``.
+        labels: of the model.
     """
     pixels = read_label(label, tuple(image_size(label)[::-1]))
-    labels = summary["label_names"]
-    numbered = not {int(value) for value in np.unique(pixels) if value} <= set(labels.values())
+    names, numbered = summary["label_names"], summary.get("result") == INSTANCES
+    if answered := summary.get("class"):  # of an exam; the other classes would be empty segments
+        names = {answered: names[answered]}
     author = Author(model, str(summary["model_version"]), "", __version__)
-    return make_seg(pixels, sources, labels, author, instances=numbered, too_many="merge")
+    return make_seg(
+        pixels, sources, labels if numbered else names, author, instances=numbered, too_many="merge"
+    )

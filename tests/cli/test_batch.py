@@ -102,6 +102,27 @@ def test_unlabelled_images_are_answered_once_and_bad_ones_named(cli, folder, liv
     assert answers(folder).items() > before.items()
 
 
+def test_originals_are_masks_that_viewers_show_unless_objects_are_asked_for(cli, folder, live):
+    def stored() -> tuple[np.ndarray, dict[str, int]]:
+        index = json.loads((folder / "datastore_v2.json").read_text())["objects"]
+        info = index["case_01"]["labels"]["original"]["info"]["params"]
+        label = np.asarray(Image.open(folder / "labels" / "original" / "case_01.png"))
+        return label, info["label_names"]
+
+    assert "11 images answered" in cli(*words(folder, live)).out
+    mask, names = stored()
+    assert names == {"nuclei": 1} and np.array_equal(np.unique(mask), [0, 1])
+    ended = cli(*words(folder, live, "--result", "instances"))
+    assert "11 images answered, 0 had their answer" in ended.out
+    objects, names = stored()
+    assert list(names.values()) == list(range(1, objects.max() + 1))
+    assert list(names)[0] == "nuclei 1"
+    assert "0 images answered" in cli(*words(folder, live, "--result", "instances")).out
+    assert "11 images answered" in cli(*words(folder, live, "--result", "mask")).out
+    other = ("batch-infer", "busi_lesion", "--studies", folder, "--models", live)
+    cli(*other, "--result", "instances").assert_refused("'busi_lesion'")
+
+
 def test_other_weights_answer_again(cli, folder, live):
     from lib.weights.store import ModelStore
 

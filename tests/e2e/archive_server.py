@@ -10,6 +10,7 @@ from server_support import MODEL, Server, threshold_weights
 from test_clients import slicer_library
 
 from lib.io.read import read_image
+from lib.segmentation.answer import INSTANCES, label_image
 from lib.segmentation.predictor import Predictor
 from lib.tasks.registry import get_task
 from lib.weights.checkpoint import load_checkpoint
@@ -48,11 +49,10 @@ class ArchiveServer(Server):
         return slicer_library().MONAILabelClient(self.url, tmpdir=str(folder), client_id=name)
 
 
-def expected_answer(server: ArchiveServer, file: Path) -> np.ndarray:
-    """What the live weights answer on a file: objects, numbered."""
+def expected_answer(server: ArchiveServer, file: Path, result: str = INSTANCES) -> np.ndarray:
+    """What the live weights answer on a file: objects, numbered, or their mask."""
     task = get_task(MODEL)
     predictor = Predictor.from_checkpoint(task, load_checkpoint(server.live_file), "cpu", "auto")
     image = read_image(file, task.input.max_pixels, task.image_dims)
     answer = predictor(image, instances=True, flips=False)
-    assert answer.instances is not None
-    return answer.instances
+    return label_image(answer, result, image.over_time)

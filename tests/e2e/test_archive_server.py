@@ -117,7 +117,8 @@ def test_a_volume_of_slices_lies_where_itk_puts_it(server, studies, tmp_path):
 def test_the_answer_is_that_on_the_same_pixels_in_a_file(server, studies, kind, tmp_path):
     study = studies[kind]
     series = study.series[0]
-    file, figures = server.client().infer(MODEL, series, {"result_extension": ".nrrd"})
+    params = {"result": "instances", "result_extension": ".nrrd"}
+    file, figures = server.client().infer(MODEL, series, params)
     answer = np.squeeze(sitk.GetArrayFromImage(sitk.ReadImage(file)))
     expected = expected_answer(server, _file(study, series, tmp_path))
     assert np.array_equal(answer, expected)
@@ -130,7 +131,7 @@ def test_the_answer_is_given_as_a_segmentation_where_that_is_asked_for(
 ):
     study = studies[kind]
     series = study.series[0]
-    reply = server.infer(series, output="dicom_seg")
+    reply = server.infer(series, '{"result": "instances"}', output="dicom_seg")
     assert reply.ok, reply.text
     (tmp_path / "seg.dcm").write_bytes(reply.content)
     assert dciodvfy(tmp_path / "seg.dcm") == []

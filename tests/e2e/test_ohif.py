@@ -81,7 +81,7 @@ def _answer(server: ArchiveServer, study: DemoStudy, folder: Path) -> np.ndarray
     else:
         file = folder / "image.dcm"
         study.datasets[0].save_as(file, write_like_original=False)
-    return (expected_answer(server, file) > 0).astype(np.uint8)
+    return expected_answer(server, file, "mask")
 
 
 def _places(study: DemoStudy) -> list[tuple[str, int]]:

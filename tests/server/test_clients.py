@@ -79,11 +79,24 @@ def test_infer_returns_a_mask_of_the_image_size_and_figures(client: Any, extensi
     assert file.endswith(extension or ".png")
     mask = sitk.ReadImage(file)
     assert mask.GetSize()[:2] == (256, 256)
-    assert sitk.GetArrayFromImage(mask).max() == figures["objects"] > 1
+    assert figures["objects"] > 1
+    assert np.array_equal(np.unique(sitk.GetArrayFromImage(mask)), [0, 1])
     assert figures["label_names"] == {"nuclei": 1}
     assert 0 < figures["foreground"] < 1
     assert figures["latencies"]["total"] > 0
     assert figures["model_version"]
+
+
+def test_objects_that_are_asked_for_are_named_each_by_its_value(client: Any) -> None:
+    config = client.info()["models"][MODEL]["config"]
+    assert config["result"] == ["mask", "instances"], "Slicer sends the first"
+    file, figures = client.infer(
+        MODEL, "fluorescence_000", {"result": "instances", "result_extension": ".nrrd"}
+    )
+    numbers = range(1, figures["objects"] + 1)
+    assert figures["label_names"] == {f"nuclei {number}": number for number in numbers}
+    values = np.unique(sitk.GetArrayFromImage(sitk.ReadImage(file)))
+    assert np.array_equal(values, [0, *numbers])
 
 
 def test_infer_accepts_the_lists_of_choices_that_slicer_sends_back(client: Any) -> None:

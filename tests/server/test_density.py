@@ -115,7 +115,7 @@ def test_one_views_id_answers_for_its_exam(density_server):
     answer = response.json()
     answer = answer.get("params", answer)
     assert answer["class"] == "C" and answer["view"] == "L-MLO"
-    assert answer["label_names"] == {"C": 3}
+    assert answer["label_names"] == {"A": 1, "B": 2, "C": 3, "D": 4}
     assert answer["probabilities"]["C"] == pytest.approx(LIKELY, abs=1e-3)
     assert sorted(answer["views_used"]) == sorted(VIEWS) and answer["left_out"] == {}
     assert {side["class"] for side in answer["breasts"].values()} == {"C"}
@@ -219,7 +219,7 @@ def test_an_image_of_something_else_is_refused(density_server, image):
 def test_segmentation_is_served_beside_it(density_server):
     response = density_server.infer("cells")
     assert response.ok, response.text
-    assert read_png(response.content).max() > 1
+    assert read_png(response.content).max() == 1
 
 
 def _save(server: Server, image: str, folder: Path, content: str):

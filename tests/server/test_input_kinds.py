@@ -174,7 +174,8 @@ def crowd(server: Server) -> Iterator[str]:
 def test_more_than_255_instances_come_back_each_with_its_number(
     calm: Server, crowd: str, extension: str
 ) -> None:
-    answer = calm.infer(crowd, json.dumps({"result_extension": extension}))
+    params = {"result": "instances", "result_extension": extension}
+    answer = calm.infer(crowd, json.dumps(params))
     label = np.squeeze(sitk.GetArrayFromImage(read_itk(answer.content, extension)))
     assert np.array_equal(label > 0, discs(640, 640, spacing=32) > 100)
     assert np.array_equal(np.unique(label), np.arange(401))
@@ -184,7 +185,7 @@ def test_more_than_255_instances_come_back_each_with_its_number(
 def test_an_instance_answer_can_be_saved_and_trained_on_beyond_255(
     calm: Server, crowd: str, tmp_path: Path
 ) -> None:
-    params = json.dumps({"save_label": True, "label_tag": "original"})
+    params = json.dumps({"result": "instances", "save_label": True, "label_tag": "original"})
     assert calm.infer(crowd, params).ok
     saved = calm.get("/datastore/label", params={"label": crowd, "tag": "original"})
     assert read_png(saved.content).max() == 400
@@ -204,7 +205,7 @@ def test_the_pixel_type_is_the_one_asked_for(calm: Server, dtype: str) -> None:
 
 
 def test_a_pixel_type_too_narrow_for_the_labels_is_widened(calm: Server, crowd: str) -> None:
-    params = {"result_extension": ".nrrd", "result_dtype": "uint8"}
+    params = {"result": "instances", "result_extension": ".nrrd", "result_dtype": "uint8"}
     answer = calm.infer(crowd, json.dumps(params))
     assert sitk.GetArrayFromImage(read_itk(answer.content, ".nrrd")).max() == 400
 

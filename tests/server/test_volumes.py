@@ -77,7 +77,8 @@ def _task(
 @pytest.mark.parametrize("wanted", [None, ".nrrd", ".nii.gz"])
 def test_the_answer_lies_over_the_volume_and_is_of_its_type(infer, tmp_path, kind, wanted):
     path = _volume(tmp_path / f"a{kind}")
-    file, summary = infer({"image": str(path), "result_extension": wanted})
+    request = {"image": str(path), "result": "instances", "result_extension": wanted}
+    file, summary = infer(request)
     try:
         label = read_image(file, spatial_dims=3)
         assert file.endswith(wanted or kind)
@@ -112,7 +113,8 @@ def _loop(path: Path) -> Path:
 def test_a_task_in_2d_answers_loops_and_volumes_on_their_grid(infer_2d, tmp_path, name, wanted):
     path = tmp_path / name
     _loop(path) if name == "loop.dcm" else _volume(path)
-    file, _ = infer_2d({"image": str(path), "result_extension": wanted})
+    request = {"image": str(path), "result": "instances", "result_extension": wanted}
+    file, _ = infer_2d(request)
     try:
         own = ".nrrd" if name == "loop.dcm" else path.suffix
         assert file.endswith(wanted or own)
@@ -131,7 +133,8 @@ def test_a_png_of_a_loop_is_refused_and_of_its_frame_is_not(infer_2d, tmp_path):
     with pytest.raises(InputError, match=r"result_extension '\.png' cannot hold a label volume"):
         infer_2d({"image": str(_loop(tmp_path / "loop.dcm")), "result_extension": ".png"})
     still = write_dicom(tmp_path / "still.dcm", VOXELS[0])
-    file, _ = infer_2d({"image": str(still), "result_extension": ".png"})
+    request = {"image": str(still), "result": "instances", "result_extension": ".png"}
+    file, _ = infer_2d(request)
     np.testing.assert_array_equal(read_image(file).pixels > 0, VOXELS[0] > 100)
     Path(file).unlink()
 

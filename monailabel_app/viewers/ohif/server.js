@@ -47,7 +47,7 @@ async function infer(model, image, more = {}) {
   const params = {
     result_extension: '.nrrd',
     result_dtype: 'uint8',
-    restore_label_idx: false, // values as the model's labels have them, not numbered objects
+    index: 'file', // slices of clicks are counted as in the archive
     ...more,
   };
   const form = await (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import SimpleITK as sitk
 from PIL import Image as PillowImage
 from ultrasound_samples import write_us
 
-from lib.errors import InputError
-from lib.interactive.prompts import read_box, read_points
+from lib.errors import InputError, NotFoundError
+from lib.image import Geometry
+from lib.interactive.prompts import read_box, read_points, slices_from_last
 from lib.io.read import read_image
 
 SHAPE = (5, 7, 9)  # slices, rows, columns
@@ -143,3 +145,29 @@ def test_a_viewers_index_of_a_loop_is_column_row_and_frame_of_the_file(tmp_path:
     ours = read_image(file, spatial_dims=None)
     clicks = read_points({"foreground": [[17, 9, 3]]}, ours.shape)
     assert ours.pixels[tuple(clicks.positive[0])] == 255
+
+
+# --- slices that are counted from the last --------------------------------------------------------
+
+LEFT = Geometry((9, 7, 5), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (-1, 0, 0, 0, 1, 0, 0, 0, 1))
+
+
+def test_slicer_counts_the_slices_of_left_handed_axes_from_the_last():
+    right = Geometry.flat(5, 7, 9)
+    turned = replace(right, direction=(0, 0, 1, 1, 0, 0, 0, 1, 0))
+    flat = Geometry((9, 7), (1.0, 1.0), (0.0, 0.0), (0, 1, 1, 0))
+    assert slices_from_last({}, LEFT)
+    assert slices_from_last({"index": "viewer"}, LEFT)
+    assert not slices_from_last({"index": "file"}, LEFT)
+    assert not any(slices_from_last({}, one) for one in (right, turned, flat))
+    with pytest.raises(NotFoundError, match="unknown index 'files': did you mean 'file'"):
+        slices_from_last({"index": "files"}, LEFT)
+
+
+def test_such_clicks_and_boxes_are_turned_to_the_order_of_the_file():
+    request = {"foreground": [[8, 6, 4]], "background": [[3, 2], [1, 1, 0]], "slice": 1}
+    clicks = read_points(request, SHAPE, from_last_slice=True)
+    assert clicks.positive.tolist() == [[0, 6, 8]]
+    assert clicks.negative.tolist() == [[3, 2, 3], [4, 1, 1]]
+    box = read_box({"roi": [8, 2, 1, 3, 0, 1]}, SHAPE, from_last_slice=True)
+    assert box == (slice(3, 5), slice(1, 4), slice(2, 9))

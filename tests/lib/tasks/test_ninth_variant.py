@@ -81,7 +81,7 @@ def test_its_weights_come_back_and_segment(store, ninth, items):
 def test_it_answers_a_request(store, ninth, items):
     task = build_infer(ninth, store, InferSettings(device="cpu"))
     assert task.is_valid()
-    file, summary = task({"image": str(items[0].image)})
+    file, summary = task({"image": str(items[0].image), "result": "instances"})
     try:
         found, truth = read_label(file), read_label(items[0].label)
         assert found.shape == truth.shape
