@@ -104,6 +104,8 @@ class ResumableBatch(BatchInferTask):
                 logger.warning(f"Image '{request['image']}' is skipped: {error}")
                 return {"error": str(error)}
 
+        # MONAI Label's own default becomes the tag "DefaultLabelTag.ORIGINAL" from Python 3.11 on
+        request = {**request, "label_tag": str(request.get("label_tag") or ORIGINAL)}
         result: dict[str, Any] = super().__call__(request, datastore, answer)
         return result
 

@@ -95,12 +95,6 @@ class TaskSpec:
 
 
 def _check_maps(task: TaskSpec, network: EncoderDecoderSpec) -> None:
-    numbers = range(1, len(task.labels) + 1)
-    if sorted(task.labels.values()) != list(numbers):
-        raise ValueError(
-            f"task '{task.name}': viewers draw the n-th label as value n, so labels must have the "
-            f"values {', '.join(map(str, numbers))}, found {dict(task.labels)}"
-        )
     answered = task.target.answered
     if task.target.maps[:1] != ("foreground",) or len(answered) != network.out_channels:
         raise ValueError(

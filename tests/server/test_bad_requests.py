@@ -194,6 +194,16 @@ def test_batch_inference_labels_the_unlabelled_images_on_a_cpu(calm: Server) -> 
         assert "batch" in calm.images()[image]["labels"]
 
 
+def test_a_batch_without_a_tag_makes_the_originals_that_slicer_loads(calm: Server) -> None:
+    query, params = {"run_sync": True}, {"images": ["fluorescence_006"]}
+    assert calm.post(f"/batch/infer/{MODEL}", params=query, json=params).ok
+    try:
+        label = calm.images()["fluorescence_006"]["labels"]["original"]["info"]["params"]
+        assert label["result"] == "mask" and label["label_names"] == {"nuclei": 1}
+    finally:
+        calm.delete("/datastore/label", params={"id": "fluorescence_006", "tag": "original"})
+
+
 def test_a_batch_passes_over_what_it_cannot_read_and_repeats_nothing(calm: Server) -> None:
     torn = calm.studies / "torn.png"
     torn.write_bytes(b"\x89PNG but no more")
