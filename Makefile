@@ -17,11 +17,13 @@ export MLFLOW_DISABLE_TELEMETRY ?= true
 export MPLCONFIGDIR ?= $(CURDIR)/.cache/matplotlib
 export MONAI_LABEL_SESSION_PATH ?= $(CURDIR)/.cache/sessions
 export TMPDIR ?= $(CURDIR)/.cache/tmp
+SLICER := $(CURDIR)/.cache/slicer
+export SLICER_ENV ?= $(if $(wildcard $(SLICER)/.installed),$(SLICER))
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 $(shell mkdir -p .cache/tmp)
 PIP := env -u XDG_CACHE_HOME -u XDG_CONFIG_HOME $(BIN)/python -m pip
 
-.PHONY: run run-dicom test lint install demo constraints clean help
+.PHONY: run run-dicom test lint install slicer demo constraints clean help
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -45,6 +47,8 @@ lint: $(VENV)/.installed-dev  ## format, lint and type checks
 
 install: $(VENV)/.installed  ## only install, into .venv
 
+slicer: $(SLICER)/.installed  ## 3D Slicer's own code for the tests, about 1 GB, into .cache
+
 demo: $(VENV)/.installed
 	@test "$(STUDIES)" != demo/nuclei || $(BIN)/python -m monailabel_app demo-data demo/nuclei
 
@@ -52,6 +56,11 @@ $(VENV)/.installed: requirements.txt constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV): about 5 minutes the first time"
 	$(PIP) install --quiet -r requirements.txt
+	@touch $@
+
+$(SLICER)/.installed: tests/e2e/slicer/requirements.txt
+	@test -x $(SLICER)/bin/python || $(PYTHON) -m venv $(SLICER)
+	env -u XDG_CACHE_HOME -u XDG_CONFIG_HOME $(SLICER)/bin/python -m pip install --quiet -r $<
 	@touch $@
 
 $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed

@@ -17,7 +17,7 @@ def slicer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlicerProcess]:
     """A process of 3D Slicer's code."""
     named = os.environ.get("SLICER_ENV")
     if not named:
-        pytest.skip("needs 3D Slicer's code: `make slicer`, then SLICER_ENV=.cache/slicer")
+        pytest.skip("needs 3D Slicer's code: run `make slicer`, then `make test`")
     running = SlicerProcess(Path(named, "bin", "python"), tmp_path_factory.mktemp("slicer"))
     yield running
     running.stop()

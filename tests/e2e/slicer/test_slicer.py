@@ -212,8 +212,7 @@ def test_originals_that_next_sample_loads_are_shown_whole(slicer, server, client
 
 @pytest.mark.parametrize(
     ("model", "suffix", "write", "pixels"),
-    [(MODEL, suffix, write, cells()) for suffix, write in PICTURES]
-    + [(STRUCTURES, suffix, write, volume()) for suffix, write in VOLUMES],
+    [(MODEL, suffix, write, cells()) for suffix, write in PICTURES],
     ids=lambda value: getattr(value, "__name__", value if isinstance(value, str) else "pixels"),
 )
 def test_what_is_submitted_is_kept_by_its_names(
