@@ -23,6 +23,7 @@ from infer.base import InferSettings
 from infer.build import build_infer
 from infer.result_files import ResultFiles
 from infer.scribbles import REGION, SCRIBBLES, RegionInfer, ScribblesInfer
+from lib.data.passed_over import find_passed_over
 from lib.devices import keep_freed_memory
 from lib.errors import DivergedError, InputError, UnpublishedError, choose, parse_switch, unknown
 from lib.kinds import kind_of
@@ -32,6 +33,7 @@ from lib.weights.store import ModelStore
 from monailabel_app import __version__
 from monailabel_app.active.background import ScoringSettings
 from monailabel_app.active.quiet import Quiet
+from monailabel_app.active.reading import start_reading
 from monailabel_app.active.scoring_methods import make_methods
 from monailabel_app.active.strategies import ActiveLearning, ActiveStrategy
 from monailabel_app.archive.open import is_google, open_archive, open_google
@@ -80,7 +82,9 @@ class App(MONAILabelApp):
         """Open the studies: a local folder, or a DICOMweb archive at a URL."""
         if not self.studies.startswith(("http://", "https://")):
             reload = os.environ.get("MONAI_LABEL_DATASTORE_AUTO_RELOAD", "true").lower() == "true"
-            return StudiesDatastore(self.studies, auto_reload=reload)
+            for sentence in find_passed_over(Path(self.studies)).sentences:
+                logger.warning(sentence)
+            return StudiesDatastore(self.studies, auto_reload=reload, tasks=self._served())
         url = str(self.studies).strip().rstrip("/")
         if is_google(url):
             self._download_dcmqi_tools()  # with which MONAI Label reads and writes DICOM SEG
@@ -151,6 +155,7 @@ class App(MONAILabelApp):
         super().on_init_complete()
         routes.install(self, self.users)
         self.active.background.start()
+        start_reading(self.datastore(), self.quiet)
         if self.config.auto_train:
             self.retraining = Retraining(self, self.config.auto_train)
             self.retraining.start()

@@ -15,7 +15,7 @@ SHIPPED_MODELS = APP_FOLDER / "model"
 DEFAULT_MODELS = ("nuclei", "nuclei_click", "nuclei_vhllrhe")
 
 
-def _models(value: str) -> tuple[str, ...]:
+def parse_models(value: str) -> tuple[str, ...]:
     """Read names of tasks, as in "a,b", or "all"; empty means the default ones."""
     if value.strip() == "all":
         return tuple(TASKS)
@@ -69,7 +69,7 @@ class Option:
 
 
 OPTIONS: dict[str, Option] = {
-    "models": Option(_models, "tasks to serve, separated by commas, or 'all'"),
+    "models": Option(parse_models, "tasks to serve, separated by commas, or 'all'"),
     "model_dir": Option(Path, "folder for trained weights and their versions"),
     "device": Option(str, "auto, cpu, cuda or cuda:N, for requests that name none"),
     "precision": Option(str, "auto, fp32, bf16 or fp16"),

@@ -99,6 +99,11 @@ IMPORTERS = {
             ),
         ),
     ),
+    "dicom": Importer(
+        title="DICOM as a scanner or an archive exports it",
+        layout="folders of series; the slices of each become one volume, other images are copied",
+        function="lib.datasets.dicom_folder:import_dicom",
+    ),
     "inbreast": Importer(
         title="INbreast, mammograms",
         layout="AllDICOMs/ID_PATIENT_MG_SIDE_VIEW_ANON.dcm, or the same names as PNG, INbreast.csv",

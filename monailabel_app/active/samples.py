@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from lib.kinds import kind_of
 from lib.mammography.exams import Exam, group_exams
@@ -32,12 +32,25 @@ class Samples:
         return self._grouped(task, self.store.list_images())
 
     def unlabelled(self, task: TaskSpec) -> Groups:
-        """Return the samples without an accepted label, of any of their images."""
-        ids = self.store.get_unlabeled_images()
-        if not kind_of(task).by_exam:
-            return {id: (id,) for id in ids}
-        free = set(ids)
-        return {id: own for id, own in self.all(task).items() if free.issuperset(own)}
+        """Return the samples without an accepted label, of any of their images.
+
+        What the task cannot answer, as far as that is known, is left out.
+        """
+        free = set(self.store.get_unlabeled_images())
+        return self._readable(task, lambda own: free.issuperset(own))
+
+    def labelled(self, task: TaskSpec) -> Groups:
+        """Return the samples with an accepted label that the task can answer; see `unlabelled`."""
+        labelled = set(self.store.get_labeled_images())
+        return self._readable(task, lambda own: not labelled.isdisjoint(own))
+
+    def _readable(self, task: TaskSpec, wanted: Callable[[tuple[str, ...]], bool]) -> Groups:
+        unreadable = self.store.unreadable(task)
+        groups = {id: own for id, own in self.all(task).items() if wanted(own)}
+        readable = {
+            id: tuple(one for one in own if one not in unreadable) for id, own in groups.items()
+        }
+        return {id: own for id, own in readable.items() if own}
 
     def _grouped(self, task: TaskSpec, ids: list[str]) -> Groups:
         if not kind_of(task).by_exam:

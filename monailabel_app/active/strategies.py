@@ -12,6 +12,7 @@ from monailabel.interfaces.tasks.strategy import Strategy
 
 from lib.active_learning.review import informativeness
 from lib.active_learning.strategies import STRATEGIES, choose_next
+from lib.data.readable import unfit
 from lib.errors import InputError, choose
 from lib.kinds import kind_of
 from lib.tasks.spec import TaskSpec
@@ -147,7 +148,7 @@ class ActiveLearning:
         unreadable: set[str] = set()
         while True:
             unlabelled = self.samples.unlabelled(task)
-            readable = {id: own for id, own in unlabelled.items() if id not in unreadable}
+            readable = {id: own for id, own in unlabelled.items() if unreadable.isdisjoint(own)}
             offered = self.leases.free(readable, who)
             ranked = partial(self.rankings.get, task, unlabelled=len(unlabelled))
             chosen = strategy(request, FreeSamples(task, offered, ranked))
@@ -156,12 +157,13 @@ class ActiveLearning:
             id = chosen["sample"]
             if not self.leases.take(offered, id, who):
                 continue
-            try:
-                return self._answer(task, id, offered[id])
-            except InputError as error:  # an archive lists what turns out to be no volume
-                logger.warning(f"Image '{id}' is skipped: {error}")
-                unreadable.add(id)
+            image = offered[id][0]
+            if reason := unfit(self.datastore.look(image), image, task):
+                logger.warning(f"Image '{image}' is skipped: {reason}")
+                unreadable.add(image)
                 self.leases.drop(offered[id])
+                continue
+            return self._answer(task, id, offered[id])
 
     def _answer(self, task: TaskSpec, id: str, images: tuple[str, ...]) -> dict[str, Any]:
         answer: dict[str, Any] = {"id": images[0], "path": self.datastore.get_image_uri(images[0])}

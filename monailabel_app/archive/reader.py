@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter
 
+from lib.data.readable import Look
 from lib.errors import NotFoundError
 from lib.mammography.exams import Exam, exam_of, group_exams
 from lib.tasks.spec import TaskSpec
@@ -48,6 +49,7 @@ class ArchiveReader(StudiesProtocol):
         )
         self.catalogue = Catalogue(archive, self.labels)
         self._info: dict[tuple[str, str], dict[str, Any]] = {}
+        self._looks: dict[tuple[str, int], Look] = {}  # by image, and length of its series
         self._guard = threading.Lock()
 
     # --- images ----------------------------------------------------------------------------------
@@ -92,6 +94,23 @@ class ArchiveReader(StudiesProtocol):
         """Return the UIDs of the accepted labels: the files of an archive never change."""
         infos = (self.get_label_info(id, FINAL) for id in ids)
         return " ".join(str(info.get("SOPInstanceUID") or info.get("ts", "")) for info in infos)
+
+    def look(self, image_id: str) -> Look:
+        """Return what is found in an image, downloaded and read to its end if it was not before."""
+        image = self.image(image_id)
+        key = image.id, image.series.count
+        if key not in self._looks:
+            self._looks[key] = super().look(image_id)
+        return self._looks[key]
+
+    def looks(self) -> Mapping[str, Look]:
+        """Return what was found in the images that were looked at since the server started."""
+        images = self.catalogue.get().images
+        return {
+            id: look
+            for (id, count), look in list(self._looks.items())
+            if id in images and images[id].series.count == count
+        }
 
     def get_image_uri(self, image_id: str) -> str:
         """Return the file of an image, downloaded if it is not cached; "" for an unknown id."""
@@ -221,7 +240,8 @@ class ArchiveReader(StudiesProtocol):
         """Return the number of images, and the number of labels by tag."""
         ids = self.list_images()
         tags = Counter(tag for id in ids for tag in self.get_labels_by_image_id(id))
-        return {"total": len(ids), "completed": tags.get(FINAL, 0), "label_tags": dict(tags)}
+        status = {"total": len(ids), "completed": tags.get(FINAL, 0), "label_tags": dict(tags)}
+        return self.counted(status, self.get_labeled_images())
 
     def json(self) -> dict[str, Any]:
         """Return images and labels in the form of MONAI Label's index."""

@@ -16,6 +16,7 @@ VERBS = {
     "models": "models:models",
     "demo-data": "data:demo_data",
     "import": "data:import_dataset",
+    "list-images": "list_images:list_images",
     "train": "train:train",
     "infer": "infer:infer",
     "batch-infer": "batch:batch_infer",

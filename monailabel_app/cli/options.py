@@ -185,6 +185,14 @@ def save_json(file: Path | None, value: Mapping[str, Any]) -> None:
         write_json(file, value)
 
 
+def say_passed_over(studies: Path) -> None:
+    """Print what of a studies folder is not used because of where it lies."""
+    from lib.data.passed_over import find_passed_over
+
+    for sentence in find_passed_over(studies).sentences:
+        click.echo(f"Note: {sentence}")
+
+
 def command_line() -> str:
     """Return the command as typed, for the record; folders are reduced to their names."""
     words = [Path(word).name if "/" in word else word for word in sys.argv[1:]]

@@ -124,6 +124,7 @@ def _say_what_to_try(address: str, studies: Path) -> None:
     """Print the address of the server, and what a user may do with it."""
     from lib.data.studies import list_items
 
+    options.say_passed_over(studies)
     try:
         items = list_items(studies)
         example = next((item.id for item in items if item.label is None), items[0].id)

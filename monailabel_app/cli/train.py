@@ -161,6 +161,7 @@ def train(chosen: TrainOptions) -> None:
     from monailabel_app.cli.folds import cross_validate, result_figures
 
     items = kind_of(task).cases.list(chosen.studies, task, True)
+    options.say_passed_over(chosen.studies)
     run = FitOptions(
         out=chosen.out or Path("runs") / task.name,
         seed=chosen.seed,

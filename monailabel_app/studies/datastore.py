@@ -8,28 +8,45 @@ folder stays a plain MONAI Label folder.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from monailabel.datastore.local import ImageLabelModel
 
+from lib.data.readable import Look
 from lib.errors import InputError, NotFoundError, unknown
 from lib.files import copy_atomically, restored_on_error
 from lib.io.read import check_readable, extension, image_extensions
 from lib.io.volumes import pixel_file
+from lib.tasks.spec import TaskSpec
 from monailabel_app.studies.folder import FolderStudies
 from monailabel_app.studies.index import IndexedFolder, file_record
 from monailabel_app.studies.label_files import check_label
 from monailabel_app.studies.names import check_id, check_tag
+from monailabel_app.studies.readable import MEMORY, Looks
 
 
 class StudiesDatastore(FolderStudies, IndexedFolder):
     """A studies folder: images at the top, labels in ``labels/<tag>/``, an index beside them.
 
     Each change holds the lock, reads the index again, and is written atomically.
+
+    Args:
+        tasks: the served tasks; an image that none of them can answer is no sample.
     """
+
+    def __init__(
+        self,
+        folder: str,
+        auto_reload: bool = False,
+        read_only: bool = False,
+        tasks: Sequence[TaskSpec] = (),
+    ) -> None:
+        super().__init__(folder, auto_reload=auto_reload, read_only=read_only)
+        self.tasks = tuple(tasks)
+        self._looks = Looks(self.folder / MEMORY)
 
     def files(self, ids: Iterable[str]) -> dict[str, Path]:
         """Return the files of the images that exist, by id; links are not followed."""
@@ -37,6 +54,20 @@ class StudiesDatastore(FolderStudies, IndexedFolder):
         return {
             id: folder / self._filename(id, objects[id].image.ext) for id in ids if id in objects
         }
+
+    # --- what can be read ------------------------------------------------------------------------
+
+    def look(self, image_id: str) -> Look:
+        """Return what is found in an image that is read to its end, if it was not before."""
+        return self._looks.at(self._require_image(image_id), whole=True)
+
+    def looks(self) -> Mapping[str, Look]:
+        """Return what is found in all images, read to their end or by their header."""
+        return self._looks.overview(self.files(self.list_images()))
+
+    def status(self) -> dict[str, Any]:
+        """Return the numbers of images and of labels; what cannot be read is counted apart."""
+        return self.counted(super().status(), self.get_labeled_images())
 
     # --- changes ---------------------------------------------------------------------------------
 

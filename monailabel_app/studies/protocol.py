@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter
 from monailabel.interfaces.datastore import Datastore
 
+from lib.data.readable import Look, look_at, unfit_for_all
+from lib.errors import InputError
 from lib.mammography.exams import Exam
+from lib.tasks.spec import TaskSpec
 
 FINAL, ORIGINAL = "final", "original"  # tags of labels that a person accepted, or a model made
+NAMED = 100  # unreadable images that an overview names
 
 
 class StudiesProtocol(Datastore):
@@ -22,9 +26,11 @@ class StudiesProtocol(Datastore):
 
     Attributes:
         is_local: whether all images lie on this machine, so that scoring them fetches nothing.
+        tasks: the served tasks; an image that none of them can answer is no sample.
     """
 
     is_local: bool
+    tasks: Sequence[TaskSpec] = ()
 
     @property
     @abstractmethod
@@ -73,6 +79,43 @@ class StudiesProtocol(Datastore):
             if self.get_label_by_image_id(id, FINAL):
                 return Path(self.get_label_uri(id, FINAL))
         return None
+
+    def look(self, image_id: str) -> Look:
+        """Return what is found in an image that is read to its end, if it was not before."""
+        try:
+            return look_at(self.files([image_id])[image_id], whole=True)
+        except InputError as error:
+            return Look(error=str(error), whole=True)
+
+    def looks(self) -> Mapping[str, Look]:
+        """Return what is known of the images, by id; by default nothing."""
+        return {}
+
+    def unreadable(self, task: TaskSpec | None = None) -> dict[str, str]:
+        """Return why images cannot be answered, by id, as far as that is known.
+
+        Args:
+            task: the one that must answer them; None for any of the served tasks.
+        """
+        tasks = self.tasks if task is None else (task,)
+        reasons = {id: unfit_for_all(look, id, tasks) for id, look in self.looks().items()}
+        return {id: reason for id, reason in reasons.items() if reason}
+
+    def counted(self, status: Mapping[str, Any], labelled: Collection[str]) -> dict[str, Any]:
+        """Return an overview in which images that cannot be answered are counted apart.
+
+        Args:
+            status: of MONAI Label, with ``total`` and ``completed``.
+            labelled: ids of the images with an accepted label.
+        """
+        unreadable = self.unreadable()
+        return {
+            **status,
+            "total": status["total"] - len(unreadable),
+            "completed": status["completed"] - len(unreadable.keys() & set(labelled)),
+            "unreadable_count": len(unreadable),
+            "unreadable": dict(sorted(unreadable.items())[:NAMED]),
+        }
 
     def update_infos(self, infos: Mapping[str, dict[str, Any]], tag: str | None) -> None:
         """Merge `infos`, by image id, into the records of images, or of their labels with `tag`."""

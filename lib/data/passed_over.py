@@ -1,0 +1,130 @@
+"""What a studies folder holds beside its images: subfolders, series of DICOM, other files."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib.data.dicom_folders import find_series, is_dicom_file
+from lib.io.read import extension
+
+MOST_FILES = 50_000  # that are looked at; a folder with more is told as having these at least
+MOST_HEADERS = 2_000  # of DICOM files at the top that are read
+NAMED = 5  # subfolders that a sentence names
+_OWN_FOLDERS = ("labels",)  # at the top; hidden ones are never looked at
+
+
+@dataclass(frozen=True, kw_only=True)
+class PassedOver:
+    """Files of a studies folder that are no images of it, as they do not lie at its top.
+
+    Attributes:
+        folder: the studies folder.
+        images: number of image files in each subfolder, by its path in the folder.
+        series: number of DICOM files in each subfolder, by its path in the folder.
+        loose: names of DICOM files at the top that have no extension.
+        slices: number of slices of each series at the top; each slice is an image of its own there.
+    """
+
+    folder: Path
+    images: dict[str, int]
+    series: dict[str, int]
+    loose: tuple[str, ...] = ()
+    slices: tuple[int, ...] = ()
+
+    @property
+    def files(self) -> int:
+        """The number of files that were passed over."""
+        return sum(self.images.values()) + sum(self.series.values()) + len(self.loose)
+
+    @property
+    def sentences(self) -> list[str]:
+        """What was passed over and how to include it, a sentence each; none if there is nothing."""
+        said = []
+        where = self.folder.as_posix()
+        if self.series:
+            said.append(
+                f"passed over {_of(sum(self.series.values()), 'DICOM file')} in {_counted(self.series)}: "
+                f"only files at the top of '{where}' are images; `python -m monailabel_app import "
+                f"dicom {where} {where}` joins the slices of each series into one volume there"
+            )
+        if self.images:
+            said.append(
+                f"passed over {_of(sum(self.images.values()), 'image')} in {_counted(self.images)}: only "
+                f"files at the top of '{where}' are images; move them there, or serve the subfolder"
+            )
+        if self.loose:
+            said.append(
+                f"passed over {_of(len(self.loose), 'DICOM file')} without an extension, such as "
+                f"{self.loose[0]}; name them .dcm, or take them from a folder with `import dicom`"
+            )
+        if self.slices:
+            said.append(
+                f"{sum(self.slices)} DICOM files at the top are slices of {len(self.slices)} "
+                f"series, each an image of its own here; to make volumes of them `python -m "
+                f"monailabel_app import dicom {where} OTHER_FOLDER`, and serve that folder"
+            )
+        return said
+
+
+def find_passed_over(studies: Path) -> PassedOver:
+    """Look for image files that are not at the top of a studies folder.
+
+    Hidden folders, links to folders, ``labels`` and, beside ``labels``, ``images`` are not looked
+    at.
+    """
+    images: Counter[str] = Counter()
+    series: Counter[str] = Counter()
+    loose: list[str] = []
+    top: list[Path] = []
+    for file in _files(studies):
+        inside = file.parent != studies
+        name = file.parent.relative_to(studies).as_posix()
+        if is_dicom_file(file):
+            if inside:
+                series[name] += 1
+            elif extension(file):
+                top.append(file)
+            else:
+                loose.append(file.name)
+        elif extension(file) and inside:
+            images[name] += 1
+    slices = [one for one in find_series(top[:MOST_HEADERS])[0] if one.volume]
+    return PassedOver(
+        folder=studies,
+        images=images,
+        series=series,
+        loose=tuple(loose),
+        slices=tuple(len(one.files) for one in slices),
+    )
+
+
+def _files(studies: Path) -> Iterator[Path]:
+    compact = (studies / "images").is_dir() and (studies / "labels").is_dir()
+    own = {*_OWN_FOLDERS, *(("images",) if compact else ())}
+    count = 0
+    for folder, inner, names in os.walk(studies):
+        top = Path(folder) == studies
+        inner[:] = sorted(
+            name for name in inner if not name.startswith(".") and not (top and name in own)
+        )
+        for name in sorted(names):
+            if not name.startswith("."):
+                count += 1
+                yield Path(folder, name)
+        if count > MOST_FILES:
+            return
+
+
+def _counted(folders: dict[str, int]) -> str:
+    """Return the number of subfolders and the names of the first, with their numbers of files."""
+    named = [f"{name} ({count})" for name, count in list(folders.items())[:NAMED]]
+    more = ", ..." if len(folders) > NAMED else ""
+    return f"{_of(len(folders), 'subfolder')} ({', '.join(named)}{more})"
+
+
+def _of(count: int, what: str) -> str:
+    return f"{count} {what}{'s' if count != 1 else ''}"

@@ -1,0 +1,113 @@
+"""Folders of DICOM files, as a scanner or an archive exports them, as images and volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from lib.data.dicom_folders import DicomSeries, find_series, is_dicom_file
+from lib.data.groups import Grouped, write_groups
+from lib.data.studies import FINAL_LABELS
+from lib.datasets.importing import ImportReport, OnItem, check_folder, counted
+from lib.dicom.series import read_series
+from lib.errors import InputError
+from lib.files import copy_atomically, in_file_name
+from lib.io.read import check_readable
+from lib.io.volumes import whole_file, write_volume
+
+
+def import_dicom(source: Path, studies: Path, on_item: OnItem | None = None) -> ImportReport:
+    """Import series of DICOM: see `lib.datasets.importers.Importer.run`.
+
+    All folders in `source` are searched, but the top of `studies` and its labels. The slices of a series become one volume with its place in
+    the patient, ``<folder>.nrrd``; a file that is an image, loop or volume of its own is copied as
+    ``<folder>_<file>.dcm``. What is imported already is kept as it is. ``groups.csv`` keeps the
+    images of a patient on one side of a split.
+
+    Returns:
+        The report; its figures are `left_out`: the reason for each file or series without an image.
+    """
+    check_folder(source, "a folder of DICOM files")
+    files = [path for path in _files(source, studies) if is_dicom_file(path)]
+    series, left_out = find_series(files)
+    names = _Names()
+    (studies / FINAL_LABELS).mkdir(parents=True, exist_ok=True)
+    groups: list[Grouped] = []
+    for one in counted(series, on_item):
+        for name, parts in names.of(one, alone=_alone(one, series)):
+            try:
+                _write(studies / name, parts, one.volume)
+            except InputError as error:
+                left_out.append(str(error))
+                continue
+            groups.append(Grouped(Path(name).stem, one.patient))
+    if not groups:
+        raise InputError(
+            f"no images in '{source}': {left_out[0] if left_out else 'no DICOM files in it'}; "
+            f"expected series of DICOM images; give the folder that holds them"
+        )
+    write_groups(studies, (row for row in groups if row.group))
+    volumes = sum(one.volume for one in series)
+    lines = [f"{len(groups)} images of {len(series)} series imported into {studies}"]
+    lines += [f"{volumes} of the series are slices of one volume each"] if volumes else []
+    lines += [f"left out: {reason}" for reason in left_out]
+    return ImportReport(images=len(groups), lines=tuple(lines), figures={"left_out": left_out})
+
+
+def _files(source: Path, studies: Path) -> list[Path]:
+    """Return all files in `source`, sorted, without those that `studies` holds itself."""
+    top, labels = studies.resolve(), (studies / "labels").resolve()
+    files = (path for path in source.resolve().rglob("*") if path.is_file())
+    return sorted(path for path in files if path.parent != top and labels not in path.parents)
+
+
+class _Names:
+    """File names in the studies folder: those of folder and file, with a number where taken."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def of(self, series: DicomSeries, alone: bool) -> Iterator[tuple[str, tuple[Path, ...]]]:
+        """Yield the name of each image of a series, with the files that it is made of.
+
+        Args:
+            alone: whether no other series lies in the folder.
+        """
+        folder = in_file_name(series.files[0].parent.name)
+        if series.volume:
+            number = "" if alone else f"_{in_file_name(series.number or series.uid)}"
+            yield self._free(f"{folder}{number}", ".nrrd"), series.files
+            return
+        for file in series.files:
+            stem = file.name.removesuffix(".dcm")
+            yield self._free(f"{folder}_{in_file_name(stem)}", ".dcm"), (file,)
+
+    def _free(self, stem: str, extension: str) -> str:
+        name, count = stem, 1
+        while name in self._taken:
+            count += 1
+            name = f"{stem}_{count}"
+        self._taken.add(name)
+        return f"{name}{extension}"
+
+
+def _alone(one: DicomSeries, series: list[DicomSeries]) -> bool:
+    folder = one.files[0].parent
+    return sum(other.files[0].parent == folder for other in series) == 1
+
+
+def _write(target: Path, files: tuple[Path, ...], volume: bool) -> None:
+    """Write one image of the studies folder; one that is there is kept.
+
+    Raises:
+        InputError: the files cannot be read, or are no volume.
+    """
+    if target.exists():
+        return
+    if not volume:
+        check_readable(files[0])
+        copy_atomically(files[0], target)
+        return
+    image = read_series(files, f"series {target.stem}")
+    with whole_file(target) as partial:
+        write_volume(partial, image.pixels, image.geometry)

@@ -1,0 +1,132 @@
+"""Which files of the studies can be read, remembered so that no file is looked at twice."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lib.data.readable import Look, look_at
+from lib.files import FileStamp, file_stamp, write_json
+from monailabel_app import __version__
+
+MEMORY = Path(".scores", "readable.json")  # in a studies folder
+SECONDS = 0.5  # that an overview spends on reading files to their end
+SMALL = 4 << 20  # bytes of the largest file that an overview reads to its end
+LEAST_SECONDS = 0.5  # that an overview is kept
+KEPT_TIMES = 4  # it is kept for as many times the seconds that it took, if that is longer
+ASK_AGAIN_SECONDS = 30.0  # after which a file that could not be read is looked at again
+
+
+class Looks:
+    """What was found in files, by path; a file that changes is looked at again.
+
+    A file that cannot be read is looked at again after a while too: it may be that another file, as
+    the pixels of an .mhd, was missing.
+
+    Args:
+        memory: file that keeps what was found for the next start; None keeps nothing.
+    """
+
+    def __init__(self, memory: Path | None = None) -> None:
+        self.memory = memory
+        self._looks: dict[str, tuple[FileStamp, Look, float]] = {}
+        self._guard = threading.Lock()
+        self._overview_until = 0.0
+        self._unsaved = False
+        self._recall()
+
+    def at(self, path: Path, whole: bool = False) -> Look:
+        """Return what is found in a file.
+
+        Args:
+            whole: whether the file must have been read to its end, else a look at its header does.
+        """
+        try:
+            stamp = file_stamp(path)
+        except OSError as error:
+            return Look(error=f"{path.name}: cannot be read ({error.strerror}); copy it again")
+        known = self._looks.get(str(path))
+        if known is not None and known[0] == stamp:
+            _, look, until = known
+            fresh = not look.error or time.monotonic() < until
+            if fresh and (look.whole or not whole):
+                return look
+            whole = whole or look.whole
+        look = look_at(path, whole)
+        with self._guard:
+            self._looks[str(path)] = stamp, look, time.monotonic() + ASK_AGAIN_SECONDS
+            self._unsaved |= look.whole and not look.error
+        return look
+
+    def overview(self, files: Mapping[str, Path], seconds: float = SECONDS) -> Mapping[str, Look]:
+        """Return what is found in all files of a folder, by id.
+
+        Small files are read to their end, as long as `seconds` last, of the others the headers.
+        What was found is given again for a moment.
+        """
+        start = time.monotonic()
+        if start < self._overview_until:
+            return {id: self._known(path) for id, path in files.items()}
+        looks = {id: self.at(path) for id, path in files.items()}
+        unread = [(_bytes(files[id]), id) for id, look in looks.items() if not look.whole]
+        for size, id in sorted(unread):
+            if size > SMALL or time.monotonic() > start + seconds:
+                break
+            looks[id] = self.at(files[id], whole=True)
+        self._keep(files.values())
+        end = time.monotonic()
+        self._overview_until = end + max(LEAST_SECONDS, KEPT_TIMES * (end - start))
+        return looks
+
+    def _known(self, path: Path) -> Look:
+        known = self._looks.get(str(path))
+        return known[1] if known else Look()
+
+    def _keep(self, files: Iterable[Path]) -> None:
+        """Forget all files but these, and write down what was found."""
+        paths = {str(path) for path in files}
+        with self._guard:
+            self._looks = {path: known for path, known in self._looks.items() if path in paths}
+        self.save()
+
+    def save(self) -> None:
+        """Write down which files were read to their end, if that changed.
+
+        Errors are not kept: a later version may read what this one cannot.
+        """
+        if self.memory is None or not self._unsaved:
+            return
+        with self._guard:
+            self._unsaved = False
+            whole = {
+                path: [*stamp, *look.size]
+                for path, (stamp, look, _) in self._looks.items()
+                if look.whole and not look.error
+            }
+        try:
+            self.memory.parent.mkdir(parents=True, exist_ok=True)
+            write_json(self.memory, {"version": __version__, "whole": whole})
+        except OSError:  # a read-only folder, or a full disk: they are read again
+            self._unsaved = False
+
+    def _recall(self) -> None:
+        try:
+            assert self.memory is not None
+            found: Any = json.loads(self.memory.read_bytes())
+            if found["version"] != __version__:
+                return
+            for path, (time_ns, size, inode, *sides) in found["whole"].items():
+                self._looks[path] = (time_ns, size, inode), Look(tuple(sides), whole=True), 0.0
+        except (AssertionError, OSError, ValueError, KeyError, TypeError, AttributeError):
+            return
+
+
+def _bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
