@@ -62,3 +62,6 @@ class AppServices(Protocol):
 
     def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return the next image to label."""
+
+    def is_reopened(self, image: str) -> bool:
+        """Tell whether somebody works on a finished image that was given out again."""

@@ -47,14 +47,14 @@ class PassedOver:
         where = self.folder.as_posix()
         if self.series:
             said.append(
-                f"passed over {_of(sum(self.series.values()), 'DICOM file')} in {_counted(self.series)}: "
+                f"passed over {_counted(self.series, 'DICOM file')}: "
                 f"only files at the top of '{where}' are images; `python -m monailabel_app import "
                 f"dicom {where} {where}` joins the slices of each series into one volume there"
             )
         if self.images:
             said.append(
-                f"passed over {_of(sum(self.images.values()), 'image')} in {_counted(self.images)}: only "
-                f"files at the top of '{where}' are images; move them there, or serve the subfolder"
+                f"passed over {_counted(self.images, 'image')}: only files at the top of "
+                f"'{where}' are images; move them there, or serve the subfolder"
             )
         if self.loose:
             said.append(
@@ -119,11 +119,12 @@ def _files(studies: Path) -> Iterator[Path]:
             return
 
 
-def _counted(folders: dict[str, int]) -> str:
-    """Return the number of subfolders and the names of the first, with their numbers of files."""
+def _counted(folders: dict[str, int], what: str) -> str:
+    """Return how many files lie in how many subfolders, with the names of the first of these."""
     named = [f"{name} ({count})" for name, count in list(folders.items())[:NAMED]]
     more = ", ..." if len(folders) > NAMED else ""
-    return f"{_of(len(folders), 'subfolder')} ({', '.join(named)}{more})"
+    files, inside = _of(sum(folders.values()), what), _of(len(folders), "subfolder")
+    return f"{files} in {inside} ({', '.join(named)}{more})"
 
 
 def _of(count: int, what: str) -> str:

@@ -19,10 +19,10 @@ from lib.io.volumes import whole_file, write_volume
 def import_dicom(source: Path, studies: Path, on_item: OnItem | None = None) -> ImportReport:
     """Import series of DICOM: see `lib.datasets.importers.Importer.run`.
 
-    All folders in `source` are searched, but the top of `studies` and its labels. The slices of a series become one volume with its place in
-    the patient, ``<folder>.nrrd``; a file that is an image, loop or volume of its own is copied as
-    ``<folder>_<file>.dcm``. What is imported already is kept as it is. ``groups.csv`` keeps the
-    images of a patient on one side of a split.
+    All folders in `source` are searched, but the top of `studies` and its labels. The slices of a
+    series become one volume with its place in the patient, ``<folder>.nrrd``; a file that is an
+    image, loop or volume of its own is copied as ``<folder>_<file>.dcm``. What is imported already
+    is kept as it is. ``groups.csv`` keeps the images of a patient on one side of a split.
 
     Returns:
         The report; its figures are `left_out`: the reason for each file or series without an image.

@@ -46,11 +46,16 @@ class Leases:
                 self._held[image] = (who, now + self.seconds)
             return True
 
+    def is_held(self, images: Iterable[str], who: str | None = None) -> bool:
+        """Tell whether somebody, but `who`, works on any of these images."""
+        with self._lock:
+            return not self._others(who, time.monotonic()).isdisjoint(images)
+
     def drop(self, images: Iterable[str]) -> None:
         """End the leases of images that were labelled."""
         with self._lock:
             for image in images:
                 self._held.pop(image, None)
 
-    def _others(self, who: str, now: float) -> set[str]:
+    def _others(self, who: str | None, now: float) -> set[str]:
         return {id for id, (by, end) in self._held.items() if by != who and end > now}

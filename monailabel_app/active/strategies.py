@@ -13,7 +13,7 @@ from monailabel.interfaces.tasks.strategy import Strategy
 from lib.active_learning.review import informativeness
 from lib.active_learning.strategies import STRATEGIES, choose_next
 from lib.data.readable import unfit
-from lib.errors import InputError, choose
+from lib.errors import BusyError, InputError, choose
 from lib.kinds import kind_of
 from lib.tasks.spec import TaskSpec
 from lib.uncertainty.informativeness import Informativeness
@@ -21,11 +21,13 @@ from lib.weights.store import ModelStore
 from monailabel_app.active.background import Background, ScoringSettings
 from monailabel_app.active.leases import Leases
 from monailabel_app.active.ranking import Rankings
+from monailabel_app.active.reopening import REOPENING, Reopened
 from monailabel_app.active.samples import Groups, Samples
 from monailabel_app.studies.protocol import StudiesProtocol
 
 logger = logging.getLogger(__name__)
 
+Ranked = Callable[[str], tuple[str, ...]]
 _UNMEASURED = Informativeness(0.0, 0.0, 0.0, 1.0, np.zeros(0, dtype=np.float32))
 
 
@@ -38,7 +40,7 @@ class FreeSamples:
         ranked: returns the ids of measured samples by a strategy, the best first.
     """
 
-    def __init__(self, task: TaskSpec, offered: Groups, ranked: Callable[[str], tuple[str, ...]]):
+    def __init__(self, task: TaskSpec, offered: Groups, ranked: Ranked):
         self.task, self.offered, self.ranked = task, offered, ranked
 
 
@@ -79,6 +81,27 @@ class ActiveStrategy(Strategy):
         return None if found is None else {"sample": found}
 
 
+class ReopeningStrategy(ActiveStrategy):
+    """One entry of `REOPENING`.
+
+    The request may name the image: ``id``, which must be finished.
+    """
+
+    def __init__(self, name: str, models: Callable[[], list[str]]) -> None:
+        Strategy.__init__(self, REOPENING[name].description)
+        self.name, self.models = name, models
+
+    def info(self) -> dict[str, Any]:
+        """Return what clients show; in 3D Slicer ``id`` is a line to fill in."""
+        info = super().info()
+        return {**info, "config": {**info.get("config", {}), "id": ""}}
+
+    def __call__(self, request: dict[str, Any], datastore: FreeSamples) -> dict[str, Any] | None:
+        """Return the finished ``sample`` to open again; None if there is none."""
+        best = next((id for id in datastore.ranked(self.name) if id in datastore.offered), None)
+        return None if best is None else {"sample": best}
+
+
 class ActiveLearning:
     """The strategies of a server, the scores that they use, and who works on which image.
 
@@ -97,6 +120,7 @@ class ActiveLearning:
         self.settings = settings
         self.leases = Leases()
         self.samples = Samples(datastore)
+        self.reopened = Reopened(self.samples)
         measured = {name: task for name, task in self.tasks.items() if kind_of(task).strategies}
         self.background = Background(self.samples, measured, store, settings)
         self.rankings = Rankings(self.samples, self.background.records)
@@ -104,7 +128,9 @@ class ActiveLearning:
     def strategies(self) -> dict[str, ActiveStrategy]:
         """Return the strategies for the kinds of tasks that are served."""
         names = [n for n in STRATEGIES if any(fits(n, task) for task in self.tasks.values())]
-        return {name: ActiveStrategy(name, partial(self._models, name)) for name in names}
+        found = {name: ActiveStrategy(name, partial(self._models, name)) for name in names}
+        again = {name: ReopeningStrategy(name, partial(self._models, name)) for name in REOPENING}
+        return {**found, **again} if self.tasks else {}
 
     def _models(self, strategy: str) -> list[str]:
         """Return the models with weights that a strategy can use, in their order."""
@@ -140,30 +166,55 @@ class ActiveLearning:
 
         The answer has ``id``, ``path`` and ``model``; for a mammogram ``exam``, its id; and if the
         sample was measured, its ``scores`` and the ``model_version`` that they were measured with.
+        A finished image comes with ``label``, the file of its accepted label, and ``label_tag``.
+
+        Raises:
+            NotFoundError: an ``id`` that is no image.
+            InputError: one that is not finished, or cannot be read.
+            BusyError: one that somebody else works on.
         """
-        task = self.task(strategy.name, str(request.get("model") or ""))
+        reopens = strategy.name in REOPENING
+        asked = str(request.get("id") or "") if reopens else ""
+        task = self.task(
+            strategy.name, str(request.get("model") or self.reopened.model_of(asked, self.tasks))
+        )
         who = str(request.get("client_id") or "")
-        if STRATEGIES[strategy.name].measures:
+        if not reopens and STRATEGIES[strategy.name].measures:
             self.background.request(task, strategy.name)
         unreadable: set[str] = set()
         while True:
-            unlabelled = self.samples.unlabelled(task)
-            readable = {id: own for id, own in unlabelled.items() if unreadable.isdisjoint(own)}
+            samples, ranked = self._candidates(task, reopens, asked)
+            readable = {id: own for id, own in samples.items() if unreadable.isdisjoint(own)}
             offered = self.leases.free(readable, who)
-            ranked = partial(self.rankings.get, task, unlabelled=len(unlabelled))
             chosen = strategy(request, FreeSamples(task, offered, ranked))
             if chosen is None:
                 return {}
             id = chosen["sample"]
+            if asked and self.leases.is_held(offered[id], who):
+                raise BusyError(
+                    f"image '{asked}' is being labelled by somebody else; ask again later, or "
+                    f"for another image"
+                )
             if not self.leases.take(offered, id, who):
                 continue
             image = offered[id][0]
             if reason := unfit(self.datastore.look(image), image, task):
+                self.leases.drop(offered[id])
+                if asked:
+                    raise InputError(reason)
                 logger.warning(f"Image '{image}' is skipped: {reason}")
                 unreadable.add(image)
-                self.leases.drop(offered[id])
                 continue
-            return self._answer(task, id, offered[id])
+            answer = self._answer(task, id, offered[id])
+            return {**answer, **self.reopened.give(offered[id])} if reopens else answer
+
+    def _candidates(self, task: TaskSpec, reopens: bool, asked: str) -> tuple[Groups, Ranked]:
+        """Return the samples to choose from, and what ranks them by a strategy."""
+        if reopens:
+            finished = self.reopened.finished(task, asked)
+            return finished, partial(self.reopened.ranked, samples=finished)
+        unlabelled = self.samples.unlabelled(task)
+        return unlabelled, partial(self.rankings.get, task, unlabelled=len(unlabelled))
 
     def _answer(self, task: TaskSpec, id: str, images: tuple[str, ...]) -> dict[str, Any]:
         answer: dict[str, Any] = {"id": images[0], "path": self.datastore.get_image_uri(images[0])}
@@ -177,12 +228,19 @@ class ActiveLearning:
             answer["model_version"] = records.version
         return answer
 
+    def is_reopened(self, image: str) -> bool:
+        """Tell whether somebody works on a finished image that was given out again."""
+        return self.reopened.is_open(image) and self.leases.is_held([image])
+
     def saved(self, image: str) -> None:
         """End the lease of an image, and look at its new label."""
         self.leases.drop([image])
+        self.reopened.close(image)
         self.background.look()
 
 
 def fits(strategy: str, task: TaskSpec) -> bool:
     """Tell whether a strategy is for a task: one that uses no scores is for any."""
+    if strategy in REOPENING:
+        return True
     return not STRATEGIES[strategy].measures or strategy in kind_of(task).strategies

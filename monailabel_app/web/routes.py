@@ -27,7 +27,7 @@ from fastapi import APIRouter, Depends, HTTPException
 from fastapi.responses import FileResponse
 from fastapi.routing import APIRoute
 from monailabel.config import settings
-from monailabel.endpoints import infer
+from monailabel.endpoints import datastore, infer
 from monailabel.endpoints.user.auth import RBAC
 from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
 from monailabel.utils.async_tasks.task import AsyncTask
@@ -42,6 +42,7 @@ from monailabel_app.active.quiet import Quiet
 from monailabel_app.archive.dicomweb import ArchiveError
 from monailabel_app.services import AppServices
 from monailabel_app.viewers import ohif as viewer
+from monailabel_app.web import slicer
 from monailabel_app.web.checks import Check, make_checks
 from monailabel_app.web.dicom_seg import DICOM_SEG, answer_as_seg
 from monailabel_app.web.login import fix_openid, require_users
@@ -235,11 +236,21 @@ def _replacements(app: AppServices) -> dict[str, Replacement]:
         """Answer without asking all models and rewriting the whole index, as MONAI Label does."""
         request = {"strategy": arguments["strategy"], **(arguments.get("params") or {})}
         sample = app.next_sample(request)
-        return {**sample, **app.datastore().get_image_info(sample["id"])} if sample else {}
+        info = app.datastore().get_image_info(sample["id"]) if sample else {}
+        return slicer.as_sample({**sample, **info})
+
+    def list_datastore(arguments: dict[str, Any]) -> Any:
+        return slicer.as_listed(app, _finish(datastore.api_datastore(**arguments)))
+
+    def download_label(arguments: dict[str, Any]) -> Any:
+        tag = slicer.shown_tag(app, arguments["label"], arguments["tag"])
+        return _finish(datastore.api_download_label(**{**arguments, "tag": tag}))
 
     return {
         "infer.api_run_inference": run_inference,
         "activelearning.api_sample": next_sample,
+        "datastore.api_datastore": list_datastore,
+        "datastore.api_download_label": download_label,
         "train.api_run": train_all,
         "model.api_update_model": update_model,
         "model.api_delete_model": delete_model,
