@@ -23,7 +23,6 @@ from infer.base import InferSettings
 from infer.build import build_infer
 from infer.result_files import ResultFiles
 from infer.scribbles import REGION, SCRIBBLES, RegionInfer, ScribblesInfer
-from lib.data.passed_over import find_passed_over
 from lib.devices import keep_freed_memory
 from lib.errors import DivergedError, InputError, UnpublishedError, choose, parse_switch, unknown
 from lib.kinds import kind_of
@@ -82,9 +81,10 @@ class App(MONAILabelApp):
         """Open the studies: a local folder, or a DICOMweb archive at a URL."""
         if not self.studies.startswith(("http://", "https://")):
             reload = os.environ.get("MONAI_LABEL_DATASTORE_AUTO_RELOAD", "true").lower() == "true"
-            for sentence in find_passed_over(Path(self.studies)).sentences:
+            store = StudiesDatastore(self.studies, auto_reload=reload, tasks=self._served())
+            for sentence in store.passed_over.sentences:
                 logger.warning(sentence)
-            return StudiesDatastore(self.studies, auto_reload=reload, tasks=self._served())
+            return store
         url = str(self.studies).strip().rstrip("/")
         if is_google(url):
             self._download_dcmqi_tools()  # with which MONAI Label reads and writes DICOM SEG

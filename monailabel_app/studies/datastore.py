@@ -8,13 +8,16 @@ folder stays a plain MONAI Label folder.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from monailabel.datastore.local import ImageLabelModel
 
+from lib.data.passed_over import PassedOver, find_passed_over
 from lib.data.readable import Look
 from lib.errors import InputError, NotFoundError, unknown
 from lib.files import copy_atomically, restored_on_error
@@ -26,6 +29,9 @@ from monailabel_app.studies.index import IndexedFolder, file_record
 from monailabel_app.studies.label_files import check_label
 from monailabel_app.studies.names import check_id, check_tag
 from monailabel_app.studies.readable import MEMORY, Looks
+
+LEAST_SECONDS = 0.5  # that what was found in all images is taken as true
+KEPT_TIMES = 4  # it is so for as many times the seconds that finding it took, if that is longer
 
 
 class StudiesDatastore(FolderStudies, IndexedFolder):
@@ -47,6 +53,8 @@ class StudiesDatastore(FolderStudies, IndexedFolder):
         super().__init__(folder, auto_reload=auto_reload, read_only=read_only)
         self.tasks = tuple(tasks)
         self._looks = Looks(self.folder / MEMORY)
+        self._looked: dict[str, Look] = {}  # by image id
+        self._looked_until = 0.0
 
     def files(self, ids: Iterable[str]) -> dict[str, Path]:
         """Return the files of the images that exist, by id; links are not followed."""
@@ -59,15 +67,28 @@ class StudiesDatastore(FolderStudies, IndexedFolder):
 
     def look(self, image_id: str) -> Look:
         """Return what is found in an image that is read to its end, if it was not before."""
-        return self._looks.at(self._require_image(image_id), whole=True)
+        look = self._looks.at(self._require_image(image_id), whole=True)
+        self._looked[image_id] = look
+        return look
 
     def looks(self) -> Mapping[str, Look]:
-        """Return what is found in all images, read to their end or by their header."""
-        return self._looks.overview(self.files(self.list_images()))
+        """Return what was found a moment ago in all images, in whole files or in their headers."""
+        if (start := time.monotonic()) > self._looked_until:
+            self._looked = self._looks.overview(self.files(self.list_images()))
+            end = time.monotonic()
+            self._looked_until = end + max(LEAST_SECONDS, KEPT_TIMES * (end - start))
+        objects = self._datastore.objects
+        return {id: look for id, look in list(self._looked.items()) if id in objects}
 
     def status(self) -> dict[str, Any]:
         """Return the numbers of images and of labels; what cannot be read is counted apart."""
-        return self.counted(super().status(), self.get_labeled_images())
+        counted = self.counted(super().status(), self.get_labeled_images())
+        return {**counted, "passed_over": self.passed_over.sentences}
+
+    @cached_property
+    def passed_over(self) -> PassedOver:
+        """What the folder held beside its images when it was opened."""
+        return find_passed_over(self.folder)
 
     # --- changes ---------------------------------------------------------------------------------
 

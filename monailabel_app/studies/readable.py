@@ -16,8 +16,6 @@ from monailabel_app import __version__
 MEMORY = Path(".scores", "readable.json")  # in a studies folder
 SECONDS = 0.5  # that an overview spends on reading files to their end
 SMALL = 4 << 20  # bytes of the largest file that an overview reads to its end
-LEAST_SECONDS = 0.5  # that an overview is kept
-KEPT_TIMES = 4  # it is kept for as many times the seconds that it took, if that is longer
 ASK_AGAIN_SECONDS = 30.0  # after which a file that could not be read is looked at again
 
 
@@ -35,7 +33,6 @@ class Looks:
         self.memory = memory
         self._looks: dict[str, tuple[FileStamp, Look, float]] = {}
         self._guard = threading.Lock()
-        self._overview_until = 0.0
         self._unsaved = False
         self._recall()
 
@@ -62,29 +59,20 @@ class Looks:
             self._unsaved |= look.whole and not look.error
         return look
 
-    def overview(self, files: Mapping[str, Path], seconds: float = SECONDS) -> Mapping[str, Look]:
+    def overview(self, files: Mapping[str, Path]) -> dict[str, Look]:
         """Return what is found in all files of a folder, by id.
 
-        Small files are read to their end, as long as `seconds` last, of the others the headers.
-        What was found is given again for a moment.
+        Small files are read to their end, for a while, of the others the headers.
         """
-        start = time.monotonic()
-        if start < self._overview_until:
-            return {id: self._known(path) for id, path in files.items()}
         looks = {id: self.at(path) for id, path in files.items()}
         unread = [(_bytes(files[id]), id) for id, look in looks.items() if not look.whole]
+        until = time.monotonic() + SECONDS
         for size, id in sorted(unread):
-            if size > SMALL or time.monotonic() > start + seconds:
+            if size > SMALL or time.monotonic() > until:
                 break
             looks[id] = self.at(files[id], whole=True)
         self._keep(files.values())
-        end = time.monotonic()
-        self._overview_until = end + max(LEAST_SECONDS, KEPT_TIMES * (end - start))
         return looks
-
-    def _known(self, path: Path) -> Look:
-        known = self._looks.get(str(path))
-        return known[1] if known else Look()
 
     def _keep(self, files: Iterable[Path]) -> None:
         """Forget all files but these, and write down what was found."""
