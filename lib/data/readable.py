@@ -46,6 +46,8 @@ def look_at(path: Path, whole: bool) -> Look:
         return Look(error=str(error), whole=True)
     except OSError as error:
         return Look(error=f"{path.name}: cannot be read ({error.strerror}); copy it again")
+    except Exception as error:  # one odd file must not keep the others from being counted
+        return Look(error=f"{path.name}: cannot be read ({error}); export it again", whole=True)
     return Look(size, whole=whole)
 
 
