@@ -203,13 +203,14 @@ def test_its_infer_task_and_trainer_are_built_as_the_others(task, store, items):
 
 
 def test_the_app_serves_and_trains_it(task, store, items, tmp_path, monkeypatch):
+    from monailabel_app.active.reopening import REOPENING
     from monailabel_app.app import App
 
     monkeypatch.setenv("MONAI_LABEL_DATASTORE_AUTO_RELOAD", "false")
     conf = {"models": TASK, "model_dir": str(store.folder), "device": "cpu", "scoring": "off"}
     app = App(str(tmp_path / "app"), str(items[0].image.parent), conf)
     assert set(app.info()["models"]) == {TASK} == set(app.info()["trainers"])
-    assert set(app.info()["strategies"]) == {"random", "first"}
+    assert set(app.info()["strategies"]) == {"random", "first", *REOPENING}
     assert not app.info()["scoring"]
     answer = app.infer({"model": TASK, "image": items[0].id})
     assert answer["params"]["count"] >= 0 and answer["label"] == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from lib.data.studies import FINAL_LABELS
 from lib.datasets.importing import ImportReport, OnItem, check_folder, counted
 from lib.dicom.series import read_series
 from lib.errors import InputError
-from lib.files import copy_atomically, in_file_name
+from lib.files import copy_atomically
 from lib.io.read import check_readable
 from lib.io.volumes import whole_file, write_volume
 
@@ -73,14 +74,14 @@ class _Names:
         Args:
             alone: whether no other series lies in the folder.
         """
-        folder = in_file_name(series.files[0].parent.name)
+        folder = _plain(series.files[0].parent.name)
         if series.volume:
-            number = "" if alone else f"_{in_file_name(series.number or series.uid)}"
+            number = "" if alone else f"_{_plain(series.number or series.uid)}"
             yield self._free(f"{folder}{number}", ".nrrd"), series.files
             return
         for file in series.files:
             stem = file.name.removesuffix(".dcm")
-            yield self._free(f"{folder}_{in_file_name(stem)}", ".dcm"), (file,)
+            yield self._free(f"{folder}_{_plain(stem)}", ".dcm"), (file,)
 
     def _free(self, stem: str, extension: str) -> str:
         name, count = stem, 1
@@ -89,6 +90,11 @@ class _Names:
             name = f"{stem}_{count}"
         self._taken.add(name)
         return f"{name}{extension}"
+
+
+def _plain(text: str) -> str:
+    """Return a text as a part of a file name: letters, digits, and those of ``_ . -`` are kept."""
+    return re.sub(r"[^\w.-]+", "-", text).strip("-.") or "series"
 
 
 def _alone(one: DicomSeries, series: list[DicomSeries]) -> bool:

@@ -55,12 +55,15 @@ def shown_tag(app: AppServices, image: str, tag: str) -> str:
     return FINAL if tag == ORIGINAL and app.is_reopened(image) else tag
 
 
-def as_listed(app: AppServices, listing: dict[str, Any]) -> dict[str, Any]:
+def as_listed(app: AppServices, listing: Any) -> Any:
     """Return GET /datastore/?output=all in which reopened images have their accepted label twice.
 
     That is as ``final`` and as ``original``; the datastore itself is left as it is.
+
+    Args:
+        listing: that of the datastore; one of another ``output`` is returned as it is.
     """
-    objects = listing.get("objects")
+    objects = listing.get("objects") if isinstance(listing, dict) else None
     if not isinstance(objects, dict):
         return listing
     shown = {

@@ -152,7 +152,8 @@ def test_exams_of_an_archive_are_one_sample_each_and_labelled_as_one(site, tmp_p
     first, second = (here.next("margin", who) for who in ("anna", "bert"))
     assert [first["exam"], second["exam"]] == margins
     assert first["id"] in exams[first["exam"]].series
-    measuring = [name for name in here.active.strategies() if STRATEGIES[name].measures]
+    measuring = [name for name, row in STRATEGIES.items() if row.measures]
+    measuring = [name for name in measuring if name in here.active.strategies()]
     assert {here.next(name, "anna")["exam"] for name in measuring} == {first["exam"]}
 
     (tmp_path / "answer.json").write_text(json.dumps({"density": "C"}))

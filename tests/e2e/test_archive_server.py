@@ -77,7 +77,8 @@ def test_every_image_is_listed_once_by_the_id_that_viewers_send(server, studies)
     assert set(listed) == {uid for study in studies.values() for uid in study.series}
     assert {item["image"]["info"]["Modality"] for item in listed.values()} == {"MR", "US", "MG"}
     assert all(not item["labels"] for item in listed.values())
-    assert server.get("/datastore/").json() == {"total": 17, "completed": 0, "label_tags": {}}
+    stats = {"total": 17, "completed": 0, "label_tags": {}, "unreadable_count": 0, "unreadable": {}}
+    assert server.get("/datastore/").json() == stats
 
 
 @pytest.mark.parametrize("kind", KINDS)

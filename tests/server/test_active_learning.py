@@ -23,6 +23,7 @@ from lib.weights.store import ModelStore
 from monailabel_app.active.background import Background, ScoringSettings
 from monailabel_app.active.quiet import Quiet
 from monailabel_app.active.records import Record, Records
+from monailabel_app.active.reopening import REOPENING
 from monailabel_app.active.strategies import ActiveLearning
 from monailabel_app.config import AppConfig
 from monailabel_app.studies.datastore import StudiesDatastore
@@ -82,10 +83,12 @@ def site(tmp_path: Path) -> Site:
 
 
 def test_every_strategy_of_the_served_kinds_is_offered_with_its_models(site):
-    assert list(site.strategies) == SEGMENTATION
-    for name, strategy in site.strategies.items():
-        info = strategy.info()
+    assert list(site.strategies) == [*SEGMENTATION, *REOPENING]
+    for name in SEGMENTATION:
+        info = site.strategies[name].info()
         assert info == {"description": STRATEGIES[name].description, "config": {"model": [MODEL]}}
+    for name in REOPENING:
+        assert site.strategies[name].info()["config"] == {"model": [MODEL], "id": ""}
 
 
 @pytest.mark.parametrize("strategy", SEGMENTATION)

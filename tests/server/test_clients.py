@@ -69,7 +69,8 @@ def test_next_sample_names_an_unlabelled_image_of_the_studies(
     sample = client.next_sample(strategy, {})
     assert sample["id"] in server.images()
     assert "final" not in server.images()[sample["id"]]["labels"]
-    assert Path(sample["path"]).parent == server.studies
+    # its neighbours differ in numbers only: by its path Slicer would load all as one volume
+    assert "path" not in sample and not any(letter.isdigit() for letter in sample["name"])
 
 
 @pytest.mark.parametrize("extension", [None, ".nrrd", ".nii.gz", ".png"])
