@@ -10,7 +10,7 @@ from pathlib import Path
 import pydicom
 
 from lib.data.groups import is_nobody
-from lib.dicom.pixels import frame_count, open_dicom, tag_value
+from lib.dicom.header import frame_count, open_dicom, tag_value
 from lib.errors import InputError
 from lib.image import DICOM_EXTENSIONS
 from lib.io.read import begins_as_dicom, extension

@@ -34,10 +34,11 @@ def import_dicom(source: Path, studies: Path, on_item: OnItem | None = None) -> 
     names = _Names()
     (studies / FINAL_LABELS).mkdir(parents=True, exist_ok=True)
     groups: list[Grouped] = []
+    notes: list[str] = []
     for one in counted(series, on_item):
         for name, parts in names.of(one, alone=_alone(one, series)):
             try:
-                _write(studies / name, parts, one.volume)
+                notes += _write(studies / name, parts, one.volume)
             except InputError as error:
                 left_out.append(str(error))
                 continue
@@ -51,7 +52,7 @@ def import_dicom(source: Path, studies: Path, on_item: OnItem | None = None) -> 
     volumes = sum(one.volume for one in series)
     lines = [f"{len(groups)} images of {len(series)} series imported into {studies}"]
     lines += [f"{volumes} of the series are slices of one volume each"] if volumes else []
-    lines += [f"left out: {reason}" for reason in left_out]
+    lines += [*notes, *(f"left out: {reason}" for reason in left_out)]
     return ImportReport(images=len(groups), lines=tuple(lines), figures={"left_out": left_out})
 
 
@@ -102,18 +103,21 @@ def _alone(one: DicomSeries, series: list[DicomSeries]) -> bool:
     return sum(other.files[0].parent == folder for other in series) == 1
 
 
-def _write(target: Path, files: tuple[Path, ...], volume: bool) -> None:
-    """Write one image of the studies folder; one that is there is kept.
+def _write(target: Path, files: tuple[Path, ...], volume: bool) -> list[str]:
+    """Write one image of the studies folder, and return what a user should know of it.
+
+    One that is there is kept.
 
     Raises:
         InputError: the files cannot be read, or are no volume.
     """
     if target.exists():
-        return
+        return []
     if not volume:
         check_readable(files[0])
         copy_atomically(files[0], target)
-        return
+        return []
     image = read_series(files, f"series {target.stem}")
     with whole_file(target) as partial:
         write_volume(partial, image.pixels, image.geometry)
+    return [f"{target.name}: {note}" for note in image.notes]
