@@ -5,6 +5,7 @@ Windows are left out: networks set their own.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,16 @@ from lib.dicom.pixels import decode_frames
 _RESCALE = "PixelValueTransformationSequence"
 
 
-def displayed_frames(path: Path, data: pydicom.Dataset) -> tuple[np.ndarray, tuple[str, ...]]:
+def displayed_frames(
+    path: Path, data: pydicom.Dataset, indices: Sequence[int]
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return frames in which larger is brighter, and notes on how they were read.
 
     The values are those stored, inverted for MONOCHROME1 and, since larger values mean less after
     it, for a negative RescaleSlope. They are rescaled only where frames differ in their factors.
+
+    Args:
+        indices: of the frames to take, in order.
 
     Returns:
         Grey `(frames, rows, columns)` or colour `(frames, rows, columns, 3)`.
@@ -30,10 +36,13 @@ def displayed_frames(path: Path, data: pydicom.Dataset) -> tuple[np.ndarray, tup
         InputError: the frames cannot be decoded.
     """
     frames = decode_frames(path, data)
-    values, notes = frames.values, frames.notes
+    values, padding, notes = frames.values, frames.padding, frames.notes
+    if list(indices) != list(range(len(values))):
+        values = values[list(indices)]
+        padding = None if padding is None else padding[list(indices)]
     if values.ndim == 4:
         return values, notes
-    factors = [rescale_factors(data, index) for index in range(len(values))]
+    factors = [rescale_factors(data, index) for index in indices]
     if len(set(factors)) > 1:
         shape = len(values), 1, 1
         slopes, intercepts = np.array(factors, np.float32).T.reshape(2, *shape)
@@ -44,7 +53,7 @@ def displayed_frames(path: Path, data: pydicom.Dataset) -> tuple[np.ndarray, tup
         falling = factors[0][0] < 0 or _falls(data)
     if falling != (photometric(data) == "MONOCHROME1"):
         values = inverted(data, values)
-    return without_padding(values, frames.padding, notes)
+    return without_padding(values, padding, notes)
 
 
 def rescale_factors(data: pydicom.Dataset, index: int = 0) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +10,8 @@ import numpy as np
 import pydicom
 
 from lib.dicom.header import frame_count, tag_value
+from lib.dicom.stacking import even_step
+from lib.errors import InputError
 from lib.image import Geometry, itk_geometry
 
 FrameAxis = Literal["time", "space", "none"]
@@ -31,36 +33,49 @@ def pixel_spacing(data: pydicom.Dataset) -> tuple[float, float] | None:
     return None
 
 
-def frame_axis(data: pydicom.Dataset, default: FrameAxis) -> tuple[FrameAxis, float | None]:
-    """Return the axis of the frames, and their distance in ms or mm; None where not given.
+def frame_axis(
+    name: str, data: pydicom.Dataset, default: FrameAxis, frames: Sequence[int]
+) -> tuple[FrameAxis, float | None, list[str]]:
+    """Return the axis of frames, their distance in ms or mm, None where not given, and notes.
 
     Args:
+        name: of the file, for errors.
         default: the axis of several frames where the file does not tell it.
+        frames: indices of the frames of one volume or loop, in order.
+
+    Raises:
+        InputError: the frames lie at uneven distances, or shifted against each other.
     """
     if frame_count(data) == 1:
-        return "none", None
+        return "none", None, []
     for tag in ("FrameTime", "FrameTimeVector"):
         if times := _positive(data, tag):
-            return "time", sum(times) / len(times)
-    offsets = _offsets(data)
-    if offsets is not None:
-        steps = np.diff(offsets)
-        if not steps.any():
-            return "time", None
-        even = np.abs(steps - steps.mean()) <= 0.01 * abs(steps.mean())
-        return "space", float(abs(steps.mean())) if even.all() else _slice_step(data)
-    if (step := _slice_step(data)) is not None:
-        return "space", step
+            return "time", sum(times) / len(times), []
+    positions = frame_positions(data)
+    if positions is not None and len(frames) > 1:
+        places, normal = positions[list(frames)], frame_normal(data, frames[0])
+        if not np.ptp(places @ normal) > 1e-3:
+            return "time", None, []
+        try:
+            step, notes = even_step(places, normal, min(pixel_spacing(data) or (1.0,)))
+        except ValueError as error:
+            raise InputError(f"{name}: {error}") from None
+        return "space", step, notes
+    if (given := _slice_step(data)) is not None:
+        return "space", given, []
     for tag in ("CineRate", "RecommendedDisplayFrameRate"):
         if rate := _positive(data, tag):
-            return "time", 1000 / rate[0]
-    return default, None
+            return "time", 1000 / rate[0], []
+    return default, None, []
 
 
 def dicom_geometry(
-    data: pydicom.Dataset, flat: tuple[float, float] | None, step: float | None
+    data: pydicom.Dataset,
+    flat: tuple[float, float] | None,
+    step: float | None,
+    frames: Sequence[int] = (0,),
 ) -> Geometry:
-    """Return the grid of a dataset; a single frame has a third axis of size 1.
+    """Return the grid of frames of a dataset; a single one has a third axis of size 1.
 
     Where the tags tell nothing, the spacing is 1, the position the origin, and the directions are
     those of the axes.
@@ -68,22 +83,51 @@ def dicom_geometry(
     Args:
         flat: spacing of rows and columns, mm.
         step: spacing of frames, mm. None takes 1, and for a single frame its thickness.
+        frames: indices of the frames, in order.
     """
-    frames = frame_count(data)
+    first, last = frames[0], frames[-1]
     down, across = flat or (1.0, 1.0)
-    if step is None and frames == 1:
+    if step is None and frame_count(data) == 1:
         step = _slice_step(data, ("SliceThickness",))
-    direction = _direction(data)
-    offsets = _offsets(data)
-    if offsets is not None and offsets[-1] < offsets[0]:
+    direction = _direction(data, first)
+    positions = frame_positions(data)
+    if (
+        positions is not None
+        and (positions[last] - positions[first]) @ frame_normal(data, first) < 0
+    ):
         direction[:, 2] *= -1
-    origin = frame_numbers(data, 0, "PlanePositionSequence", "ImagePositionPatient", 3)
+    origin = frame_numbers(data, first, "PlanePositionSequence", "ImagePositionPatient", 3)
     return Geometry(
-        (int(data.Columns), int(data.Rows), frames),
+        (int(data.Columns), int(data.Rows), len(frames)),
         (across, down, step or 1.0),
         origin or (0.0, 0.0, 0.0),
         tuple(float(cosine) for cosine in direction.ravel()),
     )
+
+
+def frame_positions(data: pydicom.Dataset) -> np.ndarray | None:
+    """Return the position of each of several frames, `(frames, 3)`, mm; None if unknown.
+
+    An ultrasound volume gives positions in a coordinate system of the probe; distances are the
+    same in it.
+    """
+    count = frame_count(data)
+    if count == 1:
+        return None
+    if offsets := numbers(data, "GridFrameOffsetVector", count):
+        return np.array(offsets)[:, None] * frame_normal(data)
+    for sequence in _POSITIONS:
+        if positions := _frame_positions(data, sequence):
+            return np.array(positions)
+    return None
+
+
+def frame_normal(data: pydicom.Dataset, index: int = 0) -> np.ndarray:
+    """Return the normal of a frame, unit vector `(3,)`, in the system of `frame_positions`."""
+    for item in group_items(data, "PlaneOrientationVolumeSequence", index):
+        if cosines := numbers(item, "ImageOrientationVolume", 6):
+            return np.cross(cosines[:3], cosines[3:])
+    return np.asarray(_direction(data, index)[:, 2])
 
 
 def itk_grid(path: Path, data: pydicom.Dataset, measured: Geometry) -> Geometry:
@@ -141,31 +185,14 @@ def frame_numbers(
     return ()
 
 
-def _direction(data: pydicom.Dataset) -> np.ndarray:
+def _direction(data: pydicom.Dataset, index: int = 0) -> np.ndarray:
     """Return the directions of columns, rows and frames as the columns of a 3 x 3 matrix."""
-    cosines = frame_numbers(data, 0, "PlaneOrientationSequence", "ImageOrientationPatient", 6)
+    cosines = frame_numbers(data, index, "PlaneOrientationSequence", "ImageOrientationPatient", 6)
     along_row, along_column = np.split(np.array(cosines or _STRAIGHT), 2)
     normal = np.cross(along_row, along_column)
     direction = np.stack((along_row, along_column, normal), axis=1)
     # cosines that are not two unit vectors at a right angle are no direction
     return direction if abs(np.linalg.det(direction) - 1) <= 0.01 else np.eye(3)
-
-
-def _offsets(data: pydicom.Dataset) -> np.ndarray | None:
-    """Return the offset of each of several frames along their normal, mm; None if unknown.
-
-    An ultrasound volume gives positions in a coordinate system of the probe; distances are the
-    same in it.
-    """
-    frames = frame_count(data)
-    if frames == 1:
-        return None
-    if offsets := numbers(data, "GridFrameOffsetVector", frames):
-        return np.array(offsets)
-    for sequence in _POSITIONS:
-        if positions := _frame_positions(data, sequence):
-            return np.array(positions) @ _direction(data)[:, 2]
-    return None
 
 
 def _frame_positions(data: pydicom.Dataset, sequence: str) -> list[tuple[float, ...]]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pydicom
+
 from lib.dicom.display import displayed_frames
-from lib.dicom.geometry import dicom_geometry, frame_axis, itk_grid, pixel_spacing
+from lib.dicom.frames import Choose, FrameGroup, chosen_group
+from lib.dicom.geometry import FrameAxis, dicom_geometry, frame_axis, itk_grid, pixel_spacing
 from lib.dicom.header import frame_count, open_dicom, open_with_notes
 from lib.dicom.ultrasound import interpret, is_ultrasound
 from lib.dicom.ultrasound_region import Crop
@@ -13,24 +16,28 @@ from lib.errors import InputError
 from lib.image import Geometry, Image, check_pixel_count, not_a_volume
 
 
-def read_dicom(path: Path, max_pixels: int, spatial_dims: int) -> Image:
+def read_dicom(
+    path: Path, max_pixels: int, spatial_dims: int, choose: Choose | None = None
+) -> Image:
     """Read a DICOM file: one frame as an image, several frames as a volume or a loop over time.
 
     Pixels are the stored values, inverted where that makes larger brighter; padding is background
     (`lib.dicom.display`). Palettes and YBR become RGB. Ultrasound becomes luminance, and its region
-    is kept. The frames of a loop have a spacing of 1. The geometry is the grid that ITK reads; what
-    the tags tell of spacing is the physical one.
+    is kept. Frames lie in the order of their positions (`lib.dicom.frames`). The frames of a loop
+    have a spacing of 1. The geometry is the grid that ITK reads; what the tags tell of spacing is
+    the physical one.
 
     Args:
         max_pixels: limit of frames x rows x columns.
         spatial_dims: 2 for a single frame, 3 for several.
+        choose: which of several volumes, such as times or stacks; its name is the channel.
 
     Returns:
         An image whose geometry has three axes; the third of a single frame has size 1.
 
     Raises:
         InputError: not DICOM, truncated, no pixels, of other dimensions, larger than `max_pixels`,
-            or in an unsupported encoding.
+            in an unsupported encoding, of several volumes, or with frames that make up none.
     """
     data, notes = open_with_notes(path)
     frames = frame_count(data)
@@ -43,21 +50,24 @@ def read_dicom(path: Path, max_pixels: int, spatial_dims: int) -> Image:
     if frames == 1 and spatial_dims == 3:
         raise not_a_volume(path, "a DICOM file of one frame")
     check_pixel_count(path.name, flat_size if frames == 1 else (*flat_size, frames), max_pixels)
+    group = chosen_group(path.name, data, choose)
+    if list(group.indices) != sorted(group.indices):
+        notes += ("frames are stored out of order; sorted by their positions",)
 
     region: tuple[slice, slice] | None = None
     flat: tuple[float, float] | None
     step: float | None
     if is_ultrasound(data):
-        read = interpret(path, data)
+        read = interpret(path, data, group.indices)
         pixels, colour, axis = read.pixels, False, read.frame_axis
         flat, step, reading = read.spacing[1:], read.spacing[0], read.warnings
         if read.region != Crop.whole(*pixels.shape[1:]):
             region = read.region.slices
     else:
-        pixels, reading = displayed_frames(path, data)
-        colour = pixels.ndim == 4
-        flat, (axis, step) = pixel_spacing(data), frame_axis(data, default="space")
-    measured = dicom_geometry(data, flat, step if axis == "space" else None)
+        flat, (axis, step, lying) = pixel_spacing(data), _axis(path.name, data, group)
+        pixels, reading = displayed_frames(path, data, group.indices)
+        colour, notes = pixels.ndim == 4, (*notes, *lying)
+    measured = dicom_geometry(data, flat, step if axis == "space" else None, group.indices)
     return Image(
         pixels[0] if frames == 1 else pixels,
         itk_grid(path, data, measured),
@@ -65,21 +75,31 @@ def read_dicom(path: Path, max_pixels: int, spatial_dims: int) -> Image:
         colour=colour,
         region=region,
         over_time=axis == "time",
+        channel=group.name,
         notes=(*notes, *reading),
         physical_spacing=measured.spacing,
     )
 
 
-def dicom_grid(path: Path) -> Geometry:
+def dicom_grid(path: Path, choose: Choose | None = None) -> Geometry:
     """Return the grid of a file, as `read_dicom` gives it, from its header alone."""
     data = open_dicom(path, header_only=True)
-    axis, step = frame_axis(data, default="time" if is_ultrasound(data) else "space")
-    measured = dicom_geometry(data, pixel_spacing(data), step if axis == "space" else None)
-    return itk_grid(path, data, measured)
+    group = chosen_group(path.name, data, choose)
+    axis, step, _ = _axis(path.name, data, group)
+    space = step if axis == "space" else None
+    return itk_grid(path, data, dicom_geometry(data, pixel_spacing(data), space, group.indices))
 
 
-def dicom_size(path: Path) -> tuple[int, ...]:
+def dicom_size(path: Path, choose: Choose | None = None) -> tuple[int, ...]:
     """Return columns, rows and, where there are several, frames, from the header alone."""
     data = open_dicom(path, header_only=True)
-    size = (int(data.Columns), int(data.Rows), frame_count(data))
-    return size if size[2] > 1 else size[:2]
+    size = (int(data.Columns), int(data.Rows))
+    if frame_count(data) == 1:
+        return size
+    return (*size, len(chosen_group(path.name, data, choose).indices))
+
+
+def _axis(
+    name: str, data: pydicom.Dataset, group: FrameGroup
+) -> tuple[FrameAxis, float | None, list[str]]:
+    return frame_axis(name, data, "time" if is_ultrasound(data) else "space", group.indices)

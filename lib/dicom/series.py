@@ -9,31 +9,57 @@ import numpy as np
 import pydicom
 
 from lib.dicom.display import inverted, rescale_factors, without_padding
+from lib.dicom.frames import Choose, refuse_several
 from lib.dicom.geometry import dicom_geometry, pixel_spacing
-from lib.dicom.header import frame_count, open_dicom, open_with_notes, photometric
+from lib.dicom.header import frame_count, open_dicom, open_with_notes, photometric, tag_value
 from lib.dicom.pixels import Frames, decode_frames
 from lib.dicom.sources import Plane, in_order, plane_of
+from lib.dicom.stacking import even_step, place_numbers, told_apart
 from lib.dicom.ultrasound import interpret, is_ultrasound
 from lib.errors import InputError
 from lib.image import MAX_VOXELS, Geometry, Image, check_pixel_count
 
-_EVEN = 0.02  # how far the distance of two slices may be from the median, as a share of it
-_STRAIGHT = 0.02  # how far a slice may be shifted in its plane, as a share of the distance
+# what tells slices of one place apart: its name and the attribute
+_FACTS = (
+    ("time", "TemporalPositionIdentifier"),
+    ("time", "TemporalPositionIndex"),
+    ("phase", "TriggerTime"),
+    ("phase", "NominalPercentageOfCardiacPhase"),
+    ("echo", "EchoNumbers"),
+    ("echo", "EchoTime"),
+    ("b-value", "DiffusionBValue"),
+    ("type", "ImageType"),
+    ("kernel", "ConvolutionKernel"),
+    ("acquisition", "AcquisitionNumber"),
+    ("acquisition", "AcquisitionTime"),
+)
 
 
-def order_slices(files: Sequence[Path]) -> list[Path]:
-    """Return the files of a series in the order of their slices in space."""
-    return [Path(file) for file in in_order(list(files))]
+def order_slices(files: Sequence[Path], name: str, choose: Choose | None = None) -> list[Path]:
+    """Return the files of a volume in the order of its slices, without what is there twice.
+
+    Raises:
+        InputError: several volumes and nothing chooses one, or two slices at the same position.
+    """
+    return _arranged(files, name, choose)[0]
 
 
-def read_series(files: Sequence[Path], name: str, max_voxels: int = MAX_VOXELS) -> Image:
+def read_series(
+    files: Sequence[Path],
+    name: str,
+    max_voxels: int = MAX_VOXELS,
+    choose: Choose | None = None,
+) -> Image:
     """Read a series of single-frame slices as a volume.
 
-    Values are rescaled where the files give slope and intercept (CT: Hounsfield units).
+    Values are rescaled where the files give slope and intercept (CT: Hounsfield units). A slice
+    that is there twice is taken once, and small irregularities of the positions are not heeded; the
+    notes say so.
 
     Args:
         files: in any order.
         name: of the series, for messages.
+        choose: which of several volumes, such as times or echoes; its name is the channel.
 
     Returns:
         The volume, its slices sorted along their normal, as ITK stacks them.
@@ -42,22 +68,56 @@ def read_series(files: Sequence[Path], name: str, max_voxels: int = MAX_VOXELS) 
         InputError: no volume: slices of several sizes or directions, without a position, two at
             the same position, at uneven distances, or shifted against each other.
     """
-    ordered = order_slices(files)
+    ordered, channel, notes = _arranged(files, name, choose)
     headers = [open_dicom(file, header_only=True) for file in ordered]
-    geometry = _geometry(headers, name)
+    geometry, lying = _geometry(headers, name)
     check_pixel_count(name, geometry.size, max_voxels)
     slices = [_read_slice(file, name) for file in ordered]
-    notes = tuple(dict.fromkeys(note for one in slices for note in one.notes))
+    notes += tuple(dict.fromkeys(note for one in slices for note in one.notes))
     values, padding = np.stack([one.values for one in slices]), None
     if any(one.padding is not None for one in slices):
         nowhere = np.zeros(values.shape[1:], bool)
         padding = np.stack([nowhere if one.padding is None else one.padding for one in slices])
-    pixels, notes = without_padding(values, padding, notes)
-    return Image(pixels, geometry, ordered[0], notes=notes)
+    pixels, notes = without_padding(values, padding, (*lying, *notes))
+    return Image(pixels, geometry, ordered[0], channel=channel, notes=notes)
 
 
-def _geometry(headers: Sequence[pydicom.Dataset], name: str) -> Geometry:
-    """Return the grid of sorted slices, after checking that they make up one volume."""
+def _arranged(
+    files: Sequence[Path], name: str, choose: Choose | None
+) -> tuple[list[Path], str, tuple[str, ...]]:
+    """Return the files of a volume in order, what tells it from others of the series, and notes."""
+    ordered = [Path(file) for file in in_order(list(files))]
+    headers = [open_dicom(file, header_only=True) for file in ordered]
+    planes = [plane_of(data, 0) for data in headers]
+    located = [plane for plane in planes if plane is not None]
+    if len(located) < max(len(planes), 2) or _several_directions(located):
+        return ordered, "", ()  # no volume, as `_geometry` finds
+    places = place_numbers(np.array([plane.position for plane in located]) @ located[0].normal)
+    facts = [(fact, [str(tag_value(data, tag)) for data in headers]) for fact, tag in _FACTS]
+    volumes = told_apart(places, facts)
+    names = list(volumes)
+    index = (choose or refuse_several)(name, names) if len(names) > 1 else 0
+    members = volumes[names[index]]
+    kept = [
+        member
+        for before, member in zip([-1, *members], members, strict=False)
+        if before < 0
+        or places[before] != places[member]
+        or not _same_image(ordered[before], ordered[member])
+    ]
+    left_out = len(members) - len(kept)
+    notes = (f"{left_out} slices are there twice, alike in every pixel; taken once",)
+    return [ordered[member] for member in kept], names[index], notes if left_out else ()
+
+
+def _same_image(one: Path, other: Path) -> bool:
+    """Tell whether two files hold the same values."""
+    found, wanted = (_read_slice(file, file.name).values for file in (one, other))
+    return np.array_equal(found, wanted)
+
+
+def _geometry(headers: Sequence[pydicom.Dataset], name: str) -> tuple[Geometry, list[str]]:
+    """Return the grid of sorted slices, after checking that they make up one volume, and notes."""
     sizes = {(int(data.Rows), int(data.Columns), frame_count(data)) for data in headers}
     if len(sizes) > 1 or next(iter(sizes))[2] > 1:
         shown = ", ".join(" x ".join(map(str, size)) for size in sorted(sizes)[:3])
@@ -72,43 +132,29 @@ def _geometry(headers: Sequence[pydicom.Dataset], name: str) -> Geometry:
             f"{name}: {len(planes) - len(located)} of {len(planes)} slices give no position in the "
             f"patient; expected ImagePositionPatient, ImageOrientationPatient and PixelSpacing"
         )
-    step = _step(located, name)
-    first = headers[0]
-    flat = dicom_geometry(first, pixel_spacing(first), step)
-    return Geometry((*flat.size[:2], len(headers)), flat.spacing, flat.origin, flat.direction)
+    first = located[0]
+    if _several_directions(located):
+        raise InputError(
+            f"{name}: slices of several directions or spacings, expected one volume; store each as "
+            f"a series of its own"
+        )
+    positions = np.array([plane.position for plane in located])
+    try:
+        step, notes = even_step(positions, first.normal, min(first.spacing))
+    except ValueError as error:
+        raise InputError(f"{name}: {error}") from None
+    flat = dicom_geometry(headers[0], pixel_spacing(headers[0]), step)
+    size = (*flat.size[:2], len(headers))
+    return Geometry(size, flat.spacing, flat.origin, flat.direction), notes
 
 
-def _step(planes: Sequence[Plane], name: str) -> float:
-    """Return the distance of neighbouring slices, mm."""
+def _several_directions(planes: Sequence[Plane]) -> bool:
     first = planes[0]
-    for plane in planes[1:]:
-        if not np.allclose(plane.orientation, first.orientation, atol=1e-3) or not np.allclose(
-            plane.spacing, first.spacing, rtol=1e-3
-        ):
-            raise InputError(
-                f"{name}: slices of several directions or spacings, expected one volume; store "
-                f"each as a series of its own"
-            )
-    steps = np.diff([plane.position for plane in planes], axis=0)
-    along = steps @ first.normal
-    step = float(np.median(along))
-    if (along < 1e-3).any():
-        raise InputError(
-            f"{name}: two slices at the same position, expected one volume; store each time or "
-            f"contrast as a series of its own"
-        )
-    uneven = int((np.abs(along - step) > _EVEN * step).sum())
-    if uneven:
-        raise InputError(
-            f"{name}: {uneven} of {len(along)} slices are not {step:.3g} mm from their neighbour "
-            f"(up to {along.max():.3g} mm); slices may be missing, send the series again"
-        )
-    beside = steps - along[:, None] * first.normal
-    if float(np.linalg.norm(beside, axis=1).max()) > _STRAIGHT * step:
-        raise InputError(
-            f"{name}: slices are shifted against each other (tilted gantry); resample the volume"
-        )
-    return step
+    return any(
+        not np.allclose(plane.orientation, first.orientation, atol=1e-3)
+        or not np.allclose(plane.spacing, first.spacing, rtol=1e-3)
+        for plane in planes[1:]
+    )
 
 
 def _read_slice(file: Path, name: str) -> Frames:

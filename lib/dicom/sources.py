@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pydicom
 
+from lib.dicom.frames import Choose, chosen_group, frame_groups
 from lib.dicom.geometry import frame_numbers, group_items, numbers
 from lib.dicom.header import frame_count, open_dicom, tag_value
 from lib.errors import InputError
@@ -85,11 +86,14 @@ class Sources:
         return flat if len(self.frames) == 1 else (len(self.frames), *flat)
 
 
-def read_sources(sources: Source | Sequence[Source] | Sources) -> Sources:
+def read_sources(
+    sources: Source | Sequence[Source] | Sources, choose: Choose | None = None
+) -> Sources:
     """Return the frames of one image, loop or volume, or of the slices of a series, in their order.
 
     Args:
         sources: files or datasets, with or without pixels; `in_order` sorts those of a series.
+        choose: which volume of a file of several; None takes all frames as they are stored.
 
     Raises:
         InputError: no source; one is unreadable, without an image or without the UIDs to refer to
@@ -104,7 +108,7 @@ def read_sources(sources: Source | Sequence[Source] | Sources) -> Sources:
     if not datasets:
         raise InputError("no source images: expected the images that the label belongs to")
     _check_one_series(datasets)
-    frames = tuple(frame for data in datasets for frame in _frames(data))
+    frames = tuple(frame for data in datasets for frame in _frames(data, choose))
     rows, columns = int(datasets[0].Rows), int(datasets[0].Columns)
     if len(frames) * rows * columns > MAX_VOXELS:
         raise InputError(
@@ -175,12 +179,15 @@ def orientation_of(data: pydicom.Dataset, index: int) -> tuple[float, ...]:
     return cosines if straight else ()
 
 
-def _frames(data: pydicom.Dataset) -> list[SourceFrame]:
+def _frames(data: pydicom.Dataset, choose: Choose | None) -> list[SourceFrame]:
+    """Return the frames of an instance in the order in which its image is read."""
     if frame_count(data) == 1:
         return [SourceFrame(data, None, plane_of(data, 0))]
-    return [
-        SourceFrame(data, index + 1, plane_of(data, index)) for index in range(frame_count(data))
-    ]
+    groups = frame_groups(data)
+    indices: Iterable[int] = range(frame_count(data))
+    if choose or len(groups) == 1:
+        indices = chosen_group(str(data.SOPInstanceUID), data, choose).indices
+    return [SourceFrame(data, index + 1, plane_of(data, index)) for index in indices]
 
 
 def _header(source: Source) -> pydicom.Dataset:

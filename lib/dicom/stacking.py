@@ -91,7 +91,7 @@ def even_step(positions: np.ndarray, normal: np.ndarray, pixel: float) -> tuple[
     offsets = positions @ normal
     along = np.abs(offsets - offsets[0]) if offsets[-1] < offsets[0] else offsets - offsets[0]
     steps, step = np.diff(along), float(along[-1]) / (len(along) - 1)
-    usual = float(np.median(steps))
+    usual = float(np.percentile(steps, 50, method="lower"))
     if not usual > 0 or (steps < _SAME_PLACE * usual).any():
         shared = int(np.argmin(steps))
         raise ValueError(

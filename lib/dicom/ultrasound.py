@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,7 +18,7 @@ from pydicom.uid import (
 
 from lib.dicom.display import displayed_frames
 from lib.dicom.geometry import FrameAxis, frame_axis, pixel_spacing
-from lib.dicom.header import tag_value
+from lib.dicom.header import frame_count, tag_value
 from lib.dicom.ultrasound_region import Crop, around, find_region, tissue_regions
 from lib.errors import InputError
 from lib.image import LUMINANCE
@@ -73,23 +74,27 @@ def is_ultrasound(data: pydicom.Dataset) -> bool:
     return modality in _MODALITIES or sop_class in _SOP_CLASSES
 
 
-def interpret(path: Path, data: pydicom.Dataset) -> Ultrasound:
+def interpret(path: Path, data: pydicom.Dataset, frames: Sequence[int] | None = None) -> Ultrasound:
     """Return a dataset as ultrasound, whatever its modality.
 
     Args:
         path: its file, for messages.
         data: as `lib.dicom.header.open_dicom` returns it.
+        frames: indices of the frames to take, in order; None takes all.
 
     Raises:
-        InputError: truncated, in an encoding that cannot be decoded, or of more than 16 bits.
+        InputError: truncated, in an encoding that cannot be decoded, of more than 16 bits, or a
+            volume whose frames do not lie evenly.
     """
     rows, columns = int(data.Rows), int(data.Columns)
     notes = []
     modality = str(tag_value(data, "Modality") or "none")
     if modality not in _MODALITIES:
         notes.append(f"Modality is {modality}, expected US; read as ultrasound all the same")
-    shown, reading = displayed_frames(path, data)
-    notes += reading
+    chosen = range(frame_count(data)) if frames is None else frames
+    axis, step, lying = frame_axis(path.name, data, "time", chosen)
+    shown, reading = displayed_frames(path, data, chosen)
+    notes += [*reading, *lying]
     pixels, coloured = _grey(path.name, shown)
     regions = tissue_regions(data, rows, columns)
     if len(regions) > 1:
@@ -103,7 +108,6 @@ def interpret(path: Path, data: pydicom.Dataset) -> Ultrasound:
     flat = pixel_spacing(data) or (regions[0].spacing if regions else None)
     if flat is None:
         notes.append("no spacing in the file: rows and columns are taken as 1 mm apart")
-    axis, step = frame_axis(data, default="time")
     if axis != "none" and step is None:
         what = "frame time" if axis == "time" else "spacing of frames"
         notes.append(f"no {what} in the file: frames are taken as 1 apart")

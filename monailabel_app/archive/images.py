@@ -8,6 +8,8 @@ ultrasound study, views of mammography) each instance is an image; its id is the
 from __future__ import annotations
 
 import json
+import logging
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ from lib.errors import InputError
 from lib.io.volumes import write_volume
 from monailabel_app.archive.cache import FolderCache
 from monailabel_app.archive.dicomweb import Archive, Series
+
+logger = logging.getLogger(__name__)
 
 MODALITIES = ("CT", "MR", "US", "MG")
 _ALWAYS_VOLUMES = ("CT", "MR")
@@ -112,14 +116,19 @@ class ImageFiles:
             return
         slices = folder / "slices"
         slices.mkdir()
-        ordered = order_slices(self.archive.download(series.study, series.uid, slices))
-        volume = read_series(ordered, f"series {series.uid}")
+        files, name = (
+            self.archive.download(series.study, series.uid, slices),
+            f"series {series.uid}",
+        )
+        volume = read_series(files, name)
+        for note in volume.notes:
+            logger.info("%s: %s", name, note)
+        ordered = order_slices(files, name)
         write_volume(folder / f"{image.id}.nrrd", volume.pixels, volume.geometry)
         headers = folder / _HEADERS
         headers.mkdir()
         for file in ordered:
             header = pydicom.dcmread(file, stop_before_pixels=True)
             pydicom.dcmwrite(headers / file.name, header, write_like_original=False)
-            file.unlink()
-        slices.rmdir()
+        shutil.rmtree(slices)  # what was there twice is left
         (headers / _ORDER).write_text(json.dumps([file.name for file in ordered]))

@@ -143,9 +143,9 @@ def test_frames_at_one_place_follow_time(tmp_path):
     assert image.geometry.spacing == (0.3, 0.7, 1.0)
 
 
-def test_frames_at_uneven_distances_are_their_thickness_apart(tmp_path):
-    image = _read(_enhanced(tmp_path / "a.dcm", [0.0, 1.0, 5.0, 5.5]))
-    assert image.geometry.spacing == (0.3, 0.7, 9.0)
+def test_frames_at_uneven_distances_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"2 of 3 slices are not 1 mm from their neighbour"):
+        _read(_enhanced(tmp_path / "a.dcm", [0.0, 1.0, 5.0, 5.5]))
 
 
 def test_offsets_of_frames_are_heeded():
