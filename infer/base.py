@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -117,6 +117,12 @@ def write_label(label: np.ndarray, geometry: Geometry, suffix: str, dtype: Any =
         os.unlink(file)
         raise
     return file
+
+
+def channel_of(request: Mapping[str, Any]) -> str:
+    """Return the channel that a request asks for, a name or a number; empty for none."""
+    asked = first(request.get("channel"))
+    return "" if asked is None else str(asked).strip()
 
 
 def first(value: Any) -> Any:

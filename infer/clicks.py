@@ -11,13 +11,13 @@ from typing import Any
 
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
-from infer.base import InferSettings
+from infer.base import InferSettings, channel_of
 from infer.segmentation import SegmentationInfer
 from lib.files import FileStamp, file_stamp
 from lib.image import Image
 from lib.interactive.predictor import ClickedImage, ClickPredictor
 from lib.interactive.prompts import read_points, slices_from_last
-from lib.io.read import read_image
+from lib.io.read import default_channel, read_image
 from lib.segmentation.predictor import Prediction
 from lib.tasks.spec import TaskSpec
 from lib.weights.store import ModelStore
@@ -43,14 +43,14 @@ class ClickInfer(SegmentationInfer[ClickPredictor]):
     def __init__(self, task: TaskSpec, store: ModelStore, settings: InferSettings) -> None:
         super().__init__(task, store, settings)
         self.dimension = self.task.image_dims or 3  # reads both; with 2 viewers ask by slice
-        self._kept: OrderedDict[tuple[Path, FileStamp, int], ClickedImage] = OrderedDict()
+        self._kept: OrderedDict[tuple[Path, FileStamp, int, str], ClickedImage] = OrderedDict()
         self._lock = threading.Lock()
 
     def _predict(
         self, predictor: ClickPredictor, path: Path, request: dict[str, Any]
     ) -> tuple[Image, Prediction]:
         start = time.perf_counter()
-        shown = self._open(predictor, path)
+        shown = self._open(predictor, path, channel_of(request))
         clicks = read_points(
             request,
             shown.image.shape,
@@ -62,14 +62,14 @@ class ClickInfer(SegmentationInfer[ClickPredictor]):
         seconds = {**answer.seconds, "pre": ready - start}
         return shown.image, replace(answer, seconds=seconds)
 
-    def _open(self, predictor: ClickPredictor, path: Path) -> ClickedImage:
+    def _open(self, predictor: ClickPredictor, path: Path, channel: str) -> ClickedImage:
         """Return the image prepared for clicks; images of the latest requests are kept."""
-        key = (path, file_stamp(path), id(predictor))
+        key = (path, file_stamp(path), id(predictor), channel or default_channel(path))
         with self._lock:
             if key in self._kept and self._kept[key].predictor is predictor:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-        image = read_image(path, self.task.input.max_pixels, self.task.image_dims)
+        image = read_image(path, self.task.input.max_pixels, self.task.image_dims, channel)
         shown = predictor.look_at(image)
         with self._lock:
             self._kept[key] = shown

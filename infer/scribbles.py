@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
-from infer.base import first, write_label
+from infer.base import channel_of, first, write_label
 from lib.errors import InputError
 from lib.image import MAX_PIXELS, MAX_VOXELS, Image
 from lib.interactive.prompts import read_box, read_points, slices_from_last
@@ -30,8 +30,8 @@ class UntrainedInfer(InferTask):
     """Answers from marks in the image, without a trained model, for any structure.
 
     The label image is 1 inside the structure; viewers draw it as the segment that they asked for.
-    Request parameters: ``roi`` (a box around the structure), ``result_extension``,
-    ``result_dtype``.
+    Request parameters: ``roi`` (a box around the structure), ``channel``,
+    ``result_extension``, ``result_dtype``.
 
     Args:
         kind: one of MONAI Label's `InferType`.
@@ -42,7 +42,9 @@ class UntrainedInfer(InferTask):
     def __init__(self, kind: str, labels: Sequence[str], description: str) -> None:
         values = {name: value for value, name in enumerate(labels, start=1)}
         # dimension 2 would make viewers ask slice by slice
-        super().__init__(type=kind, labels=values, dimension=3, description=description)
+        super().__init__(
+            type=kind, labels=values, dimension=3, description=description, config={"channel": ""}
+        )
 
     def is_valid(self) -> bool:
         """Return true: there are no weights that could be missing."""
@@ -53,16 +55,18 @@ class UntrainedInfer(InferTask):
 
         Returns:
             The label file, which the caller deletes, and a summary: ``label_names``,
-            ``latencies`` in seconds, ``foreground`` (share of the image).
+            ``latencies`` in seconds, ``foreground`` (share of the image), and what
+            `lib.image.Image.facts` tells.
 
         Raises:
             InputError: an unreadable image, nothing marked, or a wrong parameter.
         """
         start = time.perf_counter()
         path = Path(str(request["image"]))
-        dims = 2 if len(image_size(path)) == 2 else 3
+        channel = channel_of(request)
+        dims = 2 if len(image_size(path, channel)) == 2 else 3
         suffix = result_extension(first(request.get("result_extension")), path, dims)
-        image = read_image(path, MAX_PIXELS if dims == 2 else MAX_VOXELS, dims)
+        image = read_image(path, MAX_PIXELS if dims == 2 else MAX_VOXELS, dims, channel)
         read = time.perf_counter()
         mask = self.segment(image, request)
         done = time.perf_counter()
@@ -76,6 +80,7 @@ class UntrainedInfer(InferTask):
                 name: round(spent, 4) for name, spent in {**seconds, "total": end - start}.items()
             },
             "foreground": round(float(mask.mean()), 6),
+            **image.facts,
         }
 
     @abstractmethod

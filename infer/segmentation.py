@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
-from infer.base import InferSettings, ModelInfer, first, write_label
+from infer.base import InferSettings, ModelInfer, channel_of, first, write_label
 from lib.errors import choose, parse_switch
 from lib.image import Image
 from lib.io.masks import result_extension
@@ -25,9 +25,9 @@ Runner = TypeVar("Runner", bound=Predictor)
 class SegmentationInfer(ModelInfer[Runner]):
     """Answers with a label image of the input's size and geometry, and figures beside it.
 
-    Request parameters: ``device``, ``flips`` (test-time mirroring), ``result`` ("mask", the
-    default, holds the values of the task's labels, "instances" numbers every object),
-    ``result_extension``, ``result_dtype``.
+    Request parameters: ``channel`` (name or number of the one to read, where an image has several),
+    ``device``, ``flips`` (test-time mirroring), ``result`` ("mask", the default, holds the values of
+    the task's labels, "instances" numbers every object), ``result_extension``, ``result_dtype``.
     """
 
     infer_type = InferType.SEGMENTATION
@@ -37,7 +37,7 @@ class SegmentationInfer(ModelInfer[Runner]):
         # 3D Slicer sends the first
         results = [MASK, INSTANCES] if task.output.instances else [MASK]
         flips = {"flips": settings.flips} if self.takes_flips else {}
-        super().__init__(task, store, settings, {"result": results, **flips})
+        super().__init__(task, store, settings, {"result": results, "channel": "", **flips})
 
     def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """Segment ``request["image"]``, a file path.
@@ -46,7 +46,7 @@ class SegmentationInfer(ModelInfer[Runner]):
             The label file, which the caller deletes, and a summary: ``result``, ``label_names``
             (all values that the file may hold, each with its name), ``latencies`` in seconds,
             ``objects``, ``foreground`` (share of the image), ``presence`` (0..1, for tasks that
-            answer it), ``model_version``.
+            answer it), ``model_version``, and what `lib.image.Image.facts` tells.
 
         Raises:
             InputError: an unreadable image or a wrong parameter.
@@ -87,7 +87,9 @@ class SegmentationInfer(ModelInfer[Runner]):
     ) -> tuple[Image, Prediction]:
         """Read and answer the image; the seconds of reading it count as preparation."""
         start = time.perf_counter()
-        image = read_image(path, self.task.input.max_pixels, self.task.image_dims)
+        image = read_image(
+            path, self.task.input.max_pixels, self.task.image_dims, channel_of(request)
+        )
         read = time.perf_counter() - start
         flips = parse_switch(first(request.get("flips", self._config["flips"])), "flips")
         answer = predictor(image, self.task.output.instances, flips)

@@ -178,6 +178,25 @@ def not_a_volume(path: Path, found: str) -> InputError:
     )
 
 
+def check_dimensions(path: Path, size: Sequence[int], spatial_dims: int) -> None:
+    """Refuse a size, x first, that is not that of one 2D image, or of one volume.
+
+    Raises:
+        InputError: it has more or fewer axes longer than 1.
+    """
+    shown = _by(size)
+    if spatial_dims == 2 and any(side != 1 for side in size[2:]):
+        raise InputError(
+            f"{path.name}: a volume of {shown}, expected one 2D image; export a single slice"
+        )
+    if spatial_dims == 3 and all(side == 1 for side in size[2:]):
+        raise not_a_volume(path, f"one slice of {shown}")
+    if spatial_dims == 3 and any(side != 1 for side in size[3:]):
+        raise InputError(
+            f"{path.name}: a series of {shown}, expected one volume; export a single time point"
+        )
+
+
 def _by(size: Sequence[int]) -> str:
     return " x ".join(map(str, size))
 

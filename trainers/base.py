@@ -54,6 +54,10 @@ class ModelTrain(TrainTask):
     def changed_task(self, kind_values: Mapping[str, Any]) -> TaskSpec:
         """Return the row with the values of `kind_parameters` in it."""
 
+    def chosen_items(self, items: list[Item], kind_values: Mapping[str, Any]) -> list[Item]:
+        """Return the items as `kind_values` ask for them."""
+        return items
+
     def __init__(
         self, task: TaskSpec, store: ModelStore, device: str = "auto", precision: str = "auto"
     ) -> None:
@@ -121,7 +125,7 @@ class ModelTrain(TrainTask):
         """
         options = self.read(request)
         task = self.changed_task(options.kind_values)
-        items = self.items(datastore, task)
+        items = self.chosen_items(self.items(datastore, task), options.kind_values)
         task = _with_recipe(task, items, options)
         with self.run_folder.exclusive():
             result, decision = train_and_submit(

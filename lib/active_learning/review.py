@@ -13,11 +13,10 @@ import numpy as np
 
 from lib.classification.cases import exams_of
 from lib.classification.predictor import ExamPredictor
-from lib.data.studies import Item
+from lib.data.studies import Item, read_item
 from lib.errors import InputError, choose
 from lib.image import Image
 from lib.io.labels import read_label
-from lib.io.read import read_image
 from lib.mammography.exam_files import image_id
 from lib.mammography.exams import Exam
 from lib.segmentation.metrics import dice
@@ -132,7 +131,7 @@ def _each_image(score: Callable[[Predictor, Item, Image], Row]) -> Scorer:
         task = predictor.task
 
         def score_item(item: Item) -> Row:
-            image = read_image(item.image, task.input.max_pixels, task.image_dims)
+            image = read_item(item, task)
             return score(predictor, item, image)
 
         return _rows(items, [[item.id] for item in items], score_item, done)

@@ -14,9 +14,10 @@ import numpy as np
 from lib.data.groups import read_groups
 from lib.errors import InputError
 from lib.files import copy_atomically, fingerprint
-from lib.image import Geometry
+from lib.image import Geometry, Image
 from lib.io.masks import write_mask
-from lib.io.read import extension, image_size, stem
+from lib.io.read import default_channel, extension, image_size, read_image, stem
+from lib.tasks.spec import TaskSpec
 
 FINAL_LABELS = Path("labels") / "final"
 INDEX = "datastore_v2.json"  # of MONAI Label's local datastore
@@ -30,12 +31,14 @@ class Item:
         id: the file name without extension.
         group: names a patient, or images that show the same, by ``groups.csv`` of the folder; a
             split never separates them. Empty where the image stands alone.
+        channel: the channel of the image that was asked for; empty for that of ``channels.csv``.
     """
 
     id: str
     image: Path
     label: Path | None = None
     group: str = ""
+    channel: str = ""
 
     @property
     def key(self) -> str:
@@ -49,8 +52,23 @@ class Item:
 
 
 def fingerprint_of(items: Iterable[Item]) -> str:
-    """Return a fingerprint of the images and labels of `items`."""
-    return fingerprint([path for item in items for path in (item.image, item.label) if path])
+    """Return a fingerprint of the images and labels of `items`, and of the channels chosen."""
+    items = list(items)
+    files = fingerprint([path for item in items for path in (item.image, item.label) if path])
+    channels = [(item.id, item.channel or default_channel(item.image)) for item in items]
+    chosen = sorted(pair for pair in channels if pair[1])
+    if not chosen:
+        return files
+    return hashlib.sha256(f"{files} {chosen}".encode()).hexdigest()[:16]
+
+
+def read_item(item: Item, task: TaskSpec) -> Image:
+    """Read the image of `item` as `task` takes it, in the channel chosen for it.
+
+    Raises:
+        InputError: see `lib.io.read.read_image`.
+    """
+    return read_image(item.image, task.input.max_pixels, task.image_dims, item.channel)
 
 
 def list_items(studies: str | Path, labelled: bool = False) -> list[Item]:

@@ -20,13 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from lib.data.studies import Item
+from lib.data.studies import Item, read_item
 from lib.data.targets import as_instances
 from lib.interactive.clicks import Clicks
 from lib.interactive.predictor import ClickedImage, ClickPredictor
 from lib.interactive.simulated_user import FOUND, inner_click, next_click
 from lib.io.labels import read_label
-from lib.io.read import read_image
 from lib.segmentation.instances import depth_inside
 from lib.segmentation.metrics import dice, object_overlaps
 from lib.statistics import RESAMPLES, interval
@@ -65,7 +64,7 @@ class Rounds:
 def click_on_image(predictor: ClickPredictor, item: Item, most: int = MOST) -> Rounds:
     """Simulate both users on one labelled image, with at most `most` clicks of the first."""
     task = predictor.task
-    image = read_image(item.image, task.input.max_pixels, task.image_dims)
+    image = read_item(item, task)
     assert item.label is not None, item.id
     label = read_label(item.label, image.shape)
     shown = predictor.look_at(image)

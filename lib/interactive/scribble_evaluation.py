@@ -57,7 +57,7 @@ def evaluate_scribbles(
         if len(rows) == most:
             break
         item = items[index]
-        image = read_image(item.image)
+        image = read_image(item.image, channel=item.channel)
         label = read_label(item.label or item.image, image.shape)
         if label.any():
             rows.append(_scores(image, label, rng))

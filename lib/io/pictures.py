@@ -4,25 +4,79 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import struct
 import warnings
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image as PillowImage
 
 from lib.errors import InputError
 from lib.files import write_atomically
-from lib.image import TIFF_EXTENSIONS, check_pixel_count, damaged, has_extension, not_a_volume
+from lib.image import (
+    TIFF_EXTENSIONS,
+    check_dimensions,
+    check_pixel_count,
+    damaged,
+    has_extension,
+    not_a_volume,
+)
+from lib.io.axes import UNTOLD, TiffLayout, read_planes, tiff_layout
+from lib.io.channels import channel_name, choose_channel
 
 # both readers warn of what they find in damaged files; the error says it in one line
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 PillowImage.MAX_IMAGE_PIXELS = None  # sizes are checked here, against a limit that errors can state
 
+FEW_PAGES = 5  # as many may well be channels
 _PNG_GREY_ALPHA, _PNG_RGBA = 4, 6  # colour types in the header
 _COLOUR_MODES = {"RGB", "RGBA", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV"}
+
+
+def read_pixels(
+    path: Path, max_pixels: int, spatial_dims: int, channel: str = ""
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Read a picture or a stack, of several channels the one asked for.
+
+    Returns:
+        Pixels `(rows, columns)` or `(slices, rows, columns)`, in colour `(..., channels)`; and the
+        fields of `lib.image.Image` that tell how they were read.
+
+    Raises:
+        InputError: damaged, of other dimensions, larger than `max_pixels`, or with several channels
+            of which none is chosen.
+    """
+    layout = _layout(path, channel)
+    read = read_picture if spatial_dims == 2 else read_stack
+    if layout is None:
+        return read(path, max_pixels), {}
+    facts: dict[str, Any] = {"over_time": layout.depth == "T" and spatial_dims == 3}
+    one_axis = len(layout.size) <= 3
+    if one_axis and not layout.channel and _count_pages(path) == math.prod(layout.size[2:]):
+        if layout.depth == UNTOLD and layout.size[-1] <= FEW_PAGES:
+            facts["notes"] = (
+                f"its {layout.size[-1]} pages were read as slices, as nothing in the file tells "
+                f"what they are; if they are channels, choose one by its number",
+            )
+        return read(path, max_pixels), facts
+    check_dimensions(path, layout.size, spatial_dims)
+    check_pixel_count(path.name, layout.size, max_pixels)
+    if not layout.channel:
+        return read_planes(path, layout, 0), facts
+    index = choose_channel(path.name, layout.names, channel)
+    facts["channel"] = channel_name(layout.names, index)
+    return read_planes(path, layout, index), facts
+
+
+def _layout(path: Path, channel: str) -> TiffLayout | None:
+    """Return what a TIFF tells of its axes; None for other pictures, and where it is plain."""
+    if not has_extension(path, TIFF_EXTENSIONS):
+        return None
+    return tiff_layout(path, channel)
 
 
 def read_picture(path: Path, max_pixels: int) -> np.ndarray:
@@ -78,12 +132,18 @@ def read_stack(path: Path, max_pixels: int) -> np.ndarray:
     return stack
 
 
-def picture_size(path: Path) -> tuple[int, ...]:
-    """Return columns and rows from the header alone; with a TIFF of several pages also these.
+def picture_size(path: Path, channel: str = "") -> tuple[int, ...]:
+    """Return columns and rows from the header alone; of a TIFF also slices, frames or pages.
+
+    Args:
+        channel: the one asked for, see `lib.io.axes.tiff_layout`; channels are no part of the size.
 
     Raises:
         InputError: damaged.
     """
+    if layout := _layout(path, channel):
+        _count_pages(path)
+        return layout.size
     tiff = has_extension(path, TIFF_EXTENSIONS)
     try:
         with PillowImage.open(path) as picture:

@@ -24,12 +24,12 @@ from lib.image import (
     MAX_PIXELS,
     MAX_VOXELS,
     PICTURE_EXTENSIONS,
-    TIFF_EXTENSIONS,
     VOLUME_EXTENSIONS,
     Geometry,
     Image,
     has_extension,
 )
+from lib.io.channels import RGB, SeveralChannelsError, choose_channel, listed_channel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,28 +46,31 @@ class FileType:
             types that are read whole for it.
         recognises: takes the path of a file whose name has no known extension; returns whether
             its content is of this type. None for types that need an extension.
+        several_channels: whether files may have several; then `size` and `read` take one argument
+            more, the channel asked for.
     """
 
     extensions: tuple[str, ...]
-    size: Callable[[Path], tuple[int, ...]]
-    read: Callable[[Path, int, int], Image]
+    size: Callable[..., tuple[int, ...]]
+    read: Callable[..., Image]
     geometry: Callable[[Path], Geometry] | None = None
     recognises: Callable[[Path], bool] | None = None
+    several_channels: bool = False
 
 
-def _picture_size(path: Path) -> tuple[int, ...]:
+def _picture_size(path: Path, channel: str = "") -> tuple[int, ...]:
     from lib.io.pictures import picture_size
 
-    return picture_size(path)
+    return picture_size(path, channel)
 
 
-def _read_picture(path: Path, max_pixels: int, spatial_dims: int) -> Image:
-    from lib.io.pictures import read_picture, read_stack
+def _read_picture(path: Path, max_pixels: int, spatial_dims: int, channel: str) -> Image:
+    from lib.io.pictures import read_pixels
     from lib.io.resolution import picture_geometry
 
-    pixels = (read_picture if spatial_dims == 2 else read_stack)(path, max_pixels)
+    pixels, facts = read_pixels(path, max_pixels, spatial_dims, channel)
     geometry = picture_geometry(path, pixels.shape[:spatial_dims])
-    image = _image(path, pixels, geometry, spatial_dims)
+    image = replace(_image(path, pixels, geometry, spatial_dims), **facts)
     if spatial_dims == 2:
         return image
     # no tag tells how far slices are apart: they count as far as pixels, not as ITK's 1 mm
@@ -77,13 +80,13 @@ def _read_picture(path: Path, max_pixels: int, spatial_dims: int) -> Image:
 def _picture_geometry(path: Path) -> Geometry:
     from lib.io.resolution import picture_geometry
 
-    return picture_geometry(path, _picture_size(path)[::-1])
+    return picture_geometry(path, image_size(path)[::-1])
 
 
-def _volume_size(path: Path) -> tuple[int, ...]:
+def _volume_size(path: Path, channel: str = "") -> tuple[int, ...]:
     from lib.io.volumes import volume_size
 
-    return volume_size(path)
+    return volume_size(path, channel)
 
 
 def _volume_geometry(path: Path) -> Geometry:
@@ -92,10 +95,11 @@ def _volume_geometry(path: Path) -> Geometry:
     return volume_geometry(path)
 
 
-def _read_volume(path: Path, max_pixels: int, spatial_dims: int) -> Image:
-    from lib.io.volumes import read_volume
+def _read_volume(path: Path, max_pixels: int, spatial_dims: int, channel: str) -> Image:
+    from lib.io.volumes import read_channel
 
-    return _image(path, *read_volume(path, max_pixels, spatial_dims), spatial_dims)
+    pixels, geometry, name = read_channel(path, max_pixels, spatial_dims, channel)
+    return replace(_image(path, pixels, geometry, spatial_dims), channel=name)
 
 
 def _dicom_size(path: Path) -> tuple[int, ...]:
@@ -128,12 +132,14 @@ FILE_TYPES = (
         size=_picture_size,
         read=_read_picture,
         geometry=_picture_geometry,
+        several_channels=True,
     ),
     FileType(
         extensions=VOLUME_EXTENSIONS,
         size=_volume_size,
         read=_read_volume,
         geometry=_volume_geometry,
+        several_channels=True,
     ),
     FileType(
         extensions=DICOM_EXTENSIONS,
@@ -163,42 +169,69 @@ def stem(path: str | os.PathLike[str]) -> str:
 
 
 def read_image(
-    path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS, spatial_dims: int | None = 2
+    path: str | os.PathLike[str],
+    max_pixels: int = MAX_PIXELS,
+    spatial_dims: int | None = 2,
+    channel: str = "",
 ) -> Image:
-    """Read one 2D image, one volume or one loop.
+    """Read one 2D image, one volume or one loop, of several channels one.
 
     An image may be PNG, JPEG, BMP, TIFF, NRRD, NIfTI, MetaImage or DICOM; a volume NRRD, NIfTI,
     MetaImage, a TIFF whose pages are its slices, or DICOM of several frames. 8 and 16 bit, grey,
-    RGB, RGBA and palette are read; alpha is dropped, palettes are applied. Ultrasound is read as
-    luminance, with its region.
+    RGB, RGBA and palette are read; alpha is dropped where the file says that it is alpha, palettes
+    are applied. Ultrasound is read as luminance, with its region.
 
     Args:
         max_pixels: most pixels, or voxels, accepted.
         spatial_dims: 2 for an image, 3 for a volume or a loop, None for what the file is.
+        channel: name or number, from 1, of the channel to read; of colour red, green or blue.
+            Empty for the one that ``channels.csv`` of the folder names, see `default_channel`.
 
     Raises:
-        InputError: missing, empty, truncated, not an image, of other dimensions, not finite, or
-            larger than `max_pixels`; the message names the file and the cause.
+        SeveralChannelsError: there are several channels, no colour, and none is chosen.
+        InputError: missing, empty, truncated, not an image, of other dimensions, not finite, larger
+            than `max_pixels`, or without the channel; the message names the file and the cause.
     """
     path = Path(path)
     file_type = _file_type(path)
+    asked = channel.strip() or default_channel(path)
     if spatial_dims is None:
-        spatial_dims = 2 if len(file_type.size(path)) == 2 else 3
-    image = file_type.read(path, max_pixels, spatial_dims)
+        spatial_dims = 2 if len(_size(file_type, path, asked)) == 2 else 3
+    which = (asked,) if file_type.several_channels else ()
+    image = file_type.read(path, max_pixels, spatial_dims, *which)
     _check_values(path, image.pixels)
+    if asked and not image.channel:
+        image = _one_colour(image, asked, required=bool(channel.strip()))
     return image
 
 
-def image_size(path: str | os.PathLike[str]) -> tuple[int, ...]:
+def default_channel(path: str | os.PathLike[str]) -> str:
+    """Return the channel that ``channels.csv`` of its folder names for an image; "" for none.
+
+    Raises:
+        InputError: the file is no table of ids and channels.
+    """
+    return listed_channel(Path(path), stem(path))
+
+
+def image_size(path: str | os.PathLike[str], channel: str = "") -> tuple[int, ...]:
     """Return the size of an image from its header, x first, without trailing axes of size 1.
 
-    The pages of a TIFF and the frames of a DICOM file are its third axis.
+    The slices of a TIFF and the frames of a DICOM file are its third axis. Channels are no axis.
+
+    Args:
+        channel: the one asked for, as for `read_image`: the pages of a TIFF that tells nothing of
+            them are slices, or channels if one is asked for.
 
     Raises:
         InputError: missing, empty or not an image.
     """
     path = Path(path)
-    return _file_type(path).size(path)
+    return _size(_file_type(path), path, channel.strip() or default_channel(path))
+
+
+def _size(file_type: FileType, path: Path, channel: str) -> tuple[int, ...]:
+    return file_type.size(path, *((channel,) if file_type.several_channels else ()))
 
 
 def image_geometry(path: str | os.PathLike[str]) -> Geometry:
@@ -221,8 +254,14 @@ def check_readable(path: str | os.PathLike[str]) -> None:
         InputError: it cannot be read.
     """
     axes = len(image_size(path))
-    if axes <= 3:
-        read_image(path, MAX_PIXELS if axes == 2 else MAX_VOXELS, spatial_dims=axes)
+    if axes > 3:
+        return
+    most = MAX_PIXELS if axes == 2 else MAX_VOXELS
+    try:
+        read_image(path, most, axes)
+    except SeveralChannelsError as error:  # each can be chosen
+        for number in range(1, error.count + 1):
+            read_image(path, most, axes, str(number))
 
 
 def _file_type(path: Path) -> FileType:
@@ -245,6 +284,24 @@ def _file_type(path: Path) -> FileType:
     )
 
 
+def _one_colour(image: Image, asked: str, required: bool) -> Image:
+    """Return the colour asked for of an image that has no channels; a grey image as it is.
+
+    Args:
+        required: whether to refuse a channel that is not there; else the image stays as it is.
+    """
+    channels = RGB if image.colour else ("",)
+    try:
+        index = choose_channel(image.path.name, channels, asked)
+    except InputError:
+        if required:
+            raise
+        return image
+    if not image.colour:
+        return image
+    return replace(image, pixels=image.pixels[..., index], colour=False, channel=RGB[index])
+
+
 def _image(path: Path, pixels: np.ndarray, geometry: Geometry, spatial_dims: int) -> Image:
     """Return decoded `pixels` as an image, without alpha.
 
@@ -252,8 +309,8 @@ def _image(path: Path, pixels: np.ndarray, geometry: Geometry, spatial_dims: int
         InputError: neither grey nor colour of `spatial_dims` axes.
     """
     channels = pixels.shape[-1] if pixels.ndim == spatial_dims + 1 else 1
-    if channels in (2, 4) and (spatial_dims == 2 or has_extension(path, TIFF_EXTENSIONS)):
-        # alpha carries no intensity
+    if channels in (2, 4) and has_extension(path, PICTURE_EXTENSIONS):
+        # alpha, as the file says; it carries no intensity
         pixels = pixels[..., 0] if channels == 2 else pixels[..., :3]
     colour = pixels.ndim == spatial_dims + 1
     if pixels.ndim != spatial_dims + colour or (colour and pixels.shape[-1] != 3):

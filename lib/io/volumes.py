@@ -19,17 +19,19 @@ from lib.image import (
     META_EXTENSIONS,
     NIFTI_EXTENSIONS,
     Geometry,
+    check_dimensions,
     check_pixel_count,
     damaged,
     has_extension,
-    not_a_volume,
 )
+from lib.io.channels import choose_channel
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
 _HEADER_BYTES = 1 << 20
 _WITH_HEADER = (".nrrd", *META_EXTENSIONS)  # may name another file that holds the pixels
+_WITH_ALPHA, _NIFTI_RGBA = ("RGBA-color", "4-color"), "2304"
 _PIXEL_FILES = (".raw", ".zraw", ".raw.gz")
 _META_DATA_FILE = re.compile(rb"^[ \t]*ElementDataFile[ \t]*[=:](.*)$", re.MULTILINE)
 _NRRD_DATA_FILE = re.compile(rb"^data ?file:(.*)$", re.MULTILINE | re.IGNORECASE)
@@ -87,7 +89,7 @@ def read_volume(
     size = reader.GetSize()
     channels = size[3] if layered and len(size) == 4 else 1
     check_pixel_count(path.name, size[:3] if channels > 1 else size, max_pixels)
-    _check_dimensions(path, size[:3] if channels > 1 else size, spatial_dims)
+    check_dimensions(path, size[:3] if channels > 1 else size, spatial_dims)
     data_file = _data_file(path)
     if has_extension(path, NIFTI_EXTENSIONS):
         from lib.io.nifti import check_pixels
@@ -116,9 +118,46 @@ def volume_geometry(path: Path) -> Geometry:
     return Geometry.of(_read_header(path))
 
 
-def volume_size(path: Path) -> tuple[int, ...]:
-    """Return the size from the header, x first, without trailing axes of size 1."""
+def read_channel(
+    path: Path, max_pixels: int, spatial_dims: int, channel: str = ""
+) -> tuple[np.ndarray, Geometry, str]:
+    """Read one 2D image or one volume, of several channels the one asked for.
+
+    Three components of whole numbers are red, green and blue; others are channels. If a channel is
+    asked for by its number, so are the volumes of a series.
+
+    Returns:
+        Pixels `(rows, columns)` or `(slices, rows, columns)`, in colour `(..., 3)`; the geometry;
+        and the number of the channel where the file has several, else "".
+
+    Raises:
+        InputError: as `read_volume`, or with several channels of which none is chosen.
+    """
+    size = volume_size(path)
+    pixels, geometry = read_volume(path, max_pixels, spatial_dims, layered=channel.isdecimal())
+    if pixels.ndim == spatial_dims:
+        return pixels, geometry, ""
+    count = pixels.shape[-1]
+    if len(size) < 4 and (count == 4 and _has_alpha(path) or count == 3 and pixels.dtype.kind in "iu"):
+        return pixels[..., :3], geometry, ""
+    index = choose_channel(path.name, ("",) * count, channel)
+    return pixels[..., index], geometry, str(index + 1)
+
+
+def _has_alpha(path: Path) -> bool:
+    told = header_fields(path).metadata
+    return told.get("NRRD_kinds[pixel]") in _WITH_ALPHA or told.get("datatype") == _NIFTI_RGBA
+
+
+def volume_size(path: Path, channel: str = "") -> tuple[int, ...]:
+    """Return the size from the header, x first, without trailing axes of size 1.
+
+    Args:
+        channel: the one asked for; if it is a number, the fourth axis is one of channels.
+    """
     size = tuple(_read_header(path).GetSize())
+    if channel.isdecimal() and len(size) == 4:
+        size = size[:3]
     while len(size) > 2 and size[-1] == 1:
         size = size[:-1]
     return size
@@ -185,20 +224,6 @@ def _read_header(path: Path) -> sitk.ImageFileReader:
     except RuntimeError as error:
         raise damaged(path, error) from None
     return reader
-
-
-def _check_dimensions(path: Path, size: tuple[int, ...], spatial_dims: int) -> None:
-    shown = " x ".join(map(str, size))
-    if spatial_dims == 2 and any(side != 1 for side in size[2:]):
-        raise InputError(
-            f"{path.name}: a volume of {shown}, expected one 2D image; export a single slice"
-        )
-    if spatial_dims == 3 and all(side == 1 for side in size[2:]):
-        raise not_a_volume(path, f"one slice of {shown}")
-    if spatial_dims == 3 and any(side != 1 for side in size[3:]):
-        raise InputError(
-            f"{path.name}: a series of {shown}, expected one volume; export a single time point"
-        )
 
 
 def _data_file(path: Path) -> str:

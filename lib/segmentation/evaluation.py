@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 
 from lib.data.case import Evaluation
-from lib.data.studies import Item
+from lib.data.studies import Item, fingerprint_of, read_item
 from lib.data.targets import as_instances
 from lib.errors import InputError
-from lib.files import fingerprint
 from lib.image import is_coloured
 from lib.io.labels import read_label
-from lib.io.read import read_image
 from lib.segmentation.metrics import (
     PIXEL_COUNTS,
     average_precision,
@@ -94,7 +92,7 @@ def evaluate(
     for item in items:
         if item.label is None:
             raise InputError(f"'{item.id}' has no label; evaluation needs one for every image")
-        image = read_image(item.image, task.input.max_pixels, task.image_dims)
+        image = read_item(item, task)
         truth = read_label(item.label, image.shape)
         prediction = predictor(image)
         counts = pixel_counts(prediction.mask > 0, truth > 0)
@@ -118,7 +116,6 @@ def evaluate(
             on_case(item)
 
     pooled, intervals = _pool(pixels, objects, seed)
-    files = [path for item in items for path in (item.image, item.label) if path]
     return Report(
         images=rows,
         pooled=pooled,
@@ -129,7 +126,7 @@ def evaluate(
         about={
             "task": task.name,
             "images": len(items),
-            "data": fingerprint(files),
+            "data": fingerprint_of(items),
             "seed": seed,
             "bootstrap_resamples": RESAMPLES,
             "device": str(predictor.device),

@@ -10,13 +10,12 @@ import torch
 
 from lib.data.case import Case, CaseFunctions, Cases, Figures, Scoring
 from lib.data.grid import network_grid
-from lib.data.studies import Item, list_items, volumes_only
+from lib.data.studies import Item, list_items, read_item, volumes_only
 from lib.data.targets import make_target
 from lib.data.transforms import draw_patch, prepare_image
 from lib.distributed import over_processes, own_indices
 from lib.errors import InputError
 from lib.io.labels import read_label
-from lib.io.read import read_image
 from lib.segmentation.losses import get_loss
 from lib.segmentation.metrics import PIXEL_COUNTS, image_scores, pixel_counts, pixel_scores
 from lib.segmentation.predictor import Predictor
@@ -28,7 +27,7 @@ def _load_image(item: Item, task: TaskSpec) -> Case:
     """Return image float16 `(channels, *spatial)` in 0..1 and `lib.data.targets.make_target`."""
     if item.label is None:
         raise InputError(f"'{item.id}' has no label; save one before training on it")
-    image = read_image(item.image, task.input.max_pixels, task.image_dims)
+    image = read_item(item, task)
     label = read_label(item.label, image.shape)
     label = network_grid(image, task.input).apply_label(label)
     return (

@@ -32,6 +32,7 @@ class BatchOptions:
     models: Path = options.models()
     device: str = options.device()
     precision: str = options.precision()
+    channel: str = options.channel()
     flips: bool = options.flips()
     result: str | None = options.option(
         "--result",
@@ -71,6 +72,7 @@ def batch_infer(chosen: BatchOptions) -> None:
         raise InputError(
             f"--flips is for segmentation, '{spec.name}' does not take it; leave it away"
         )
+    options.check_channel(chosen.channel, spec)
     batch = Batch(
         task=spec.name,
         folder=studies,
@@ -81,6 +83,7 @@ def batch_infer(chosen: BatchOptions) -> None:
         precision=chosen.precision,
         flips=chosen.flips,
         result=chosen.result,
+        channel=chosen.channel,
     )
     main = True
     if launched_by_torchrun():

@@ -22,6 +22,7 @@ class EvaluateOptions(options.ModelOptions):
     val_split: float | None = options.option(
         "--val-split", type=float, help="Share held out; by default the recipe's."
     )
+    channel: str = options.channel()
     flips: bool = options.flips()
     seed: int = options.seed()
     json_file: Path | None = options.json_file()
@@ -54,7 +55,7 @@ def evaluate(chosen: EvaluateOptions) -> None:
     if chosen.plots and evaluation.plots is None:
         raise InputError(f"--plots is for tasks on exams; leave it away for '{spec.name}'")
     predictor, path = load_predictor(spec, chosen, chosen.flips)
-    items = kind.cases.list(chosen.studies, spec, True)
+    items = options.in_channel(kind.cases.list(chosen.studies, spec, True), chosen.channel, spec)
     if chosen.split == "validation":
         share = spec.training.val_split if chosen.val_split is None else chosen.val_split
         items = split_items(items, share)[1]

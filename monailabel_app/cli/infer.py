@@ -30,6 +30,7 @@ class InferOptions(options.ModelOptions):
     task: str = options.task()
     files: tuple[Path, ...] = options.argument("files", type=options.FILE, nargs=-1, required=True)
     out: Path = options.out(required=True, help="Folder for the label images.")
+    channel: str = options.channel()
     flips: bool = options.flips()
     result: str | None = options.option(
         "--result", type=click.Choice(RESULTS), help="By default instances, else mask."
@@ -107,7 +108,7 @@ def answer_images(task: TaskSpec, chosen: InferOptions) -> dict[str, str]:
                     f"{file.name}: its result would overwrite '{target}', an input or another "
                     f"result; choose another --out or --format, or rename the file"
                 )
-            image = read_image(file, task.input.max_pixels, task.image_dims)
+            image = read_image(file, task.input.max_pixels, task.image_dims, chosen.channel)
             prediction = predictor(image, instances=result != "probabilities")
             if result == "probabilities":
                 write_probabilities(target, prediction.probabilities[0], image.geometry)
@@ -120,6 +121,7 @@ def answer_images(task: TaskSpec, chosen: InferOptions) -> dict[str, str]:
             continue
         taken.add(target.resolve())
         row = {"file": file.name, "result": target.name, "seconds": prediction.seconds}
+        row |= image.facts
         if prediction.presence is not None:
             row["presence"] = round(prediction.presence, 4)
         if prediction.instances is not None:
@@ -144,6 +146,7 @@ def answer_exams(task: TaskSpec, chosen: InferOptions) -> dict[str, str]:
     from monailabel_app.cli.predictors import load_predictor
 
     files, out, saliency = chosen.files, chosen.out, SALIENCY[chosen.saliency]
+    options.check_channel(chosen.channel, task)
     if chosen.result or chosen.suffix:
         raise InputError(
             f"--result and --format are for segmentation, '{task.name}' answers JSON; leave them "

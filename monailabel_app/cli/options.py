@@ -17,11 +17,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -29,6 +29,9 @@ from lib.errors import InputError
 from lib.files import write_json
 from lib.tasks.spec import TaskSpec
 from monailabel_app.config import SHIPPED_MODELS
+
+if TYPE_CHECKING:  # every verb's help would load numpy
+    from lib.data.studies import Item
 
 Record = TypeVar("Record")
 
@@ -119,6 +122,13 @@ epochs = partial(positive, "--epochs")
 learning_rate = partial(option, "--learning-rate", type=float)
 batch_size = partial(positive, "--batch-size", help="Patches per step, over all processes.")
 patch_size = partial(option, "--patch-size", help="Sides of a patch in pixels: 256, or 32x64x64.")
+channel = partial(
+    option,
+    "--channel",
+    default="",
+    show_default=False,
+    help="Channel to read, by name or number from 1; default that of channels.csv.",
+)
 port = partial(option, "--port", type=click.IntRange(1, 65535), default=8000)
 conf = partial(option, "--conf", nargs=2, multiple=True, metavar="KEY VALUE")
 verbose = partial(flag, "--verbose", help="Show the server's log of every request.")
@@ -177,6 +187,24 @@ class SizeOptions:
                 )
             task = replace(task, network=replace(task.encoder_decoder, channels=widths))
         return task
+
+
+def in_channel(items: Sequence[Item], channel: str, task: TaskSpec) -> list[Item]:
+    """Return `items` to be read in the channel that was asked for; as they are if there is none.
+
+    Raises:
+        InputError: a channel for a task on exams.
+    """
+    check_channel(channel, task)
+    return [replace(item, channel=channel) for item in items] if channel else list(items)
+
+
+def check_channel(channel: str, task: TaskSpec) -> None:
+    """Raise `InputError` for a channel if `task` is on exams."""
+    if channel and task.exam is not None:
+        raise InputError(
+            f"--channel is for segmentation; '{task.name}' takes mammograms, leave it away"
+        )
 
 
 def save_json(file: Path | None, value: Mapping[str, Any]) -> None:

@@ -25,6 +25,7 @@ class ScoreOptions(options.ModelOptions):
         "uncertainty: images that the model is unsure of.",
     )
     top: int = options.positive("--top", default=20, help="Rows shown.")
+    channel: str = options.channel()
     json_file: Path | None = options.json_file()
 
 
@@ -48,6 +49,7 @@ def score(chosen: ScoreOptions) -> None:
     kind = kind_of(spec)
     predictor, path = load_predictor(spec, chosen)
     items = kind.cases.list(chosen.studies, spec, method.labelled)
+    items = options.in_channel(items, chosen.channel, spec)
     samples = len({item.sample for item in items})
     with tqdm(total=samples, unit=kind.unit, disable=None) as bar:
         rows = review(chosen.method, kind.reviews, predictor, items, lambda case: bar.update())

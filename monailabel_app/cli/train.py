@@ -82,6 +82,7 @@ class TrainOptions(RecipeOptions, options.SizeOptions):
         "--publish", help="Serve the result if it beats the served weights."
     )
     models: Path = options.models()
+    channel: str = options.channel()
     seed: int = options.seed()
     device: str = options.device()
     precision: str = options.precision()
@@ -161,6 +162,7 @@ def train(chosen: TrainOptions) -> None:
     from monailabel_app.cli.folds import cross_validate, result_figures
 
     items = kind_of(task).cases.list(chosen.studies, task, True)
+    items = options.in_channel(items, chosen.channel, task)
     options.say_passed_over(chosen.studies)
     run = FitOptions(
         out=chosen.out or Path("runs") / task.name,
