@@ -20,9 +20,11 @@ from monailabel.interfaces.tasks.batch_infer import BatchInferTask
 from monailabel.interfaces.tasks.infer_v2 import InferTask
 from tqdm import tqdm
 
-from infer.base import InferSettings, ModelInfer, first
+from infer.base import InferSettings, ModelInfer, channel_of, first
 from infer.build import build_infer
 from lib.errors import InputError, choose
+from lib.io.channels import RGB
+from lib.io.read import default_channel
 from lib.tasks.registry import get_task
 from lib.weights.store import ModelStore
 from monailabel_app.config import SHIPPED_MODELS
@@ -65,6 +67,19 @@ def result_of(task: ModelInfer[Any], asked: object) -> str | None:
     return choose("result", first(asked or choices), {name: name for name in choices or ()})
 
 
+def is_of_channel(store: Datastore, image: str, tag: str, channel: str) -> bool:
+    """Tell whether the label of an image was made in the channel that would be read now.
+
+    Args:
+        channel: the one asked for; empty for that of ``channels.csv``.
+    """
+    params = store.get_label_info(image, tag).get("params") or {}
+    read = str(params.get("channel", "")).casefold()
+    now = (channel or default_channel(store.get_image_uri(image))).casefold()
+    # a default does not concern images of one channel
+    return read == now or not channel and not read and now not in RGB
+
+
 class ResumableBatch(BatchInferTask):
     """MONAI Label's batch, without the images that are answered already.
 
@@ -87,7 +102,13 @@ class ResumableBatch(BatchInferTask):
         if not isinstance(task, ModelInfer):
             return images
         answer = name, task.version(), result_of(task, request.get("result"))
-        return [id for id in images if not is_answered(datastore, id, tag, *answer)]
+        channel = channel_of(request)
+        return [
+            id
+            for id in images
+            if not is_answered(datastore, id, tag, *answer)
+            or not is_of_channel(datastore, id, tag, channel)
+        ]
 
     def __call__(
         self,
@@ -120,6 +141,7 @@ class Batch:
         tag: label tag to write.
         labelled: whether to answer on images with an accepted label too.
         result: kind of label image, see `result_of`; None for the task's first, which viewers show.
+        channel: name or number of the channel to read; empty for that of ``channels.csv``.
     """
 
     task: str
@@ -131,6 +153,7 @@ class Batch:
     precision: str = "auto"
     flips: bool = False
     result: str | None = None
+    channel: str = ""
 
 
 @dataclass
@@ -190,7 +213,9 @@ def answer_share(batch: Batch, rank: int = 0, world_size: int = 1, local_rank: i
     for image in bar:
         if not batch.labelled and store.get_label_info(image, DefaultLabelTag.FINAL.value):
             continue
-        if is_answered(store, image, batch.tag, batch.task, answers.version, result):
+        if is_answered(
+            store, image, batch.tag, batch.task, answers.version, result
+        ) and is_of_channel(store, image, batch.tag, batch.channel):
             answers.skipped += 1
             continue
         try:
@@ -205,7 +230,7 @@ def _answer(
     store: StudiesDatastore, task: ModelInfer[Any], image: str, batch: Batch, result: str | None
 ) -> dict[str, Any]:
     """Store the answer on one image as its label."""
-    request = {"model": batch.task, "image": store.get_image_uri(image)}
+    request = {"model": batch.task, "image": store.get_image_uri(image), "channel": batch.channel}
     file, summary = task(request | ({"result": result} if result else {}))
     try:
         store.save_label(image, file, batch.tag, {"model": batch.task, "params": summary})

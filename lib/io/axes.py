@@ -112,8 +112,8 @@ def _layout(path: Path, tiff: tifffile.TiffFile, asked: str) -> TiffLayout | Non
     if len(tiff.series) > 1:
         if first.kind == "ome":
             raise InputError(
-                f"{path.name}: holds {len(tiff.series)} images, expected one; export each as its own "
-                f"file"
+                f"{path.name}: holds {len(tiff.series)} images, expected one; save each as its "
+                f"own file"
             )
         if axes != "YX" or any(series.shape != shape for series in tiff.series):
             return None  # the reader of pictures says how its pages differ
@@ -128,6 +128,12 @@ def _layout(path: Path, tiff: tifffile.TiffFile, asked: str) -> TiffLayout | Non
         raise InputError(
             f"{path.name}: axes {axes} of {' x '.join(map(str, shape))}, expected rows and columns "
             f"with slices, frames or channels; export one image, volume or loop"
+        )
+    told = int((tiff.imagej_metadata or {}).get("images", 1)) if tiff.is_imagej else 1
+    planes = math.prod(n for axis, n in zip(axes, shape, strict=True) if axis not in "YXS")
+    if told > max(planes, len(tiff.pages)):
+        raise InputError(
+            f"{path.name}: tells of {told} planes, found {planes}; it is truncated, copy it again"
         )
     page = first.keyframe
     base, extra = _samples(page.samplesperpixel, int(page.photometric))

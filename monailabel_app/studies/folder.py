@@ -8,6 +8,7 @@ from pathlib import Path
 from lib.data.studies import group_of
 from lib.errors import NotFoundError
 from lib.files import file_stamp
+from lib.io.channels import CHANNELS
 from lib.mammography.exams import Exam, exam_of, find_exam, group_exams
 from monailabel_app.studies.names import check_id
 from monailabel_app.studies.protocol import StudiesProtocol
@@ -47,10 +48,10 @@ class FolderStudies(StudiesProtocol):
         return [Path(self.get_image_uri(image_id))]
 
     def stamp(self, ids: Iterable[str]) -> str:
-        """Return the times and sizes of the files of these images and of their accepted label."""
+        """Return times and sizes of these images, their accepted label and the chosen channels."""
         files = self.files(ids)
         label = self.accepted_label(files)
-        paths = [*files.values(), *([label] if label else [])]
+        paths = [*files.values(), *([label] if label else []), self.folder / CHANNELS]
         stamps = [file_stamp(path) for path in paths if path.exists()]
         return " ".join(f"{time_ns}-{size}" for time_ns, size, _ in stamps)
 
