@@ -138,7 +138,9 @@ def read_channel(
     if pixels.ndim == spatial_dims:
         return pixels, geometry, ""
     count = pixels.shape[-1]
-    if len(size) < 4 and (count == 4 and _has_alpha(path) or count == 3 and pixels.dtype.kind in "iu"):
+    if len(size) < 4 and (
+        count == 4 and _has_alpha(path) or count == 3 and pixels.dtype.kind in "iu"
+    ):
         return pixels[..., :3], geometry, ""
     index = choose_channel(path.name, ("",) * count, channel)
     return pixels[..., index], geometry, str(index + 1)
