@@ -16,8 +16,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from lib.errors import InputError
 from lib.image import (
     DICOM_EXTENSIONS,
@@ -27,9 +25,9 @@ from lib.image import (
     VOLUME_EXTENSIONS,
     Geometry,
     Image,
-    has_extension,
 )
-from lib.io.channels import RGB, SeveralChannelsError, choose_channel, listed_channel
+from lib.io.channels import SeveralChannelsError, listed_channel
+from lib.io.decoded import as_image, check_values, one_colour
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +68,7 @@ def _read_picture(path: Path, max_pixels: int, spatial_dims: int, channel: str) 
 
     pixels, facts = read_pixels(path, max_pixels, spatial_dims, channel)
     geometry = picture_geometry(path, pixels.shape[:spatial_dims])
-    image = replace(_image(path, pixels, geometry, spatial_dims), **facts)
+    image = replace(as_image(path, pixels, geometry, spatial_dims), **facts)
     if spatial_dims == 2:
         return image
     # no tag tells how far slices are apart: they count as far as pixels, not as ITK's 1 mm
@@ -99,7 +97,7 @@ def _read_volume(path: Path, max_pixels: int, spatial_dims: int, channel: str) -
     from lib.io.volumes import read_channel
 
     pixels, geometry, name = read_channel(path, max_pixels, spatial_dims, channel)
-    return replace(_image(path, pixels, geometry, spatial_dims), channel=name)
+    return replace(as_image(path, pixels, geometry, spatial_dims), channel=name)
 
 
 def _dicom_size(path: Path) -> tuple[int, ...]:
@@ -199,9 +197,9 @@ def read_image(
         spatial_dims = 2 if len(_size(file_type, path, asked)) == 2 else 3
     which = (asked,) if file_type.several_channels else ()
     image = file_type.read(path, max_pixels, spatial_dims, *which)
-    _check_values(path, image.pixels)
+    check_values(path, image.pixels)
     if asked and not image.channel:
-        image = _one_colour(image, asked, required=bool(channel.strip()))
+        image = one_colour(image, asked, required=bool(channel.strip()))
     return image
 
 
@@ -282,56 +280,3 @@ def _file_type(path: Path) -> FileType:
         f"{path.name}: not a supported image type; expected one of "
         f"{', '.join(image_extensions())}; convert the file first"
     )
-
-
-def _one_colour(image: Image, asked: str, required: bool) -> Image:
-    """Return the colour asked for of an image that has no channels; a grey image as it is.
-
-    Args:
-        required: whether to refuse a channel that is not there; else the image stays as it is.
-    """
-    channels = RGB if image.colour else ("",)
-    try:
-        index = choose_channel(image.path.name, channels, asked)
-    except InputError:
-        if required:
-            raise
-        return image
-    if not image.colour:
-        return image
-    return replace(image, pixels=image.pixels[..., index], colour=False, channel=RGB[index])
-
-
-def _image(path: Path, pixels: np.ndarray, geometry: Geometry, spatial_dims: int) -> Image:
-    """Return decoded `pixels` as an image, without alpha.
-
-    Raises:
-        InputError: neither grey nor colour of `spatial_dims` axes.
-    """
-    channels = pixels.shape[-1] if pixels.ndim == spatial_dims + 1 else 1
-    if channels in (2, 4) and has_extension(path, PICTURE_EXTENSIONS):
-        # alpha, as the file says; it carries no intensity
-        pixels = pixels[..., 0] if channels == 2 else pixels[..., :3]
-    colour = pixels.ndim == spatial_dims + 1
-    if pixels.ndim != spatial_dims + colour or (colour and pixels.shape[-1] != 3):
-        what = "2D image" if spatial_dims == 2 else "volume"
-        raise InputError(
-            f"{path.name}: expected one {what}, grey or colour, found an array of shape "
-            f"{pixels.shape}; export a single {'slice or frame' if what != 'volume' else 'channel'}"
-        )
-    return Image(pixels, geometry, path, colour=colour)
-
-
-def _check_values(path: Path, pixels: np.ndarray) -> None:
-    if pixels.dtype.kind not in "biuf":
-        raise InputError(
-            f"{path.name}: holds values of type {pixels.dtype}, expected whole or real numbers; "
-            f"export the magnitude image"
-        )
-    if pixels.dtype.kind == "f":
-        finite = np.abs(pixels) <= np.finfo(np.float32).max  # networks compute in 32 bit
-        if not finite.all():
-            raise InputError(
-                f"{path.name}: {int((~finite).sum())} of {pixels.size} pixel values are NaN or "
-                f"infinite; expected finite intensities; repair or re-export the image"
-            )
