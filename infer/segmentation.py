@@ -25,9 +25,9 @@ Runner = TypeVar("Runner", bound=Predictor)
 class SegmentationInfer(ModelInfer[Runner]):
     """Answers with a label image of the input's size and geometry, and figures beside it.
 
-    Request parameters: ``channel`` (name or number of the one to read, where an image has several),
-    ``device``, ``flips`` (test-time mirroring), ``result`` ("mask", the default, holds the values of
-    the task's labels, "instances" numbers every object), ``result_extension``, ``result_dtype``.
+    Request parameters: ``channel`` (name or number, where an image has several), ``device``,
+    ``flips`` (test-time mirroring), ``result`` ("mask", the default, holds the values of the task's
+    labels, "instances" numbers every object), ``result_extension``, ``result_dtype``.
     """
 
     infer_type = InferType.SEGMENTATION
