@@ -114,7 +114,7 @@ class ScribblesInfer(UntrainedInfer):
         box = read_box(request, image.shape, slices_from_last(request, image.geometry))
         drawn = np.zeros(image.shape, np.int32)
         if request.get("label"):
-            drawn = read_label(str(request["label"]), image.shape)
+            drawn = read_label(str(request["label"]), image)
         values = _values(request.get("label_info"))
         chosen = values.get(str(request.get("selected_label_name") or ""))
         return segment_scribbles(

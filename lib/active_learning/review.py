@@ -158,7 +158,7 @@ def _rows(
 def _label(item: Item, image: Image) -> np.ndarray:
     if item.label is None:
         raise InputError(f"'{item.id}' has no accepted label; save one, or leave the image out")
-    return read_label(item.label, image.shape)
+    return read_label(item.label, image)
 
 
 def _dice(predictor: Predictor, item: Item, image: Image) -> Row:

@@ -79,10 +79,10 @@ def join_masks(item: BusiImage) -> np.ndarray:
     Raises:
         InputError: a mask is unreadable or of another size than the image.
     """
-    shape = read_image(item.image).shape
-    label = np.zeros(shape, dtype=np.uint8)
+    image = read_image(item.image)
+    label = np.zeros(image.shape, dtype=np.uint8)
     for mask in item.masks:
-        label[read_label(mask, shape) > 0] = 1
+        label[read_label(mask, image) > 0] = 1
     return label
 
 

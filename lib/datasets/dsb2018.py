@@ -65,12 +65,12 @@ def join_masks(source: Source) -> np.ndarray:
     Raises:
         InputError: a mask is unreadable or of another size than the image.
     """
-    shape = read_image(source.image).shape
+    image = read_image(source.image)
     if source.joined:
-        return read_label(source.masks[0], shape)
-    masks = [read_label(path, shape) > 0 for path in source.masks]
+        return read_label(source.masks[0], image)
+    masks = [read_label(path, image) > 0 for path in source.masks]
     masks = sorted((mask for mask in masks if mask.any()), key=lambda mask: -int(mask.sum()))
-    label = np.zeros(shape, dtype=np.int32)
+    label = np.zeros(image.shape, dtype=np.int32)
     for number, mask in enumerate(masks, start=1):
         label[mask] = number
     return label

@@ -136,7 +136,7 @@ def import_nerve(
         signatures[frame.id] = read_signature(frame.image)
         label = None
         if frame.mask:
-            label = (read_label(frame.mask, read_image(frame.image).shape) > 0).astype(np.uint8)
+            label = (read_label(frame.mask, read_image(frame.image)) > 0).astype(np.uint8)
             pixels[frame.id] = int(label.sum())
         write_item(studies, frame.id, frame.image, label)
     contradictions = find_contradictions(frames, pixels, signatures)

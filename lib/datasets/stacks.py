@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.data.studies import FINAL_LABELS, list_items
+from lib.data.studies import FINAL_LABELS, Item, list_items
 from lib.datasets.importing import ImportReport, OnItem, check_folder, counted
 from lib.errors import InputError
 from lib.image import LUMINANCE
 from lib.io.labels import read_label
-from lib.io.read import extension, image_extensions, read_image
+from lib.io.read import extension, image_extensions, image_geometry, read_image
 from lib.io.volumes import save_volume
 
 SLICES = "a folder of 2D slices"
@@ -72,15 +72,20 @@ def stack_slices(files: Sequence[Path]) -> np.ndarray:
     return np.stack(slices)
 
 
-def stack_labels(files: Sequence[Path | None], shape: tuple[int, ...]) -> np.ndarray:
+def stack_labels(items: Sequence[Item], shape: tuple[int, ...]) -> np.ndarray:
     """Return 2D label images as one volume `(slices, rows, columns)`, int32.
 
     Args:
-        files: one per slice; a slice without a file (None) is background.
+        items: a slice each; one without a label is background.
         shape: rows and columns of each slice.
     """
     empty = np.zeros(shape, np.int32)
-    return np.stack([empty if file is None else read_label(file, shape) for file in files])
+    return np.stack(
+        [
+            empty if item.label is None else read_label(item.label, image_geometry(item.image))
+            for item in items
+        ]
+    )
 
 
 def grey(pixels: np.ndarray) -> np.ndarray:
@@ -122,7 +127,7 @@ def import_stack(
         volume = stack_slices([item.image for item in items])
         name = f"{folder.resolve().name}.nrrd"
         if any(item.label for item in items):
-            label = stack_labels([item.label for item in items], volume.shape[1:])
+            label = stack_labels(items, volume.shape[1:])
             small = label.astype(np.uint8 if label.max() < 256 else np.uint16)
             save_volume(labels / name, small, spacing)
         save_volume(studies / name, volume, spacing)

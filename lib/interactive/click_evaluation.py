@@ -66,7 +66,7 @@ def click_on_image(predictor: ClickPredictor, item: Item, most: int = MOST) -> R
     task = predictor.task
     image = read_item(item, task)
     assert item.label is not None, item.id
-    label = read_label(item.label, image.shape)
+    label = read_label(item.label, image)
     shown = predictor.look_at(image)
     truth, clicks, values = label > 0, Clicks(), list[float]()
     for _ in range(most + 1):

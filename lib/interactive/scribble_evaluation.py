@@ -58,7 +58,7 @@ def evaluate_scribbles(
             break
         item = items[index]
         image = read_image(item.image, channel=item.channel)
-        label = read_label(item.label or item.image, image.shape)
+        label = read_label(item.label or item.image, image)
         if label.any():
             rows.append(_scores(image, label, rng))
             if on_item is not None:

@@ -93,7 +93,7 @@ def evaluate(
         if item.label is None:
             raise InputError(f"'{item.id}' has no label; evaluation needs one for every image")
         image = read_item(item, task)
-        truth = read_label(item.label, image.shape)
+        truth = read_label(item.label, image)
         prediction = predictor(image)
         counts = pixel_counts(prediction.mask > 0, truth > 0)
         axes = ("slices", "rows", "columns")[-image.spatial_dims :]

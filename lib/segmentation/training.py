@@ -28,7 +28,7 @@ def _load_image(item: Item, task: TaskSpec) -> Case:
     if item.label is None:
         raise InputError(f"'{item.id}' has no label; save one before training on it")
     image = read_item(item, task)
-    label = read_label(item.label, image.shape)
+    label = read_label(item.label, image)
     label = network_grid(image, task.input).apply_label(label)
     return (
         prepare_image(image, task.input).astype(np.float16),

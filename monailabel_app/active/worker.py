@@ -122,7 +122,7 @@ class Measurer:
         found = measure(predictor, image, passes=job.passes)
         if job.label is None:
             return found
-        label = read_label(job.label, image.shape)
+        label = read_label(job.label, image)
         return replace(found, foreground=float((label > 0).mean()))
 
 

@@ -48,8 +48,9 @@ def save_panel(out: Path, split: Split, by_class: bool) -> tuple[Split, dict[str
     chosen = choose_panel(split.test, by_class)
     for group, item in chosen.items():
         assert item.label is not None
-        arrays[f"{group}_image"] = displayed(read_image(item.image).pixels)
-        arrays[f"{group}_truth"] = (read_label(item.label) > 0).astype(np.uint8)
+        image = read_image(item.image)
+        arrays[f"{group}_image"] = displayed(image.pixels)
+        arrays[f"{group}_truth"] = (read_label(item.label, image) > 0).astype(np.uint8)
     write_atomically(out / PANEL, lambda file: np.savez_compressed(file, **arrays))
     ids = {group: item.id for group, item in chosen.items()}
     return replace(split, panel=tuple(ids.values())), ids

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from lib.data.studies import list_items
+from lib.data.studies import Item, list_items
 from lib.datasets.stacks import (
     grey,
     import_stack,
@@ -60,7 +60,7 @@ def test_wide_pixels_stay_wide_and_colour_becomes_luminance(tmp_path):
 
 def test_a_slice_without_label_is_background(tmp_path):
     label = _save(tmp_path / "l.png", np.full((6, 8), 3, np.uint8))
-    stacked = stack_labels([None, label], (6, 8))
+    stacked = stack_labels([Item("a", label), Item("b", label, label)], (6, 8))
     assert stacked.shape == (2, 6, 8)
     assert stacked.max(axis=(1, 2)).tolist() == [0, 3]
 
