@@ -12,6 +12,7 @@ from benchmarks.active_learning.protocol import Protocol, Samples
 from lib.active_learning.strategies import STRATEGIES
 from lib.classification.cases import exams_of
 from lib.data.case import Case
+from lib.data.ignore import UNKNOWN
 from lib.data.studies import Item
 from lib.kinds import kind_of, measure
 from lib.segmentation.predictor import Predictor
@@ -66,13 +67,14 @@ class Measurer:
         """Return the share of a labelled sample that its label marks; 1 for exams."""
         if kind_of(self.protocol.task).by_exam:
             return 1.0
-        return float((self._case(self.samples.pool[id])[1][0] > 0).mean())
+        foreground = self._case(self.samples.pool[id])[1][0]
+        return float((foreground > 0).sum() / (foreground != UNKNOWN).sum())
 
     def empty_of_test(self) -> int:
         """Return how many images of the test set have nothing marked."""
         if kind_of(self.protocol.task).by_exam:
             return 0
-        return sum(not self._case([item])[1][0].any() for item in self.samples.test)
+        return sum(not (self._case([item])[1][0] > 0).any() for item in self.samples.test)
 
     def _measure(
         self, runner: NetworkRunner, id: str, seed: int, passes: int, copies: bool

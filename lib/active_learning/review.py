@@ -13,6 +13,7 @@ import numpy as np
 
 from lib.classification.cases import exams_of
 from lib.classification.predictor import ExamPredictor
+from lib.data.ignore import split_ignored
 from lib.data.studies import Item, read_item
 from lib.errors import InputError, choose
 from lib.image import Image
@@ -162,11 +163,12 @@ def _label(item: Item, image: Image) -> np.ndarray:
 
 
 def _dice(predictor: Predictor, item: Item, image: Image) -> Row:
-    label, mask = _label(item, image), predictor(image, instances=False).mask
-    row = {"dice": round(dice(mask > 0, label > 0), DIGITS)}
+    label, labelled = split_ignored(_label(item, image), item.id)
+    mask = predictor(image, instances=False).mask
+    row = {"dice": round(dice(mask > 0, label > 0, labelled), DIGITS)}
     if predictor.task.target.structures:
         for name, value in predictor.task.labels.items():
-            row[f"dice_{name}"] = round(dice(mask == value, label == value), DIGITS)
+            row[f"dice_{name}"] = round(dice(mask == value, label == value, labelled), DIGITS)
     return row
 
 

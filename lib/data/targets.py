@@ -3,7 +3,8 @@
 Binary maps hold 0 and 1. "distance" is the depth inside an object relative to the object's deepest
 point, so that it does not depend on magnification (after Naylor et al. 2019, "Segmentation of
 nuclei in histopathology images by deep regression of the distance map", section III). The network
-does not predict the maps whose names end in "_weight"; they weight its loss.
+does not predict the maps whose names end in "_weight"; they weight its loss. The others are
+`UNKNOWN` where nobody labelled, and where they depend on what might be there.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.measure import label as connected_components
 
+from lib.data.ignore import IGNORE, UNKNOWN
 from lib.errors import choose
 from lib.tasks.image_spec import PRESENCE, STRUCTURE, TargetSpec
 
@@ -27,11 +29,12 @@ def as_instances(label: np.ndarray) -> np.ndarray:
     """Return a label image whose objects are numbered.
 
     A label image with one value only is taken as a mask: its connected components (diagonals
-    count) become the objects. Others are returned as they are.
+    count) become the objects. Others are returned as they are. What is ignored is background.
 
     Args:
         label: `(*spatial)` integers, 0 is background.
     """
+    label = np.where(label == IGNORE, 0, label)
     top = label.max(initial=0)
     if top > 0 and ((label == 0) | (label == top)).all():
         return connected_components(label > 0, connectivity=label.ndim).astype(np.int32)
@@ -42,12 +45,46 @@ def make_target(label: np.ndarray, spec: TargetSpec) -> np.ndarray:
     """Return the training target of a label image `(*spatial)`.
 
     Returns:
-        `(maps, *spatial)`, one map per name in `spec.maps`; uint8 where all are binary, else
-        float16.
+        `(maps, *spatial)`, one map per name in `spec.maps`; uint8, or int8 if something is unknown,
+        where all are binary, else float16.
     """
-    maps = [_get_map(name)(label, spec) for name in spec.maps]
+    ignored = label == IGNORE
+    label = np.where(ignored, 0, label)
+    target = np.stack([_get_map(name)(label, spec) for name in spec.maps])
     binary = all(is_binary(name) for name in spec.maps)
-    return np.stack(maps).astype(np.uint8 if binary else np.float16)
+    if not ignored.any():
+        return target.astype(np.uint8 if binary else np.float16)
+    target = target.astype(np.int8 if binary else np.float16)
+    for name, values in zip(spec.maps, target, strict=True):
+        if name in spec.answered:
+            values[ignored | _hidden(name, values, label, ignored, spec)] = UNKNOWN
+    return target
+
+
+def _hidden(
+    name: str, values: np.ndarray, label: np.ndarray, ignored: np.ndarray, spec: TargetSpec
+) -> np.ndarray | bool:
+    """Return the pixels whose value in a map depends on what is ignored."""
+    if name == PRESENCE:
+        return not label.any()
+    if name == "foreground" and spec.gap > 0:  # an object there would clear a gap here
+        beside = _cut(label, ignored) & _near_two(label, spec.gap)
+        return beside | ((values == 1) & _grown(ignored, spec.gap))
+    if name == "border":  # an object there would make a border here
+        return (values == 0) & _grown(ignored, BORDER_RADIUS)
+    if name == "distance":
+        return _cut(as_instances(label), ignored)
+    return False
+
+
+def _cut(objects: np.ndarray, ignored: np.ndarray) -> np.ndarray:
+    """Return the pixels of the objects that touch what is ignored, and may go on there."""
+    cut = np.unique(objects[_grown(ignored, 1)])
+    return np.isin(objects, cut[cut > 0])
+
+
+def _grown(mask: np.ndarray, radius: int) -> np.ndarray:
+    return ndimage.maximum_filter(mask, size=2 * radius + 1)
 
 
 def foreground(label: np.ndarray, spec: TargetSpec) -> np.ndarray:

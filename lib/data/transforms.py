@@ -14,6 +14,7 @@ from scipy import ndimage
 from torch.nn import functional
 
 from lib.data.grid import network_grid
+from lib.data.ignore import UNKNOWN
 from lib.data.targets import is_binary
 from lib.errors import InputError
 from lib.image import LUMINANCE, Image
@@ -78,7 +79,8 @@ def draw_patch(
     """Draw one augmented training patch.
 
     Images smaller than the patch are mirrored at their borders (the thesis's augmentation). If
-    `size` has two sides and the image is a volume or a loop, the patch is drawn in one slice.
+    `size` has two sides and the image is a volume or a loop, the patch is drawn in one slice. Of a
+    partly labelled image the patch is centred on a labelled pixel.
 
     Args:
         image: `(channels, *spatial)` in 0..1.
@@ -93,7 +95,9 @@ def draw_patch(
     sides = (size,) * (image.ndim - 1) if isinstance(size, int) else size
     zoom = math.exp(rng.uniform(math.log(spec.zoom[0]), math.log(spec.zoom[1])))
     spans = [max(min(8, side), round(side / zoom)) for side in sides]
-    centre = _foreground_pixel(target[0], rng) if rng.random() < foreground_share else None
+    centre = _random_pixel(target[0] > 0, rng) if rng.random() < foreground_share else None
+    if centre is None and (target[0] == UNKNOWN).any():
+        centre = _random_pixel(target[0] != UNKNOWN, rng)
     if image.ndim - 1 > len(sides):
         frame = int(rng.integers(image.shape[1])) if centre is None else centre[0]
         image, target = image[:, frame], target[:, frame]
@@ -111,14 +115,20 @@ def draw_patch(
         index.append(mirrored(np.arange(start - margin, start + span + margin), length))
     patch, truth = _crop(image, index), _crop(target, index)
     if margin or spans != list(sides):
-        both = _warp(np.concatenate((patch, truth)), sides, spans, spec, rng)
-        patch, truth = both[: len(patch)], both[len(patch) :]
+        known = (truth != UNKNOWN).astype(np.float32)
+        parts = (patch, truth) if known.all() else (patch, truth * known, known)
+        warped = _warp(np.concatenate(parts), sides, spans, spec, rng)
+        patch, truth, known = np.split(warped, np.cumsum([len(patch), len(truth)]))
+        if len(known):  # linear between what is known, nearest to what is not
+            truth /= np.maximum(known, 0.5)
         for channel, name in enumerate(maps):
             if is_binary(name):
                 truth[channel] = truth[channel] >= 0.5
+        if len(known):
+            truth[known < 0.5] = UNKNOWN
     for channel, name in enumerate(maps):
         if name == PRESENCE:
-            truth[channel] = truth[0].any()
+            truth[channel] = _presence(truth[0])
     if spec.flips:
         depth = patch.ndim - 2
         axes = tuple(
@@ -135,7 +145,7 @@ def draw_patch(
         patch = ndimage.grey_dilation(patch, window)
         truth = np.stack(
             [
-                ndimage.grey_dilation(channel, window[1:]) if is_binary(name) else channel
+                _dilated(channel, window[1:]) if is_binary(name) else channel
                 for name, channel in zip(maps, truth, strict=True)
             ]
         )
@@ -189,8 +199,24 @@ def _crop(maps: np.ndarray, index: list[np.ndarray]) -> np.ndarray:
     return maps.astype(np.float32)
 
 
-def _foreground_pixel(mask: np.ndarray, rng: np.random.Generator) -> tuple[int, ...] | None:
-    """Return the position of a random foreground pixel; None if there is none."""
+def _presence(foreground: np.ndarray) -> np.ndarray:
+    """Return the presence map of a patch by its foreground map."""
+    unknown = foreground == UNKNOWN
+    if (foreground > 0).any():
+        return np.where(unknown, UNKNOWN, 1)
+    return np.full(foreground.shape, UNKNOWN if unknown.any() else 0)
+
+
+def _dilated(values: np.ndarray, window: tuple[int, ...]) -> np.ndarray:
+    """Return a binary map grown by a grey dilation; what may have grown from unknown is unknown."""
+    grown = ndimage.grey_dilation(values, window)
+    unknown = values == UNKNOWN
+    reached = ndimage.maximum_filter(unknown, size=window)
+    return np.where(unknown | (reached & (grown < 1)), UNKNOWN, grown)
+
+
+def _random_pixel(mask: np.ndarray, rng: np.random.Generator) -> tuple[int, ...] | None:
+    """Return the position of a random pixel of `mask`; None if there is none."""
     foreground = np.flatnonzero(mask)
     if not len(foreground):
         return None

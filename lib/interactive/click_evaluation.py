@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from lib.data.ignore import UNKNOWN, labelled_objects, split_ignored
 from lib.data.studies import Item, read_item
 from lib.data.targets import as_instances
 from lib.interactive.clicks import Clicks
@@ -66,25 +67,37 @@ def click_on_image(predictor: ClickPredictor, item: Item, most: int = MOST) -> R
     task = predictor.task
     image = read_item(item, task)
     assert item.label is not None, item.id
-    label = read_label(item.label, image)
+    label, labelled = split_ignored(read_label(item.label, image), item.label.name)
     shown = predictor.look_at(image)
     truth, clicks, values = label > 0, Clicks(), list[float]()
     for _ in range(most + 1):
         mask = shown(clicks, instances=False).mask > 0
-        values.append(dice(mask, truth))
-        click = next_click(mask[np.newaxis].astype(np.float32), truth[np.newaxis])
+        values.append(dice(mask, truth, labelled))
+        click = _next_click(mask, truth, labelled)
         if click is None:
             values += values[-1:] * (most + 1 - len(values))
             break
         clicks = clicks.with_one(*click)
-    objects = _objects(shown, as_instances(label)) if task.output.instances else []
+    objects = _objects(shown, as_instances(label), labelled) if task.output.instances else []
     return Rounds(item.id, values, bool(truth.any()), objects)
 
 
-def _objects(shown: ClickedImage, truth: np.ndarray) -> list[dict[str, Any]]:
+def _next_click(
+    answer: np.ndarray, truth: np.ndarray, labelled: np.ndarray
+) -> tuple[tuple[int, ...], bool] | None:
+    target = np.where(labelled, truth, UNKNOWN)
+    return next_click(answer[np.newaxis].astype(np.float32), target[np.newaxis])
+
+
+def _objects(shown: ClickedImage, truth: np.ndarray, labelled: np.ndarray) -> list[dict[str, Any]]:
     """Click on each object that the answer without clicks did not find, alone."""
-    automatic = shown(Clicks()).instances
-    assert automatic is not None
+
+    def answered(clicks: Clicks) -> np.ndarray:
+        instances = shown(clicks).instances
+        assert instances is not None
+        return labelled_objects(instances, labelled)
+
+    automatic = answered(Clicks())
     numbers, _, overlaps = object_overlaps(automatic, truth)
     rows = []
     for number in numbers[overlaps.max(axis=1, initial=0) <= FOUND][:OBJECTS]:
@@ -94,8 +107,8 @@ def _objects(shown: ClickedImage, truth: np.ndarray) -> list[dict[str, Any]]:
         rows.append(
             {
                 "kind": object_error(automatic, truth, mask),
-                **_on_object(shown, mask),
-                "found_off_middle": _overlap(shown(off_middle).instances, mask)[1] > FOUND,
+                **_on_object(answered, mask, labelled),
+                "found_off_middle": _overlap(answered(off_middle), mask)[1] > FOUND,
             }
         )
     return rows
@@ -114,17 +127,18 @@ def object_error(automatic: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> 
     return "outline"
 
 
-def _on_object(shown: ClickedImage, mask: np.ndarray) -> dict[str, Any]:
+def _on_object(
+    answered: Callable[[Clicks], np.ndarray], mask: np.ndarray, labelled: np.ndarray
+) -> dict[str, Any]:
     """Click on the object in `mask` until it is found: on its middle, then where it is wrong."""
     clicks, first = Clicks(), 0.0
     answer = np.zeros(mask.shape, dtype=bool)
     for count in range(1, MOST_ON_OBJECT + 1):
-        click = next_click(answer[np.newaxis].astype(np.float32), mask[np.newaxis])
+        click = _next_click(answer, mask, labelled)
         if click is None:
             break
         clicks = clicks.with_one(*click)
-        instances = shown(clicks).instances
-        assert instances is not None
+        instances = answered(clicks)
         best, overlap = _overlap(instances, mask)
         answer = (instances == best) if best else np.zeros_like(answer)
         first = first or dice(answer, mask)
@@ -133,9 +147,8 @@ def _on_object(shown: ClickedImage, mask: np.ndarray) -> dict[str, Any]:
     return {"clicks": MOST_ON_OBJECT + 1, "dice_first": round(first, 4)}
 
 
-def _overlap(objects: np.ndarray | None, mask: np.ndarray) -> tuple[int, float]:
+def _overlap(objects: np.ndarray, mask: np.ndarray) -> tuple[int, float]:
     """Return the object with the greatest intersection over union with `mask`, and that value."""
-    assert objects is not None
     _, numbers, overlaps = object_overlaps(objects, mask.astype(np.int32))
     if not overlaps.max(initial=0):
         return 0, 0.0

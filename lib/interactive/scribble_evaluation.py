@@ -9,6 +9,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.morphology import skeletonize
 
+from lib.data.ignore import split_ignored
 from lib.data.studies import Item
 from lib.errors import InputError
 from lib.image import Image
@@ -58,9 +59,10 @@ def evaluate_scribbles(
             break
         item = items[index]
         image = read_image(item.image, channel=item.channel)
-        label = read_label(item.label or item.image, image)
+        file = item.label or item.image
+        label, labelled = split_ignored(read_label(file, image), file.name)
         if label.any():
-            rows.append(_scores(image, label, rng))
+            rows.append(_scores(image, label, labelled, rng))
             if on_item is not None:
                 on_item()
     if not rows:
@@ -73,31 +75,35 @@ def evaluate_scribbles(
     }
 
 
-def _scores(image: Image, label: np.ndarray, rng: np.random.Generator) -> dict[str, float]:
+def _scores(
+    image: Image, label: np.ndarray, labelled: np.ndarray, rng: np.random.Generator
+) -> dict[str, float]:
     truth = label > 0
     objects = label if label.max() > 1 and len(np.unique(label)) > 2 else ndimage.label(truth)[0]
-    lines, around = middle_lines(truth, objects), line_around(truth)
+    lines, around = middle_lines(truth, objects), line_around(truth) & labelled
     strokes, pieces = short_strokes(lines, objects, rng), in_pieces(around, rng)
     number = int(rng.choice(np.unique(objects[truth])))
     chosen = objects == number
     present, missing, false = damaged(truth, chosen, rng)
-    fixed = segment_scribbles(
-        image, missing & middle_lines(missing), false & middle_lines(false), present
-    )
+    cut = false & middle_lines(false) & labelled
+    fixed = segment_scribbles(image, missing & middle_lines(missing), cut, present)
     return {
-        "full": dice(segment_scribbles(image, lines, around), truth),
-        "strokes": dice(segment_scribbles(image, strokes, pieces), truth),
-        "click": _clicked(image, chosen, rng),
-        "before": dice(present, truth),
-        "corrected": dice(fixed, truth),
+        "full": dice(segment_scribbles(image, lines, around), truth, labelled),
+        "strokes": dice(segment_scribbles(image, strokes, pieces), truth, labelled),
+        "click": _clicked(image, chosen, labelled, rng),
+        "before": dice(present, truth, labelled),
+        "corrected": dice(fixed, truth, labelled),
     }
 
 
-def _clicked(image: Image, chosen: np.ndarray, rng: np.random.Generator) -> float:
+def _clicked(
+    image: Image, chosen: np.ndarray, labelled: np.ndarray, rng: np.random.Generator
+) -> float:
     depth = depth_inside(chosen)
     middle = np.argwhere(depth >= 0.6 * depth.max())
     try:
-        return dice(segment_clicks(image, Clicks(rng.choice(middle)[np.newaxis])), chosen)
+        answer = segment_clicks(image, Clicks(rng.choice(middle)[np.newaxis]))
+        return dice(answer, chosen, labelled)
     except InputError:  # nothing stands out
         return 0.0
 

@@ -4,7 +4,7 @@ The user clicks where the answer is most wrong: at the deepest point of the miss
 superfluous regions, whichever is deeper (Xu et al. 2016, "Deep interactive object selection",
 section 3.1; Sofiiuk et al. 2022, "Reviving iterative training with mask guidance for interactive
 segmentation", section 3.3). Where objects are counted one by one, the user clicks inside those that
-no answered object matches.
+no answered object matches. Nobody clicks where the target is `UNKNOWN`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
+from lib.data.ignore import UNKNOWN
 from lib.interactive.clicks import Clicks
 from lib.segmentation.instances import depth_inside
 from lib.segmentation.metrics import object_overlaps
@@ -38,6 +39,7 @@ def first_clicks(target: np.ndarray, spec: ClickSpec, rng: np.random.Generator) 
     negative = rng.integers(spec.first + 1)
     depth = depth_inside(inside).astype(np.float32)
     near = ndimage.distance_transform_edt(~inside) if inside.any() else np.ones(inside.shape)
+    near[target[0] == UNKNOWN] = 0
     reach = 6 * spec.radius
     close = np.where((near > spec.radius) & (near < reach), 1.0, 0.0)
     return Clicks(
@@ -69,9 +71,10 @@ def next_click(
     height = target[list(maps).index("distance")] if "distance" in maps else None
     if height is not None:
         difference = np.abs(answer[list(maps).index("distance")] - height)
-        missing |= inside & (difference > _DISTANCE_ERROR)
+        missing |= inside & (difference > _DISTANCE_ERROR) & (height != UNKNOWN)
+    superfluous = answered & ~inside & (target[0] != UNKNOWN)
     lacking, exceeding = (
-        depth_inside(wrong).astype(np.float32) for wrong in (missing, answered & ~inside)
+        depth_inside(wrong).astype(np.float32) for wrong in (missing, superfluous)
     )
     deepest = max(float(lacking.max(initial=0)), float(exceeding.max(initial=0)))
     if deepest <= 0:
@@ -79,7 +82,9 @@ def next_click(
     positive = float(lacking.max(initial=0)) >= deepest
     flat = int((lacking if positive else exceeding).argmax())
     point = tuple(int(index) for index in np.unravel_index(flat, inside.shape))
-    return _climbed(point, height) if positive and height is not None else point, positive
+    if positive and height is not None and height[point] != UNKNOWN:
+        point = _climbed(point, height)
+    return point, positive
 
 
 def object_clicks(

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from lib.data.case import Batch, Case, Cases, Figures
+from lib.data.ignore import UNKNOWN, labelled_objects
 from lib.distributed import over_processes, own_indices
 from lib.interactive.clicks import Clicks, click_maps
 from lib.interactive.predictor import ClickPredictor
@@ -90,6 +91,7 @@ class _User:
             depth = self.target[self.answered.index("distance")]
             objects = self.predictor.predict(answer).instances
             assert objects is not None
+            objects = labelled_objects(objects, self.target[0] != UNKNOWN)
             points = object_clicks(
                 objects, self._truth, depth, task.click_rules.objects, self._random
             )
@@ -101,7 +103,8 @@ class _User:
     @cached_property
     def _truth(self) -> np.ndarray:
         depth = self.target[self.answered.index("distance")]
-        return separate(self.target[0] >= 0.5, self.predictor.task.output, depth)
+        whole = (self.target[0] >= 0.5) & (depth != UNKNOWN)
+        return separate(whole, self.predictor.task.output, np.maximum(depth, 0))
 
 
 def score_clicks(predictor: ClickPredictor, cases: Cases) -> Figures:
@@ -118,7 +121,7 @@ def score_clicks(predictor: ClickPredictor, cases: Cases) -> Figures:
         for count in range(rules.validated + 1):
             maps = session.probabilities(clicks)
             mask, _ = answered_mask(maps, answered, predictor.task.output)
-            table[index, count] = dice(mask, target[0])
+            table[index, count] = dice(mask, target[0], target[0] != UNKNOWN)
             click = next_click(np.concatenate((mask[np.newaxis], maps[1:])), target, answered)
             if click:
                 clicks = clicks.with_one(*click)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lib.data.case import Evaluation
+from lib.data.ignore import labelled_objects, split_ignored
 from lib.data.studies import Item, fingerprint_of, read_item
 from lib.data.targets import as_instances
 from lib.errors import InputError
@@ -93,23 +94,25 @@ def evaluate(
         if item.label is None:
             raise InputError(f"'{item.id}' has no label; evaluation needs one for every image")
         image = read_item(item, task)
-        truth = read_label(item.label, image)
+        truth, labelled = split_ignored(read_label(item.label, image), item.label.name)
         prediction = predictor(image)
-        counts = pixel_counts(prediction.mask > 0, truth > 0)
+        counts = pixel_counts(prediction.mask > 0, truth > 0, labelled)
         axes = ("slices", "rows", "columns")[-image.spatial_dims :]
         row: dict[str, Any] = {"id": item.id, **dict(zip(axes, image.shape, strict=True))}
         row["kind"] = "coloured" if is_coloured(image) else "grey"
         row |= {name: float(value) for name, value in pixel_scores(counts).items()}
         pixels.append(counts)
         if task.output.instances and prediction.instances is not None:
-            matched = matched_counts(prediction.instances, as_instances(truth))
+            seen = labelled_objects(prediction.instances, labelled)
+            matched = matched_counts(seen, as_instances(truth))
             objects.append(matched)
             row |= {name: float(value) for name, value in average_precision(matched).items()}
         if task.target.structures:
             for name, value in task.labels.items():
-                row[f"dice_{name}"] = dice(prediction.mask == value, truth == value)
-        presence, probability = prediction.presence, prediction.probabilities[0].max()
+                row[f"dice_{name}"] = dice(prediction.mask == value, truth == value, labelled)
+        presence, probability = prediction.presence, prediction.probabilities[0][labelled].max()
         row["presence"] = round(float(probability if presence is None else presence), 6)
+        row["labelled"] = round(float(labelled.mean()), 6)
         row["seconds"] = round(sum(prediction.seconds.values()), 4)
         rows.append(row)
         if on_case:
@@ -144,24 +147,25 @@ def presence_figures(
     """Return `Report.presence`.
 
     Args:
-        rows: one for each image, with its "presence".
+        rows: one for each image, with its "presence" and the share that is "labelled".
         pixels: `pixel_counts` of each image.
         answered: whether the task answers presence.
         seed: of the bootstrap over images.
     """
     counts = {name: np.array([case[name] for case in pixels]) for name in PIXEL_COUNTS}
     present = counts["tp"] + counts["fn"] > 0
+    whole = np.array([row.get("labelled", 1) == 1 for row in rows])
     if present.all() and not answered:
         return {}
     presence = np.array([row["presence"] for row in rows])
     draws = np.random.default_rng(seed).integers(len(rows), size=(RESAMPLES, len(rows)))
     weights = np.stack([np.bincount(draw, minlength=len(rows)) for draw in draws])
-    resampled = image_scores(counts, presence, weights)
+    resampled = image_scores(counts, presence, weights, whole)
     empty = {**counts, "tp": 0 * present, "fp": 0 * present, "fn": counts["tp"] + counts["fn"]}
     return {
         "images_with": int(present.sum()),
-        "images_without": int((~present).sum()),
-        **{name: float(value) for name, value in image_scores(counts, presence).items()},
+        "images_without": int((~present & whole).sum()),
+        **{name: float(v) for name, v in image_scores(counts, presence, whole=whole).items()},
         "intervals": {name: interval(values) for name, values in resampled.items()},
         "always_empty": {name: float(value) for name, value in image_scores(empty).items()},
     }
@@ -230,6 +234,12 @@ def lines(report: Report) -> list[str]:
                 f"{title:22} {report.pooled[name]:.4f}  {low:.4f}..{high:.4f}  "
                 f"{report.mean[name]:.4f}"
             )
+    parts = [row["labelled"] for row in report.images if row["labelled"] < 1]
+    if parts:
+        text.append(
+            f"{len(parts)} images are labelled in part ({np.mean(parts):.0%} of their pixels on "
+            f"average); the rest of them is left out"
+        )
     for group, figures in report.groups.items():
         pooled = figures["pooled"]
         shown = [name for name in ("mean_iou", "fg_dice", "ap50") if name in pooled]

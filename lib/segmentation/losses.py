@@ -1,7 +1,8 @@
 """Losses of segmentation networks, by name.
 
 Each takes logits `(N, answered maps, *spatial)` and targets `(N, maps, *spatial)` and returns a
-scalar. In the targets the answered maps come first, see `lib.data.targets`.
+scalar. In the targets the answered maps come first, see `lib.data.targets`. Where a target is
+unknown an answer costs nothing and has no gradient, and means are over the known pixels.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lib.data.case import Loss
+from lib.data.ignore import UNKNOWN
 from lib.data.targets import is_binary
 from lib.errors import InputError, choose
 from lib.networks.encoder_decoder import centre_crop
@@ -24,6 +26,28 @@ _Terms = Callable[[Tensor, Tensor, Sequence[str]], Tensor]
 # large batch. Squared denominators as in V-Net 2016, section 3.
 _dice = DiceLoss(sigmoid=True, squared_pred=True, batch=False)
 FOREGROUND = ("foreground",)
+_SURELY_NOT = -1e4  # a logit whose probability and cross-entropy with 0 are exactly 0
+
+
+def known_part(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return logits and answered maps that agree where the target is unknown, and what is known.
+
+    Args:
+        logits: `(N, answered maps, *spatial)`.
+        target: `(N, maps, *spatial)`, `lib.data.ignore.UNKNOWN` where unknown.
+
+    Returns:
+        Logits and targets `(N, answered maps, *spatial)`, and boolean of that shape.
+    """
+    target = target[:, : logits.shape[1]]
+    known = target != UNKNOWN
+    return logits.masked_fill(~known, _SURELY_NOT), target * known, known
+
+
+def sum_of_means(values: Tensor, known: Tensor) -> Tensor:
+    """Return the sum over maps of the means over known pixels; `values` are 0 at the others."""
+    axes = [axis for axis in range(values.ndim) if axis != 1]
+    return (values.sum(axes) / known.sum(axes).clamp(min=1)).sum()
 
 
 def bce(logits: Tensor, target: Tensor, maps: Sequence[str] = FOREGROUND) -> Tensor:
@@ -31,15 +55,15 @@ def bce(logits: Tensor, target: Tensor, maps: Sequence[str] = FOREGROUND) -> Ten
 
     It fits maps of fractions (a distance) as well: it is least where answer and target are equal.
     """
-    mean = functional.binary_cross_entropy_with_logits(logits, target[:, : logits.shape[1]])
-    return mean * logits.shape[1]
+    return _cross_entropy(logits, target, None)
 
 
 def dice(logits: Tensor, target: Tensor, maps: Sequence[str] = FOREGROUND) -> Tensor:
     """Soft Dice loss, 1 - Dice, averaged over images and binary maps (V-Net 2016, eq. 1)."""
     answered = maps[: logits.shape[1]]
     binary = [n for n, name in enumerate(answered) if is_binary(name) and name != PRESENCE]
-    return _dice(logits[:, binary], target[:, binary])
+    logits, target, _ = known_part(logits[:, binary], target[:, binary])
+    return _dice(logits, target)
 
 
 def bce_dice(logits: Tensor, target: Tensor, maps: Sequence[str] = FOREGROUND) -> Tensor:
@@ -49,12 +73,13 @@ def bce_dice(logits: Tensor, target: Tensor, maps: Sequence[str] = FOREGROUND) -
 
 def border_weighted_bce(logits: Tensor, target: Tensor, maps: Sequence[str]) -> Tensor:
     """Binary cross-entropy of pixels weighted by the map "border_weight" (U-Net 2015, eq. 1)."""
-    weight = target[:, [list(maps).index("border_weight")]]
-    answered = target[:, : logits.shape[1]]
-    mean = functional.binary_cross_entropy_with_logits(
-        logits, answered, weight=weight.expand_as(logits)
-    )
-    return mean * logits.shape[1]
+    return _cross_entropy(logits, target, target[:, [list(maps).index("border_weight")]])
+
+
+def _cross_entropy(logits: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+    logits, target, known = known_part(logits, target)
+    pixels = functional.binary_cross_entropy_with_logits(logits, target, weight, reduction="none")
+    return sum_of_means(pixels, known)
 
 
 LOSSES: dict[str, _Terms] = {

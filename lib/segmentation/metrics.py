@@ -18,11 +18,19 @@ AP_THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 PIXEL_COUNTS = ("tp", "fp", "fn", "tn")
 
 
-def pixel_counts(prediction: np.ndarray, truth: np.ndarray) -> dict[str, int]:
-    """Return the numbers of pixels, "tp", "fp", "fn", "tn", of two masks of the same shape."""
+def pixel_counts(
+    prediction: np.ndarray, truth: np.ndarray, labelled: np.ndarray | None = None
+) -> dict[str, int]:
+    """Return the numbers of pixels, "tp", "fp", "fn", "tn", of two masks of the same shape.
+
+    Args:
+        labelled: boolean, of that shape: the pixels that are counted; None counts all.
+    """
     prediction, truth = prediction.astype(bool), truth.astype(bool)
     if prediction.shape != truth.shape:
         raise ValueError(f"shapes differ: {prediction.shape} predicted, {truth.shape} expected")
+    if labelled is not None:
+        prediction, truth = prediction[labelled], truth[labelled]
     tp = int((prediction & truth).sum())
     fp, fn = int(prediction.sum()) - tp, int(truth.sum()) - tp
     return {"tp": tp, "fp": fp, "fn": fn, "tn": truth.size - tp - fp - fn}
@@ -55,6 +63,7 @@ def image_scores(
     counts: Mapping[str, np.ndarray],
     presence: np.ndarray | None = None,
     weights: np.ndarray | None = None,
+    whole: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Return the figures of a structure that is absent from some images.
 
@@ -70,6 +79,9 @@ def image_scores(
         presence: score of every image, `(images)`, higher where the structure is likelier; None
             leaves ``presence_auc`` out.
         weights: `(..., images)`, how often each image counts; None counts each once.
+        whole: boolean `(images)`, which images are labelled everywhere; None for all. Whether the
+            others have the structure is unknown if none was labelled: ``presence_auc`` leaves them
+            out.
 
     Returns:
         Each figure `(...)` in 0..1; dice_positive and found are 1 without an image to count.
@@ -83,13 +95,19 @@ def image_scores(
         "found": _ratio(weights @ ((tp + fp > 0) & present), weights @ present),
     }
     if presence is not None:
-        scores["presence_auc"] = np.nan_to_num(roc_auc(present, presence, weights), nan=0.5)
+        known = np.ones(len(tp), bool) if whole is None else present | whole
+        area = roc_auc(present, presence, weights * known)
+        scores["presence_auc"] = np.nan_to_num(area, nan=0.5)
     return scores
 
 
-def dice(prediction: np.ndarray, truth: np.ndarray) -> float:
-    """Return the Dice of two masks of the same shape; 1 if both are empty."""
-    return float(pixel_scores(pixel_counts(prediction, truth))["fg_dice"])
+def dice(prediction: np.ndarray, truth: np.ndarray, labelled: np.ndarray | None = None) -> float:
+    """Return the Dice of two masks of the same shape; 1 if both are empty.
+
+    Args:
+        labelled: the pixels that are counted, see `pixel_counts`.
+    """
+    return float(pixel_scores(pixel_counts(prediction, truth, labelled))["fg_dice"])
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ import torch
 
 from lib.data.case import Case, CaseFunctions, Cases, Figures, Scoring
 from lib.data.grid import network_grid
+from lib.data.ignore import UNKNOWN, split_ignored
 from lib.data.studies import Item, list_items, read_item, volumes_only
 from lib.data.targets import make_target
 from lib.data.transforms import draw_patch, prepare_image
@@ -30,6 +31,7 @@ def _load_image(item: Item, task: TaskSpec) -> Case:
     image = read_item(item, task)
     label = read_label(item.label, image)
     label = network_grid(image, task.input).apply_label(label)
+    split_ignored(label, item.label.name)  # refuses a label that says nothing
     return (
         prepare_image(image, task.input).astype(np.float16),
         make_target(label, task.target),
@@ -84,19 +86,20 @@ def score_masks(predictor: Predictor, cases: Cases) -> Figures:
 
     Both are those of `lib.segmentation.metrics`. Several processes share the work.
     """
-    table = torch.zeros((len(cases), len(PIXEL_COUNTS) + 1), dtype=torch.float64)
+    table = torch.zeros((len(cases), len(PIXEL_COUNTS) + 2), dtype=torch.float64)
     spec, answered = predictor.task.output, predictor.task.target.answered
     for index in own_indices(len(cases)):
         image, target = cases[index]
         maps = predictor.probabilities(image.astype(np.float32), flips=False)
         mask, sure = answered_mask(maps, answered, spec)
-        case = pixel_counts(mask, target[0])
-        row = [*(case[name] for name in PIXEL_COUNTS), float(sure.max())]
+        labelled = target[0] != UNKNOWN
+        case = pixel_counts(mask, target[0], labelled)
+        row = [*(case[name] for name in PIXEL_COUNTS), sure[labelled].max(), labelled.all()]
         table[index] = torch.tensor(row, dtype=torch.float64)
-    *columns, presence = over_processes(table).numpy().T
+    *columns, presence, whole = over_processes(table).numpy().T
     counts = dict(zip(PIXEL_COUNTS, columns, strict=True))
     pooled = pixel_scores({name: column.sum() for name, column in counts.items()})
-    figures = {**pooled, **image_scores(counts, presence)}
+    figures = {**pooled, **image_scores(counts, presence, whole=whole > 0)}
     return {name: float(value) for name, value in figures.items()}
 
 

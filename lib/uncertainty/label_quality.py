@@ -21,6 +21,7 @@ import numpy as np
 from scipy import ndimage
 from skimage import measure
 
+from lib.data.ignore import labelled_objects, split_ignored
 from lib.data.targets import as_instances
 from lib.tasks.spec import TaskSpec
 
@@ -105,20 +106,22 @@ def mask_quality(
 ) -> MaskQuality:
     """Rate a label image by a model's answer on the same image.
 
-    Where neither has an object, the quality is the mean probability of background.
+    Where neither has an object, the quality is the mean probability of background. What the label
+    ignores is left out.
 
     Args:
         probabilities: `(maps, *spatial)`, 0..1.
         answer: `(*spatial)` integers, the model's objects or mask; 0 is background.
         label: `(*spatial)` integers, the label's objects or mask.
     """
+    label, labelled = split_ignored(label)
     agreement = label_probabilities(task, probabilities, label)
     objects = [
         *_objects("drawn", _numbered(task, label), agreement),
-        *_objects("seen", _numbered(task, answer), agreement),
+        *_objects("seen", labelled_objects(_numbered(task, answer), labelled), agreement),
     ]
     if not objects:
-        return MaskQuality(float(agreement.mean()), 0, ())
+        return MaskQuality(float(agreement[labelled].mean()), 0, ())
     objects.sort(key=lambda one: one.quality)
     doubted = [one for one in objects if one.quality < DOUBTED]
     values = np.array([one.quality for one in objects])

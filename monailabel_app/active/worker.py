@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 import torch
 
+from lib.data.ignore import split_ignored
 from lib.errors import InputError
 from lib.io.labels import read_label
 from lib.io.read import read_image
@@ -122,8 +123,10 @@ class Measurer:
         found = measure(predictor, image, passes=job.passes)
         if job.label is None:
             return found
-        label = read_label(job.label, image)
-        return replace(found, foreground=float((label > 0).mean()))
+        label, labelled = split_ignored(read_label(job.label, image), job.label.name)
+        if not label.any() and not labelled.all():  # there may be something
+            return found
+        return replace(found, foreground=float((label > 0)[labelled].mean()))
 
 
 def serve(source: BinaryIO, target: BinaryIO) -> None:

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image as PillowImage
 from scipy import ndimage
 
+from lib.data.ignore import IGNORE
 from lib.data.studies import Item
 from lib.errors import InputError
 from lib.interactive.scribble_evaluation import (
@@ -20,6 +21,7 @@ from lib.interactive.scribble_evaluation import (
     middle_lines,
     short_strokes,
 )
+from lib.interactive.scribbles import segment_scribbles
 
 SHAPE = (60, 80)
 DISCS = [
@@ -78,3 +80,20 @@ def test_images_without_a_structure_are_passed_over_and_alone_refused(tmp_path: 
         evaluate_scribbles([empty], 0, 5)
     good = Item("b", tmp_path / "image.png", tmp_path / "image.png")
     assert evaluate_scribbles([empty, good], 0, 5)["images"] == 1
+
+
+def test_no_annotator_scribbles_where_nobody_labelled(tmp_path: Path, monkeypatch) -> None:
+    drawn: list[np.ndarray] = []
+    module = "lib.interactive.scribble_evaluation"
+
+    def kept(image, positive, negative, present=None):
+        drawn.extend((positive, negative))
+        return segment_scribbles(image, positive, negative, present)
+
+    monkeypatch.setattr(f"{module}.segment_scribbles", kept)
+    label = np.where(np.arange(SHAPE[1]) < 28, OBJECTS, IGNORE)  # beside the first disc
+    for name, pixels in (("image", (90 * TRUTH).astype(np.uint8)), ("label", label)):
+        PillowImage.fromarray(pixels.astype(np.uint16)).save(tmp_path / f"{name}.png")
+    item = Item("a", tmp_path / "image.png", tmp_path / "label.png")
+    assert evaluate_scribbles([item], 0, 1)["full"]["median"] > 0.9
+    assert len(drawn) == 6 and not any(marks[:, 28:].any() for marks in drawn)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lib.data.targets import distance
+from lib.data.ignore import IGNORE, UNKNOWN
+from lib.data.targets import distance, make_target
 from lib.interactive.simulated_user import first_clicks, inner_click, next_click, object_clicks
 from lib.tasks.click_spec import ClickSpec
 from lib.tasks.image_spec import TargetSpec
@@ -114,3 +115,30 @@ def test_a_user_clicks_anywhere_but_near_the_outline():
     away = np.hypot(*(points - 32).T)
     assert away.max() <= 11
     assert away.max() > 8  # not the middle only
+
+
+def test_nobody_clicks_where_nobody_labelled():
+    label = _discs((16, 14, 9), (44, 12, 5), (30, 32, 10))
+    label[:, 32:] = IGNORE
+    spec = TargetSpec(maps=("foreground", "distance"))
+    target = make_target(label, spec).astype(np.float32)
+    for seed in range(60):
+        drawn = first_clicks(target, ClickSpec(first=4), np.random.default_rng(seed))
+        for points in (drawn.positive, drawn.negative):
+            assert all(column < 32 for _, column in points)
+    for everywhere in (0.0, 1.0):
+        answer = np.full((2, 64, 64), everywhere, np.float32)
+        (_, column), positive = next_click(answer, target, spec.maps)
+        assert column < 32 and positive == (everywhere == 0)
+    right = np.where(target == UNKNOWN, 1, target)  # wrong at most where nobody can know
+    assert next_click(right, target, spec.maps) is None
+    assert next_click(np.where(target == UNKNOWN, 0, target), target, spec.maps) is None
+
+
+def test_a_click_on_an_object_that_is_cut_stays_on_it():
+    """Its depth is unknown, so there is no middle to climb to."""
+    label = _discs((30, 32, 10))
+    label[:, 32:] = IGNORE
+    target = make_target(label, TargetSpec(maps=("foreground", "distance"))).astype(np.float32)
+    point, positive = next_click(np.zeros_like(target), target, ("foreground", "distance"))
+    assert positive and label[point] == 1

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from lib.data.ignore import IGNORE
 from lib.phantoms.nuclei import nuclei_phantom
 from lib.tasks.registry import get_task
 from lib.uncertainty.label_quality import class_qualities, mask_quality, softmin
@@ -92,3 +93,19 @@ def test_classes_are_suggested_by_how_sure_the_model_usually_is_of_them():
     assert [one.suggested for one in rated] == [None, None, None, None, 0]
     assert [one.quality for one in rated] == pytest.approx([0.9, 0.8, 0.4, 0.45, 0.05])
     assert min(range(5), key=lambda place: rated[place].quality) == 4
+
+
+def test_what_nobody_labelled_is_not_doubted(rng):
+    truth = np.zeros((64, 64), dtype=np.int32)
+    truth[5:15, 5:15], truth[40:50, 35:50] = 1, 2
+    sure = _sure(truth, rng)
+    label = truth.copy()
+    label[:, 32:] = IGNORE
+    found = mask_quality(NUCLEI, sure, truth, label)
+    left = mask_quality(NUCLEI, sure[..., :32], truth[:, :32], truth[:, :32])
+    assert (found.quality, found.objects, found.doubted) == (left.quality, 2, ())
+    label[:, :32] = 0
+    sure[0, :, 32:] = 1  # where nobody can know
+    nothing = mask_quality(NUCLEI, sure, np.where(label == IGNORE, truth, 0), label)
+    assert nothing.objects == 0
+    assert nothing.quality == pytest.approx(1 - sure[0, :, :32].mean())
