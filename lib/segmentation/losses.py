@@ -30,24 +30,22 @@ _SURELY_NOT = -1e4  # a logit whose probability and cross-entropy with 0 are exa
 
 
 def known_part(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return logits and answered maps that agree where the target is unknown, and what is known.
+    """Return logits and answered maps that agree where the target is unknown.
 
     Args:
         logits: `(N, answered maps, *spatial)`.
         target: `(N, maps, *spatial)`, `lib.data.ignore.UNKNOWN` where unknown.
 
     Returns:
-        Logits and targets `(N, answered maps, *spatial)`, and boolean of that shape.
+        Logits and targets `(N, answered maps, *spatial)`, and `(1, answered maps, 1 ...)`: what to
+        multiply pixels with so that means over all are means over the known pixels of each map.
     """
     target = target[:, : logits.shape[1]]
     known = target != UNKNOWN
-    return logits.masked_fill(~known, _SURELY_NOT), target * known, known
-
-
-def sum_of_means(values: Tensor, known: Tensor) -> Tensor:
-    """Return the sum over maps of the means over known pixels; `values` are 0 at the others."""
-    axes = [axis for axis in range(values.ndim) if axis != 1]
-    return (values.sum(axes) / known.sum(axes).clamp(min=1)).sum()
+    axes = [axis for axis in range(known.ndim) if axis != 1]
+    count = known.sum(axes, keepdim=True)
+    weight = known[:, 0].numel() / count.clamp(min=1)
+    return logits.masked_fill(~known, _SURELY_NOT), target * known, weight
 
 
 def bce(logits: Tensor, target: Tensor, maps: Sequence[str] = FOREGROUND) -> Tensor:
@@ -55,7 +53,7 @@ def bce(logits: Tensor, target: Tensor, maps: Sequence[str] = FOREGROUND) -> Ten
 
     It fits maps of fractions (a distance) as well: it is least where answer and target are equal.
     """
-    return _cross_entropy(logits, target, None)
+    return _cross_entropy(logits, target)
 
 
 def dice(logits: Tensor, target: Tensor, maps: Sequence[str] = FOREGROUND) -> Tensor:
@@ -76,10 +74,10 @@ def border_weighted_bce(logits: Tensor, target: Tensor, maps: Sequence[str]) -> 
     return _cross_entropy(logits, target, target[:, [list(maps).index("border_weight")]])
 
 
-def _cross_entropy(logits: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
-    logits, target, known = known_part(logits, target)
-    pixels = functional.binary_cross_entropy_with_logits(logits, target, weight, reduction="none")
-    return sum_of_means(pixels, known)
+def _cross_entropy(logits: Tensor, target: Tensor, weight: Tensor | float = 1.0) -> Tensor:
+    logits, target, of_known = known_part(logits, target)
+    mean = functional.binary_cross_entropy_with_logits(logits, target, weight * of_known)
+    return mean * logits.shape[1]
 
 
 LOSSES: dict[str, _Terms] = {
