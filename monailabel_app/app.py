@@ -241,9 +241,9 @@ class App(MONAILabelApp):
         name = str(request.get("strategy") or "random")
         return self.active.next(self.require_strategy(name), request)
 
-    def is_reopened(self, image: str) -> bool:
-        """Tell whether somebody works on a finished image that was given out again."""
-        return self.active.is_reopened(image)
+    def reopened_for(self, image: str) -> TaskSpec | None:
+        """Return the task for which somebody works on a finished image again; else None."""
+        return self.active.reopened_for(image)
 
     def scoring(
         self, request: dict[str, Any], datastore: Datastore | None = None

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from monailabel.interfaces.tasks.infer_v2 import InferTask
 
 from infer.result_files import ResultFiles
+from lib.tasks.spec import TaskSpec
 from lib.weights.store import ModelStore
 from monailabel_app.active.quiet import Quiet
 from monailabel_app.config import AppConfig
@@ -63,5 +64,5 @@ class AppServices(Protocol):
     def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return the next image to label."""
 
-    def is_reopened(self, image: str) -> bool:
-        """Tell whether somebody works on a finished image that was given out again."""
+    def reopened_for(self, image: str) -> TaskSpec | None:
+        """Return the task for which somebody works on a finished image again; else None."""

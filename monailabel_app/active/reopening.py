@@ -56,7 +56,7 @@ class Reopened:
     def __init__(self, samples: Samples) -> None:
         self.samples, self.store = samples, samples.store
         self._turns: dict[str, int] = {}  # by image: which one it was of all that were given out
-        self._open: set[str] = set()
+        self._open: dict[str, TaskSpec] = {}  # what each open image was given out for
         self._guard = threading.Lock()
 
     def ranked(self, strategy: str, samples: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
@@ -106,7 +106,7 @@ class Reopened:
         labelled = (id for id in images if self._is_labelled(id))
         return next((self.store.get_label_info(id, FINAL) for id in labelled), {})
 
-    def give(self, images: tuple[str, ...]) -> dict[str, Any]:
+    def give(self, images: tuple[str, ...], task: TaskSpec) -> dict[str, Any]:
         """Note that the images of a sample are given out again; return what is told of its label.
 
         That is ``label``, its file, and ``label_tag``.
@@ -114,17 +114,17 @@ class Reopened:
         with self._guard:
             turn = max(self._turns.values(), default=0) + 1
             self._turns.update(dict.fromkeys(images, turn))
-            self._open.update(images)
+            self._open.update(dict.fromkeys(images, task))
         return {"label": str(self.store.accepted_label(images) or ""), "label_tag": FINAL}
 
     def close(self, image: str) -> None:
         """Note that an image has a new label."""
         with self._guard:
-            self._open.discard(image)
+            self._open.pop(image, None)
 
-    def is_open(self, image: str) -> bool:
-        """Tell whether an image was given out again, and has no new label since."""
-        return image in self._open
+    def task_of(self, image: str) -> TaskSpec | None:
+        """Return the task for which an image was given out again, until it has a new label."""
+        return self._open.get(image)
 
     def _is_labelled(self, image: str) -> bool:
         return bool(self.store.get_label_by_image_id(image, FINAL))

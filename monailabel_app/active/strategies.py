@@ -206,7 +206,7 @@ class ActiveLearning:
                 unreadable.add(image)
                 continue
             answer = self._answer(task, id, offered[id])
-            return {**answer, **self.reopened.give(offered[id])} if reopens else answer
+            return {**answer, **self.reopened.give(offered[id], task)} if reopens else answer
 
     def _candidates(self, task: TaskSpec, reopens: bool, asked: str) -> tuple[Groups, Ranked]:
         """Return the samples to choose from, and what ranks them by a strategy."""
@@ -228,9 +228,9 @@ class ActiveLearning:
             answer["model_version"] = records.version
         return answer
 
-    def is_reopened(self, image: str) -> bool:
-        """Tell whether somebody works on a finished image that was given out again."""
-        return self.reopened.is_open(image) and self.leases.is_held([image])
+    def reopened_for(self, image: str) -> TaskSpec | None:
+        """Return the task for which somebody works on a finished image again; else None."""
+        return self.reopened.task_of(image) if self.leases.is_held([image]) else None
 
     def saved(self, image: str) -> None:
         """End the lease of an image, and look at its new label."""

@@ -243,8 +243,8 @@ def _replacements(app: AppServices) -> dict[str, Replacement]:
         return slicer.as_listed(app, _finish(datastore.api_datastore(**arguments)))
 
     def download_label(arguments: dict[str, Any]) -> Any:
-        tag = slicer.shown_tag(app, arguments["label"], arguments["tag"])
-        return _finish(datastore.api_download_label(**{**arguments, "tag": tag}))
+        reopened = slicer.label_file(app, arguments["label"], arguments["tag"])
+        return reopened or _finish(datastore.api_download_label(**arguments))
 
     return {
         "infer.api_run_inference": run_inference,

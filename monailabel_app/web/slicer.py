@@ -9,16 +9,27 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+from fastapi.responses import FileResponse
+from starlette.background import BackgroundTask
+
+from infer.base import write_label
 from lib.files import sha256
-from lib.image import PICTURE_EXTENSIONS
-from lib.io.read import extension, stem
+from lib.image import PICTURE_EXTENSIONS, Geometry
+from lib.io.labels import read_label
+from lib.io.read import extension, image_geometry, image_size, stem
+from lib.segmentation.shown import as_segments
+from lib.tasks.spec import TaskSpec
 from monailabel_app.services import AppServices
+from monailabel_app.studies.label_files import ANSWER
 from monailabel_app.studies.protocol import FINAL, ORIGINAL
 
+SHOWN = ".nrrd"  # file type of a label that is made for Slicer
 _LETTERS = str.maketrans("0123456789abcdef", "abcdefghijklmnop")
 
 
@@ -50,15 +61,11 @@ def _has_siblings(path: Path) -> bool:
     )
 
 
-def shown_tag(app: AppServices, image: str, tag: str) -> str:
-    """Return the tag of the label that a request for a label is about."""
-    return FINAL if tag == ORIGINAL and app.is_reopened(image) else tag
-
-
 def as_listed(app: AppServices, listing: Any) -> Any:
     """Return GET /datastore/?output=all in which reopened images have their accepted label twice.
 
-    That is as ``final`` and as ``original``; the datastore itself is left as it is.
+    That is as ``final`` and, as `label_file` gives it, as ``original``; the datastore itself is
+    left as it is.
 
     Args:
         listing: that of the datastore; one of another ``output`` is returned as it is.
@@ -66,9 +73,53 @@ def as_listed(app: AppServices, listing: Any) -> Any:
     objects = listing.get("objects") if isinstance(listing, dict) else None
     if not isinstance(objects, dict):
         return listing
-    shown = {
-        id: {**entry, "labels": {**entry["labels"], ORIGINAL: entry["labels"][FINAL]}}
-        for id, entry in objects.items()
-        if FINAL in entry["labels"] and app.is_reopened(id)
-    }
+    shown = {}
+    for id, entry in objects.items():
+        if FINAL in entry["labels"] and (task := app.reopened_for(id)) is not None:
+            final = entry["labels"][FINAL]
+            if (found := _segments(app, id, task)) is not None:
+                params = {**(final["info"].get("params") or {}), "label_names": found.names}
+                final = {"ext": SHOWN, "info": {**final["info"], "params": params}}
+            shown[id] = {**entry, "labels": {**entry["labels"], ORIGINAL: final}}
     return {**listing, "objects": {**objects, **shown}}
+
+
+def label_file(app: AppServices, image: str, tag: str) -> FileResponse | None:
+    """Return what the module shows as the ``original`` of a reopened image; None for any other.
+
+    That is its accepted label, with the values that `lib.segmentation.shown.as_segments` gives it.
+    """
+    task = app.reopened_for(image) if tag == ORIGINAL else None
+    if task is None:
+        return None
+    if (found := _segments(app, image, task)) is None:
+        uri = app.datastore().get_label_uri(image, FINAL)
+        return FileResponse(uri, filename=Path(uri).name)
+    file = write_label(found.label, found.geometry, SHOWN)
+    return FileResponse(
+        file, filename=f"{image}{SHOWN}", background=BackgroundTask(os.unlink, file)
+    )
+
+
+class _Segments(NamedTuple):
+    label: np.ndarray
+    names: dict[str, int]
+    geometry: Geometry
+
+
+def _segments(app: AppServices, image: str, task: TaskSpec) -> _Segments | None:
+    """Return the accepted label of an image as segments; None for a density."""
+    store = app.datastore()
+    file = Path(store.get_label_uri(image, FINAL))
+    if file.suffix.lower() == ANSWER:
+        return None
+    path = store.files([image])[image]
+    label = read_label(file, image_size(path)[::-1])
+    names = _names(store.get_label_info(image, FINAL).get("label_info"))
+    return _Segments(*as_segments(label, names, task.labels), image_geometry(path))
+
+
+def _names(label_info: Any) -> list[tuple[str, int]]:
+    """Return the names of stored values."""
+    entries = label_info if isinstance(label_info, list) else []
+    return [(str(one["name"]), int(one["idx"])) for one in entries if {"name", "idx"} <= one.keys()]

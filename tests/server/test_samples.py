@@ -15,6 +15,7 @@ from server_support import MODEL, Server, assert_refused, threshold_weights
 from test_active_learning import DENSITY, Site
 
 from lib.errors import BusyError, InputError, NotFoundError
+from lib.io.labels import read_label
 from lib.phantoms.dicom_studies import volume_study
 from lib.phantoms.mammograms.exams import write_exams
 from lib.phantoms.nuclei import nuclei_phantom
@@ -63,7 +64,7 @@ def _accept(server: Server, image: str, value: int = 1) -> None:
     assert server.put("/datastore/label", params={"image": image}, files=files).ok
 
 
-def test_a_folder_is_labelled_to_its_end_and_its_images_opened_again(own):
+def test_a_folder_is_labelled_to_its_end_and_its_images_opened_again(own, tmp_path):
     stats = own.get("/info/").json()["datastore"]
     assert (stats["total"], stats["completed"], stats["unreadable_count"]) == (3, 0, 2)
     assert "truncated" in stats["unreadable"]["cut"] and "text" in stats["unreadable"]
@@ -88,9 +89,10 @@ def test_a_folder_is_labelled_to_its_end_and_its_images_opened_again(own):
 
     # 3D Slicer loads the label with the tag original, and no other
     label = {"label": "img2", "tag": "original"}
-    assert own.get("/datastore/label", params=label).content == _png()
-    labels = own.images()["img2"]["labels"]
-    assert labels["original"] == labels["final"]
+    (tmp_path / "shown.nrrd").write_bytes(own.get("/datastore/label", params=label).content)
+    assert np.unique(read_label(tmp_path / "shown.nrrd")).tolist() == [1]
+    original = own.images()["img2"]["labels"]["original"]
+    assert original["info"]["params"]["label_names"] == {"nuclei": 1}
     _accept(own, "img2", value=2)
     assert own.get("/datastore/label", params=label).status_code == 404, "it is done"
     assert set(own.images()["img2"]["labels"]) == {"final"}
@@ -150,9 +152,10 @@ def test_an_image_that_somebody_works_on_is_not_opened_for_another(site):
     assert site.next("finished", "bert")["id"] == "img2"
     with pytest.raises(BusyError, match="'img1' is being labelled by somebody else"):
         site.next("review", "bert", id="img1")
-    assert site.active.is_reopened("img1") and not site.active.is_reopened("img10")
+    assert site.active.reopened_for("img1") == get_task(MODEL)
+    assert site.active.reopened_for("img10") is None
     _save(site, "img1")
-    assert not site.active.is_reopened("img1")
+    assert site.active.reopened_for("img1") is None
     assert site.next("review", "bert", id="img1")["id"] == "img1"
 
 

@@ -1,0 +1,47 @@
+"""A stored label as 3D Slicer shows it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from lib.segmentation import shown
+from lib.segmentation.shown import as_segments
+
+NUCLEI = {"nuclei": 1}
+ORGANS = {"gland": 1, "cyst": 2}
+
+
+@pytest.mark.parametrize(
+    ("values", "names", "labels", "expected"),
+    [
+        ((1,), (), NUCLEI, {"nuclei": 1}),
+        ((255,), (), NUCLEI, {"nuclei": 1}),
+        ((3, 7, 300), (), NUCLEI, {"nuclei 3": 1, "nuclei 7": 2, "nuclei 300": 3}),
+        ((1, 2), (("nuclei", 1),), NUCLEI, {"nuclei 1": 1, "nuclei 2": 2}),
+        ((1, 2), (("nuclei 1", 1), ("nuclei 2", 2)), NUCLEI, {"nuclei 1": 1, "nuclei 2": 2}),
+        ((1, 2), (), ORGANS, {"gland": 1, "cyst": 2}),
+        ((2,), (), ORGANS, {"cyst": 1}),
+        ((2, 5), (("cyst", 5), ("gland", 2)), ORGANS, {"gland": 1, "cyst": 2}),
+        ((1, 255), (("nuclei", 1), ("ignore", 255)), NUCLEI, {"nuclei": 1, "ignore": 2}),
+        ((1, 9), (), ORGANS, {"gland": 1, "segment": 2}),
+        ((), (), ORGANS, {"gland": 1, "cyst": 2}),
+    ],
+)
+def test_the_names_are_those_of_the_values_in_order(values, names, labels, expected):
+    label = np.zeros((8, 8), np.int32)
+    for row, value in enumerate(values):
+        label[row] = value
+    found, named = as_segments(label, names, labels)
+    assert named == expected and list(named.values()) == sorted(named.values())
+    for row, number in enumerate(range(1, len(values) + 1)):
+        assert (found[row] == number).all()
+    assert not found[len(values) :].any()
+
+
+def test_more_objects_than_segments_become_one_in_which_none_touch(monkeypatch):
+    monkeypatch.setattr(shown, "MAX_SEGMENTS", 3)
+    label = np.repeat(np.repeat(np.arange(1, 5).reshape(2, 2), 4, 0), 4, 1)
+    found, named = as_segments(label, (), NUCLEI)
+    assert named == {"nuclei": 1} and ndimage.label(found)[1] == 4
