@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from lib.data.dicom_folders import DicomSeries, find_series, is_dicom_file
 from lib.data.groups import Grouped, write_groups
 from lib.data.studies import FINAL_LABELS
 from lib.datasets.importing import ImportReport, OnItem, check_folder, counted
+from lib.dicom.read import dicom_size, read_dicom
 from lib.dicom.series import read_series
 from lib.errors import InputError
 from lib.files import copy_atomically
+from lib.image import MAX_VOXELS, Image
 from lib.io.read import check_readable
 from lib.io.volumes import whole_file, write_volume
 
@@ -21,9 +24,10 @@ def import_dicom(source: Path, studies: Path, on_item: OnItem | None = None) -> 
     """Import series of DICOM: see `lib.datasets.importers.Importer.run`.
 
     All folders in `source` are searched, but the top of `studies` and its labels. The slices of a
-    series become one volume with its place in the patient, ``<folder>.nrrd``; a file that is an
-    image, loop or volume of its own is copied as ``<folder>_<file>.dcm``. What is imported already
-    is kept as it is. ``groups.csv`` keeps the images of a patient on one side of a split.
+    series become one volume with its place in the patient, ``<folder>.nrrd``, or one for each time,
+    echo or stack, ``<folder>_<name>.nrrd``; so do the frames of a file. A file that is an image, a
+    loop or one volume is copied as ``<folder>_<file>.dcm``. What is imported already is kept as it
+    is. ``groups.csv`` keeps the images of a patient on one side of a split.
 
     Returns:
         The report; its figures are `left_out`: the reason for each file or series without an image.
@@ -38,11 +42,11 @@ def import_dicom(source: Path, studies: Path, on_item: OnItem | None = None) -> 
     for one in counted(series, on_item):
         for name, parts in names.of(one, alone=_alone(one, series)):
             try:
-                notes += _write(studies / name, parts, one.volume)
+                for target, found in _written(studies / name, parts, one.volume):
+                    groups.append(Grouped(target.stem, one.patient))
+                    notes += [f"{target.name}: {note}" for note in found]
             except InputError as error:
                 left_out.append(str(error))
-                continue
-            groups.append(Grouped(Path(name).stem, one.patient))
     if not groups:
         raise InputError(
             f"no images in '{source}': {left_out[0] if left_out else 'no DICOM files in it'}; "
@@ -103,21 +107,55 @@ def _alone(one: DicomSeries, series: list[DicomSeries]) -> bool:
     return sum(other.files[0].parent == folder for other in series) == 1
 
 
-def _write(target: Path, files: tuple[Path, ...], volume: bool) -> list[str]:
-    """Write one image of the studies folder, and return what a user should know of it.
+def _written(
+    target: Path, files: tuple[Path, ...], volume: bool
+) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    """Write what a series, or a file of it, holds; yield each file with what to know of it.
 
-    One that is there is kept.
+    A file that is there is kept.
 
     Raises:
         InputError: the files cannot be read, or are no volume.
     """
     if target.exists():
-        return []
-    if not volume:
+        yield target, ()
+    elif volume:
+        yield from _volumes(target, partial(read_series, files, f"series {target.stem}"))
+    elif _holds_several(files[0]):
+        own = target.with_suffix(".nrrd")
+        yield from _volumes(own, partial(read_dicom, files[0], MAX_VOXELS, 3))
+    else:
         check_readable(files[0])
         copy_atomically(files[0], target)
-        return []
-    image = read_series(files, f"series {target.stem}")
-    with whole_file(target) as partial:
-        write_volume(partial, image.pixels, image.geometry)
-    return [f"{target.name}: {note}" for note in image.notes]
+        yield target, ()
+
+
+def _volumes(target: Path, read: Callable[..., Image]) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    """Write each of the volumes that `read` tells apart, by its name if there are several."""
+    names, index = [""], 0
+    while index < len(names):
+
+        def choose(_: str, found: Sequence[str], index: int = index) -> int:
+            names[:] = found
+            return index
+
+        image = read(choose=choose)
+        own = target.with_stem(f"{target.stem}_{_plain(names[index])}") if names[1:] else target
+        if not own.exists():
+            with whole_file(own) as temporary:
+                write_volume(temporary, image.pixels, image.geometry)
+        yield own, image.notes
+        index += 1
+
+
+def _holds_several(file: Path) -> bool:
+    """Tell whether a file holds several volumes."""
+    asked = False
+
+    def choose(_: str, __: Sequence[str]) -> int:
+        nonlocal asked
+        asked = True
+        return 0
+
+    dicom_size(file, choose)
+    return asked

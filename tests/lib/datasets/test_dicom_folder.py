@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from dicom_label_samples import OBLIQUE, decimals, enhanced, item, positions, write
 
 from lib.data.groups import read_groups
 from lib.data.studies import list_items
@@ -69,6 +70,42 @@ def test_a_bad_series_is_left_out_with_its_reason_and_the_others_come(tmp_path):
     assert [item.id for item in list_items(tmp_path / "studies")] == ["good"]
     reasons = " ".join(report.figures["left_out"])
     assert "README.dcm" in reasons and "gap" in reasons and "missing" in reasons
+
+
+def test_the_times_of_a_series_become_a_volume_each(tmp_path):
+    studies = [volume_study(3, (4, 16, 16)) for _ in range(2)]
+    for time, study in enumerate(studies, start=1):
+        for data in study.datasets:
+            data.SeriesInstanceUID = studies[0].datasets[0].SeriesInstanceUID
+            data.SOPInstanceUID = f"{data.SOPInstanceUID}.{time}"
+            data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
+            data.TemporalPositionIdentifier = time
+        _export(tmp_path / "export" / "DCE", study, f"{time}_{{}}")
+    assert _import(tmp_path / "export", tmp_path / "studies").images == 2
+    ids = [item.id for item in list_items(tmp_path / "studies")]
+    assert ids == ["DCE_time-1", "DCE_time-2"]
+    shapes = {read_image(tmp_path / "studies" / f"{id}.nrrd", spatial_dims=3).shape for id in ids}
+    assert shapes == {(4, 16, 16)}
+
+
+def test_the_stacks_of_a_file_become_a_volume_each(tmp_path):
+    data = enhanced(5, OBLIQUE)
+    data.PerFrameFunctionalGroupsSequence = [
+        item(
+            PlanePositionSequence=[item(ImagePositionPatient=decimals(place))],
+            FrameContentSequence=[item(StackID="A" if index < 3 else "B")],
+        )
+        for index, place in enumerate(positions(5, OBLIQUE))
+    ]
+    (tmp_path / "export" / "MR").mkdir(parents=True)
+    write(data, tmp_path / "export" / "MR" / "IM1")
+    assert _import(tmp_path / "export", tmp_path / "studies").images == 2
+    items = list_items(tmp_path / "studies")
+    found = {one.id: read_image(one.image, spatial_dims=3) for one in items}
+    assert {id: image.shape[0] for id, image in found.items()} == {
+        "MR_IM1_stack-A": 3,
+        "MR_IM1_stack-B": 2,
+    }
 
 
 def test_a_second_import_into_the_same_folder_adds_nothing_and_keeps_what_is_there(tmp_path):
