@@ -38,7 +38,7 @@ def list_images(chosen: ListOptions) -> None:
     from lib.data.studies import list_items
     from lib.errors import InputError
     from lib.tasks.registry import get_task
-    from monailabel_app.studies.readable import MEMORY, Looks
+    from monailabel_app.studies.readable import Looks
 
     tasks = [get_task(name) for name in parse_models(chosen.tasks)]
     said = find_passed_over(chosen.studies).sentences if chosen.studies.is_dir() else []
@@ -46,7 +46,7 @@ def list_images(chosen: ListOptions) -> None:
         items = list_items(chosen.studies)
     except InputError as error:
         raise InputError("; ".join([str(error), *said])) from None
-    looks = Looks(chosen.studies / MEMORY)
+    looks = Looks(chosen.studies)
     rows = []
     for item in tqdm(items, unit="image", disable=None):
         look = looks.at(item.image, whole=True)

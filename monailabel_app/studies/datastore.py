@@ -28,7 +28,7 @@ from monailabel_app.studies.folder import FolderStudies
 from monailabel_app.studies.index import IndexedFolder, file_record
 from monailabel_app.studies.label_files import check_label
 from monailabel_app.studies.names import check_id, check_tag
-from monailabel_app.studies.readable import MEMORY, Looks
+from monailabel_app.studies.readable import Looks
 
 LEAST_SECONDS = 0.5  # that what was found in all images is taken as true
 KEPT_TIMES = 4  # it is so for as many times the seconds that finding it took, if that is longer
@@ -52,7 +52,7 @@ class StudiesDatastore(FolderStudies, IndexedFolder):
     ) -> None:
         super().__init__(folder, auto_reload=auto_reload, read_only=read_only)
         self.tasks = tuple(tasks)
-        self._looks = Looks(self.folder / MEMORY)
+        self._looks = Looks(self.folder)
         self._looked: dict[str, Look] = {}  # by image id
         self._looked_until = 0.0
 

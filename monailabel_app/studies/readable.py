@@ -11,6 +11,7 @@ from typing import Any
 
 from lib.data.readable import Look, look_at
 from lib.files import FileStamp, file_stamp, write_json
+from lib.io.channels import CHANNELS
 from monailabel_app import __version__
 
 MEMORY = Path(".scores", "readable.json")  # in a studies folder
@@ -23,14 +24,16 @@ class Looks:
     """What was found in files, by path; a file that changes is looked at again.
 
     A file that cannot be read is looked at again after a while too: it may be that another file, as
-    the pixels of an .mhd, was missing.
+    the pixels of an .mhd, was missing. All are where another choice of channels is made.
 
     Args:
-        memory: file that keeps what was found for the next start; None keeps nothing.
+        folder: of the files, which keeps what was found for the next start; None keeps nothing.
     """
 
-    def __init__(self, memory: Path | None = None) -> None:
-        self.memory = memory
+    def __init__(self, folder: Path | None = None) -> None:
+        self.memory = folder / MEMORY if folder else None
+        self._channels = folder / CHANNELS if folder else None
+        self._rules = self._found_rules()
         self._looks: dict[str, tuple[FileStamp, Look, float]] = {}
         self._guard = threading.Lock()
         self._unsaved = False
@@ -64,6 +67,9 @@ class Looks:
 
         Small files are read to their end, for a while, of the others the headers.
         """
+        if (rules := self._found_rules()) != self._rules:
+            with self._guard:
+                self._rules, self._looks = rules, {}
         looks = {id: self.at(path) for id, path in files.items()}
         unread = [(_bytes(files[id]), id) for id, look in looks.items() if not look.whole]
         until = time.monotonic() + SECONDS
@@ -97,15 +103,21 @@ class Looks:
             }
         try:
             self.memory.parent.mkdir(parents=True, exist_ok=True)
-            write_json(self.memory, {"version": __version__, "whole": whole})
+            write_json(self.memory, {"rules": self._rules, "whole": whole})
         except OSError:  # a read-only folder, or a full disk: they are read again
             self._unsaved = False
+
+    def _found_rules(self) -> str:
+        """Return what decides how the files are read, beside the files."""
+        if self._channels is None or not self._channels.exists():
+            return __version__
+        return f"{__version__} {file_stamp(self._channels)}"
 
     def _recall(self) -> None:
         try:
             assert self.memory is not None
             found: Any = json.loads(self.memory.read_bytes())
-            if found["version"] != __version__:
+            if found["rules"] != self._rules:
                 return
             for path, (time_ns, size, inode, *sides) in found["whole"].items():
                 self._looks[path] = (time_ns, size, inode), Look(tuple(sides), whole=True), 0.0

@@ -22,7 +22,7 @@ from infer.base import write_label
 from lib.files import sha256
 from lib.image import PICTURE_EXTENSIONS, Geometry
 from lib.io.labels import read_label
-from lib.io.read import extension, image_geometry, image_size, stem
+from lib.io.read import extension, image_geometry, stem
 from lib.segmentation.shown import as_segments
 from lib.tasks.spec import TaskSpec
 from monailabel_app.services import AppServices
@@ -113,10 +113,10 @@ def _segments(app: AppServices, image: str, task: TaskSpec) -> _Segments | None:
     file = Path(store.get_label_uri(image, FINAL))
     if file.suffix.lower() == ANSWER:
         return None
-    path = store.files([image])[image]
-    label = read_label(file, image_size(path)[::-1])
+    geometry = image_geometry(store.files([image])[image])
+    label = read_label(file, geometry)
     names = _names(store.get_label_info(image, FINAL).get("label_info"))
-    return _Segments(*as_segments(label, names, task.labels), image_geometry(path))
+    return _Segments(*as_segments(label, names, task.labels), geometry)
 
 
 def _names(label_info: Any) -> list[tuple[str, int]]:

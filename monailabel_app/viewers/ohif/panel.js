@@ -103,6 +103,24 @@ async function drawByHand() {
   return `Draw ${Object.keys(info.models[model].labels).join(', ')} with the tools of the next tab`;
 }
 
+/** Draw the accepted label of the active image, to correct it. */
+async function showAccepted() {
+  const { model, info } = panelState;
+  if (isDensity(model)) {
+    throw new Error('The label of an exam is its class: run the model, then choose A, B, C or D');
+  }
+  const displaySet = requireImage();
+  const query = { label: displaySet.SeriesInstanceUID, tag: 'final' };
+  const { data } = await readNrrd(await (await ask('GET', 'datastore/label', { query })).arrayBuffer());
+  const { labels } = info.models[model];
+  const [only, ...others] = Object.values(labels);
+  if (!others.length) {
+    data.forEach((value, position) => (data[position] = value ? only : 0)); // objects by number
+  }
+  drawLabel(await ensureLabelmap(displaySet, model, labels), data);
+  return 'The accepted label is shown; what you submit becomes the accepted one';
+}
+
 /** Send the label map of the active viewport, with the values of the model's labels. */
 async function submitLabel() {
   await clicking.running;
@@ -144,7 +162,7 @@ function readerId() {
   return id;
 }
 
-/** Open the next image that has no label yet. */
+/** Open the next image: one that has no label yet, or a finished one again. */
 async function openNext() {
   const { model, info, strategy } = panelState;
   const asked = model in info.trainers ? { model } : {}; // a tool that needs no training has no scores
@@ -152,7 +170,9 @@ async function openNext() {
     json: { client_id: readerId(), ...asked },
   });
   if (!sample.id) {
-    return 'Every image has a label';
+    return ['finished', 'review'].includes(strategy)
+      ? 'No image is finished yet'
+      : 'Every image has a label';
   }
   const study = sample.StudyInstanceUID ?? (await studyOf(sample.id));
   const url = new URL('ohif/monai-label', SERVER);
@@ -224,6 +244,7 @@ async function fillPanel(root) {
       action('Run', 'Running ...', runModel, 'Ask the model about the active image'),
       action('Draw', 'Preparing ...', drawByHand, 'Begin an empty label over the active image'),
       action('Submit', 'Saving ...', submitLabel, 'Save the label of the active image'),
+      action('Accepted', 'Loading ...', showAccepted, 'Show the accepted label of the active image'),
     ]),
     clickControls(),
     make('div', { class: 'ml-answer' }),
@@ -232,7 +253,7 @@ async function fillPanel(root) {
       panelState.strategy = value;
     }),
     make('div', { class: 'ml-row' }, [
-      action('Next image', 'Choosing ...', openNext, 'Open an image that has no label yet'),
+      action('Next image', 'Choosing ...', openNext, 'Open the next image'),
     ])
   );
   showClicks();

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from lib.tasks.registry import get_task
@@ -107,12 +108,22 @@ def test_a_file_that_could_not_be_read_is_asked_again_after_a_while(tmp_path, mo
     assert not looks.at(header, whole=True).error
 
 
-@pytest.mark.parametrize("content", ["", "{", '{"version": "0", "whole": {"a": [1]}}', "[]"])
+@pytest.mark.parametrize("content", ["", "{", '{"rules": "0", "whole": {"a": [1]}}', "[]"])
 def test_a_damaged_memory_is_left_aside(tmp_path, content):
     (tmp_path / ".scores").mkdir()
     (tmp_path / MEMORY).write_text(content)
     _png(tmp_path / "a.png", cut=True)
     assert set(_open(tmp_path).unreadable()) == {"a"}
+
+
+def test_an_image_of_several_channels_is_a_sample_and_its_choice_is_heeded(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 255, (5, 32, 24), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="minisblack")
+    store = StudiesDatastore(str(tmp_path), tasks=[get_task("ultrasound3d_vnet")])
+    assert store.unreadable() == {} and store.look("a").size == (24, 32, 5)
+    (tmp_path / "channels.csv").write_text("id,channel\n*,2\n")
+    again = StudiesDatastore(str(tmp_path), tasks=[get_task("ultrasound3d_vnet")])
+    assert "2D image" in again.unreadable()["a"], "its pages are channels"
 
 
 def test_large_files_are_not_read_to_their_end_by_an_overview(tmp_path, monkeypatch, counted):
