@@ -96,6 +96,12 @@ def _resampled(name: str, label: np.ndarray, grid: Geometry, image: Geometry) ->
     """
     import SimpleITK as sitk
 
+    grid, image = (
+        # ITK inverts no matrix that holds numbers such as 1e-320
+        replace(one, direction=tuple(c if abs(c) > 1e-12 else 0.0 for c in one.direction))
+        for one in (grid, image)
+    )
+
     def on(pixels: np.ndarray, own: Geometry, other: Geometry) -> np.ndarray:
         moving = sitk.GetImageFromArray(pixels, isVector=False)
         moving.SetSpacing(own.spacing)

@@ -153,6 +153,13 @@ def test_labels_of_other_pixels_are_resampled_as_itk_does_or_refused(case, data)
     assert found.any() == label.any()
 
 
+def test_directions_of_tiny_numbers_are_none():
+    tiny = (-1.0, 5e-323, -1e-323, 0.0, -0.6, 0.8, 5e-323, -0.8, -0.6)
+    grid = replace(OBLIQUE, direction=tiny)
+    moved, own = _moved(VOLUME, grid, (2, 1, 0), (True, False, False), ((0, 0),) * 3)
+    np.testing.assert_array_equal(aligned("m", moved, own, grid), VOLUME)
+
+
 def _file(path: Path, label: np.ndarray, grid: Geometry) -> Path:
     return write_mask(path, label, grid)
 
