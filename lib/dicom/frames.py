@@ -79,13 +79,14 @@ def chosen_group(name: str, data: pydicom.Dataset, choose: Choose | None = None)
     return groups[(choose or refuse_several)(name, names)]
 
 
-def refuse_several(name: str, volumes: Sequence[str]) -> int:
+def refuse_several(
+    name: str,
+    volumes: Sequence[str],
+    advice: str = "choose one of them by its name as channel, or store each as a file of its own",
+) -> int:
     """Refuse a file or a series of several volumes."""
     shown = ", ".join(volumes[:_SHOWN]) + (", ..." if len(volumes) > _SHOWN else "")
-    raise InputError(
-        f"{name}: holds {len(volumes)} volumes ({shown}), expected one; choose one of them by its "
-        f"name as channel, or store each as a file of its own"
-    )
+    raise InputError(f"{name}: holds {len(volumes)} volumes ({shown}), expected one; {advice}")
 
 
 def frame_groups(data: pydicom.Dataset) -> list[FrameGroup]:

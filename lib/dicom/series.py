@@ -34,6 +34,8 @@ _FACTS = (
     ("acquisition", "AcquisitionTime"),
 )
 
+_TWICE_MM = 0.01  # two slices this near may be the same one
+
 
 def order_slices(files: Sequence[Path], name: str, choose: Choose | None = None) -> list[Path]:
     """Return the files of a volume in the order of its slices, without what is there twice.
@@ -41,7 +43,7 @@ def order_slices(files: Sequence[Path], name: str, choose: Choose | None = None)
     Raises:
         InputError: several volumes and nothing chooses one, or two slices at the same position.
     """
-    return _arranged(files, name, choose)[0]
+    return _paths(_arranged(files, name, choose)[0])
 
 
 def read_series(
@@ -68,8 +70,8 @@ def read_series(
         InputError: no volume: slices of several sizes or directions, without a position, two at
             the same position, at uneven distances, or shifted against each other.
     """
-    ordered, channel, notes = _arranged(files, name, choose)
-    headers = [open_dicom(file, header_only=True) for file in ordered]
+    headers, channel, notes = _arranged(files, name, choose)
+    ordered = _paths(headers)
     geometry, lying = _geometry(headers, name)
     check_pixel_count(name, geometry.size, max_voxels)
     slices = [_read_slice(file, name) for file in ordered]
@@ -82,37 +84,58 @@ def read_series(
     return Image(pixels, geometry, ordered[0], channel=channel, notes=notes)
 
 
-def _arranged(
-    files: Sequence[Path], name: str, choose: Choose | None
-) -> tuple[list[Path], str, tuple[str, ...]]:
-    """Return the files of a volume in order, what tells it from others of the series, and notes."""
-    ordered = [Path(file) for file in in_order(list(files))]
-    headers = [open_dicom(file, header_only=True) for file in ordered]
+def series_volumes(files: Sequence[Path]) -> dict[str, list[Path]]:
+    """Return the files of each volume of a series, in order; one volume has the name "".
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    return {name: _paths(headers) for name, headers in _volumes(files).items()}
+
+
+def _volumes(files: Sequence[Path]) -> dict[str, list[pydicom.Dataset]]:
+    """Return the headers of each volume of a series, as `series_volumes` does their files."""
+    headers = in_order([open_dicom(file, header_only=True) for file in files])
     planes = [plane_of(data, 0) for data in headers]
     located = [plane for plane in planes if plane is not None]
     if len(located) < max(len(planes), 2) or _several_directions(located):
-        return ordered, "", ()  # no volume, as `_geometry` finds
+        return {"": headers}  # no volume, as `_geometry` finds
     places = place_numbers(np.array([plane.position for plane in located]) @ located[0].normal)
     facts = [(fact, [str(tag_value(data, tag)) for data in headers]) for fact, tag in _FACTS]
     volumes = told_apart(places, facts)
+    return {name: [headers[index] for index in members] for name, members in volumes.items()}
+
+
+def _arranged(
+    files: Sequence[Path], name: str, choose: Choose | None
+) -> tuple[list[pydicom.Dataset], str, tuple[str, ...]]:
+    """Return the headers of a volume in order, its name in the series, and notes."""
+    volumes = _volumes(files)
     names = list(volumes)
-    index = (choose or refuse_several)(name, names) if len(names) > 1 else 0
-    members = volumes[names[index]]
-    kept = [
-        member
-        for before, member in zip([-1, *members], members, strict=False)
-        if before < 0
-        or places[before] != places[member]
-        or not _same_image(ordered[before], ordered[member])
-    ]
-    left_out = len(members) - len(kept)
+    chosen = names[(choose or _refuse)(name, names) if len(names) > 1 else 0]
+    kept: list[pydicom.Dataset] = []
+    for header in volumes[chosen]:
+        if not (kept and _same_slice(kept[-1], header)):
+            kept.append(header)
+    left_out = len(volumes[chosen]) - len(kept)
     notes = (f"{left_out} slices are there twice, alike in every pixel; taken once",)
-    return [ordered[member] for member in kept], names[index], notes if left_out else ()
+    return kept, chosen, notes if left_out else ()
 
 
-def _same_image(one: Path, other: Path) -> bool:
-    """Tell whether two files hold the same values."""
-    found, wanted = (_read_slice(file, file.name).values for file in (one, other))
+def _refuse(name: str, volumes: Sequence[str]) -> int:
+    return refuse_several(name, volumes, "store each as a series of its own")
+
+
+def _paths(headers: Sequence[pydicom.Dataset]) -> list[Path]:
+    return [Path(data.filename) for data in headers]
+
+
+def _same_slice(one: pydicom.Dataset, other: pydicom.Dataset) -> bool:
+    """Tell whether two files hold the same values at the same position."""
+    planes = plane_of(one, 0), plane_of(other, 0)
+    if not (planes[0] and planes[1]) or abs(planes[1].offset - planes[0].offset) > _TWICE_MM:
+        return False
+    found, wanted = (_read_slice(file, file.name).values for file in _paths((one, other)))
     return np.array_equal(found, wanted)
 
 

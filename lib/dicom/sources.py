@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import pydicom
@@ -19,6 +19,7 @@ from lib.errors import InputError
 from lib.image import MAX_VOXELS
 
 Source: TypeAlias = "str | os.PathLike[str] | pydicom.Dataset"
+_Source = TypeVar("_Source", bound=Source)
 
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID", "SOPInstanceUID")
 
@@ -118,7 +119,7 @@ def read_sources(
     return Sources(datasets, frames, rows, columns)
 
 
-def in_order(sources: Sequence[Source]) -> list[Source]:
+def in_order(sources: Sequence[_Source]) -> list[_Source]:
     """Return the single-frame images of a series sorted along their normal, as ITK stacks them.
 
     Where an image has no plane, they are sorted by InstanceNumber; where one has no such number
