@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pydicom
@@ -82,21 +83,33 @@ def read_dicom(
 
 
 def dicom_grid(path: Path, choose: Choose | None = None) -> Geometry:
-    """Return the grid of a file, as `read_dicom` gives it, from its header alone."""
+    """Return the grid of a file, as `read_dicom` gives it, from its header alone.
+
+    Args:
+        choose: which of several volumes; None takes the first.
+    """
     data = open_dicom(path, header_only=True)
-    group = chosen_group(path.name, data, choose)
+    group = chosen_group(path.name, data, choose or _first)
     axis, step, _ = _axis(path.name, data, group)
     space = step if axis == "space" else None
     return itk_grid(path, data, dicom_geometry(data, pixel_spacing(data), space, group.indices))
 
 
 def dicom_size(path: Path, choose: Choose | None = None) -> tuple[int, ...]:
-    """Return columns, rows and, where there are several, frames, from the header alone."""
+    """Return columns, rows and, where there are several, frames, from the header alone.
+
+    Args:
+        choose: which of several volumes; None takes the first.
+    """
     data = open_dicom(path, header_only=True)
     size = (int(data.Columns), int(data.Rows))
     if frame_count(data) == 1:
         return size
-    return (*size, len(chosen_group(path.name, data, choose).indices))
+    return (*size, len(chosen_group(path.name, data, choose or _first).indices))
+
+
+def _first(name: str, volumes: Sequence[str]) -> int:
+    return 0
 
 
 def _axis(

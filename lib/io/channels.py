@@ -15,7 +15,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
@@ -82,6 +82,11 @@ def choose_channel(name: str, channels: Sequence[str], asked: str) -> int:
         f"{name}: no channel '{asked}', it has {_listed(channels)}; choose one by its name or by "
         f"its number from 1"
     )
+
+
+def chooser(asked: str) -> Callable[[str, Sequence[str]], int]:
+    """Return `choose_channel` for one answer to it: takes a file's name and its channels."""
+    return lambda name, channels: choose_channel(name, channels, asked)
 
 
 def channel_name(channels: Sequence[str], index: int) -> str:

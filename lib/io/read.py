@@ -26,7 +26,7 @@ from lib.image import (
     Geometry,
     Image,
 )
-from lib.io.channels import SeveralChannelsError, listed_channel
+from lib.io.channels import SeveralChannelsError, chooser, listed_channel
 from lib.io.decoded import as_image, check_values, one_colour
 
 
@@ -100,22 +100,23 @@ def _read_volume(path: Path, max_pixels: int, spatial_dims: int, channel: str) -
     return replace(as_image(path, pixels, geometry, spatial_dims), channel=name)
 
 
-def _dicom_size(path: Path) -> tuple[int, ...]:
+def _dicom_size(path: Path, channel: str = "") -> tuple[int, ...]:
     from lib.dicom.read import dicom_size
 
-    return dicom_size(path)
+    return dicom_size(path, chooser(channel) if channel else None)
 
 
 def _dicom_geometry(path: Path) -> Geometry:
     from lib.dicom.read import dicom_grid
 
-    return dicom_grid(path)
+    channel = default_channel(path)
+    return dicom_grid(path, chooser(channel) if channel else None)
 
 
-def _read_dicom(path: Path, max_pixels: int, spatial_dims: int) -> Image:
+def _read_dicom(path: Path, max_pixels: int, spatial_dims: int, channel: str) -> Image:
     from lib.dicom.read import read_dicom
 
-    return read_dicom(path, max_pixels, spatial_dims)
+    return read_dicom(path, max_pixels, spatial_dims, chooser(channel))
 
 
 def begins_as_dicom(path: Path) -> bool:
@@ -145,6 +146,7 @@ FILE_TYPES = (
         read=_read_dicom,
         geometry=_dicom_geometry,
         recognises=begins_as_dicom,
+        several_channels=True,
     ),
 )
 

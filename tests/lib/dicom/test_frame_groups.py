@@ -26,6 +26,7 @@ from lib.dicom.seg.write import make_seg
 from lib.dicom.sources import read_sources
 from lib.errors import InputError
 from lib.image import Image
+from lib.io.read import check_readable, image_geometry, image_size, read_image
 
 SHUFFLED = [3, 0, 4, 1, 2]
 MODEL = Author(model="model", version="1")
@@ -54,6 +55,21 @@ def _frames(places, **facts):
     pixels = np.stack([np.full(shape, n + 1, np.uint8) for n in range(len(places))])
     data.PixelData = pixels.tobytes() + b"\0" * (pixels.size % 2)
     return data
+
+
+def test_a_time_is_chosen_as_channel_by_name_or_number(tmp_path):
+    path = write(_frames(TWICE, **FACTS["time"]), tmp_path / "a.dcm")
+    with pytest.raises(
+        InputError, match=r"^a\.dcm: has 2 channels \(1 time 1, 2 time 2\) and none"
+    ):
+        read_image(path, spatial_dims=3)
+    for asked in ("time 2", "2"):
+        image = read_image(path, spatial_dims=None, channel=asked)
+        assert _values(image) == [2, 4, 6, 8, 10] and image.facts["channel"] == "time 2"
+    check_readable(path)
+    (tmp_path / "channels.csv").write_text("id,channel\n*,time 2\n")
+    assert _values(read_image(path, spatial_dims=3)) == [2, 4, 6, 8, 10]
+    assert image_geometry(path) == image.geometry
 
 
 def _values(image: Image) -> list[int]:
@@ -165,8 +181,8 @@ def test_stacks_are_kept_apart_even_where_they_share_no_place(tmp_path):
     image = _read(data, tmp_path, "stack B")
     assert _values(image) == [4, 5]
     assert image.geometry.origin == pytest.approx(PLACES[3])
-    with pytest.raises(InputError, match="2 volumes"):
-        dicom_size(tmp_path / "a.dcm")
+    assert dicom_size(tmp_path / "a.dcm")[2] == 3, "of the first"
+    assert image_size(tmp_path / "a.dcm", "stack B")[2] == 2
 
 
 def test_stacks_of_several_directions_are_kept_apart(tmp_path):
