@@ -15,8 +15,10 @@ import pydicom
 from lib.dicom.header import tag_value
 from lib.dicom.objects import written_at
 from lib.dicom.seg.read import read_seg, read_segments
+from lib.dicom.sources import read_sources
 from lib.errors import InputError
 from lib.image import MAX_VOXELS
+from lib.io.channels import chooser
 from lib.io.masks import write_mask
 from lib.io.read import read_image
 from lib.mammography.density_labels import write_density
@@ -203,6 +205,14 @@ class LabelFiles:
             os.utime(path, (report.when.timestamp(), report.when.timestamp()))
             return
         names = None if label.from_this_app else self.names(image)
-        mask = read_seg(source, self.images.sources(image), names or None)
-        geometry = read_image(self.images.path(image), MAX_VOXELS, None).geometry
+        channel = labelled_channel(label.info)
+        sources = read_sources(self.images.sources(image), chooser(channel) if channel else None)
+        mask = read_seg(source, sources, names or None)
+        geometry = read_image(self.images.path(image), MAX_VOXELS, None, channel).geometry
         write_mask(path, mask, geometry)
+
+
+def labelled_channel(info: Mapping[str, Any]) -> str:
+    """Return the channel that the information on a label names, of itself or of its request."""
+    params = info.get("params")
+    return str(info.get("channel") or (isinstance(params, Mapping) and params.get("channel")) or "")

@@ -14,6 +14,8 @@ from pydicom import Dataset
 
 from lib.dicom.objects import Author
 from lib.dicom.seg.write import make_seg
+from lib.dicom.sources import read_sources
+from lib.io.channels import chooser
 from lib.io.labels import read_label
 from lib.io.read import image_size
 from lib.kinds import kind_of
@@ -24,7 +26,7 @@ from lib.segmentation.answer import INSTANCES
 from lib.tasks.spec import TaskSpec
 from monailabel_app import __version__
 from monailabel_app.archive.images import ArchiveImage
-from monailabel_app.archive.labels import DENSITY_MODALITY
+from monailabel_app.archive.labels import DENSITY_MODALITY, labelled_channel
 from monailabel_app.archive.private_tags import write_private_tags
 from monailabel_app.studies.label_files import ANSWER
 from monailabel_app.studies.protocol import FINAL
@@ -109,7 +111,9 @@ def make_objects(
     found = _find_density(pixels, names, info) if views else None
     made = [report(found, dict(info))] if found else []
     later = when + timedelta(microseconds=len(made))  # the newest object is the label
-    seg = make_seg(pixels, list(sources), names, author, instances=instances, when=later)
+    channel = labelled_channel(info)
+    frames = read_sources(list(sources), chooser(channel) if channel else None)
+    seg = make_seg(pixels, frames, names, author, instances=instances, when=later)
     write_private_tags(seg, tag, dict(info))
     return [*made, seg]
 

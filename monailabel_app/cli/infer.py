@@ -119,6 +119,8 @@ def answer_images(task: TaskSpec, chosen: InferOptions) -> dict[str, str]:
             failed[str(file)] = str(error)
             click.echo(f"Error: {error}", err=True)
             continue
+        for note in image.notes:
+            click.echo(f"{file.name}: {note}", err=True)
         taken.add(target.resolve())
         row = {"file": file.name, "result": target.name, "seconds": prediction.seconds}
         row |= image.facts

@@ -23,6 +23,7 @@ from lib.dicom.objects import Author
 from lib.dicom.seg.write import make_seg
 from lib.dicom.sources import Sources, read_sources
 from lib.errors import InputError
+from lib.io.channels import chooser
 from lib.io.labels import read_label
 from lib.io.read import image_size
 from lib.mammography.mammogram import is_dicom
@@ -55,6 +56,8 @@ def answer_as_seg(app: AppServices, arguments: dict[str, Any]) -> Response:
         answer = app.infer({**params, "model": model, "image": image})
         try:
             labels = app.require_model(model).labels
+            if channel := answer["params"].get("channel"):
+                sources = read_sources(files, chooser(channel))
             seg = _seg(Path(answer["file"]), answer["params"], sources, model, labels)
         finally:
             Path(answer["file"]).unlink()

@@ -9,6 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+from dicom_label_samples import enhanced, item, write
 from pydicom.uid import generate_uid
 from server_support import MODEL, Server, assert_refused, discs, read_itk, write_dicom, write_png
 
@@ -66,3 +67,30 @@ def test_what_no_segmentation_can_refer_to_is_refused_with_the_reason(calm, tmp_
     nameless = write_dicom(tmp_path / "nameless.dcm", discs(48, 48))
     reply = calm.post(f"/infer/{MODEL}", params=ASK, files={"file": nameless.open("rb")})
     assert_refused(reply, 400, "without StudyInstanceUID, SeriesInstanceUID")
+
+
+def test_of_a_file_of_two_times_the_one_asked_for_is_answered(calm):
+    """The frames alternate; only those of the second time show discs."""
+    data = enhanced(4)
+    data.Rows, data.Columns = 72, 96
+    data.PixelData = np.stack([np.zeros_like(discs(72, 96)), discs(72, 96)] * 2).tobytes()
+    for index, groups in enumerate(data.PerFrameFunctionalGroupsSequence):
+        groups.FrameContentSequence = [item(TemporalPositionIndex=index % 2 + 1)]
+        groups.PlanePositionSequence[0].ImagePositionPatient = [0, 0, 3 * (index // 2)]
+    file = write(data, calm.studies / "times.dcm")
+    try:
+        calm.wait_for_image("times")
+        assert_refused(
+            calm.infer("times", **ASK), 400, "times.dcm: has 2 channels (1 time 1, 2 time 2)"
+        )
+        reply = calm.infer("times", json.dumps({"channel": "time 2"}), **ASK)
+        assert reply.ok, reply.text
+        seg = pydicom.dcmread(io.BytesIO(reply.content))
+        frames = {
+            groups.DerivationImageSequence[0].SourceImageSequence[0].ReferencedFrameNumber
+            for groups in seg.PerFrameFunctionalGroupsSequence
+        }
+        assert frames == {2, 4}
+        assert (np.array(read_seg(seg, data)[1::2] > 0) == (discs(72, 96) > 128)).all()
+    finally:
+        file.unlink()
