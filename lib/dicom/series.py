@@ -84,17 +84,8 @@ def read_series(
     return Image(pixels, geometry, ordered[0], channel=channel, notes=notes)
 
 
-def series_volumes(files: Sequence[Path]) -> dict[str, list[Path]]:
-    """Return the files of each volume of a series, in order; one volume has the name "".
-
-    Raises:
-        InputError: a file cannot be read.
-    """
-    return {name: _paths(headers) for name, headers in _volumes(files).items()}
-
-
 def _volumes(files: Sequence[Path]) -> dict[str, list[pydicom.Dataset]]:
-    """Return the headers of each volume of a series, as `series_volumes` does their files."""
+    """Return the headers of each volume of a series, in order; one volume has the name ""."""
     headers = in_order([open_dicom(file, header_only=True) for file in files])
     planes = [plane_of(data, 0) for data in headers]
     located = [plane for plane in planes if plane is not None]
