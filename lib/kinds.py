@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, Literal
 
@@ -18,6 +19,8 @@ from lib.classification.predictor import ExamPredictor
 from lib.classification.scoring import EXAM_SCORING
 from lib.classification.summary import EXAM_EVALUATION
 from lib.data.case import CaseFunctions, Cases, Evaluation, Figures, Scoring
+from lib.data.reader_choice import LATEST
+from lib.data.studies import Item
 from lib.errors import InputError, choose
 from lib.image import Image
 from lib.interactive.predictor import ClickPredictor
@@ -120,6 +123,21 @@ def kind_of(task: TaskSpec) -> TaskKind:
     kind = choose("kind", task.kind, KINDS)
     kind.check(task)
     return kind
+
+
+def list_labelled(studies: Path, task: TaskSpec, readers: str = LATEST) -> list[Item]:
+    """Return the labelled cases of a studies folder.
+
+    Args:
+        readers: whose labels, one of `lib.data.reader_choice.READERS`.
+
+    Raises:
+        InputError: there are none, or a label or an image cannot be read.
+    """
+    cases = kind_of(task).cases
+    if readers == LATEST:
+        return cases.list(studies, task, True)
+    return list(cases.of_readers(studies, task, readers))
 
 
 def resolve(entry: EntryPoint) -> Any:

@@ -68,6 +68,27 @@ def roc_auc(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np
     return np.where(pairs > 0, (hits * below).sum(-1) / np.maximum(pairs, 1e-12), np.nan)
 
 
+def weighted_kappa(matrices: np.ndarray, power: int = 0, undefined: float = 0.0) -> np.ndarray:
+    """Return Cohen's kappa (1960, 1968) of confusion matrices.
+
+    Args:
+        matrices: `(..., classes, classes)`, counts.
+        power: a confusion costs the distance of its classes to this power: 1 and 2 are linear and
+            quadratic weights, with 0 all confusions cost the same.
+        undefined: the value where all cases are of one class.
+
+    Returns:
+        `(...)`, at most 1.
+    """
+    classes = np.arange(matrices.shape[-1])
+    distance = np.abs(np.subtract.outer(classes, classes)).astype(float)
+    cost = np.where(distance > 0, distance**power, 0.0)
+    total = np.maximum(matrices.sum((-2, -1)), 1e-12)[..., None, None]
+    chance = matrices.sum(-1)[..., :, None] * matrices.sum(-2)[..., None, :] / total
+    observed, expected = ((cost * counts).sum((-2, -1)) for counts in (matrices, chance))
+    return np.where(expected > 0, 1 - observed / np.maximum(expected, 1e-12), undefined)
+
+
 def mean_and_sd(rows: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
     """Return mean and sample standard deviation of each figure over `rows` (folds, seeds).
 

@@ -81,7 +81,8 @@ class App(MONAILabelApp):
         """Open the studies: a local folder, or a DICOMweb archive at a URL."""
         if not self.studies.startswith(("http://", "https://")):
             reload = os.environ.get("MONAI_LABEL_DATASTORE_AUTO_RELOAD", "true").lower() == "true"
-            store = StudiesDatastore(self.studies, auto_reload=reload, tasks=self._served())
+            store = StudiesDatastore(self.studies, reload, tasks=self._served())
+            store.readers = self.config.readers
             for sentence in store.passed_over.sentences:
                 logger.warning(sentence)
             return store
@@ -92,7 +93,9 @@ class App(MONAILabelApp):
         tasks = [get_task(name) for name in self.config.models]
         config = self.config
         try:
-            return open_archive(url, config.archive_cache, config.archive_cache_gb, tasks)
+            return open_archive(
+                url, config.archive_cache, config.archive_cache_gb, tasks, config.readers
+            )
         except InputError as error:
             _refuse_to_start(error)
 

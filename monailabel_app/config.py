@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lib.data.reader_choice import LATEST, read_readers
 from lib.errors import InputError, choose, parse_switch
 from lib.tasks.registry import TASKS, get_task
 
@@ -84,6 +85,9 @@ OPTIONS: dict[str, Option] = {
         parse_count, "epochs of such a training; 0 is that of the Train button"
     ),
     "flips": Option(parse_switch, "average answers over mirrored copies: slower, a little better"),
+    "readers": Option(
+        read_readers, "labels of several readers to train on: latest, consensus or each"
+    ),
     "scoring": Option(_read_scoring, "score images in the background: on, off or auto"),
 }
 
@@ -100,6 +104,7 @@ class AppConfig:
     archive_cache: Path = Path.home() / ".cache" / "monailabel" / "archive"
     archive_cache_gb: float = 20.0
     users: Path | None = None
+    readers: str = LATEST
     scoring: str = "auto"
     auto_train: int = 0
     auto_train_models: tuple[str, ...] = ()

@@ -15,7 +15,7 @@ from monailabel.interfaces.tasks.train import TrainTask
 from lib.data.studies import Item, split_items
 from lib.devices import resolve_device
 from lib.errors import InputError, parse_switch
-from lib.kinds import kind_of, resolve
+from lib.kinds import kind_of, list_labelled, resolve
 from lib.tasks.spec import TaskSpec
 from lib.training.options import FitOptions
 from lib.training.publish import train_and_submit
@@ -29,7 +29,13 @@ FINE_TUNING = 0.1  # of the recipe's learning rate, from published weights on
 
 
 class TrainingData(Protocol):
-    """A datastore that has, or makes, a studies folder to train on."""
+    """A datastore that has, or makes, a studies folder to train on.
+
+    Attributes:
+        readers: whose labels to take, one of `lib.data.reader_choice.READERS`.
+    """
+
+    readers: str
 
     def training_folder(self, content: str) -> Path:
         """Return a studies folder with the accepted labels of one content.
@@ -106,8 +112,8 @@ class ModelTrain(TrainTask):
         Raises:
             InputError: there are none, or a label or an image cannot be read.
         """
-        kind = kind_of(task)
-        return kind.cases.list(datastore.training_folder(kind.label), task, True)
+        folder = datastore.training_folder(kind_of(task).label)
+        return list_labelled(folder, task, datastore.readers)
 
     def check(self, request: Mapping[str, Any], datastore: TrainingData) -> None:
         """Refuse a request that could not be trained, before a process is started for it."""

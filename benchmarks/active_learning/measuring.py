@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.active_learning.protocol import Protocol, Samples
 from lib.active_learning.strategies import STRATEGIES
 from lib.classification.cases import exams_of
-from lib.data.case import Case
+from lib.data.case import Case, Prepared
 from lib.data.ignore import UNKNOWN
 from lib.data.studies import Item
 from lib.kinds import kind_of, measure
@@ -31,7 +31,7 @@ class Measurer:
 
     def __init__(self, protocol: Protocol, samples: Samples) -> None:
         self.protocol, self.samples = protocol, samples
-        self.prepared: dict[Path, Case] = {}
+        self.prepared: Prepared = {}
         self._measured: dict[tuple[Path, bool], dict[str, Informativeness]] = {}
 
     def measured(

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lib.data.case import Case, CaseFunctions
+from lib.data.readers import of_reader
 from lib.data.studies import Item
 from lib.data.transforms import augment_image
 from lib.errors import InputError
@@ -17,6 +18,7 @@ from lib.mammography.breast import PreparedBreast, prepare_breast
 from lib.mammography.exam_files import image_id
 from lib.mammography.exams import Exam, list_exams
 from lib.mammography.mammogram import read_mammogram
+from lib.mammography.readers import exams_of_readers
 from lib.mammography.views import View
 from lib.tasks.image_spec import InputSpec
 from lib.tasks.spec import TaskSpec
@@ -61,7 +63,25 @@ def list_task_exams(studies: Path, task: TaskSpec, labelled: bool = False) -> li
         InputError: no such folder, no such exam in it, or a labelled exam of several patients, who
             could then be on both sides of a split.
     """
-    exams = list_exams(studies, labelled)
+    return task_exams(list_exams(studies, labelled), studies, task, labelled)
+
+
+def list_views_of_readers(studies: Path, task: TaskSpec, readers: str) -> list[Item]:
+    """Return labelled views with the labels of the chosen readers, see `lib.data.reader_choice`.
+
+    Raises:
+        InputError: as `list_task_exams` does.
+    """
+    exams = exams_of_readers(studies, readers)
+    return list(views_of(task_exams(exams, studies, task, labelled=True), task))
+
+
+def task_exams(exams: Sequence[Exam], studies: Path, task: TaskSpec, labelled: bool) -> list[Exam]:
+    """Return the exams that are cases of a task, see `list_task_exams`.
+
+    Args:
+        studies: the folder of the exams, for messages.
+    """
     rules = task.exam_rules
     cases = [
         exam
@@ -149,7 +169,7 @@ def views_of(exams: Sequence[Exam], task: TaskSpec | None = None) -> list[ViewIt
     """Return the views of exams, those that the task has a network for if one is given."""
     return [
         ViewItem(
-            id=image_id(path),
+            id=of_reader(image_id(path), exam.reader) if exam.reader else image_id(path),
             image=path,
             label=exam.label,
             group=exam.patient,
@@ -271,4 +291,5 @@ EXAM_CASES = CaseFunctions(
     draw=draw_view,
     order=epoch_order,
     batches=epoch_batches,
+    of_readers=list_views_of_readers,
 )

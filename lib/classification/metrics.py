@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.metrics import roc_curve
 
-from lib.statistics import roc_auc
+from lib.statistics import roc_auc, weighted_kappa
 
 BINS = 10
 FIGURES = ("accuracy", "balanced_accuracy", "kappa", "auc", "calibration_error", "likelihood")
@@ -46,7 +46,7 @@ def class_figures(
     return {
         "accuracy": np.trace(matrices, axis1=1, axis2=2) / total,
         "balanced_accuracy": _balanced(matrices),
-        "kappa": _quadratic_kappa(matrices),
+        "kappa": weighted_kappa(matrices, power=2),
         "auc": _mean_auc(truth, probabilities, weights),
         "calibration_error": _calibration_error(truth, probabilities, weights),
         "likelihood": np.exp(weights @ np.log(np.maximum(of_truth, 1e-12)) / total),
@@ -94,15 +94,6 @@ def _balanced(matrices: np.ndarray) -> np.ndarray:
     cases = matrices.sum(2)
     recalls = np.diagonal(matrices, axis1=1, axis2=2) / np.maximum(cases, 1e-12)
     return recalls.sum(1) / np.maximum((cases > 0).sum(1), 1)
-
-
-def _quadratic_kappa(matrices: np.ndarray) -> np.ndarray:
-    classes = matrices.shape[1]
-    cost = np.subtract.outer(np.arange(classes), np.arange(classes)) ** 2.0
-    total = np.maximum(matrices.sum((1, 2)), 1e-12)
-    chance = matrices.sum(2)[:, :, None] * matrices.sum(1)[:, None, :] / total[:, None, None]
-    observed, expected = ((cost * counts).sum((1, 2)) for counts in (matrices, chance))
-    return np.where(expected > 0, 1 - observed / np.maximum(expected, 1e-12), 0.0)
 
 
 def _mean_auc(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:

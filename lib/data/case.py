@@ -14,6 +14,7 @@ from lib.data.studies import Item
 from lib.tasks.spec import TaskSpec
 
 Case = tuple[np.ndarray, ...]  # image, target, and further inputs of the network
+Prepared = dict[tuple[Path, Path | None], Case]  # by the files of image and label
 
 
 class Cases(Protocol):
@@ -40,6 +41,8 @@ class CaseFunctions:
         draw: returns a case as it goes into a batch, augmented: image float32, target, and more.
         order: returns the indices of the cases of one pass, shuffled.
         batches: returns the number of batches of one pass.
+        of_readers: returns the labelled items with the labels of the readers that are chosen by
+            one of `lib.data.reader_choice.READERS`.
     """
 
     list: Callable[[Path, TaskSpec, bool], list[Item]]
@@ -49,6 +52,7 @@ class CaseFunctions:
     draw: Callable[[Case, TaskSpec, np.random.Generator], Case]
     order: Callable[[Sequence[Item], TaskSpec, np.random.Generator], np.ndarray]
     batches: Callable[[Sequence[Item], TaskSpec], int]
+    of_readers: Callable[[Path, TaskSpec, str], Sequence[Item]]
 
 
 Batch = tuple[Tensor, ...]  # images, targets, and further inputs of the network

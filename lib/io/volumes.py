@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lib.errors import InputError
-from lib.files import replaced_atomically
+from lib.files import copy_atomically, replaced_atomically
 from lib.image import (
     META_EXTENSIONS,
     NIFTI_EXTENSIONS,
@@ -180,6 +180,17 @@ def pixel_file(path: Path) -> Path | None:
     others = (other for other in path.parent.iterdir() if other != path and other.is_file())
     headers = (other for other in others if has_extension(other, _WITH_HEADER))
     return None if any(_named_pixels(other) == name for other in headers) else path.parent / name
+
+
+def copy_whole(source: Path, target: Path) -> None:
+    """Copy an image or label file atomically; pixels that lie beside a header go into the copy."""
+    if not (has_extension(source, _WITH_HEADER) and _named_pixels(source)):
+        copy_atomically(source, target)
+        return
+    import SimpleITK as sitk
+
+    with whole_file(target) as partial:
+        sitk.WriteImage(sitk.ReadImage(str(source)), str(partial), useCompression=True)
 
 
 def _named_pixels(path: Path) -> str:

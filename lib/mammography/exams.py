@@ -38,6 +38,7 @@ class Exam:
         notes: what is missing, duplicate, odd or contradictory, one sentence each.
         label: the file that `density` was read from; None without a label.
         patients: all patients that the files name; more than one is a mistake in the files.
+        reader: whose label it is, where several readers' labels are exams of their own.
     """
 
     id: str
@@ -49,6 +50,7 @@ class Exam:
     notes: tuple[str, ...] = ()
     label: Path | None = None
     patients: tuple[str, ...] = ()
+    reader: str = ""
 
     @property
     def missing(self) -> tuple[View, ...]:
@@ -68,8 +70,8 @@ def list_exams(folder: str | Path, labelled: bool = False) -> list[Exam]:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"studies folder '{folder}' does not exist; give a folder of mammograms")
-    labels = _labels(folder / FINAL_LABELS)
-    exams = [_labelled(exam, labels) for exam in _grouped(folder)]
+    labels = accepted_labels(folder)
+    exams = [_labelled(exam, labels) for exam in unlabelled_exams(folder)]
     exams = [exam for exam in exams if exam.density or not labelled]
     if not exams:
         raise InputError(
@@ -109,10 +111,10 @@ def exam_of(file: Path, exams: Iterable[Exam]) -> Exam | None:
 
 def find_exam(folder: Path, image: Path) -> Exam | None:
     """Return the exam of an image in a studies folder, without its label; None if there is none."""
-    return exam_of(image, _grouped(folder))
+    return exam_of(image, unlabelled_exams(folder))
 
 
-def _grouped(folder: Path) -> list[Exam]:
+def unlabelled_exams(folder: Path) -> list[Exam]:
     """Return the exams of a studies folder without labels."""
     root = folder / "images" if (folder / "images").is_dir() else folder
     files = [path for path in sorted(root.iterdir()) if is_image(path)]
@@ -160,8 +162,10 @@ def _preference(file: ExamFile) -> tuple[bool, int, str]:
     return FOR_PROCESSING not in file.found.modifiers, file.path.stat().st_size, file.path.name
 
 
-def _labels(folder: Path) -> dict[str, list[Path]]:
+def accepted_labels(studies: Path) -> dict[str, list[Path]]:
+    """Return the accepted label files of a studies folder by id, of an image or an exam."""
     labels: dict[str, list[Path]] = defaultdict(list)
+    folder = studies / FINAL_LABELS
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         is_json = path.suffix.lower() == ".json"
         if (is_json or extension(path)) and not path.name.startswith("."):
@@ -169,17 +173,35 @@ def _labels(folder: Path) -> dict[str, list[Path]]:
     return labels
 
 
+def ids_of(exam: Exam) -> list[str]:
+    """Return the ids that a label of an exam may be for: those of its images, then its own."""
+    files = (*exam.views.values(), *(path for path, _ in exam.others))
+    return [*(image_id(path) for path in files), exam.id]
+
+
+def label_files(exam: Exam, labels: Mapping[str, list[Path]]) -> list[tuple[str, Path]]:
+    """Return the label files of an exam, each with the id that it is for.
+
+    If no view has a label, those under the exam's own id count.
+
+    Args:
+        labels: as `accepted_labels` returns them.
+    """
+    *ids, _ = ids_of(exam)
+    own = [(id, path) for id in ids for path in labels.get(id, [])]
+    return own or [(exam.id, path) for path in labels.get(exam.id, [])]
+
+
 def _labelled(exam: Exam, labels: Mapping[str, list[Path]]) -> Exam:
     """Return `exam` with its density.
 
     Users may correct the views one by one. If their labels differ, the newest file counts for the
-    exam. If no view has a label, the one under the exam's own id counts.
+    exam.
     """
-    ids = [image_id(path) for path in (*exam.views.values(), *(path for path, _ in exam.others))]
-    files = [path for id in ids for path in labels.get(id, [])] or labels.get(exam.id, [])
+    files = label_files(exam, labels)
     if not files:
         return exam
-    by_time = [(path.stat().st_mtime_ns, read_density(path), path) for path in files]
+    by_time = [(path.stat().st_mtime_ns, read_density(path), path) for _, path in files]
     _, density, newest = max(by_time)
     notes = exam.notes
     if len(different := sorted({answer for _, answer, _ in by_time})) > 1:

@@ -11,7 +11,7 @@ import torch
 from lib.data.case import Case, CaseFunctions, Cases, Figures, Scoring
 from lib.data.grid import network_grid
 from lib.data.ignore import UNKNOWN, split_ignored
-from lib.data.studies import Item, list_items, read_item, volumes_only
+from lib.data.studies import Item, read_item
 from lib.data.targets import make_target
 from lib.data.transforms import draw_patch, prepare_image
 from lib.distributed import over_processes, own_indices
@@ -20,6 +20,7 @@ from lib.io.labels import read_label
 from lib.segmentation.losses import get_loss
 from lib.segmentation.metrics import PIXEL_COUNTS, image_scores, pixel_counts, pixel_scores
 from lib.segmentation.predictor import Predictor
+from lib.segmentation.readers import list_images, list_images_of_readers
 from lib.tasks.image_spec import PRESENCE, OutputSpec
 from lib.tasks.spec import TaskSpec
 
@@ -126,15 +127,14 @@ def empty_mask(task: TaskSpec, step: int, scores: Figures) -> str:
 
 
 SEGMENTATION_CASES = CaseFunctions(
-    list=lambda studies, task, labelled: volumes_only(
-        list_items(studies, labelled), task.image_dims
-    ),
+    list=list_images,
     load=_load_image,
     fitted=_fitting_patch,
     check_size=check_patch_size,
     draw=draw_training_patch,
     order=lambda items, task, rng: rng.permutation(len(items)),
     batches=lambda items, task: -(-len(items) // task.training.batch_size),
+    of_readers=list_images_of_readers,
 )
 SEGMENTATION_SCORING = Scoring(
     loss=lambda task, items: get_loss(task.training.loss, task.target.maps),

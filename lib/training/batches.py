@@ -8,13 +8,12 @@ from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from lib.data.case import Batch, Case
+from lib.data.case import Batch, Case, Prepared
 from lib.data.studies import Item
 from lib.errors import InputError
 from lib.kinds import kind_of
@@ -38,8 +37,8 @@ class PreparedCases(Dataset[Case]):
     Args:
         items: labelled items.
         cache_bytes: memory budget for all cases together.
-        prepared: cases prepared before with the same input and target, by image file; the cases
-            read here are added, within the budget.
+        prepared: cases prepared before with the same input and target, by the files of image and
+            label; the cases read here are added, within the budget.
     """
 
     def __init__(
@@ -47,12 +46,12 @@ class PreparedCases(Dataset[Case]):
         items: Sequence[Item],
         task: TaskSpec,
         cache_bytes: int = CACHE_BYTES,
-        prepared: dict[Path, Case] | None = None,
+        prepared: Prepared | None = None,
     ) -> None:
         self.items = list(items)
         self.task = task
         self.largest: tuple[int, ...] = ()
-        self._cache: dict[Path, Case] = {} if prepared is None else prepared
+        self._cache: Prepared = {} if prepared is None else prepared
         self._bytes_left = cache_bytes
 
     def __len__(self) -> int:
@@ -60,15 +59,16 @@ class PreparedCases(Dataset[Case]):
 
     def __getitem__(self, index: int) -> Case:
         """Return the prepared case; an unreadable file raises `InputError` that names it."""
-        file = self.items[index].image
-        cached = self._cache.get(file)
-        case = cached or kind_of(self.task).cases.load(self.items[index], self.task)
+        item = self.items[index]
+        files = item.image, item.label
+        cached = self._cache.get(files)
+        case = cached or kind_of(self.task).cases.load(item, self.task)
         sides = case[0].shape[-self.task.network.spatial_dims :]
         self.largest = tuple(np.maximum(sides, self.largest or sides).tolist())
         size = sum(array.nbytes for array in case)
         if cached is None and size <= self._bytes_left:
             self._bytes_left -= size
-            self._cache[file] = case
+            self._cache[files] = case
         return case
 
     def read_all(self) -> None:

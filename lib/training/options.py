@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from lib.data.case import Case
+from lib.data.case import Prepared
 from lib.training.batches import CACHE_BYTES
 from lib.weights.checkpoint import Checkpoint
 
@@ -48,7 +48,7 @@ class FitOptions:
     validation_ids: frozenset[str] | None = None
     keep: Literal["best", "last"] = "best"
     new_ids: frozenset[str] = frozenset()
-    prepared: dict[Path, Case] | None = None
+    prepared: Prepared | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,10 +17,14 @@ from typing import Any
 
 import pydicom
 
+from lib.data.reader_choice import LATEST
+from lib.data.studies import FINAL_LABELS
+from lib.data.versions import UNKNOWN, VERSIONS, LabelVersion, facts_of, version_name
 from lib.errors import InputError, NotFoundError, unknown
 from lib.mammography.report.read import DensityReport
 from monailabel_app.archive.images import ArchiveImage
-from monailabel_app.archive.objects import make_objects
+from monailabel_app.archive.labels import ArchivedLabel
+from monailabel_app.archive.objects import ANYBODY, make_objects
 from monailabel_app.archive.reader import ArchiveReader
 from monailabel_app.archive.training_folder import Entry, make_training_folder
 from monailabel_app.studies.label_files import check_label
@@ -88,24 +92,76 @@ class ArchiveDatastore(ArchiveReader):
 
     def training_folder(self, content: str) -> Path:
         """Return a studies folder with the accepted labels of one content; see `TrainingData`."""
+        if self.readers != LATEST:
+            return self.readers_folder(content)
+        return make_training_folder(self.cache_folder / "training", self._entries(content))
+
+    def readers_folder(self, content: str) -> Path:
+        """Return a studies folder as `training_folder` does, with the labels of all readers."""
+        entries = self._entries(content, versions=True)
+        return make_training_folder(self.cache_folder / "training", entries)
+
+    def _entries(self, content: str, versions: bool = False) -> list[Entry]:
+        """Return the images with accepted labels of one content, their labels, and older ones."""
         images = self.catalogue.get().images
-        entries, exams = [], set()
+        entries: list[Entry] = []
+        exams = set()
         for id in self.get_labeled_images():
             label = self._label_file(id, FINAL, content)
             file = self._readable(id) if label else None
             if label is None or file is None:
                 continue
             series = images[id].series
-            if content == "density":
-                entries.append(Entry(file, file.name))
-                if series.study not in exams:
-                    exams.add(series.study)
-                    entries.append(Entry(label, f"{series.study}{label.suffix}", label=True))
-                continue
-            patient = series.patient or series.study
+            by_exam = content == "density"
+            patient = "" if by_exam else series.patient or series.study
             entries.append(Entry(file, file.name, patient=patient))
-            entries.append(Entry(label, label.name, label=True))
-        return make_training_folder(self.cache_folder / "training", entries)
+            if by_exam and series.study in exams:
+                continue
+            exams.add(series.study)
+            name = series.study if by_exam else id
+            entries.append(Entry(label, f"{name}{label.suffix}", FINAL_LABELS))
+            if versions:
+                entries += self._version_entries(id, content, VERSIONS / name)
+        return entries
+
+    def _version_entries(self, image_id: str, content: str, folder: Path) -> list[Entry]:
+        """Return the accepted labels of one content that can be read, as versions in a folder."""
+        image, entries = self.image(image_id), []
+        for label, version in zip(*self._finals(image_id), strict=True):
+            file = self.labels.file(label, image) if label.content == content else None
+            if file is not None:
+                name = version_name(version.number, version.reader, version.time, label.extension)
+                entries.append(Entry(file, name, folder))
+        return entries
+
+    # --- several readers -------------------------------------------------------------------------
+
+    def label_versions(self, image_id: str) -> list[LabelVersion]:
+        """Return the accepted labels of an image in the archive, the oldest first."""
+        self.require_image(image_id)
+        return self._finals(image_id)[1]
+
+    def version_file(self, image_id: str, version: LabelVersion) -> Path:
+        """Return the label file of a version.
+
+        Raises:
+            InputError: it is damaged in the archive.
+        """
+        labels, versions = self._finals(image_id)
+        label = labels[[one.number for one in versions].index(version.number)]
+        file = self.labels.file(label, self.image(image_id))
+        if file is None:
+            raise InputError(
+                f"version {version.number} of the label of '{image_id}' is damaged in the archive; "
+                f"choose another"
+            )
+        return file
+
+    def _finals(self, image_id: str) -> tuple[list[ArchivedLabel], list[LabelVersion]]:
+        """Return the accepted labels of an image, the oldest first, and the same as versions."""
+        listed = reversed(self.catalogue.get().labels.get(image_id, ()))
+        labels = [label for label in listed if label.tag == FINAL]
+        return labels, [_as_version(number, label) for number, label in enumerate(labels, 1)]
 
     def _readable(self, image_id: str) -> Path | None:
         """Return the file of an image; None, logged, if it cannot be read."""
@@ -195,3 +251,11 @@ class ArchiveDatastore(ArchiveReader):
     def set_description(self, description: str) -> None:
         """Refuse: DICOMweb deletes nothing."""
         raise InputError("an archive keeps its description")
+
+
+def _as_version(number: int, label: ArchivedLabel) -> LabelVersion:
+    facts = facts_of(label.info)
+    if label.author and facts["reader"] == UNKNOWN and label.author != ANYBODY:
+        facts["reader"] = label.author
+    name = Path(f"{label.uid}{label.extension}")
+    return LabelVersion(number=number, time=label.when, file=name, **facts)

@@ -51,6 +51,7 @@ class ArchivedLabel:
         when: time of writing.
         references: UIDs of the series and instances that it is about.
         info: information that the client sent with it.
+        author: name of the person who made it; empty where none is named.
     """
 
     uid: str
@@ -61,6 +62,7 @@ class ArchivedLabel:
     when: datetime
     references: frozenset[str]
     info: Mapping[str, Any]
+    author: str = ""
 
     @property
     def extension(self) -> str:
@@ -90,10 +92,12 @@ def read_label_object(file: Path, series: Series) -> ArchivedLabel:
     if series.modality == "SR":
         report = read_density_report(data)
         content, references = "density", frozenset(report.images)
-        person = bool(report.author.person) or tag_value(data, "VerificationFlag") == "VERIFIED"
+        author = report.author.person
+        person = bool(author) or tag_value(data, "VerificationFlag") == "VERIFIED"
     else:
         segments = read_segments(data)
         content, references = "mask", _references(data)
+        author = str(tag_value(data, "ContentCreatorName") or "")
         person = any(segment.algorithm != "AUTOMATIC" for segment in segments)
         if not references:
             raise InputError(f"{file.name}: refers to no image; store it again with references")
@@ -106,6 +110,7 @@ def read_label_object(file: Path, series: Series) -> ArchivedLabel:
         when=written_at(data),
         references=references,
         info=read_label_info(data),
+        author=author,
     )
 
 

@@ -11,6 +11,7 @@ from dicomweb_client.ext.gcp.session_utils import create_session_from_gcp_creden
 from monailabel.config import settings
 from monailabel.datastore.dicom import DICOMWebDatastore
 
+from lib.data.reader_choice import LATEST
 from lib.errors import InputError
 from lib.tasks.spec import TaskSpec
 from monailabel_app.archive.datastore import ArchiveDatastore
@@ -44,7 +45,7 @@ def open_google(url: str) -> GoogleArchive:
 
 
 def open_archive(
-    url: str, cache: Path, gigabytes: float, tasks: Sequence[TaskSpec]
+    url: str, cache: Path, gigabytes: float, tasks: Sequence[TaskSpec], readers: str = LATEST
 ) -> ArchiveDatastore:
     """Return the archive at `url`; it is not asked for anything yet.
 
@@ -69,4 +70,4 @@ def open_archive(
     )
     archive = Archive(url, user, password, prefixes)
     folder = cache.expanduser() / hashlib.sha256(url.encode()).hexdigest()[:16]
-    return ArchiveDatastore(archive, folder, int(gigabytes * 1e9), tasks)
+    return ArchiveDatastore(archive, folder, int(gigabytes * 1e9), tasks, readers)

@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from lib.data.readable import Look
+from lib.data.reader_choice import LATEST
 from lib.errors import NotFoundError
 from lib.mammography.exams import Exam, exam_of, group_exams
 from lib.tasks.spec import TaskSpec
@@ -33,14 +34,20 @@ class ArchiveReader(StudiesProtocol):
         cache_folder: folder for downloaded files; several processes of one machine may share it.
         limit: its size in bytes, without what trainings in progress use.
         tasks: the served tasks; they name the values of labels.
+        readers: whose labels a training takes, where several readers labelled an image.
     """
 
     is_local = False
 
     def __init__(
-        self, archive: Archive, cache_folder: Path, limit: int, tasks: Sequence[TaskSpec]
+        self,
+        archive: Archive,
+        cache_folder: Path,
+        limit: int,
+        tasks: Sequence[TaskSpec],
+        readers: str = LATEST,
     ) -> None:
-        self.archive, self.tasks = archive, tuple(tasks)
+        self.archive, self.tasks, self.readers = archive, tuple(tasks), readers
         self.cache_folder = cache_folder
         cache = FolderCache(cache_folder / "files", limit)
         self.image_files = ImageFiles(archive, cache)

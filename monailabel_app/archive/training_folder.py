@@ -23,13 +23,13 @@ class Entry:
 
     Attributes:
         name: of the file there.
-        label: whether it is a label; an image else.
+        folder: of a label; that of the images is the training folder itself.
         patient: of the image; empty if it is not known.
     """
 
     file: Path
     name: str
-    label: bool = False
+    folder: Path = Path()
     patient: str = ""
 
 
@@ -42,11 +42,13 @@ def make_training_folder(root: Path, entries: Iterable[Entry]) -> Path:
     Args:
         root: folder for the training folders, on the file system of the files.
     """
-    files = sorted(entries, key=lambda entry: (entry.label, entry.name))
+    files = sorted(entries, key=lambda entry: (entry.folder, entry.name))
     digest = hashlib.sha256()
     for entry in files:
         stat = entry.file.stat()
-        digest.update(f"{entry.file}|{stat.st_ino}|{entry.name}|{entry.patient}\n".encode())
+        digest.update(
+            f"{entry.file}|{stat.st_ino}|{entry.folder / entry.name}|{entry.patient}\n".encode()
+        )
     folder = root / str(os.getpid()) / digest.hexdigest()[:16]
     folder.parent.mkdir(parents=True, exist_ok=True)
     _remove_old(root)
@@ -61,7 +63,8 @@ def make_training_folder(root: Path, entries: Iterable[Entry]) -> Path:
     with making_folder(folder) as new:
         (new / FINAL_LABELS).mkdir(parents=True)
         for entry in files:
-            _link(entry.file, new / (FINAL_LABELS / entry.name if entry.label else entry.name))
+            (new / entry.folder).mkdir(parents=True, exist_ok=True)
+            _link(entry.file, new / entry.folder / entry.name)
         if rows:
             write_groups(new, rows)
     return folder

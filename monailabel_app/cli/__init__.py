@@ -22,6 +22,8 @@ VERBS = {
     "batch-infer": "batch:batch_infer",
     "evaluate": "evaluate:evaluate",
     "score": "score:score",
+    "labels": "labels:labels",
+    "agreement": "agreement:agreement",
     "reproduce": "reproduce:reproduce",
     "simulate-active-learning": "simulate:simulate_active_learning",
     "serve": "serve:serve",

@@ -18,6 +18,7 @@ class EvaluateOptions(options.ModelOptions):
 
     task: str = options.task()
     studies: Path = options.studies()
+    readers: str = options.readers()
     split: str = options.split()
     val_split: float | None = options.option(
         "--val-split", type=float, help="Share held out; by default the recipe's."
@@ -47,7 +48,7 @@ def evaluate(chosen: EvaluateOptions) -> None:
 
     from lib.data.studies import split_items
     from lib.files import sha256
-    from lib.kinds import kind_of
+    from lib.kinds import kind_of, list_labelled
     from monailabel_app.cli.predictors import load_predictor, show_report
 
     kind = kind_of(spec)
@@ -55,7 +56,8 @@ def evaluate(chosen: EvaluateOptions) -> None:
     if chosen.plots and evaluation.plots is None:
         raise InputError(f"--plots is for tasks on exams; leave it away for '{spec.name}'")
     predictor, path = load_predictor(spec, chosen, chosen.flips)
-    items = options.in_channel(kind.cases.list(chosen.studies, spec, True), chosen.channel, spec)
+    items = list_labelled(chosen.studies, spec, chosen.readers)
+    items = options.in_channel(items, chosen.channel, spec)
     if chosen.split == "validation":
         share = spec.training.val_split if chosen.val_split is None else chosen.val_split
         items = split_items(items, share)[1]

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from lib.data.reader_choice import LATEST, READERS
 from lib.errors import InputError
 from lib.files import write_json
 from lib.tasks.spec import TaskSpec
@@ -114,6 +115,14 @@ split = partial(
     type=click.Choice(["all", "validation"]),
     default="all",
     help="All labelled images, or those that training holds out.",
+)
+readers = partial(
+    option,
+    "--readers",
+    type=click.Choice(list(READERS)),
+    default=LATEST,
+    help="Where several readers labelled an image: the last label, one label made of those of all "
+    "readers, or the label of each.",
 )
 processes = partial(positive, "--processes", default=1)
 jobs = partial(positive, "--jobs", default=1)

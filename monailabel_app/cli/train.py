@@ -76,6 +76,7 @@ class TrainOptions(RecipeOptions, options.SizeOptions):
 
     task: str = options.task()
     studies: Path = options.studies()
+    readers: str = options.readers()
     out: Path | None = options.out(help="Folder of the run; default runs/TASK.")
     init_from: Path | None = options.init_from()
     publish: bool = options.flag(
@@ -152,7 +153,7 @@ def train(chosen: TrainOptions) -> None:
 
     import ignite.distributed as idist
 
-    from lib.kinds import kind_of
+    from lib.kinds import list_labelled
     from lib.training.loop import fit
     from lib.training.options import FitOptions
     from lib.training.parallel import backend, fit_in_processes, launched_by_torchrun
@@ -161,7 +162,7 @@ def train(chosen: TrainOptions) -> None:
     from lib.weights.store import ModelStore
     from monailabel_app.cli.folds import cross_validate, result_figures
 
-    items = kind_of(task).cases.list(chosen.studies, task, True)
+    items = list_labelled(chosen.studies, task, chosen.readers)
     items = options.in_channel(items, chosen.channel, task)
     options.say_passed_over(chosen.studies)
     run = FitOptions(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,22 +19,24 @@ from monailabel.datastore.local import ImageLabelModel
 
 from lib.data.passed_over import PassedOver, find_passed_over
 from lib.data.readable import Look
+from lib.data.readers import remove_readers
 from lib.errors import InputError, NotFoundError, unknown
 from lib.files import copy_atomically, restored_on_error
 from lib.io.read import check_readable, extension, image_extensions
 from lib.io.volumes import pixel_file
 from lib.tasks.spec import TaskSpec
-from monailabel_app.studies.folder import FolderStudies
-from monailabel_app.studies.index import IndexedFolder, file_record
+from monailabel_app.studies.index import file_record
 from monailabel_app.studies.label_files import check_label
 from monailabel_app.studies.names import check_id, check_tag
+from monailabel_app.studies.protocol import FINAL
 from monailabel_app.studies.readable import Looks
+from monailabel_app.studies.versions import VersionedLabels
 
 LEAST_SECONDS = 0.5  # that what was found in all images is taken as true
 KEPT_TIMES = 4  # it is so for as many times the seconds that finding it took, if that is longer
 
 
-class StudiesDatastore(FolderStudies, IndexedFolder):
+class StudiesDatastore(VersionedLabels):
     """A studies folder: images at the top, labels in ``labels/<tag>/``, an index beside them.
 
     Each change holds the lock, reads the index again, and is written atomically.
@@ -124,7 +126,8 @@ class StudiesDatastore(FolderStudies, IndexedFolder):
     ) -> str:
         """Save a label for `image_id` with `label_tag`; an older one is replaced.
 
-        The label is a label image, or JSON such as ``{"density": "C"}``.
+        The label is a label image, or JSON such as ``{"density": "C"}``. An accepted one (tag
+        final) is kept as a version too.
 
         Raises:
             NotFoundError: no such image.
@@ -143,7 +146,8 @@ class StudiesDatastore(FolderStudies, IndexedFolder):
             folder.mkdir(parents=True, exist_ok=True)
             name = self._filename(image_id, ext)
             before = item.labels
-            with restored_on_error(folder / name):
+            kept = self._kept(image_id, Path(label_filename), label_info or {})
+            with restored_on_error(folder / name), kept if tag == FINAL else nullcontext():
                 copy_atomically(label_filename, folder / name)
                 item.labels = {
                     **before,
@@ -190,21 +194,26 @@ class StudiesDatastore(FolderStudies, IndexedFolder):
             self._update_datastore_file()
 
     def remove_image(self, image_id: str) -> None:
-        """Delete an image and its labels; with an .mhd file the file of its pixels too."""
+        """Delete an image, its labels and all their versions; with an .mhd file its pixels too."""
         image = self._require_image(image_id)
         with self._locked():
             with self._removing_pixels(image):
                 super().remove_image(image_id)
+            remove_readers(self.folder, image_id)
             self.refresh()
 
     def remove_label(self, label_id: str, label_tag: str) -> None:
-        """Delete one label; with an .mhd file the file of its pixels too."""
+        """Delete one label; with an .mhd file the file of its pixels too. Versions of it stay."""
         with self._locked():
+            if check_tag(label_tag) == FINAL:
+                self._keep_found(label_id)
             label = self.get_label_uri(label_id, check_tag(label_tag))
             if not label:
                 raise NotFoundError(f"image '{label_id}' has no label with tag '{label_tag}'")
             with self._removing_pixels(Path(label)):
                 super().remove_label(label_id, label_tag)
+            if check_tag(label_tag) == FINAL:
+                self._note_removal(label_id)
             self.refresh()
 
     @contextmanager

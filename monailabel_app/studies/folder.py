@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lib.data.studies import group_of
+from lib.data.versions import LabelVersion
 from lib.errors import NotFoundError
 from lib.files import file_stamp
 from lib.io.channels import CHANNELS
@@ -75,3 +76,12 @@ class FolderStudies(StudiesProtocol):
     def training_folder(self, content: str) -> Path:
         """Return the folder itself; labels of another content are left out when it is read."""
         return self.folder
+
+    def readers_folder(self, content: str) -> Path:
+        """Return the folder itself, which holds the versions of all readers."""
+        return self.folder
+
+    def label_versions(self, image_id: str) -> list[LabelVersion]:
+        """Return nothing: MONAI Label's own datastores keep the last label alone."""
+        self.require_image(image_id)
+        return []

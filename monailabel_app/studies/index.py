@@ -25,6 +25,7 @@ from monailabel.datastore.local import (
 from pydantic import ValidationError
 
 from lib.data.studies import image_ids
+from lib.data.versions import VERSIONS
 from lib.files import file_stamp, remove_leftovers, write_atomically
 from lib.io.read import extension, image_extensions
 from monailabel_app.studies.label_files import id_and_extension, is_label_file
@@ -157,7 +158,8 @@ class IndexedFolder(LocalDatastore):
     def _files_of_labels(self) -> dict[str, set[str]]:
         """Return the names of the label files, by tag."""
         folders = Path(self._datastore.label_path(None)).iterdir()
-        return {tag.name: set(_names(tag, is_label_file)) for tag in folders if tag.is_dir()}
+        tags = [tag for tag in folders if tag.is_dir() and tag.name != VERSIONS.name]
+        return {tag.name: set(_names(tag, is_label_file)) for tag in tags}
 
     def _add_new_images(self, objects: dict[str, ImageLabelModel], files: set[str]) -> None:
         """List new image files by the ids that `lib.data.studies` gives them."""

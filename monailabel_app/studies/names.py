@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from lib.data.versions import VERSIONS
 from lib.errors import InputError
 
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -36,6 +37,8 @@ def check_tag(tag: object) -> str:
         InputError: it cannot.
     """
     name = tag_name(tag)
+    if name == VERSIONS.name:
+        raise InputError(f"label tag '{name}' is the folder of earlier labels; choose another tag")
     if not _TAG.fullmatch(name) or ".." in name:
         raise InputError(
             f"label tag {name[:80]!r} is not a plain name: expected letters, digits, '-' and '_', "

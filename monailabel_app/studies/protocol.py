@@ -11,7 +11,9 @@ from fastapi import APIRouter
 from monailabel.interfaces.datastore import Datastore
 
 from lib.data.readable import Look, look_at, unfit_for_all
-from lib.errors import InputError
+from lib.data.reader_choice import LATEST
+from lib.data.versions import CLIENT, RESTORED_BY, RESTORED_FROM, LabelVersion
+from lib.errors import InputError, NotFoundError
 from lib.mammography.exams import Exam
 from lib.tasks.spec import TaskSpec
 
@@ -27,10 +29,12 @@ class StudiesProtocol(Datastore):
     Attributes:
         is_local: whether all images lie on this machine, so that scoring them fetches nothing.
         tasks: the served tasks; an image that none of them can answer is no sample.
+        readers: whose labels a training takes; see `lib.data.reader_choice`.
     """
 
     is_local: bool
     tasks: Sequence[TaskSpec] = ()
+    readers: str = LATEST
 
     @property
     @abstractmethod
@@ -72,6 +76,52 @@ class StudiesProtocol(Datastore):
         Args:
             content: "mask" for label images, "density" for densities of exams.
         """
+
+    @abstractmethod
+    def readers_folder(self, content: str) -> Path:
+        """Return a studies folder as `training_folder` does, with the versions of all readers."""
+
+    @abstractmethod
+    def label_versions(self, image_id: str) -> list[LabelVersion]:
+        """Return the versions of an image's accepted label, the oldest first.
+
+        Raises:
+            NotFoundError: no such image.
+        """
+
+    def version_file(self, image_id: str, version: LabelVersion) -> Path:
+        """Return the label file of a version of `label_versions`."""
+        assert version.file is not None
+        return version.file
+
+    def label_version(self, image_id: str, number: int) -> LabelVersion:
+        """Return one version of an image's accepted label.
+
+        Raises:
+            NotFoundError: no such image, or no such version of its label.
+        """
+        versions = {one.number: one for one in self.label_versions(image_id) if one.file}
+        if number not in versions:
+            raise NotFoundError(
+                f"image '{image_id}' has no version {number} of its label; it has "
+                f"{', '.join(map(str, versions)) or 'none'}"
+            )
+        return versions[number]
+
+    def restore_label(self, image_id: str, number: int, by: str) -> LabelVersion:
+        """Make an earlier version the accepted label again, as a new version; nothing is erased.
+
+        Args:
+            by: who does so. The reader of the new version is the one who drew it.
+
+        Raises:
+            NotFoundError: no such image, or no such version of its label.
+        """
+        earlier = self.label_version(image_id, number)
+        info = {**earlier.info, "user": earlier.reader, CLIENT: earlier.client}
+        info |= {RESTORED_BY: by, RESTORED_FROM: number}
+        self.save_label(image_id, str(self.version_file(image_id, earlier)), FINAL, info)
+        return self.label_versions(image_id)[-1]
 
     def accepted_label(self, ids: Iterable[str]) -> Path | None:
         """Return the accepted label file of the first of these images that has one."""

@@ -16,6 +16,7 @@ from monailabel.config import settings
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
 from infer.scribbles import UntrainedInfer
+from lib.data.versions import CLIENT, RESTORED_BY, RESTORED_FROM
 from lib.errors import InputError, NotFoundError, choose
 from lib.io.masks import MASK_EXTENSIONS
 from lib.io.read import extension, stem
@@ -125,8 +126,12 @@ def _datastore_checks(app: AppServices) -> dict[str, Check]:
         image_exists(arguments)
         check_tag(arguments.get("tag") or "final")
         params = read_object("params", arguments.get("params"))
-        if name := _user_name(arguments):  # MONAI Label does not store who it was
-            arguments["params"] = json.dumps({**params, "user": name})
+        for name in (RESTORED_BY, RESTORED_FROM):
+            params.pop(name, None)
+        params[CLIENT] = arguments.pop(CLIENT)
+        if user := _user_name(arguments):  # MONAI Label does not store who it was
+            params["user"] = user
+        arguments["params"] = json.dumps(params)
 
     def before_upload(arguments: dict[str, Any]) -> None:
         # MONAI Label would take the name up to its first dot

@@ -23,7 +23,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, Depends, HTTPException
+from fastapi import APIRouter, Depends, Header, HTTPException
 from fastapi.responses import FileResponse
 from fastapi.routing import APIRoute
 from monailabel.config import settings
@@ -33,6 +33,7 @@ from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
 from monailabel.utils.async_tasks.task import AsyncTask
 
 from infer.classification import RESULTS
+from lib.data.versions import CLIENT
 from lib.errors import BusyError, DivergedError, InputError, NotFoundError, UnpublishedError
 from lib.files import sha256
 from lib.tasks.registry import get_task
@@ -46,6 +47,7 @@ from monailabel_app.web import slicer
 from monailabel_app.web.checks import Check, make_checks
 from monailabel_app.web.dicom_seg import DICOM_SEG, answer_as_seg
 from monailabel_app.web.login import fix_openid, require_users
+from monailabel_app.web.readers import readers_router
 from monailabel_app.web.users import Users
 
 logger = logging.getLogger(__name__)
@@ -55,6 +57,10 @@ Replacement = Callable[[dict[str, Any]], Any]
 _ENDPOINTS = (  # modules of `monailabel.endpoints`
     *("activelearning", "batch_infer", "datastore", "infer", "info", "logs", "model", "ohif"),
     *("scoring", "session", "train", "wsi_infer"),
+)
+# the program that sends a label, as it names itself
+_CLIENT = inspect.Parameter(
+    CLIENT, inspect.Parameter.KEYWORD_ONLY, default=Header("", alias="user-agent"), annotation=str
 )
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -88,17 +94,15 @@ def install(app: AppServices, users: Users | None) -> None:
 
     def restore(model: str, version: str) -> dict[str, Any]:
         """Serve a version of a model again; `GET /model/info/<model>` lists them."""
-        try:
-            app.model_file(model, validate=False)  # refuses unknown models
-            app.store.restore(model, version)
-        except InputError as error:
-            raise HTTPException(*explain(error)) from None
+        _answer(lambda: app.model_file(model, validate=False))  # refuses unknown models
+        _answer(lambda: app.store.restore(model, version))
         return {"model": model, "version": version}
 
     fix_openid()
     if users is not None:
         router.include_router(require_users(web, users))
     router.include_router(app.datastore().router())
+    router.include_router(readers_router(app, _answer))
     user = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))
     admin = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ADMIN))
     router.add_api_route("/reload", reload, methods=["POST"], include_in_schema=False)
@@ -116,6 +120,8 @@ def _replaced(
     """Return `route` with an endpoint that runs in a thread and answers errors with the reason."""
     original = route.endpoint
     signature = inspect.signature(original)
+    if original is datastore.api_save_label:
+        signature = signature.replace(parameters=[*signature.parameters.values(), _CLIENT])
 
     def endpoint(**arguments: Any) -> Any:
         try:
@@ -141,6 +147,17 @@ def _replaced(
         methods=route.methods,
         include_in_schema=False,  # the original route documents it
     )
+
+
+def _answer(work: Callable[[], Any]) -> Any:
+    """Call a function; its errors are answered with the reason."""
+    try:
+        return work()
+    except Exception as error:
+        status, reason = explain(error)
+        if status >= 500:
+            logger.exception(reason)
+        raise HTTPException(status, reason) from None
 
 
 def _finish(coroutine: Any) -> Any:
