@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -98,7 +99,9 @@ def read_volume(
     import SimpleITK as sitk
 
     try:
-        image = reader.Execute()
+        with _alone(path) as file:
+            reader.SetFileName(str(file))
+            image = reader.Execute()
     except RuntimeError as error:
         if data_file:
             raise InputError(
@@ -111,6 +114,18 @@ def read_volume(
     if channels > 1:
         pixels, shape = np.moveaxis(pixels, 0, -1), (*shape, channels)
     return pixels.reshape(shape), Geometry.of(image)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[Path]:
+    """Yield a name by which ITK reads `path`: for a.nii.gz it would read an a.nii beside it."""
+    if not (has_extension(path, (".nii.gz",)) and path.with_suffix("").exists()):
+        yield path
+        return
+    with TemporaryDirectory() as folder:
+        link = Path(folder, path.name)
+        link.symlink_to(path.resolve())
+        yield link
 
 
 def volume_geometry(path: Path) -> Geometry:

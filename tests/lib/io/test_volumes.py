@@ -245,3 +245,11 @@ def test_the_limit_counts_voxels(tmp_path, kind):
     assert read_image(path, max_pixels=4200, spatial_dims=3).shape == SHAPE
     with pytest.raises(InputError, match="30 x 20 x 7 pixels are too many; at most 4199 are acc"):
         read_image(path, max_pixels=4199, spatial_dims=3)
+
+
+def test_a_compressed_nifti_file_is_read_itself_not_a_plain_one_beside_it(tmp_path):
+    """ITK alone reads the pixels of a.nii for both."""
+    for name, value in (("a.nii", 7), ("a.nii.gz", 9)):
+        sitk.WriteImage(sitk.GetImageFromArray(np.full((9, 9), value, np.uint8)), tmp_path / name)
+    assert {int(v) for v in read_image(tmp_path / "a.nii.gz").pixels.ravel()} == {9}
+    assert {int(v) for v in read_image(tmp_path / "a.nii").pixels.ravel()} == {7}
