@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from lib.data.dicom_folders import find_series, is_dicom_file
 from lib.io.read import extension
 
 MOST_FILES = 50_000  # that are looked at; a folder with more is told as having these at least
-MOST_HEADERS = 2_000  # of DICOM files at the top that are read
+MOST_HEADERS = 500  # of DICOM files at the top that are read
 NAMED = 5  # subfolders that a sentence names
 _OWN_FOLDERS = ("labels",)  # at the top; hidden ones are never looked at
 
@@ -44,17 +45,17 @@ class PassedOver:
     def sentences(self) -> list[str]:
         """What was passed over and how to include it, a sentence each; none if there is nothing."""
         said = []
-        where = self.folder.as_posix()
+        where = shlex.quote(self.folder.as_posix())
         if self.series:
             said.append(
                 f"passed over {_counted(self.series, 'DICOM file')}: "
-                f"only files at the top of '{where}' are images; `python -m monailabel_app import "
+                f"only files at the top of {where} are images; `python -m monailabel_app import "
                 f"dicom {where} {where}` joins the slices of each series into one volume there"
             )
         if self.images:
             said.append(
                 f"passed over {_counted(self.images, 'image')}: only files at the top of "
-                f"'{where}' are images; move them there, or serve the subfolder"
+                f"{where} are images; move them there, or serve the subfolder"
             )
         if self.loose:
             said.append(
