@@ -59,10 +59,12 @@ class ModelInfer(InferTask, Generic[Runner]):
     Class attributes:
         infer_type: what viewers take it for.
         takes_flips: whether requests may have ``flips``.
+        results: kinds of label image that a request may name as ``result``, the first by default.
     """
 
     infer_type: InferType
     takes_flips = False
+    results: tuple[str, ...] = ()
 
     def __init__(
         self,

@@ -34,11 +34,12 @@ class ClickInfer(SegmentationInfer[ClickPredictor]):
     `SegmentationInfer`, without ``flips``.
 
     Viewers see a model of type deepgrow, for which 3D Slicer offers negative clicks even if there
-    is one structure only.
+    is one structure only. They draw the value 1 as the segment that was clicked, so they are not
+    offered numbered objects, which others may ask for.
     """
 
     infer_type = InferType.DEEPGROW
-    takes_flips = False
+    takes_flips = offers_instances = False
 
     def __init__(self, task: TaskSpec, store: ModelStore, settings: InferSettings) -> None:
         super().__init__(task, store, settings)

@@ -32,12 +32,14 @@ class SegmentationInfer(ModelInfer[Runner]):
 
     infer_type = InferType.SEGMENTATION
     takes_flips = True
+    offers_instances = True  # to users of viewers; 3D Slicer sends the first that is offered
 
     def __init__(self, task: TaskSpec, store: ModelStore, settings: InferSettings) -> None:
-        # 3D Slicer sends the first
-        results = [MASK, INSTANCES] if task.output.instances else [MASK]
+        self.results = (MASK, INSTANCES) if task.output.instances else (MASK,)
+        offered = self.results if self.offers_instances else self.results[:1]
         flips = {"flips": settings.flips} if self.takes_flips else {}
-        super().__init__(task, store, settings, {"result": results, "channel": "", **flips})
+        config = {"result": list(offered), "channel": "", **flips}
+        super().__init__(task, store, settings, config)
 
     def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """Segment ``request["image"]``, a file path.
@@ -53,8 +55,8 @@ class SegmentationInfer(ModelInfer[Runner]):
         """
         start = time.perf_counter()
         path = Path(str(request["image"]))
-        result = first(request.get("result", self._config["result"]))
-        choose("result", result, dict.fromkeys(self._config["result"]))
+        result = first(request.get("result", self.results))
+        choose("result", result, dict.fromkeys(self.results))
         asked = request.get("result_extension")
         result_extension(asked, path, self.task.network.spatial_dims)  # refused before reading
         predictor, version = self.predictor(request)

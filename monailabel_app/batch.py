@@ -61,10 +61,9 @@ def result_of(task: ModelInfer[Any], asked: object) -> str | None:
     Raises:
         NotFoundError: the task has no such kind.
     """
-    choices = task.config().get("result")
-    if choices is None and asked is None:
+    if not task.results and asked is None:
         return None
-    return choose("result", first(asked or choices), {name: name for name in choices or ()})
+    return choose("result", first(asked or task.results), {name: name for name in task.results})
 
 
 def is_of_channel(store: Datastore, image: str, tag: str, channel: str) -> bool:

@@ -122,6 +122,20 @@ class SlicerProcess:
         )
         return shown, reply["label_info"]
 
+    def draw(
+        self, image: Path, segments: Mapping[str, np.ndarray], file: Path
+    ) -> list[dict[str, Any]]:
+        """Draw segments, boolean on the grid of the volume, and write what is sent of them.
+
+        Returns:
+            The ``label_info`` that goes with the file.
+        """
+        drawn = self.out.with_name("drawn.npz")
+        np.savez(drawn, **segments)
+        info: list[dict[str, Any]]
+        info = self._ask("draw", image=image, drawn=drawn, file=file)[1]["label_info"]
+        return info
+
     def stop(self) -> None:
         """End the process."""
         if self.process is not None and self.process.stdin is not None:

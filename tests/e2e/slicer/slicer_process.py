@@ -18,7 +18,7 @@ import numpy as np
 import SimpleITK as sitk
 import slicer
 import vtk
-from vtk.util.numpy_support import vtk_to_numpy
+from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 MEMORY = 8 * 2**30  # bytes
 # file types that Slicer reads by ITK and its package on PyPI is built without
@@ -76,6 +76,21 @@ class Study:
             ids.InsertNextValue(name)
         if not self.logic.ImportLabelmapToSegmentationNode(node, self.node, ids):
             raise ValueError(f"Slicer cannot import {label}")
+
+    def draw(self, segments: dict[str, np.ndarray]) -> None:
+        """Add segments that a user draws, boolean `(k, j, i)` on the volume's grid by name."""
+        for name, drawn in segments.items():
+            voxels = vtk.vtkImageData()
+            voxels.SetDimensions(drawn.shape[::-1])
+            values = numpy_to_vtk(drawn.astype(np.uint8).ravel(), deep=True)
+            voxels.GetPointData().SetScalars(values)
+            node = self.scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode")
+            node.CopyOrientation(self.volume)
+            node.SetAndObserveImageData(voxels)
+            ids = vtk.vtkStringArray()
+            ids.InsertNextValue(name)
+            if not self.logic.ImportLabelmapToSegmentationNode(node, self.node, ids):
+                raise ValueError(f"Slicer cannot draw {name}")
 
     @property
     def segments(self) -> list[tuple[str, str]]:
@@ -155,6 +170,18 @@ def submit(
     study = Study(image)
     study.add_empty(first)
     study.show(label, names)
+    return _saved(study, file, out)
+
+
+def draw(image: str, drawn: str, file: str, out: str) -> dict[str, Any]:
+    """Draw the arrays of the file `drawn` as segments, and write what is sent of them as `file`."""
+    study = Study(image)
+    with np.load(drawn) as segments:
+        study.draw(dict(segments))
+    return _saved(study, file, out)
+
+
+def _saved(study: Study, file: str, out: str) -> dict[str, Any]:
     study.save(study.export([id for id, _ in study.segments]), file)
     info = [{"name": name, "idx": index + 1} for index, (_, name) in enumerate(study.segments)]
     return {**_shown(study, out), "label_info": info}
@@ -163,6 +190,9 @@ def submit(
 def voxels(image: str, out: str) -> dict[str, Any]:
     """Load an image alone, and write its voxels to `out`."""
     return _shown(Study(image), out)
+
+
+ACTIONS = {action.__name__: action for action in (show, submit, draw, voxels)}
 
 
 def main() -> None:
@@ -175,7 +205,7 @@ def main() -> None:
     for line in sys.stdin:
         request = json.loads(line)
         try:
-            reply = {"show": show, "submit": submit, "voxels": voxels}[request.pop("do")](**request)
+            reply = ACTIONS[request.pop("do")](**request)
         except Exception as error:  # told to the test, which fails by it
             reply = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(reply), file=replies, flush=True)

@@ -104,6 +104,11 @@ def coloured(path: Path, pixels: np.ndarray) -> None:
     PillowImage.fromarray(np.dstack([pixels, pixels // 2, pixels // 3])).save(path)
 
 
+def lossy(path: Path, pixels: np.ndarray) -> None:
+    """Write a JPEG without a resolution."""
+    PillowImage.fromarray(pixels).save(path, quality=98)
+
+
 def with_dpi(path: Path, pixels: np.ndarray) -> None:
     """Write a picture of 300 dots per inch."""
     more = {"quality": 98} if path.suffix == ".jpg" else {}
@@ -149,6 +154,7 @@ PICTURES: tuple[tuple[str, Write], ...] = (
     (".png", coloured),
     (".png", with_dpi),
     (".bmp", picture),
+    (".jpg", lossy),
     (".jpg", with_dpi),
     (".tif", picture),
     (".tif", per_inch),

@@ -178,6 +178,30 @@ def test_a_click_is_answered_where_it_was_made(slicer, client, add, model, suffi
         assert (part & (own == own[tuple(inside)])).sum() > part.sum() / 2
 
 
+@pytest.mark.parametrize(("suffix", "write"), [(".png", picture), (".nii.gz", left_handed)])
+def test_scribbles_are_followed_where_they_were_drawn(slicer, client, add, suffix, write, tmp_path):
+    image = add(suffix, write, cells() if suffix == ".png" else volume())
+    bright = slicer.load(image).bright
+    inner = ndimage.binary_erosion(bright, np.ones((1, 9, 9)))
+    drawn = {
+        "part": np.zeros_like(bright),
+        "background_scribbles": ~ndimage.binary_dilation(bright, np.ones((3, 9, 9))),
+        "foreground_scribbles": inner,
+    }
+    file = tmp_path / "scribbles.nii.gz"
+    sent = slicer.draw(image, drawn, file)
+    info = [{"name": one["name"], "id": one["idx"]} for one in sent]
+    asked = {"roi": [], "label_info": info, "selected_label_name": "part"}
+    params = {**asked, "result_extension": ".nrrd", "result_dtype": "uint8"}
+    label, told = client.infer("scribbles", _id(image), params, str(file))
+    assert told["label_names"] == {"part": 1}
+    shown = slicer.show(image, label, {"part": 1})
+    part = shown.segments["part"]
+    assert not shown.faults({"part": part})
+    assert part[inner].all() and not (part & drawn["background_scribbles"]).any()
+    assert (part & bright).sum() > 0.8 * bright.sum()
+
+
 def test_the_dense_tissue_of_a_mammogram_is_shown_as_its_class(slicer, server, client, tmp_path):
     images = write_exams(tmp_path, seed=3, exams=1, scale=0.04)
     for file in images:
