@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 PROGRAM = Path(__file__).with_name("slicer_process.py")
 NEAR = 1e-3  # millimetres within which two positions are one
@@ -146,3 +147,33 @@ class SlicerProcess:
 def in_order(names: Mapping[str, int]) -> list[str]:
     """Return names as the module passes them on: by value."""
     return [name for name, _ in sorted(names.items(), key=lambda item: item[1])]
+
+
+def image_id(file: Path) -> str:
+    """Return the id under which the tests put an image into the studies."""
+    return file.name.split(".")[0]
+
+
+def run(client: Any, model: str, image: str, **more: Any) -> tuple[str, dict[str, Any]]:
+    """Ask for an answer as the module does on Run: the first of every list of the model's config.
+
+    Returns:
+        The label file, and what is told of it.
+    """
+    config = client.info()["models"][model]["config"]
+    params = {k: v[0] if isinstance(v, list) else v for k, v in config.items()} | more
+    params |= {"result_extension": ".nrrd", "result_dtype": "uint8"}
+    answer: tuple[str, dict[str, Any]] = client.infer(model, image, params)
+    return answer
+
+
+def objects_of(shown: Shown) -> int:
+    """Check that the segments are the bright objects of the image, one each, and count them."""
+    true, count = ndimage.label(shown.bright, np.ones((3, 3, 3)))
+    parts = [true == number for number in range(1, count + 1)]
+    truth = {}
+    for name, segment in shown.segments.items():
+        truth[name] = parts[int(true[segment].max(initial=1)) - 1]
+    assert len(truth) == count and not shown.faults(truth)
+    assert np.array_equal(np.logical_or.reduce(list(truth.values())), shown.bright)
+    return int(count)

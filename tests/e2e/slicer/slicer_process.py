@@ -120,9 +120,13 @@ class Study:
             raise ValueError("Slicer cannot export the segments")
         return node
 
-    def save(self, node: Any, path: str) -> None:
-        """Write a label node to a file."""
-        storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
+    def save(self, path: str) -> None:
+        """Write all segments as a label image, or as they are (.seg.nrrd)."""
+        if path.endswith(".seg.nrrd"):
+            node, storage = self.node, slicer.vtkMRMLSegmentationStorageNode()
+        else:
+            node = self.export([id for id, _ in self.segments])
+            storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
         self.scene.AddNode(storage)
         storage.SetFileName(path)
         if not storage.WriteData(node):
@@ -182,7 +186,7 @@ def draw(image: str, drawn: str, file: str, out: str) -> dict[str, Any]:
 
 
 def _saved(study: Study, file: str, out: str) -> dict[str, Any]:
-    study.save(study.export([id for id, _ in study.segments]), file)
+    study.save(file)
     info = [{"name": name, "idx": index + 1} for index, (_, name) in enumerate(study.segments)]
     return {**_shown(study, out), "label_info": info}
 

@@ -14,6 +14,7 @@ from PIL import Image as PillowImage
 from server_support import MODEL, discs, threshold_weights, write_dicom
 from test_density import _weights_that_answer_c as weights_that_answer_c
 
+from lib.phantoms.dicom_studies import ultrasound_volume_study
 from lib.weights.checkpoint import load_checkpoint, save_checkpoint
 
 CLICKED, VOLUME, VOLUME_CLICKED = "busi_click", "ultrasound3d_vnet", "ultrasound3d_click"
@@ -136,6 +137,13 @@ def dicom(path: Path, pixels: np.ndarray) -> None:
     write_dicom(path, pixels, PixelSpacing=["0.25", "0.5"], **tags)
 
 
+def enhanced(path: Path, pixels: np.ndarray) -> None:
+    """Write DICOM of 3D ultrasound, whose frames tell their places."""
+    (data,) = ultrasound_volume_study(1, pixels.shape).datasets
+    data.PixelData = pixels.tobytes()
+    data.save_as(path, write_like_original=False)
+
+
 def placed(path: Path, pixels: np.ndarray) -> None:
     """Write DICOM with its place in space."""
     write_dicom(
@@ -176,3 +184,8 @@ VOLUMES: tuple[tuple[str, Write], ...] = (
     (".tif", pages),
     (".dcm", dicom),
 )
+
+
+def names_of(samples: tuple[tuple[str, Write], ...]) -> list[str]:
+    """Return a name of each sample for the tests."""
+    return [f"{write.__name__}{suffix}" for suffix, write in samples]

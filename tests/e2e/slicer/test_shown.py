@@ -1,4 +1,4 @@
-"""What 3D Slicer shows of answers, and what is kept of what it submits, by its own code.
+"""What 3D Slicer shows of answers, by its own code.
 
 The image as Slicer loads it says what is true: the weights call bright pixels the structure.
 """
@@ -6,16 +6,14 @@ The image as Slicer loads it says what is true: the weights call bright pixels t
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from scipy import ndimage
-from server_support import MODEL, Server
-from slicer_env import Shown
+from server_support import MODEL
+from slicer_env import image_id, objects_of, run
 from slicer_samples import (
     CLICKED,
     CYST,
@@ -26,98 +24,41 @@ from slicer_samples import (
     VOLUME,
     VOLUME_CLICKED,
     VOLUMES,
-    Write,
     cells,
+    enhanced,
     frames,
     left_handed,
+    names_of,
     oblique,
     picture,
     volume,
 )
-from test_clients import slicer_library
 
 from lib.phantoms.mammograms.exams import write_exams
 
-
-@pytest.fixture(scope="module")
-def client(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """3D Slicer's client library, connected."""
-    folder = tmp_path_factory.mktemp("slicer_client")
-    return slicer_library().MONAILabelClient(server.url, tmpdir=str(folder), client_id="slicer")
+SLICED = (*VOLUMES, (".dcm", enhanced))
 
 
-Add = Callable[[str, Write, np.ndarray], Path]
-
-
-@pytest.fixture
-def add(server: Server, client: Any, tmp_path: Path) -> Iterator[Add]:
-    """A function that puts an image into the studies, gone after the test."""
-    added: list[str] = []
-
-    def put(suffix: str, write: Write, pixels: np.ndarray) -> Path:
-        file = tmp_path / f"sample_{write.__name__}{suffix}"
-        write(file, pixels)
-        name = file.name.split(".")[0]
-        client.upload_image(str(file), name)
-        added.append(name)
-        return file
-
-    yield put
-    for name in added:
-        server.delete("/datastore/image", params={"id": name})
-
-
-def _id(file: Path) -> str:
-    return file.name.split(".")[0]
-
-
-def _run(client: Any, model: str, image: str, **more: Any) -> tuple[str, dict[str, Any]]:
-    """Ask as the module does on Run: the first of every list of the model's config."""
-    config = client.info()["models"][model]["config"]
-    params = {k: v[0] if isinstance(v, list) else v for k, v in config.items()} | more
-    params |= {"result_extension": ".nrrd", "result_dtype": "uint8"}
-    return client.infer(model, image, params)
-
-
-def _ids(samples: tuple[tuple[str, Write], ...]) -> list[str]:
-    return [f"{write.__name__}{suffix}" for suffix, write in samples]
-
-
-def _objects(shown: Shown) -> int:
-    """Check that the segments are the bright objects of the image, one each, and count them."""
-    true, count = ndimage.label(shown.bright, np.ones((3, 3, 3)))
-    parts = [true == number for number in range(1, count + 1)]
-    truth = {}
-    for name, segment in shown.segments.items():
-        truth[name] = parts[int(true[segment].max(initial=1)) - 1]
-    assert len(truth) == count and not shown.faults(truth)
-    assert np.array_equal(np.logical_or.reduce(list(truth.values())), shown.bright)
-    return count
-
-
-# --- Run ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("suffix", "write"), PICTURES, ids=_ids(PICTURES))
+@pytest.mark.parametrize(("suffix", "write"), PICTURES, ids=names_of(PICTURES))
 def test_a_mask_is_shown_whole_where_the_image_lies(slicer, client, add, suffix, write):
     image = add(suffix, write, cells())
-    label, told = _run(client, MODEL, _id(image))
+    label, told = run(client, MODEL, image_id(image))
     shown = slicer.show(image, label, told["label_names"])
     assert not shown.faults({"nuclei": shown.bright}) and shown.bright.any()
 
 
-@pytest.mark.parametrize(("suffix", "write"), PICTURES, ids=_ids(PICTURES))
+@pytest.mark.parametrize(("suffix", "write"), PICTURES, ids=names_of(PICTURES))
 def test_objects_are_shown_as_segments_of_their_own(slicer, client, add, suffix, write):
     image = add(suffix, write, cells())
-    label, told = _run(client, MODEL, _id(image), result="instances")
-    assert _objects(slicer.show(image, label, told["label_names"])) == told["objects"] == 9
+    label, told = run(client, MODEL, image_id(image), result="instances")
+    assert objects_of(slicer.show(image, label, told["label_names"])) == told["objects"] == 9
 
 
 @pytest.mark.parametrize("result", ["mask", "instances"])
-@pytest.mark.parametrize(("suffix", "write"), VOLUMES, ids=_ids(VOLUMES))
+@pytest.mark.parametrize(("suffix", "write"), SLICED, ids=names_of(SLICED))
 def test_a_model_for_images_answers_slices_and_frames(slicer, client, add, suffix, write, result):
     image = add(suffix, write, frames())
-    label, told = _run(client, MODEL, _id(image), result=result)
+    label, told = run(client, MODEL, image_id(image), result=result)
     shown = slicer.show(image, label, told["label_names"])
     if result == "mask":
         assert not shown.faults({"nuclei": shown.bright})
@@ -128,10 +69,10 @@ def test_a_model_for_images_answers_slices_and_frames(slicer, client, add, suffi
 
 
 @pytest.mark.parametrize("model", [VOLUME, STRUCTURES])
-@pytest.mark.parametrize(("suffix", "write"), VOLUMES, ids=_ids(VOLUMES))
+@pytest.mark.parametrize(("suffix", "write"), VOLUMES, ids=names_of(VOLUMES))
 def test_structures_of_a_volume_are_shown_by_their_names(slicer, client, add, suffix, write, model):
     image = add(suffix, write, volume())
-    label, told = _run(client, model, _id(image))
+    label, told = run(client, model, image_id(image))
     shown = slicer.show(image, label, told["label_names"])
     truth = {"structure": shown.bright}
     if model == STRUCTURES:
@@ -162,7 +103,7 @@ def test_a_click_is_answered_where_it_was_made(slicer, client, add, model, suffi
     away = np.argwhere(~ndimage.binary_dilation(loaded.bright, np.ones((1, 9, 9))))[0]
     if model != "region_click":  # which cannot add a place where nothing stands out
         points["foreground"].append(away[::-1].tolist())
-    label, _ = _run(client, model, _id(image), label="part", **points)
+    label, _ = run(client, model, image_id(image), label="part", **points)
     shown = slicer.show(image, label, {"part": 1})
     assert not shown.faults({"part": shown.segments["part"]})
     part = shown.segments["part"]
@@ -193,7 +134,7 @@ def test_scribbles_are_followed_where_they_were_drawn(slicer, client, add, suffi
     info = [{"name": one["name"], "id": one["idx"]} for one in sent]
     asked = {"roi": [], "label_info": info, "selected_label_name": "part"}
     params = {**asked, "result_extension": ".nrrd", "result_dtype": "uint8"}
-    label, told = client.infer("scribbles", _id(image), params, str(file))
+    label, told = client.infer("scribbles", image_id(image), params, str(file))
     assert told["label_names"] == {"part": 1}
     shown = slicer.show(image, label, {"part": 1})
     part = shown.segments["part"]
@@ -207,52 +148,12 @@ def test_the_dense_tissue_of_a_mammogram_is_shown_as_its_class(slicer, server, c
     for file in images:
         shutil.copy(file, server.studies)
     server.wait_for_image(images[0].stem)
-    label, told = _run(client, DENSITY, images[0].stem)
+    label, told = run(client, DENSITY, images[0].stem)
     tissue = np.atleast_3d(sitk.GetArrayFromImage(sitk.ReadImage(label)).T).T > 0
     shown = slicer.show(images[0], label, told["label_names"])
     none = np.zeros_like(tissue)
     assert told["class"] == "C" and tissue.any()
     assert not shown.faults({"A": none, "B": none, "C": tissue, "D": none})
-
-
-# --- Next Sample and Submit -----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("result", ["mask", "instances"])
-def test_originals_that_next_sample_loads_are_shown_whole(slicer, server, client, add, result):
-    image = add(".png", picture, cells())
-    params = {"images": [_id(image)], "result": result, "multi_gpu": False}
-    reply = server.post(f"/batch/infer/{MODEL}", params={"run_sync": True}, json=params)
-    assert reply.ok, reply.text
-    info = client.datastore()["objects"][_id(image)]["labels"]["original"]["info"]
-    names = info["params"]["label_names"]
-    assert list(names.values()) == list(range(1, len(names) + 1)), "Slicer takes them in this order"
-    shown = slicer.show(image, client.download_label(_id(image), "original"), names)
-    if result == "mask":
-        assert not shown.faults({"nuclei": shown.bright})
-    else:
-        assert _objects(shown) == 9
-
-
-@pytest.mark.parametrize(
-    ("model", "suffix", "write", "pixels"),
-    [(MODEL, suffix, write, cells()) for suffix, write in PICTURES],
-    ids=lambda value: getattr(value, "__name__", value if isinstance(value, str) else "pixels"),
-)
-def test_what_is_submitted_is_kept_by_its_names(
-    slicer, client, add, model, suffix, write, pixels, tmp_path
-):
-    image = add(suffix, write, pixels)
-    label, told = _run(client, model, _id(image))
-    names, offered = told["label_names"], client.info()["labels"]
-    file = tmp_path / "submitted.nii.gz"
-    before, info = slicer.submit(image, label, names, offered, file)
-    client.save_label(_id(image), str(file), params={"label_info": info})
-    kept = client.download_label(_id(image), "final")
-    values = {int(value) for value in np.unique(sitk.GetArrayFromImage(sitk.ReadImage(kept)))}
-    assert values == {0, *names.values()}
-    again = slicer.show(image, kept, names)
-    assert not again.faults({name: before.segments[name] for name in names})
 
 
 # --- planted faults -------------------------------------------------------------------------------
@@ -262,16 +163,16 @@ def test_what_is_submitted_is_kept_by_its_names(
 def answered(client, add) -> tuple[Path, str, dict[str, int]]:
     """A volume, the answer of the model of two structures, and its names."""
     image = add(".nrrd", oblique, volume())
-    label, told = _run(client, STRUCTURES, _id(image))
+    label, told = run(client, STRUCTURES, image_id(image))
     return image, label, told["label_names"]
 
 
 def test_numbered_objects_under_the_names_of_a_mask_are_noticed(slicer, client, add):
     image = add(".png", picture, cells())
-    objects, _ = _run(client, MODEL, _id(image), result="instances")
+    objects, _ = run(client, MODEL, image_id(image), result="instances")
     shown = slicer.show(image, objects, {"nuclei": 1})
     assert "nuclei: 1" in shown.faults({"nuclei": shown.bright})
-    mask, _ = _run(client, MODEL, _id(image))
+    mask, _ = run(client, MODEL, image_id(image))
     shown = slicer.show(image, mask, {"nuclei 1": 1, "nuclei 2": 2})
     assert "segments" in shown.faults({"nuclei": shown.bright})
 
