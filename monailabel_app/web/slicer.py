@@ -90,10 +90,10 @@ def label_file(app: AppServices, image: str, tag: str) -> FileResponse | None:
     That is its accepted label, with the values that `lib.segmentation.shown.as_segments` gives it.
     """
     task = app.reopened_for(image) if tag == ORIGINAL else None
-    if task is None:
+    uri = app.datastore().get_label_uri(image, FINAL) if task is not None else ""
+    if task is None or not uri:  # or removed meanwhile
         return None
     if (found := _segments(app, image, task)) is None:
-        uri = app.datastore().get_label_uri(image, FINAL)
         return FileResponse(uri, filename=Path(uri).name)
     file = write_label(found.label, found.geometry, SHOWN)
     return FileResponse(
