@@ -41,7 +41,8 @@ class TiffLayout:
             nothing is told are one axis "I".
         shape: the length of each.
         channel: letter of the axis of channels; empty for one channel, and for colour.
-        names: of the channels, each empty where the file tells none.
+        names: of the channels, each empty where the file tells none; of the one channel, if one is
+            asked for.
         samples: samples of a pixel that are read where these are no channels: 1, or 3 for colour.
     """
 
@@ -154,7 +155,10 @@ def _layout(path: Path, tiff: tifffile.TiffFile, asked: str) -> TiffLayout | Non
         )
     if channel != "S":
         count = shape[axes.index(channel)] if channel else 0
-        names = (_told_names(tiff, count) if channel == "C" else ()) or ("",) * count
+        if channel == "C" or asked and "S" not in axes:
+            names = _told_names(tiff, count or 1) or ("",) * count
+        else:
+            names = ("",) * count
     return TiffLayout(axes=axes, shape=shape, channel=channel, names=names, samples=samples)
 
 
@@ -255,7 +259,7 @@ def _planes(
             axis = axes.index(layout.channel)
             numbers, axes = numbers.take(index, axis), axes.replace(layout.channel, "")
         check_pixel_count(path.name, (*numbers.shape, *inner), MAX_VOXELS)
-        planes = [_plane(path, pages[number]) for number in numbers.ravel()]
+        planes = _decoded(path, [pages[number] for number in numbers.ravel()])
         pixels = np.stack(planes).reshape(*numbers.shape, *inner)
     if layout.channel and layout.channel in axes:
         axis = axes.index(layout.channel)
@@ -263,17 +267,19 @@ def _planes(
     return pixels, axes
 
 
-def _plane(path: Path, page: Any) -> np.ndarray:
-    """Return the pixels of one page, by Pillow where tifffile lacks a decompressor."""
+def _decoded(path: Path, pages: list[Any]) -> list[np.ndarray]:
+    """Return the pixels of pages, by Pillow where tifffile lacks a decompressor."""
     try:
-        pixels: np.ndarray = page.asarray()
-        return pixels
+        return [page.asarray() for page in pages]
     except Exception:
-        if page.samplesperpixel > 1:
+        if pages[0].samplesperpixel > 1:
             raise
-        with PillowImage.open(path) as picture:
+    planes = []
+    with PillowImage.open(path) as picture:
+        for page in pages:
             picture.seek(page.index)
-            return np.asarray(picture).reshape(page.shape)
+            planes.append(np.asarray(picture).reshape(page.shape))
+    return planes
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:

@@ -55,6 +55,8 @@ def read_pixels(
     if layout is None:
         return read(path, max_pixels), {}
     facts: dict[str, Any] = {"over_time": layout.depth == "T" and spatial_dims == 3}
+    if not layout.channel and layout.names and layout.names[0].casefold() == channel.casefold():
+        facts["channel"] = layout.names[0]
     one_axis = len(layout.size) <= 3
     if one_axis and not layout.channel and _count_pages(path) == math.prod(layout.size[2:]):
         if layout.depth == UNTOLD and layout.size[-1] <= FEW_PAGES:

@@ -283,3 +283,17 @@ def test_a_truncated_file_of_several_channels_is_refused(tmp_path):
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
         with pytest.raises(InputError):
             _read(path, "4")
+
+
+@pytest.mark.parametrize("layout", [{"ome": True}, {}, {"imagej": True}])
+def test_the_name_of_the_only_channel_may_be_asked_for(tmp_path, layout):
+    named = {"Labels": ["DAPI"]} if "imagej" in layout else {"Channel": {"Name": ["DAPI"]}}
+    metadata = {"axes": "CYX", **named}
+    pixels = _pixels(1)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, metadata=metadata, **layout)
+    assert read_image(tmp_path / "a.tif").facts == {}
+    image = read_image(tmp_path / "a.tif", channel="dapi")
+    np.testing.assert_array_equal(image.pixels, pixels[0])
+    assert image.channel == "DAPI"
+    with pytest.raises(InputError, match="no channel 'GFP', it has one channel"):
+        read_image(tmp_path / "a.tif", channel="GFP")
