@@ -8,8 +8,10 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from lib.errors import InputError
-from lib.image import MAX_PIXELS, MAX_VOXELS, check_pixel_count
+from lib.image import MAX_PIXELS, MAX_VOXELS, Geometry, check_pixel_count
+from lib.io.channels import SeveralChannelsError
 from lib.io.pictures import bits_per_channel
+from lib.io.read import read_image
 
 _PALETTE = ("P", "PA")
 _TRANSPARENT = ("LA", "RGBA", "PA")
@@ -49,6 +51,25 @@ def palette_indices(path: Path, spatial_dims: int) -> np.ndarray | None:
         raise
     except Exception:
         return None
+
+
+def read_drawing(path: Path, max_pixels: int, spatial_dims: int) -> tuple[np.ndarray, Geometry]:
+    """Read a picture of labels; several channels, as of a one-hot label, are its last axis.
+
+    Raises:
+        InputError: unreadable, of other dimensions, or in colours.
+    """
+    try:
+        image = read_image(path, max_pixels, spatial_dims)
+    except SeveralChannelsError as error:
+        channels = [
+            read_image(path, max_pixels, spatial_dims, str(number + 1))
+            for number in range(error.count)
+        ]
+        return np.stack([one.pixels for one in channels], axis=-1), channels[0].geometry
+    if image.colour and not is_grey(image.pixels):
+        raise coloured(path, image.pixels)
+    return image.pixels, image.geometry
 
 
 def is_grey(pixels: np.ndarray) -> bool:

@@ -29,9 +29,10 @@ from lib.io.label_pictures import (
     is_grey,
     is_plain_picture,
     palette_indices,
+    read_drawing,
 )
 from lib.io.masks import MASK_EXTENSIONS
-from lib.io.read import extension, read_image
+from lib.io.read import extension
 from lib.io.volumes import header_fields, read_volume
 
 Names = tuple[tuple[str, int], ...]
@@ -83,10 +84,7 @@ def read_label_file(path: Path, spatial_dims: int) -> LabelFile:
     if suffix in VOLUME_EXTENSIONS:
         pixels, geometry = read_volume(path, most, spatial_dims, layered=True)
     else:
-        image = read_image(path, most, spatial_dims)
-        pixels, geometry = image.pixels, image.geometry
-        if image.colour and not is_grey(pixels):
-            raise coloured(path, pixels)
+        pixels, geometry = read_drawing(path, most, spatial_dims)
     if pixels.ndim > spatial_dims and is_grey(pixels):
         pixels = pixels[..., 0]
     if suffix in PICTURE_EXTENSIONS:

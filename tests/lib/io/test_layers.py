@@ -153,6 +153,15 @@ def test_one_hot_channels_of_an_image_are_numbered_and_a_first_one_may_be_backgr
     np.testing.assert_array_equal(read_label(path, LABEL.shape), expected)
 
 
+@pytest.mark.parametrize("samples", [True, False])
+def test_one_hot_channels_of_a_tiff_are_numbered(tmp_path, samples):
+    layers = np.stack([LABEL == value for value in range(1, 5)]).astype(np.uint8)
+    layout = {"planarconfig": "separate"} if samples else {"metadata": {"axes": "CYX"}}
+    tifffile.imwrite(tmp_path / "m.tif", layers, photometric="minisblack", **layout)
+    expected = np.where(LABEL <= 4, LABEL, 0)
+    np.testing.assert_array_equal(read_label(tmp_path / "m.tif", LABEL.shape), expected)
+
+
 def test_layers_that_overlap_are_refused_with_both_names(tmp_path):
     layers = STRUCTURES.copy()
     layers[0, 0, :5] = 1
