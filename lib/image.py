@@ -133,6 +133,7 @@ def itk_geometry(path: Path) -> Geometry | None:
     """Return the grid that ITK, and so 3D Slicer, reads from the header; None where it cannot."""
     import SimpleITK as sitk
 
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)  # ITK warns of how it would read the pixels
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:

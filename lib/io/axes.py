@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-import numpy as np
 from PIL import Image as PillowImage
 
 from lib.errors import InputError
-from lib.image import MAX_VOXELS, check_pixel_count, damaged
 from lib.io.channels import ALPHA, RGB
 
 if TYPE_CHECKING:
@@ -183,6 +181,7 @@ def _told_names(tiff: tifffile.TiffFile, count: int) -> tuple[str, ...]:
         names = _ome_names(tiff.ome_metadata or "")
     elif tiff.is_imagej:
         labels = (tiff.imagej_metadata or {}).get("Labels") or ()
+        labels = [labels] if isinstance(labels, str) else labels
         names = [_PLANE.sub("", str(label)) for label in labels[:count]]
         if len(set(names)) < len(names):  # such as the name of the file for each plane
             return ()
@@ -201,91 +200,3 @@ def _ome_names(text: str) -> list[str]:
     image = next(ElementTree.fromstring(text).iterfind("{*}Image"), None)
     channels = [] if image is None else image.iterfind("{*}Pixels/{*}Channel")
     return [channel.get("Name") or channel.get("Fluor") or "" for channel in channels]
-
-
-def read_planes(path: Path, layout: TiffLayout, index: int) -> np.ndarray:
-    """Read the pixels of one channel.
-
-    Args:
-        index: of the channel, from 0; 0 where there is one.
-
-    Returns:
-        `(rows, columns)` or `([frames,] [slices,] rows, columns)`, in colour `(..., 3)`.
-
-    Raises:
-        InputError: damaged, with planes in another file, too large, or compressed in a way that is
-            not read.
-    """
-    import tifffile
-
-    try:
-        with tifffile.TiffFile(path, _multifile=False) as tiff:
-            pixels, axes = _planes(path, tiff, layout, index)
-    except InputError:
-        raise
-    except Exception as error:
-        raise _unreadable(path, error) from None
-    if "S" in axes:
-        last = np.moveaxis(pixels, axes.index("S"), -1)
-        axes = axes.replace("S", "") + "S"
-        pixels = last[..., :3] if layout.samples == 3 else last[..., 0]
-        axes = axes if layout.samples == 3 else axes[:-1]
-    wanted = layout.depth + "YX" + ("S" if axes.endswith("S") else "")
-    pixels = pixels.transpose([axes.index(axis) for axis in wanted])
-    return np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))
-
-
-def _planes(
-    path: Path, tiff: tifffile.TiffFile, layout: TiffLayout, index: int
-) -> tuple[np.ndarray, str]:
-    """Return the pixels of one channel, and their axes in the order of the file."""
-    axes, shape = layout.axes, layout.shape
-    several = len(tiff.series) > 1
-    pages = list(tiff.pages) if several else list(tiff.series[0].pages)
-    inner = tiff.series[0].keyframe.shape
-    outer = len(shape) - len(inner)
-    numbers: np.ndarray = np.arange(math.prod(shape[:outer])).reshape(shape[:outer])
-    if len(pages) == 1 < numbers.size:  # all planes follow each other behind one page
-        check_pixel_count(path.name, shape, MAX_VOXELS)
-        pixels = tiff.series[0].asarray().reshape(shape)
-    else:
-        present = sum(page is not None for page in pages)
-        if present < numbers.size:
-            raise InputError(
-                f"{path.name}: {numbers.size - present} of its {numbers.size} planes are not in "
-                f"the file; export the whole image as one file"
-            )
-        if layout.channel in axes[:outer] and layout.channel:
-            axis = axes.index(layout.channel)
-            numbers, axes = numbers.take(index, axis), axes.replace(layout.channel, "")
-        check_pixel_count(path.name, (*numbers.shape, *inner), MAX_VOXELS)
-        planes = _decoded(path, [pages[number] for number in numbers.ravel()])
-        pixels = np.stack(planes).reshape(*numbers.shape, *inner)
-    if layout.channel and layout.channel in axes:
-        axis = axes.index(layout.channel)
-        pixels, axes = pixels.take(index, axis), axes.replace(layout.channel, "")
-    return pixels, axes
-
-
-def _decoded(path: Path, pages: list[Any]) -> list[np.ndarray]:
-    """Return the pixels of pages, by Pillow where tifffile lacks a decompressor."""
-    try:
-        return [page.asarray() for page in pages]
-    except Exception:
-        if pages[0].samplesperpixel > 1:
-            raise
-    planes = []
-    with PillowImage.open(path) as picture:
-        for page in pages:
-            picture.seek(page.index)
-            planes.append(np.asarray(picture).reshape(page.shape))
-    return planes
-
-
-def _unreadable(path: Path, error: Exception) -> InputError:
-    if "imagecodecs" in str(error):
-        return InputError(
-            f"{path.name}: its channels are compressed in a way that is not read here; save it "
-            f"uncompressed or with Deflate (zip)"
-        )
-    return damaged(path, error)

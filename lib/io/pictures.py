@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import io
 import logging
-import math
 import struct
 import warnings
 import zlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image as PillowImage
@@ -18,67 +16,21 @@ from lib.errors import InputError
 from lib.files import write_atomically
 from lib.image import (
     TIFF_EXTENSIONS,
-    check_dimensions,
     check_pixel_count,
     damaged,
     has_extension,
     not_a_volume,
 )
-from lib.io.axes import UNTOLD, TiffLayout, read_planes, tiff_layout
-from lib.io.channels import channel_name, choose_channel
+from lib.io.axes import tiff_layout
 
 # both readers warn of what they find in damaged files; the error says it in one line
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 PillowImage.MAX_IMAGE_PIXELS = None  # sizes are checked here, against a limit that errors can state
 
-FEW_PAGES = 5  # as many may well be channels
+_COMPRESSION, _SAMPLE_FORMAT = 259, 339  # tags of a TIFF
 _PNG_GREY_ALPHA, _PNG_RGBA = 4, 6  # colour types in the header
 _COLOUR_MODES = {"RGB", "RGBA", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV"}
-
-
-def read_pixels(
-    path: Path, max_pixels: int, spatial_dims: int, channel: str = ""
-) -> tuple[np.ndarray, dict[str, Any]]:
-    """Read a picture or a stack, of several channels the one asked for.
-
-    Returns:
-        Pixels `(rows, columns)` or `(slices, rows, columns)`, in colour `(..., channels)`; and the
-        fields of `lib.image.Image` that tell how they were read.
-
-    Raises:
-        InputError: damaged, of other dimensions, larger than `max_pixels`, or with several channels
-            of which none is chosen.
-    """
-    layout = _layout(path, channel)
-    read = read_picture if spatial_dims == 2 else read_stack
-    if layout is None:
-        return read(path, max_pixels), {}
-    facts: dict[str, Any] = {"over_time": layout.depth == "T" and spatial_dims == 3}
-    if not layout.channel and layout.names and layout.names[0].casefold() == channel.casefold():
-        facts["channel"] = layout.names[0]
-    one_axis = len(layout.size) <= 3
-    if one_axis and not layout.channel and _count_pages(path) == math.prod(layout.size[2:]):
-        if layout.depth == UNTOLD and layout.size[-1] <= FEW_PAGES:
-            facts["notes"] = (
-                f"its {layout.size[-1]} pages were read as slices, as nothing in the file tells "
-                f"what they are; if they are channels, choose one by its number",
-            )
-        return read(path, max_pixels), facts
-    check_dimensions(path, layout.size, spatial_dims)
-    check_pixel_count(path.name, layout.size, max_pixels)
-    if not layout.channel:
-        return read_planes(path, layout, 0), facts
-    index = choose_channel(path.name, layout.names, channel)
-    facts["channel"] = channel_name(layout.names, index)
-    return read_planes(path, layout, index), facts
-
-
-def _layout(path: Path, channel: str) -> TiffLayout | None:
-    """Return what a TIFF tells of its axes; None for other pictures, and where it is plain."""
-    if not has_extension(path, TIFF_EXTENSIONS):
-        return None
-    return tiff_layout(path, channel)
 
 
 def read_picture(path: Path, max_pixels: int) -> np.ndarray:
@@ -143,17 +95,17 @@ def picture_size(path: Path, channel: str = "") -> tuple[int, ...]:
     Raises:
         InputError: damaged.
     """
-    if layout := _layout(path, channel):
-        _count_pages(path)
-        return layout.size
     tiff = has_extension(path, TIFF_EXTENSIONS)
+    if tiff and (layout := tiff_layout(path, channel)):
+        count_pages(path)
+        return layout.size
     try:
         with PillowImage.open(path) as picture:
             size = list(picture.size)
             pages = picture.n_frames if tiff else 1  # type: ignore[attr-defined]
     except Exception as error:
         *size, pages = _size_by_tifffile(path, error)
-    return (*size, _count_pages(path)) if pages > 1 else tuple(size)
+    return (*size, count_pages(path)) if pages > 1 else tuple(size)
 
 
 def save_picture(path: Path, pixels: np.ndarray) -> Path:
@@ -171,6 +123,7 @@ def _decode(path: Path, picture: PillowImage.Image, page: int = 0) -> np.ndarray
         page: number of that page, from 0.
     """
     wide = bits_per_channel(path, picture) > 8
+    _refuse_misread(picture, wide)
     picture.load()
     if wide and picture.mode in ("RGB", "RGBA"):  # Pillow keeps the upper 8 bits only
         return _read_wide_colour(path, picture, page)
@@ -193,6 +146,21 @@ def bits_per_channel(path: Path, picture: PillowImage.Image) -> int:
         bits = tags.get(258, (8,))
         return max(bits) if isinstance(bits, tuple) else int(bits)
     return 8
+
+
+def _refuse_misread(picture: PillowImage.Image, wide: bool) -> None:
+    """Raise `ValueError` for numbers of a TIFF that Pillow misreads, so that tifffile reads them.
+
+    Pillow takes signed numbers of 8 bits for unsigned ones, and swaps the bytes of compressed
+    big-endian signed and real numbers twice.
+    """
+    tags = getattr(picture, "tag_v2", None)
+    if tags is None:
+        return
+    swapped = tags.prefix == b"MM" and tags.get(_COMPRESSION, 1) != 1
+    sample_format = tags.get(_SAMPLE_FORMAT, (1,))[0]
+    if sample_format in (2, 3) and wide and swapped or sample_format == 2 and not wide:
+        raise ValueError("its numbers are signed or real, and stored in a way that is not read")
 
 
 def _read_wide_colour(path: Path, picture: PillowImage.Image, page: int) -> np.ndarray:
@@ -261,7 +229,7 @@ def _check_alike(path: Path, page: int, pixels: np.ndarray, first: np.ndarray) -
         )
 
 
-def _count_pages(path: Path) -> int:
+def count_pages(path: Path) -> int:
     """Return the number of pages of a TIFF.
 
     Counted by hand: both readers silently stop where the chain of pages is broken.

@@ -63,7 +63,7 @@ def _picture_size(path: Path, channel: str = "") -> tuple[int, ...]:
 
 
 def _read_picture(path: Path, max_pixels: int, spatial_dims: int, channel: str) -> Image:
-    from lib.io.pictures import read_pixels
+    from lib.io.planes import read_pixels
     from lib.io.resolution import picture_geometry
 
     pixels, facts = read_pixels(path, max_pixels, spatial_dims, channel)

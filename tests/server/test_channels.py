@@ -12,6 +12,7 @@ import SimpleITK as sitk
 import tifffile
 from server_support import (
     MODEL,
+    QUICK,
     Server,
     assert_refused,
     discs,
@@ -136,3 +137,17 @@ def test_the_folder_chooses_for_all_requests(stained: Server) -> None:
         assert_refused(answer, 400, "channels.csv: found the line 'wrong', expected an id")
     finally:
         table.unlink()
+
+
+def test_training_reads_the_channel_asked_for(stained: Server, tmp_path: Path) -> None:
+    label = sitk.GetImageFromArray((NUCLEI > 100).astype(np.uint8))
+    sitk.WriteImage(label, str(tmp_path / "label.nrrd"))
+    for image in ("named.ome", "unnamed"):
+        assert stained.save_label(image, tmp_path / "label.nrrd").ok
+    for channel, told in (("2", "loss"), ("3", "no channel '3', it has 2 channels")):
+        asked = {**QUICK, "device": "cpu", "channel": channel}
+        answer = stained.post(f"/train/{MODEL}", json=asked)
+        assert answer.ok, answer.text
+        ended = stained.wait_for_training("DONE", "ERROR")
+        assert ended["status"] == ("DONE" if channel == "2" else "ERROR"), ended
+        assert told in str(ended["details"]), ended

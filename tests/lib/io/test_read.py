@@ -92,6 +92,18 @@ def test_rgb_tiff_keeps_its_bits(tmp_path, dtype, layout):
     np.testing.assert_array_equal(found, pixels)
 
 
+@pytest.mark.parametrize("pages", [1, 3])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.float32, np.float64])
+def test_signed_and_real_tiffs_keep_their_numbers(tmp_path, dtype, order, compression, pages):
+    shape = (pages, ROWS, COLUMNS)[pages == 1 :]
+    pixels = np.random.default_rng(0).integers(-99, 99, shape).astype(dtype)
+    layout = {"byteorder": order, "compression": compression, "metadata": None}
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="minisblack", **layout)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif", spatial_dims=None).pixels, pixels)
+
+
 def test_rgba_16_bit_tiff_drops_alpha(tmp_path):
     pixels = _values(np.uint16, 4)
     tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=["unassalpha"])
