@@ -144,7 +144,7 @@ def test_training_reads_the_channel_asked_for(stained: Server, tmp_path: Path) -
     sitk.WriteImage(label, str(tmp_path / "label.nrrd"))
     for image in ("named.ome", "unnamed"):
         assert stained.save_label(image, tmp_path / "label.nrrd").ok
-    for channel, told in (("2", "loss"), ("3", "no channel '3', it has 2 channels")):
+    for channel, told in (("2", "published 1.0000"), ("3", "no channel '3', it has 2 channels")):
         asked = {**QUICK, "device": "cpu", "channel": channel}
         answer = stained.post(f"/train/{MODEL}", json=asked)
         assert answer.ok, answer.text
