@@ -94,7 +94,7 @@ def _volume_geometry(path: Path) -> Geometry:
 
 
 def _read_volume(path: Path, max_pixels: int, spatial_dims: int, channel: str) -> Image:
-    from lib.io.volumes import read_channel
+    from lib.io.components import read_channel
 
     pixels, geometry, name = read_channel(path, max_pixels, spatial_dims, channel)
     return replace(as_image(path, pixels, geometry, spatial_dims), channel=name)

@@ -25,14 +25,12 @@ from lib.image import (
     damaged,
     has_extension,
 )
-from lib.io.channels import choose_channel
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
 _HEADER_BYTES = 1 << 20
 _WITH_HEADER = (".nrrd", *META_EXTENSIONS)  # may name another file that holds the pixels
-_WITH_ALPHA, _NIFTI_RGBA = ("RGBA-color", "4-color"), "2304"
 _PIXEL_FILES = (".raw", ".zraw", ".raw.gz")
 _META_DATA_FILE = re.compile(rb"^[ \t]*ElementDataFile[ \t]*[=:](.*)$", re.MULTILINE)
 _NRRD_DATA_FILE = re.compile(rb"^data ?file:(.*)$", re.MULTILINE | re.IGNORECASE)
@@ -131,39 +129,6 @@ def _alone(path: Path) -> Iterator[Path]:
 def volume_geometry(path: Path) -> Geometry:
     """Return the grid from the header, with as many axes as the file has, at most three."""
     return Geometry.of(_read_header(path))
-
-
-def read_channel(
-    path: Path, max_pixels: int, spatial_dims: int, channel: str = ""
-) -> tuple[np.ndarray, Geometry, str]:
-    """Read one 2D image or one volume, of several channels the one asked for.
-
-    Three components of whole numbers are red, green and blue; others are channels. If a channel is
-    asked for by its number, so are the volumes of a series.
-
-    Returns:
-        Pixels `(rows, columns)` or `(slices, rows, columns)`, in colour `(..., 3)`; the geometry;
-        and the number of the channel where the file has several, else "".
-
-    Raises:
-        InputError: as `read_volume`, or with several channels of which none is chosen.
-    """
-    size = volume_size(path)
-    pixels, geometry = read_volume(path, max_pixels, spatial_dims, layered=channel.isdecimal())
-    if pixels.ndim == spatial_dims:
-        return pixels, geometry, ""
-    count = pixels.shape[-1]
-    if len(size) < 4 and (
-        count == 4 and _has_alpha(path) or count == 3 and pixels.dtype.kind in "iu"
-    ):
-        return pixels[..., :3], geometry, ""
-    index = choose_channel(path.name, ("",) * count, channel)
-    return pixels[..., index], geometry, str(index + 1)
-
-
-def _has_alpha(path: Path) -> bool:
-    told = header_fields(path).metadata
-    return told.get("NRRD_kinds[pixel]") in _WITH_ALPHA or told.get("datatype") == _NIFTI_RGBA
 
 
 def volume_size(path: Path, channel: str = "") -> tuple[int, ...]:
