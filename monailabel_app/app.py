@@ -261,12 +261,19 @@ class App(MONAILabelApp):
         except InputError as error:
             sys.exit(f"Error: {error}")  # one line in the task's details, not a traceback
 
-    def on_save_label(self, image_id: str, label_id: str) -> None:
-        """End the lease of the image, and count the label for retraining."""
+    def on_save_label(self, image_id: str, label_id: str) -> dict[str, Any]:
+        """End the lease of the image, and count the label for retraining.
+
+        Returns:
+            ``kept_aside``, the structures of the image that no task has, if any; it becomes part
+            of the answer.
+        """
         super().on_save_label(image_id, label_id)
         self.active.saved(image_id)
         if self.retraining is not None:
             self.retraining.label_saved()
+        aside = self.datastore().kept_aside(image_id)
+        return {"kept_aside": aside} if aside else {}
 
     def model_file(self, model: str, validate: bool = True) -> str | None:
         """Return the file of the served weights; an unknown model raises `NotFoundError`."""

@@ -14,10 +14,10 @@ import numpy as np
 from lib.classification.cases import exams_of
 from lib.classification.predictor import ExamPredictor
 from lib.data.ignore import split_ignored
+from lib.data.labels import read_item_label
 from lib.data.studies import Item, read_item
 from lib.errors import InputError, choose
 from lib.image import Image
-from lib.io.labels import read_label
 from lib.mammography.exam_files import image_id
 from lib.mammography.exams import Exam
 from lib.segmentation.metrics import dice
@@ -156,14 +156,8 @@ def _rows(
     return rows
 
 
-def _label(item: Item, image: Image) -> np.ndarray:
-    if item.label is None:
-        raise InputError(f"'{item.id}' has no accepted label; save one, or leave the image out")
-    return read_label(item.label, image)
-
-
 def _dice(predictor: Predictor, item: Item, image: Image) -> Row:
-    label, labelled = split_ignored(_label(item, image), item.id)
+    label, labelled = split_ignored(read_item_label(item, image, predictor.task), item.id)
     mask = predictor(image, instances=False).mask
     row = {"dice": round(dice(mask > 0, label > 0, labelled), DIGITS)}
     if predictor.task.target.structures:
@@ -173,7 +167,7 @@ def _dice(predictor: Predictor, item: Item, image: Image) -> Row:
 
 
 def _mask_quality(predictor: Predictor, item: Item, image: Image) -> Row:
-    label, answer = _label(item, image), predictor(image)
+    label, answer = read_item_label(item, image, predictor.task), predictor(image)
     answered = answer.mask if answer.instances is None else answer.instances
     found = mask_quality(predictor.task, answer.probabilities, answered, label)
     return {

@@ -8,10 +8,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from lib.data.groups import read_groups
+from lib.data.label_names import Told, read_label_info
 from lib.errors import InputError
 from lib.files import copy_atomically, fingerprint
 from lib.image import Geometry, Image
@@ -32,6 +34,7 @@ class Item:
         group: names a patient, or images that show the same, by ``groups.csv`` of the folder; a
             split never separates them. Empty where the image stands alone.
         channel: the channel of the image that was asked for; empty for that of ``channels.csv``.
+        told: names of the structures in the label, by the index of the server.
     """
 
     id: str
@@ -39,6 +42,7 @@ class Item:
     label: Path | None = None
     group: str = ""
     channel: str = ""
+    told: tuple[Told, ...] = ()
 
     @property
     def key(self) -> str:
@@ -92,10 +96,17 @@ def list_items(studies: str | Path, labelled: bool = False) -> list[Item]:
     label_folder = studies / "labels" if compact else studies / FINAL_LABELS
     labels = {stem(file): file for file in _files(label_folder)}
     names = [file.name for file in _files(image_folder)]
-    ids = image_ids(names, {} if compact else _listed(studies / INDEX))
+    index = {} if compact else _objects(studies / INDEX)
+    ids = image_ids(names, _listed(index))
     groups = group_of(studies)
     items = [
-        Item(ids[name], image_folder / name, labels.get(ids[name]), groups.get(ids[name], ""))
+        Item(
+            ids[name],
+            image_folder / name,
+            labels.get(ids[name]),
+            groups.get(ids[name], ""),
+            told=_told(index.get(ids[name])),
+        )
         for name in names
         if ids[name] in labels or not labelled
     ]
@@ -163,13 +174,33 @@ def image_ids(files: Iterable[str], listed: Mapping[str, str]) -> dict[str, str]
     }
 
 
-def _listed(index: Path) -> dict[str, str]:
-    """Return the files and ids in the server's index; none if there is no readable one."""
+def _objects(index: Path) -> dict[str, Any]:
+    """Return the entries of the server's index, by id; none if there is no readable one."""
     try:
         objects = json.loads(index.read_bytes())["objects"]
-        return {id + entry["image"]["ext"]: id for id, entry in objects.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return objects if isinstance(objects, dict) else {}
+    except (OSError, ValueError, KeyError, TypeError):
         return {}
+
+
+def _listed(index: Mapping[str, Any]) -> dict[str, str]:
+    """Return the files and ids in the server's index."""
+    try:
+        return {id + entry["image"]["ext"]: id for id, entry in index.items()}
+    except (KeyError, TypeError):
+        return {}
+
+
+def _told(entry: Any) -> tuple[Told, ...]:
+    """Return what the server's index tells of the names in the accepted label of an image."""
+    try:
+        info = entry["labels"][FINAL_LABELS.name]["info"].get("label_info")
+    except (KeyError, TypeError, AttributeError):
+        return ()
+    try:
+        return read_label_info(info)
+    except InputError:  # whoever reads the label says that its names are not known
+        return (Told(f"unreadable label_info {str(info)[:60]}"),)
 
 
 def in_validation(id: str, val_split: float) -> bool:

@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 
 from lib.data.ignore import UNKNOWN, labelled_objects, split_ignored
+from lib.data.labels import read_item_label
 from lib.data.studies import Item, read_item
 from lib.data.targets import as_instances
 from lib.interactive.clicks import Clicks
 from lib.interactive.predictor import ClickedImage, ClickPredictor
 from lib.interactive.simulated_user import FOUND, inner_click, next_click
-from lib.io.labels import read_label
 from lib.segmentation.instances import depth_inside
 from lib.segmentation.metrics import dice, object_overlaps
 from lib.statistics import RESAMPLES, interval
@@ -66,8 +66,7 @@ def click_on_image(predictor: ClickPredictor, item: Item, most: int = MOST) -> R
     """Simulate both users on one labelled image, with at most `most` clicks of the first."""
     task = predictor.task
     image = read_item(item, task)
-    assert item.label is not None, item.id
-    label, labelled = split_ignored(read_label(item.label, image), item.label.name)
+    label, labelled = split_ignored(read_item_label(item, image, task), item.id)
     shown = predictor.look_at(image)
     truth, clicks, values = label > 0, Clicks(), list[float]()
     for _ in range(most + 1):

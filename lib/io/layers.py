@@ -31,12 +31,9 @@ from lib.io.label_pictures import (
     palette_indices,
     read_drawing,
 )
-from lib.io.masks import MASK_EXTENSIONS
-from lib.io.read import extension
+from lib.io.masks import MASK_EXTENSIONS, Names
+from lib.io.read import extension, image_size
 from lib.io.volumes import header_fields, read_volume
-
-Names = tuple[tuple[str, int], ...]
-"""Names of segments with their values; several segments may share a name."""
 
 # segments that 3D Slicer keeps beside the structures, and does not submit
 NO_STRUCTURES = frozenset({"background", "foreground_scribbles", "background_scribbles"})
@@ -112,6 +109,19 @@ def label_names(path: Path) -> Names:
     if extension(path) != ".nrrd":
         return ()
     return tuple((one.name, one.merged) for one in _segments(path))
+
+
+def label_file_size(path: Path) -> tuple[int, ...]:
+    """Return the size from the header alone, x first, without trailing axes of size 1 and layers.
+
+    Raises:
+        InputError: unreadable, or of a type that holds no labels.
+    """
+    _refuse_by_type(path)
+    size = image_size(path)
+    if len(size) == 4 and extension(path) in VOLUME_EXTENSIONS:
+        size = size[:3] if size[2] > 1 else size[:2]
+    return size
 
 
 def is_plain(path: Path) -> bool:

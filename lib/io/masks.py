@@ -21,12 +21,16 @@ from lib.io.volumes import whole_file, write_volume
 
 MASK_EXTENSIONS = (".png", *TIFF_EXTENSIONS, *VOLUME_EXTENSIONS)
 
+Names = tuple[tuple[str, int], ...]
+"""Names of segments with their values; several segments may share a name."""
+
 
 def write_mask(
     path: str | os.PathLike[str],
     mask: np.ndarray,
     geometry: Geometry,
     dtype: np.dtype | None = None,
+    names: Names = (),
 ) -> Path:
     """Write an integer `mask` with `geometry`, atomically; the extension gives the file type.
 
@@ -37,6 +41,7 @@ def write_mask(
         mask: `(rows, columns)` or `(slices, rows, columns)`, of the size of `geometry`.
         dtype: used where all values fit it. Otherwise the smallest of 8, 16 and 32 bit unsigned
             that holds them.
+        names: of the values; only .nrrd keeps them, as 3D Slicer's .seg.nrrd does.
 
     Raises:
         InputError: the extension cannot hold a mask, or the values do not fit the file type.
@@ -79,8 +84,17 @@ def write_mask(
                 **tiff_resolution(geometry.spacing),
             )
         else:
-            write_volume(partial, mask, geometry)
+            write_volume(partial, mask, geometry, _described(names) if suffix == ".nrrd" else {})
     return path
+
+
+def _described(names: Names) -> dict[str, str]:
+    """Return names as the fields by which 3D Slicer describes segments in a .seg.nrrd."""
+    return {
+        f"Segment{number}_{field}": str(text)
+        for number, (name, value) in enumerate(names)
+        for field, text in (("Name", name), ("LabelValue", value), ("Layer", 0))
+    }
 
 
 def write_probabilities(

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -181,10 +182,18 @@ def _named_pixels(path: Path) -> str:
         return ""
 
 
-def write_volume(path: Path, pixels: np.ndarray, geometry: Geometry) -> None:
+def write_volume(
+    path: Path,
+    pixels: np.ndarray,
+    geometry: Geometry,
+    metadata: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Write grey `pixels` with `geometry`, compressed.
 
     A single slice of a 3D geometry may come as `(rows, columns)`.
+
+    Args:
+        metadata: pairs of key and text that an NRRD keeps in its header.
 
     Raises:
         OSError: the folder is missing or not writable, or the disk is full.
@@ -196,6 +205,8 @@ def write_volume(path: Path, pixels: np.ndarray, geometry: Geometry) -> None:
     out.SetSpacing(geometry.spacing)
     out.SetOrigin(geometry.origin)
     out.SetDirection(geometry.direction)
+    for key, text in metadata.items():
+        out.SetMetaData(key, text)
     path.touch()  # raises where the folder is missing or not writable; ITK's error tells less
     try:
         sitk.WriteImage(out, str(path), useCompression=True)

@@ -10,11 +10,11 @@ import numpy as np
 
 from lib.data.case import Evaluation
 from lib.data.ignore import labelled_objects, split_ignored
+from lib.data.labels import read_item_label
 from lib.data.studies import Item, fingerprint_of, read_item
 from lib.data.targets import as_instances
 from lib.errors import InputError
 from lib.image import is_coloured
-from lib.io.labels import read_label
 from lib.segmentation.metrics import (
     PIXEL_COUNTS,
     average_precision,
@@ -94,7 +94,7 @@ def evaluate(
         if item.label is None:
             raise InputError(f"'{item.id}' has no label; evaluation needs one for every image")
         image = read_item(item, task)
-        truth, labelled = split_ignored(read_label(item.label, image), item.label.name)
+        truth, labelled = split_ignored(read_item_label(item, image, task), item.id)
         prediction = predictor(image)
         counts = pixel_counts(prediction.mask > 0, truth > 0, labelled)
         axes = ("slices", "rows", "columns")[-image.spatial_dims :]

@@ -11,12 +11,12 @@ import torch
 from lib.data.case import Case, CaseFunctions, Cases, Figures, Scoring
 from lib.data.grid import network_grid
 from lib.data.ignore import UNKNOWN, split_ignored
+from lib.data.labels import read_item_label
 from lib.data.studies import Item, read_item
 from lib.data.targets import make_target
 from lib.data.transforms import draw_patch, prepare_image
 from lib.distributed import over_processes, own_indices
 from lib.errors import InputError
-from lib.io.labels import read_label
 from lib.segmentation.losses import get_loss
 from lib.segmentation.metrics import PIXEL_COUNTS, image_scores, pixel_counts, pixel_scores
 from lib.segmentation.predictor import Predictor
@@ -27,10 +27,8 @@ from lib.tasks.spec import TaskSpec
 
 def _load_image(item: Item, task: TaskSpec) -> Case:
     """Return image float16 `(channels, *spatial)` in 0..1 and `lib.data.targets.make_target`."""
-    if item.label is None:
-        raise InputError(f"'{item.id}' has no label; save one before training on it")
     image = read_item(item, task)
-    label = read_label(item.label, image)
+    label = read_item_label(item, image, task)
     label = network_grid(image, task.input).apply_label(label)
     split_ignored(label, item.label.name)  # refuses a label that says nothing
     return (

@@ -24,10 +24,10 @@ from lib.errors import InputError, NotFoundError, unknown
 from lib.mammography.report.read import DensityReport
 from monailabel_app.archive.images import ArchiveImage
 from monailabel_app.archive.labels import ArchivedLabel
-from monailabel_app.archive.objects import ANYBODY, make_objects
+from monailabel_app.archive.objects import ANYBODY, fitting_tasks, make_foreign, make_objects
 from monailabel_app.archive.reader import ArchiveReader
 from monailabel_app.archive.training_folder import Entry, make_training_folder
-from monailabel_app.studies.label_files import check_label
+from monailabel_app.studies.label_files import prepare_label
 from monailabel_app.studies.names import check_tag, tag_name
 from monailabel_app.studies.protocol import FINAL
 
@@ -47,6 +47,8 @@ class ArchiveDatastore(ArchiveReader):
     ) -> str:
         """Store a label in the archive: a label image, or JSON such as ``{"density": "C"}``.
 
+        Structures that no task has are stored apart, see `kept_aside`.
+
         Raises:
             NotFoundError: no such image.
             InputError: a bad tag, or a file that is no label of the image.
@@ -54,18 +56,22 @@ class ArchiveDatastore(ArchiveReader):
         """
         tag = check_tag(label_tag)
         image = self.image(image_id)
-        check_label(label_filename, self.image_files.path(image))
-        views = self._views(image)
-        made = make_objects(
-            Path(label_filename),
-            tag=tag,
-            info=label_info or {},
-            image=image,
-            sources=self.image_files.sources(image),
-            views=views,
-            earlier=self._reports(image, tag) if views else [],
-            tasks=self.tasks,
-        )
+        tasks = fitting_tasks(self.tasks, image)
+        file = self.image_files.path(image)
+        label = prepare_label(label_filename, file, label_info or {}, tasks)
+        sources, views = self.image_files.sources(image), self._views(image)
+        made = []
+        if label.foreign is not None:
+            made.append(make_foreign(label.foreign, tag=tag, sources=sources))
+        if label.drawn:
+            made += make_objects(
+                label,
+                tag=tag,
+                sources=sources,
+                views=views,
+                earlier=self._reports(image, tag) if views else [],
+                tasks=tasks,
+            )
         try:
             for data in made:
                 self.archive.store(data)

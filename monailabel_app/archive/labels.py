@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 import pydicom
 
+from lib.data.label_names import Labels, common_name
+from lib.data.structures import values_by_name
 from lib.dicom.header import tag_value
 from lib.dicom.objects import written_at
 from lib.dicom.seg.read import read_seg, read_segments
@@ -128,7 +130,8 @@ class LabelFiles:
     """Label objects of an archive, and the label files made of them.
 
     Args:
-        names: returns label values by name for an image, to read segmentations of other programs.
+        tasks: returns the structures of each task that fits an image, with their values, to read
+            segmentations of other programs.
     """
 
     def __init__(
@@ -136,9 +139,9 @@ class LabelFiles:
         archive: Archive,
         cache: FolderCache,
         images: ImageFiles,
-        names: Callable[[ArchiveImage], Mapping[str, int]],
+        tasks: Callable[[ArchiveImage], Sequence[Labels]],
     ) -> None:
-        self.archive, self.cache, self.images, self.names = archive, cache, images, names
+        self.archive, self.cache, self.images, self.tasks = archive, cache, images, tasks
         self._read: dict[tuple[str, int], tuple[ArchivedLabel, ...]] = {}
         self._damaged: dict[tuple[str, str], str] = {}
 
@@ -209,12 +212,18 @@ class LabelFiles:
             # if the labels of an exam differ, the newest file counts
             os.utime(path, (report.when.timestamp(), report.when.timestamp()))
             return
-        names = None if label.from_this_app else self.names(image)
+        segments = [(one.name, one.value or one.number) for one in read_segments(source)]
+        labels = None
+        if label.from_this_app:
+            names = common_name(segments)
+        else:
+            labels = values_by_name([name for name, _ in segments], self.tasks(image))
+            names = tuple((labels or {}).items())
         channel = labelled_channel(label.info)
         sources = read_sources(self.images.sources(image), chooser(channel) if channel else None)
-        mask = read_seg(source, sources, names or None)
+        mask = read_seg(source, sources, labels)
         geometry = read_image(self.images.path(image), MAX_VOXELS, None, channel).geometry
-        write_mask(path, mask, geometry)
+        write_mask(path, mask, geometry, names=names)
 
 
 def labelled_channel(info: Mapping[str, Any]) -> str:

@@ -12,54 +12,50 @@ from typing import Any
 import numpy as np
 from pydicom import Dataset
 
+from lib.data.label_names import values_of
 from lib.dicom.objects import Author
 from lib.dicom.seg.write import make_seg
 from lib.dicom.sources import read_sources
+from lib.errors import InputError
 from lib.io.channels import chooser
-from lib.io.labels import read_label
-from lib.io.read import image_size
 from lib.kinds import kind_of
 from lib.mammography.density_labels import BIRADS, SCALE, read_density, read_scale
 from lib.mammography.report.read import DensityReport
 from lib.mammography.report.write import make_density_report
-from lib.segmentation.answer import INSTANCES
 from lib.tasks.spec import TaskSpec
 from monailabel_app import __version__
 from monailabel_app.archive.images import ArchiveImage
 from monailabel_app.archive.labels import DENSITY_MODALITY, labelled_channel
 from monailabel_app.archive.private_tags import write_private_tags
-from monailabel_app.studies.label_files import ANSWER
-from monailabel_app.studies.protocol import FINAL
+from monailabel_app.studies.label_files import ANSWER, PreparedLabel
+from monailabel_app.studies.protocol import FINAL, FOREIGN
 
 ANYBODY = "Unnamed"  # the author of an accepted label if nobody logs in
 _NAME_LENGTH = 64
 
 
-def task_labels(tasks: Sequence[TaskSpec], image: ArchiveImage) -> dict[str, int]:
-    """Return the label values by name of the tasks that fit an image.
-
-    If several tasks have a name with different values, the first task counts.
-    """
-    found: dict[str, int] = {}
-    for task in _fitting(tasks, image):
-        for name, value in task.labels.items():
-            found.setdefault(name, value)
-    return found
-
-
-def _fitting(tasks: Sequence[TaskSpec], image: ArchiveImage) -> list[TaskSpec]:
+def fitting_tasks(tasks: Sequence[TaskSpec], image: ArchiveImage) -> list[TaskSpec]:
     """Return the tasks that fit an image; for a mammogram those on exams come first."""
     mammogram = image.series.modality == DENSITY_MODALITY
     fitting = [task for task in tasks if mammogram or not kind_of(task).by_exam]
     return sorted(fitting, key=lambda task: not kind_of(task).by_exam)
 
 
+def make_foreign(label: PreparedLabel, *, tag: str, sources: Sequence[Path]) -> Dataset:
+    """Return the segmentation that keeps the structures of a label that no task has."""
+    assert label.pixels is not None
+    names = {f"{name} {value}": value for name, value in label.names}
+    if len({name for name, _ in label.names}) == len(names):
+        names = dict(label.names)
+    seg = make_seg(label.pixels, list(sources), names, _author(tag, label.info))
+    write_private_tags(seg, f"{tag}{FOREIGN}", dict(label.info))
+    return seg
+
+
 def make_objects(
-    label: Path,
+    label: PreparedLabel,
     *,
     tag: str,
-    info: Mapping[str, Any],
-    image: ArchiveImage,
     sources: Sequence[Path],
     views: Sequence[Path],
     earlier: Sequence[DensityReport],
@@ -72,19 +68,17 @@ def make_objects(
     report too.
 
     Args:
-        label: the label file.
         tag: final, original ...
-        info: information that the client, or the model, sent with the label.
-        image: the labelled image.
         sources: files of the image, in the order of the label's slices.
         views: files of all views of the exam of a mammogram; empty for other images.
         earlier: reports on the exam, which a new report replaces.
-        tasks: the served tasks, whose names of labels are used.
+        tasks: the served ones that fit the image, whose names of labels are used.
 
     Raises:
         InputError: the label does not fit the image or the tasks.
     """
     when = datetime.now(timezone.utc)
+    info = label.info
     author = _author(tag, info)
 
     def report(found: _Density, kept: dict[str, Any]) -> Dataset:
@@ -101,13 +95,14 @@ def make_objects(
         write_private_tags(data, tag, kept)
         return data
 
-    if label.suffix.lower() == ANSWER:
-        answer = json.loads(label.read_text(encoding="utf-8"))
-        return [
-            report(_Density(read_density(label), read_scale(label)), {**info, "answer": answer})
-        ]
-    pixels = read_label(label, tuple(image_size(label)[::-1]))
-    names, instances = _names(pixels, info, image, tasks)
+    if label.extension.lower() == ANSWER:
+        answer = json.loads(label.file.read_text(encoding="utf-8"))
+        density, scale = read_density(label.file), read_scale(label.file)
+        return [report(_Density(density, scale), {**info, "answer": answer})]
+    if label.pixels is None:
+        raise InputError(f"{label.file.name}: no label of an image or a volume; store one of these")
+    pixels = label.pixels
+    names, instances = _names(label, tasks)
     found = _find_density(pixels, names, info) if views else None
     made = [report(found, dict(info))] if found else []
     later = when + timedelta(microseconds=len(made))  # the newest object is the label
@@ -134,7 +129,7 @@ def _find_density(
     """Return the density that a model answered or a person painted; None if there is none."""
     params = info.get("params")
     answer = params if isinstance(params, Mapping) else {}
-    values = _values(pixels)
+    values = values_of(pixels)
     painted = [name for name, value in names.items() if value in values]
     density = str(answer.get("class") or (painted[0] if len(painted) == 1 else ""))
     if density not in BIRADS:
@@ -162,47 +157,26 @@ def _author(tag: str, info: Mapping[str, Any]) -> Author:
     return Author(model, version, person, __version__)
 
 
-def _names(
-    pixels: np.ndarray, info: Mapping[str, Any], image: ArchiveImage, tasks: Sequence[TaskSpec]
-) -> tuple[dict[str, int], bool]:
+def _names(label: PreparedLabel, tasks: Sequence[TaskSpec]) -> tuple[dict[str, int], bool]:
     """Return label values by name, and whether each value is an object of its own.
 
-    The names are those of the client (3D Slicer sends its segments), else those of the model, else
-    those of the first task that has all of the values.
+    The names are those that came with the label, else those of the model that made it, else those
+    of the first task that has all of the values.
     """
-    values = _values(pixels)
-    fitting = _fitting(tasks, image)
-    model = [task for task in fitting if task.name == info.get("model")]
-    for names in (_sent_names(info), *(dict(task.labels) for task in (*model, *fitting))):
+    assert label.pixels is not None
+    values = values_of(label.pixels)
+    drawn = {value: name for name, value in label.names if value}
+    if values and values <= drawn.keys():
+        return {name: value for value, name in drawn.items()}, False
+    if drawn and values:  # one name, and the numbers of its objects
+        return {name: value for name, value in label.names[:1]}, True
+    model = [task for task in tasks if task.name == label.info.get("model")]
+    offered = {name for name, _ in label.names}
+    same = [task for task in tasks if offered and offered & set(task.labels)]
+    for names in (dict(task.labels) for task in (*model, *same, *tasks)):
         if names and values <= set(names.values()):
             return names, False
-    for task in (*model, *fitting):
+    for task in (*model, *tasks):
         if task.output.instances and len(task.labels) == 1:
             return dict(task.labels), True
     return {f"label {value}": value for value in sorted(values) or [1]}, False
-
-
-def _values(pixels: np.ndarray) -> set[int]:
-    """Return the values of a label image but 0."""
-    return {int(value) for value in np.unique(pixels) if value}
-
-
-def _sent_names(info: Mapping[str, Any]) -> dict[str, int]:
-    """Return the label values by name that a client or a model sent; empty if it sent none.
-
-    Names of numbered objects are none: they are segments of the model's one label.
-    """
-    params = info.get("params")
-    answer = params if isinstance(params, Mapping) else {}
-    named = answer.get("label_names") if answer.get("result") != INSTANCES else None
-    segments = info.get("label_info")
-    found: dict[str, int] = {}
-    try:
-        if isinstance(named, Mapping):
-            found = {str(name): int(value) for name, value in named.items()}
-        elif isinstance(segments, list):
-            found = {str(one["name"]): int(one["idx"]) for one in segments}
-    except (KeyError, TypeError, ValueError):
-        return {}
-    usable = all(name.strip() for name in found) and len(set(found.values())) == len(found)
-    return found if usable and all(value > 0 for value in found.values()) else {}

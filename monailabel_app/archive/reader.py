@@ -21,10 +21,10 @@ from monailabel_app.archive.catalogue import Catalogue
 from monailabel_app.archive.dicomweb import Archive
 from monailabel_app.archive.images import ArchiveImage, ImageFiles
 from monailabel_app.archive.labels import DENSITY_MODALITY, ArchivedLabel, LabelFiles
-from monailabel_app.archive.objects import task_labels
+from monailabel_app.archive.objects import fitting_tasks
 from monailabel_app.archive.proxy import proxy_router
 from monailabel_app.studies.names import tag_name
-from monailabel_app.studies.protocol import FINAL, StudiesProtocol
+from monailabel_app.studies.protocol import FINAL, FOREIGN, StudiesProtocol
 
 
 class ArchiveReader(StudiesProtocol):
@@ -52,7 +52,10 @@ class ArchiveReader(StudiesProtocol):
         cache = FolderCache(cache_folder / "files", limit)
         self.image_files = ImageFiles(archive, cache)
         self.labels = LabelFiles(
-            archive, cache, self.image_files, lambda image: task_labels(self.tasks, image)
+            archive,
+            cache,
+            self.image_files,
+            lambda image: [task.labels for task in fitting_tasks(self.tasks, image)],
         )
         self.catalogue = Catalogue(archive, self.labels)
         self._info: dict[tuple[str, str], dict[str, Any]] = {}
@@ -166,6 +169,16 @@ class ArchiveReader(StudiesProtocol):
             if other.series.study == image.series.study
             and other.series.modality == DENSITY_MODALITY
         ]
+
+    def kept_aside(self, image_id: str) -> dict[str, list[str]]:
+        """Return the names of structures in labels of the image that no task has, by their tag."""
+        found: dict[str, list[str]] = {}
+        for label in self._labels_of(image_id):
+            if label.tag.endswith(FOREIGN):
+                names = found.setdefault(label.tag, [])
+                told = (one["name"] for one in label.info.get("label_info", ()))
+                names += [name for name in told if name not in names]
+        return found
 
     # --- labels ----------------------------------------------------------------------------------
 

@@ -7,11 +7,13 @@ folder stays a plain MONAI Label folder.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +28,13 @@ from lib.io.read import check_readable, extension, image_extensions
 from lib.io.volumes import pixel_file
 from lib.tasks.spec import TaskSpec
 from monailabel_app.studies.index import file_record
-from monailabel_app.studies.label_files import check_label
+from monailabel_app.studies.label_files import PreparedLabel, prepare_label
 from monailabel_app.studies.names import check_id, check_tag
-from monailabel_app.studies.protocol import FINAL
+from monailabel_app.studies.protocol import FINAL, FOREIGN
 from monailabel_app.studies.readable import Looks
 from monailabel_app.studies.versions import VersionedLabels
+
+logger = logging.getLogger(__name__)
 
 LEAST_SECONDS = 0.5  # that what was found in all images is taken as true
 KEPT_TIMES = 4  # it is so for as many times the seconds that finding it took, if that is longer
@@ -42,7 +46,9 @@ class StudiesDatastore(VersionedLabels):
     Each change holds the lock, reads the index again, and is written atomically.
 
     Args:
-        tasks: the served tasks; an image that none of them can answer is no sample.
+        tasks: the served tasks: an image that none of them can answer is no sample, and a
+            structure that none of them has is kept aside. Without any, labels may be of any
+            structures.
     """
 
     def __init__(
@@ -127,7 +133,8 @@ class StudiesDatastore(VersionedLabels):
         """Save a label for `image_id` with `label_tag`; an older one is replaced.
 
         The label is a label image, or JSON such as ``{"density": "C"}``. An accepted one (tag
-        final) is kept as a version too.
+        final) is kept as a version too. Structures that no task has are kept aside in labels of
+        their own, see `kept_aside`; nothing else is saved if all that is drawn is such.
 
         Raises:
             NotFoundError: no such image.
@@ -135,33 +142,65 @@ class StudiesDatastore(VersionedLabels):
         """
         tag = check_tag(label_tag)
         image = self._require_image(image_id)
-        facts = check_label(label_filename, image)
-        _, ext = self._to_id(Path(label_filename).name)
-        folder = Path(self._datastore.label_path(tag))
+        label = prepare_label(label_filename, image, label_info or {}, self.tasks)
         with self._locked():
             self._init_from_datastore_file()
-            item = self._datastore.objects.get(image_id)
-            if item is None:
+            if image_id not in self._datastore.objects:
                 raise unknown("image", image_id, self._datastore.objects)
-            folder.mkdir(parents=True, exist_ok=True)
-            name = self._filename(image_id, ext)
-            before = item.labels
-            kept = self._kept(image_id, Path(label_filename), label_info or {})
-            with restored_on_error(folder / name), kept if tag == FINAL else nullcontext():
-                copy_atomically(label_filename, folder / name)
-                item.labels = {
-                    **before,
-                    tag: file_record(name, ext, {**(label_info or {}), **facts}),
-                }
+            if label.foreign is not None:
+                self._keep_aside(image_id, tag, label.foreign)
+            if label.drawn:
+                self._save(image_id, tag, label)
+        return image_id
+
+    def _save(self, image_id: str, tag: str, label: PreparedLabel) -> None:
+        """Write a label and its record; an older one of the tag is replaced."""
+        item = self._datastore.objects[image_id]
+        folder = Path(self._datastore.label_path(tag))
+        folder.mkdir(parents=True, exist_ok=True)
+        name = self._filename(image_id, label.extension)
+        before = item.labels
+        with label.stored() as file:
+            kept = self._kept(image_id, file, label.info) if tag == FINAL else nullcontext()
+            with restored_on_error(folder / name), kept:
+                copy_atomically(file, folder / name)
+                item.labels = {**before, tag: file_record(name, label.extension, label.info)}
                 try:
                     self._update_datastore_file()
                 except BaseException:
                     item.labels = before
                     raise
-            earlier = before.get(tag)
-            if earlier is not None and earlier.ext != ext:
-                Path(folder, self._filename(image_id, earlier.ext)).unlink(missing_ok=True)
-        return image_id
+        earlier = before.get(tag)
+        if earlier is not None and earlier.ext != label.extension:
+            Path(folder, self._filename(image_id, earlier.ext)).unlink(missing_ok=True)
+
+    # --- structures that no task has -------------------------------------------------------------
+
+    def kept_aside(self, image_id: str) -> dict[str, list[str]]:
+        """Return the names of the structures that no task has, by the tag of their label."""
+        item = self._datastore.objects.get(image_id)
+        return {
+            tag: [str(one["name"]) for one in record.info.get("label_info", ())]
+            for tag, record in (item.labels if item else {}).items()
+            if FOREIGN in tag
+        }
+
+    def _keep_aside(self, image_id: str, tag: str, label: PreparedLabel) -> None:
+        """Save what no task has under a tag of its own, beside what was kept before."""
+        names = ", ".join(f"'{name}'" for name, _ in label.names)
+        for number in count(1):
+            aside = f"{tag}{FOREIGN}" + (f"-{number}" if number > 1 else "")
+            earlier = self._datastore.objects[image_id].labels.get(aside)
+            if earlier is None:
+                break
+            file = Path(self._datastore.label_path(aside), self._filename(image_id, earlier.ext))
+            if label.is_in(file):
+                return
+        self._save(image_id, aside, label)
+        logger.warning(
+            f"Label of '{image_id}': {names} is no structure of a served task, and kept aside as "
+            f"'{aside}'"
+        )
 
     def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
         """Merge `info` into the image's record."""

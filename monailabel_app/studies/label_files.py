@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
+import numpy as np
+
+from lib.data.ignore import IGNORE
+from lib.data.label_names import (
+    as_label_info,
+    listed,
+    read_label_info,
+    values_of,
+)
+from lib.data.labels import names_in
+from lib.data.structures import sort_structures
 from lib.errors import InputError
+from lib.image import MAX_VOXELS
 from lib.io.labels import read_label
-from lib.io.read import extension, image_size, stem
+from lib.io.layers import is_plain, label_file_size, label_names
+from lib.io.masks import MASK_EXTENSIONS, Names, write_mask
+from lib.io.read import extension, image_size, read_image, stem
 from lib.mammography.density_labels import read_density
+from lib.segmentation.answer import INSTANCES
+from lib.tasks.spec import TaskSpec
 
 ANSWER = ".json"
 
@@ -23,29 +44,155 @@ def id_and_extension(name: str) -> tuple[str, str]:
     return id, name[len(id) :]
 
 
-def check_label(label: str | Path, image: Path) -> dict[str, str]:
-    """Refuse a file that is no label of an image.
+@dataclass(frozen=True, kw_only=True)
+class PreparedLabel:
+    """A label as it is stored.
 
-    Returns:
-        Information for the label's record: the density class of a JSON file.
+    Attributes:
+        file: as it came.
+        image: the file of its image.
+        info: what its record keeps: that of the client, with the stored values in ``label_info``,
+            and the density class of a JSON file.
+        extension: of the file to store.
+        pixels: integers on the grid of the image, 0 is background; None for a density.
+        names: of the values; empty where nothing names them.
+        changed: whether `pixels` are written, not the file as it came.
+        drawn: whether it says anything of the tasks: not so if all that is drawn is foreign.
+        foreign: a label of structures that no task has, to be kept aside; None without any.
+    """
+
+    file: Path
+    image: Path
+    info: dict[str, Any]
+    extension: str
+    pixels: np.ndarray | None = None
+    names: Names = ()
+    changed: bool = False
+    drawn: bool = True
+    foreign: PreparedLabel | None = None
+
+    @contextmanager
+    def stored(self) -> Iterator[Path]:
+        """Give the file to store: the one that came, or one with `pixels` for as long as needed."""
+        if self.pixels is None or not self.changed:
+            yield self.file
+            return
+        with TemporaryDirectory() as folder:
+            target = Path(folder, f"label{self.extension}")
+            geometry = read_image(self.image, MAX_VOXELS, None).geometry
+            write_mask(target, self.pixels, geometry, names=self.names)
+            yield target
+
+    def is_in(self, file: Path) -> bool:
+        """Tell whether `file` is the same label of the same names."""
+        try:
+            if self.pixels is None or label_names(file) != self.names:
+                return False
+            return np.array_equal(read_label(file, self.pixels.shape), self.pixels)
+        except InputError:
+            return False
+
+
+def prepare_label(
+    file: str | Path, image: Path, info: Mapping[str, Any], tasks: Sequence[TaskSpec]
+) -> PreparedLabel:
+    """Read a label, and give its structures the values that the tasks have for them.
+
+    Names decide: those in the file (.seg.nrrd), else ``label_info`` of the client, else
+    ``label_names`` of a model's answer. Without names a label must have values of a task, unless a
+    task has one structure, whose objects any numbers may be.
+
+    Args:
+        file: a label image, or JSON such as ``{"density": "C"}``.
+        info: information that came with the label.
+        tasks: the served ones that fit the image; without any, all names and values are kept.
 
     Raises:
-        InputError: the file cannot be read, has another size than the image or values that are
-            not integers, or is JSON without a density.
+        InputError: the file cannot be read, does not fit the image, has values without a name, or
+            is JSON without a density.
     """
-    label = Path(label)
+    file = Path(file)
+    _, suffix = id_and_extension(file.name)
+    plain = PreparedLabel(file=file, image=image, info=dict(info), extension=suffix)
     try:
-        if label.suffix.lower() == ANSWER:
-            return {"density": read_density(label)}
-        expected, found = image_size(image), image_size(label)
-        if expected != found:
-            raise InputError(
-                f"label of {' x '.join(map(str, found))} pixels for an image of "
-                f"{' x '.join(map(str, expected))}; label the image at its own size"
-            )
-        if len(found) in (2, 3):
-            read_label(label, found[::-1])
+        if suffix.lower() == ANSWER:
+            return replace(plain, info={**info, "density": read_density(file)})
+        pixels = _pixels(file, image)
+        if pixels is None:
+            return plain
+        label = replace(plain, pixels=pixels, changed=not is_plain(file))
+        told = names_in(file, read_label_info(info.get("label_info")), pixels)
+        labels = [task.labels for task in tasks if pixels.ndim == 3 or task.image_dims != 3]
+        if told:
+            label = _sorted(label, told, labels)
+        elif answered := _answered_names(info):
+            named = values_of(pixels) <= {value for _, value in answered}
+            label = replace(label, names=answered if named else ())
+        else:
+            _check_values(pixels, labels)
     except InputError as error:  # an uploaded file has a temporary name
-        cause = str(error).removeprefix(f"{label.name}: ")
+        cause = str(error).removeprefix(f"{file.name}: ")
         raise InputError(f"label for '{image.name}' refused: {cause}") from None
-    return {}
+    if label.changed and extension(file) not in MASK_EXTENSIONS:
+        label = replace(label, extension=".nrrd")
+    return label
+
+
+def _pixels(file: Path, image: Path) -> np.ndarray | None:
+    """Return the label on the grid of its image; None where the image is no image or volume."""
+    expected, found = image_size(image), label_file_size(file)
+    if expected != found:
+        raise InputError(
+            f"label of {' x '.join(map(str, found))} pixels for an image of "
+            f"{' x '.join(map(str, expected))}; label the image at its own size"
+        )
+    return read_label(file, expected[::-1]) if len(expected) in (2, 3) else None
+
+
+def _sorted(label: PreparedLabel, told: Names, tasks: Sequence[Mapping[str, int]]) -> PreparedLabel:
+    """Return a label with the values of the tasks, and what is foreign to them apart."""
+    assert label.pixels is not None
+    found = sort_structures(label.file.name, label.pixels, told, tasks)
+    ours = replace(
+        label,
+        pixels=found.label,
+        names=found.names,
+        info={**label.info, "label_info": as_label_info(found.names)},
+        changed=label.changed or found.label is not label.pixels,
+    )
+    if found.foreign is None:
+        return ours
+    foreign = replace(
+        label,
+        pixels=found.foreign,
+        names=found.foreign_names,
+        info={**label.info, "label_info": as_label_info(found.foreign_names)},
+        extension=".nrrd",
+        changed=True,
+    )
+    return replace(ours, drawn=bool(found.label.any()), foreign=foreign)
+
+
+def _answered_names(info: Mapping[str, Any]) -> Names:
+    """Return the names that a model sent with its answer; none for objects, which it numbers."""
+    params = info.get("params")
+    answer = params if isinstance(params, Mapping) else {}
+    named = answer.get("label_names") if answer.get("result") != INSTANCES else None
+    try:
+        return tuple((str(name), int(value)) for name, value in (named or {}).items())
+    except (AttributeError, TypeError, ValueError):
+        return ()
+
+
+def _check_values(label: np.ndarray, tasks: Sequence[Mapping[str, int]]) -> None:
+    """Refuse values without names that are none of a task, where each has several structures."""
+    values = values_of(label) - {IGNORE}
+    if not tasks or any(len(one) == 1 or values <= set(one.values()) for one in tasks):
+        return
+    expected = " or ".join(
+        ", ".join(f"{value} '{name}'" for name, value in one.items()) for one in tasks[:3]
+    )
+    raise InputError(
+        f"label of the values {listed(values)} without names, expected {expected}; send the names "
+        f"of the segments as label_info, or number them so"
+    )

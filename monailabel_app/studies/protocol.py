@@ -19,6 +19,7 @@ from lib.tasks.spec import TaskSpec
 
 FINAL, ORIGINAL = "final", "original"  # tags of labels that a person accepted, or a model made
 NAMED = 100  # unreadable images that an overview names
+FOREIGN = "-foreign"  # ends the tags of labels of structures that no task has
 
 
 class StudiesProtocol(Datastore):
@@ -56,6 +57,10 @@ class StudiesProtocol(Datastore):
     @abstractmethod
     def stamp(self, ids: Iterable[str]) -> str:
         """Return a text that changes when a file of these images or their label changes."""
+
+    def kept_aside(self, image_id: str) -> dict[str, list[str]]:
+        """Return the names of structures in labels of the image that no task has, by their tag."""
+        return {}
 
     @abstractmethod
     def exam_of(self, file: Path) -> Exam | None:

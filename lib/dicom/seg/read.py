@@ -23,6 +23,7 @@ LABEL_MAP_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"
 _WHAT = "segmentation"
 _VALUE = re.compile(r"Label value (\d{1,9})")
 _OBJECT = re.compile(r"\s\d+$")  # of "nuclei 7"
+_UNNAMED = re.compile(r"(segment|label)?\s?\d*")  # as viewers name a new segment
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +73,8 @@ def read_seg(
         seg: file or dataset: BINARY, FRACTIONAL or LABELMAP.
         sources: the images, in the order of the label; see `lib.dicom.sources.read_sources`.
         labels: name to value. Segments get their value by their names, or by their numbers where
-            no name is in `labels`. None takes the value kept in the file, else the number.
+            the viewer has named them by these, as "Segment 1". None takes the value kept in the
+            file, else the number.
         instances: each segment is an object of its own, as with `labels` of None.
 
     Returns:
@@ -170,7 +172,7 @@ def _values(segments: Sequence[Segment], labels: Mapping[str, int] | None) -> di
         one.number: names.get(plain(one.name), names.get(_OBJECT.sub("", plain(one.name))))
         for one in segments
     }
-    if all(value is None for value in found.values()):  # the viewer has given names of its own
+    if all(_UNNAMED.fullmatch(plain(one.name)) for one in segments):
         return {
             one.number: one.number if one.number in labels.values() else None for one in segments
         }
