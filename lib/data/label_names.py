@@ -52,8 +52,12 @@ def read_label_info(label_info: object) -> tuple[Told, ...]:
     for entry in label_info if isinstance(label_info, (list, tuple)) else ():
         name = entry.get("name") if isinstance(entry, Mapping) else None
         numbers = [entry.get(key) for key in ("idx", "id")] if name else []
-        if not isinstance(name, str) or not all(
-            number is None or (isinstance(number, int) and 0 <= number) for number in numbers
+        if (
+            not name
+            or not isinstance(name, str)
+            or not all(
+                number is None or (isinstance(number, int) and 0 <= number) for number in numbers
+            )
         ):
             raise InputError(
                 f"label_info holds {str(entry)[:60]}; expected entries such as "

@@ -99,6 +99,6 @@ def values_by_name(names: Iterable[str], tasks: Sequence[Labels]) -> dict[str, i
     """
     known = {structure: value for labels in reversed(tasks) for structure, value in labels.items()}
     found = dict.fromkeys(structure_of(name, known) for name in names)
-    structures = {number: name for number, name in enumerate(filter(None, found), start=1)}
+    structures = {-number: name for number, name in enumerate(filter(None, found), start=1)}
     values = _new_values(structures, tasks)
     return {name: values[number] for number, name in structures.items()} or known or None

@@ -148,7 +148,7 @@ async function submitLabel() {
   }
   data.forEach((index, position) => (data[position] = values[index]));
   const image = displaySetOf(segmentationId).SeriesInstanceUID;
-  const label_info = Object.entries(labels).map(([name, idx]) => ({ name, idx }));
+  const label_info = Object.entries(labels).map(([name, value]) => ({ name, idx: value, id: value }));
   const file = await writeNrrd(data, sizes, grid, 'label.nrrd');
   await saveLabel(image, file, { model, label_info });
   return 'The label is saved';
