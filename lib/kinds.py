@@ -5,7 +5,7 @@ A further kind is a `TaskKind` that is given to `register`; its tasks have its n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from pkgutil import resolve_name
@@ -19,6 +19,7 @@ from lib.classification.predictor import ExamPredictor
 from lib.classification.scoring import EXAM_SCORING
 from lib.classification.summary import EXAM_EVALUATION
 from lib.data.case import CaseFunctions, Cases, Evaluation, Figures, Scoring
+from lib.data.labels import matching_items
 from lib.data.reader_choice import LATEST
 from lib.data.studies import Item
 from lib.errors import InputError, choose
@@ -86,6 +87,13 @@ class TaskKind:
     answer_files: EntryPoint
     infer_task: EntryPoint | None = None
     trainer: EntryPoint | None = None
+
+    def matching(self, items: Sequence[Item], task: TaskSpec) -> tuple[list[Item], dict[str, str]]:
+        """Return the labelled items that the task can be trained on, and why not the others.
+
+        See `lib.data.labels.matching_items`; densities have no names to compare.
+        """
+        return matching_items(items, task) if self.label == "mask" else (list(items), {})
 
     @property
     def served(self) -> bool:

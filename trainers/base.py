@@ -107,13 +107,20 @@ class ModelTrain(TrainTask):
         return TrainingRequest(**values, kind_values=kind_values)
 
     def items(self, datastore: TrainingData, task: TaskSpec) -> list[Item]:
-        """Return the labelled cases of the datastore.
+        """Return the labelled cases of the datastore; labels of other structures are left out.
 
         Raises:
             InputError: there are none, or a label or an image cannot be read.
         """
-        folder = datastore.training_folder(kind_of(task).label)
-        return list_labelled(folder, task, datastore.readers)
+        return self.sorted_items(datastore, task)[0]
+
+    def sorted_items(
+        self, datastore: TrainingData, task: TaskSpec
+    ) -> tuple[list[Item], dict[str, str]]:
+        """Return `items`, and why labels are left out, by id."""
+        kind = kind_of(task)
+        folder = datastore.training_folder(kind.label)
+        return kind.matching(list_labelled(folder, task, datastore.readers), task)
 
     def check(self, request: Mapping[str, Any], datastore: TrainingData) -> None:
         """Refuse a request that could not be trained, before a process is started for it."""
@@ -127,11 +134,15 @@ class ModelTrain(TrainTask):
         """Train, and publish the weights if they are better than the published ones.
 
         Returns:
-            ``published``, ``reason``, ``version``, ``metrics``, ``steps`` and the training stats.
+            ``published``, ``reason``, ``version``, ``metrics``, ``steps``, ``left_out`` (why labels
+            were, by id) and the training stats.
         """
         options = self.read(request)
         task = self.changed_task(options.kind_values)
-        items = self.chosen_items(self.items(datastore, task), options.kind_values)
+        items, left_out = self.sorted_items(datastore, task)
+        items = self.chosen_items(items, options.kind_values)
+        for id, reason in left_out.items():
+            logger.warning(f"Training '{self.task.name}' leaves out the label of '{id}': {reason}")
         task = _with_recipe(task, items, options)
         with self.run_folder.exclusive():
             result, decision = train_and_submit(
@@ -160,6 +171,7 @@ class ModelTrain(TrainTask):
             "stopped_early": result.stopped_early,
             "training_cases": len(result.training_ids),
             "validation_cases": len(result.validation_ids),
+            "left_out": left_out,
             "train_stats": self.stats(),
         }
 

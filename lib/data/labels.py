@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -25,8 +24,6 @@ from lib.io.layers import label_names, read_label_file
 from lib.io.masks import Names
 from lib.io.read import image_size
 from lib.tasks.spec import TaskSpec
-
-logger = logging.getLogger(__name__)
 
 
 def read_item_label(item: Item, image: Image, task: TaskSpec) -> np.ndarray:
@@ -63,7 +60,6 @@ def matching_items(items: Sequence[Item], task: TaskSpec) -> tuple[list[Item], d
     for item in items:
         if item.label is not None and (reason := _mismatch(item, task)):
             left_out[item.id] = reason
-            logger.warning(f"'{task.name}' leaves out the label of '{item.id}': {reason}")
     kept = [item for item in items if item.id not in left_out]
     if left_out and not kept:
         raise InputError(

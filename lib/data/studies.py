@@ -17,6 +17,7 @@ from lib.data.label_names import Told, read_label_info
 from lib.errors import InputError
 from lib.files import copy_atomically, fingerprint
 from lib.image import Geometry, Image
+from lib.io.layers import labelled_id
 from lib.io.masks import write_mask
 from lib.io.read import default_channel, extension, image_size, read_image, stem
 from lib.tasks.spec import TaskSpec
@@ -94,7 +95,7 @@ def list_items(studies: str | Path, labelled: bool = False) -> list[Item]:
     compact = (studies / "images").is_dir() and (studies / "labels").is_dir()
     image_folder = studies / "images" if compact else studies
     label_folder = studies / "labels" if compact else studies / FINAL_LABELS
-    labels = {stem(file): file for file in _files(label_folder)}
+    labels = {labelled_id(file): file for file in _files(label_folder)}
     names = [file.name for file in _files(image_folder)]
     index = {} if compact else _objects(studies / INDEX)
     ids = image_ids(names, _listed(index))

@@ -32,13 +32,14 @@ from lib.io.label_pictures import (
     read_drawing,
 )
 from lib.io.masks import MASK_EXTENSIONS, Names
-from lib.io.read import extension, image_size
+from lib.io.read import extension, image_size, stem
 from lib.io.volumes import header_fields, read_volume
 
 # segments that 3D Slicer keeps beside the structures, and does not submit
 NO_STRUCTURES = frozenset({"background", "foreground_scribbles", "background_scribbles"})
 
 _SEGMENT = re.compile(r"Segment(\d+)_(Name|LabelValue|Layer)")
+_SEGMENTATION = ".seg.nrrd"
 _ARRAYS = (".npy", ".npz")
 _LARGEST = np.iinfo(np.int32).max
 
@@ -63,6 +64,15 @@ class _Segment(NamedTuple):
     layer: int
     value: int
     merged: int
+
+
+def labelled_id(path: Path | str) -> str:
+    """Return the id of the image that a label file is of: its name without its extension.
+
+    That of a segmentation of 3D Slicer is ``.seg.nrrd`` whole.
+    """
+    name = Path(path).name
+    return name[: -len(_SEGMENTATION)] if name.lower().endswith(_SEGMENTATION) else stem(name)
 
 
 def read_label_file(path: Path, spatial_dims: int) -> LabelFile:

@@ -56,7 +56,8 @@ def evaluate(chosen: EvaluateOptions) -> None:
     if chosen.plots and evaluation.plots is None:
         raise InputError(f"--plots is for tasks on exams; leave it away for '{spec.name}'")
     predictor, path = load_predictor(spec, chosen, chosen.flips)
-    items = list_labelled(chosen.studies, spec, chosen.readers)
+    items, left_out = kind.matching(list_labelled(chosen.studies, spec, chosen.readers), spec)
+    options.show_left_out(left_out)
     items = options.in_channel(items, chosen.channel, spec)
     if chosen.split == "validation":
         share = spec.training.val_split if chosen.val_split is None else chosen.val_split
@@ -66,6 +67,7 @@ def evaluate(chosen: EvaluateOptions) -> None:
         "weights": path.name,
         "weights_sha256": sha256(path),
         "command": options.command_line(),
+        **({"left_out": left_out} if left_out else {}),
     }
     samples = len({item.sample for item in items})
     with tqdm(total=samples, unit=kind.unit, disable=None) as bar:

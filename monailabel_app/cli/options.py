@@ -230,6 +230,12 @@ def say_passed_over(studies: Path) -> None:
         click.echo(f"Note: {sentence}")
 
 
+def show_left_out(reasons: Mapping[str, str]) -> None:
+    """Say on standard error which labels are left out, and why."""
+    for id, reason in reasons.items():
+        click.echo(f"label of '{id}' left out: {reason}", err=True)
+
+
 def command_line() -> str:
     """Return the command as typed, for the record; folders are reduced to their names."""
     words = [Path(word).name if "/" in word else word for word in sys.argv[1:]]

@@ -125,7 +125,10 @@ def simulate_active_learning(chosen: SimulateOptions) -> None:
         data_name=chosen.studies.resolve().name,
         init_from=chosen.init_from,
     )
-    report = simulate(protocol, kind_of(task).cases.list(chosen.studies, task, True), click.echo)
+    kind = kind_of(task)
+    items, left_out = kind.matching(kind.cases.list(chosen.studies, task, True), task)
+    options.show_left_out(left_out)
+    report = simulate(protocol, items, click.echo)
     options.save_json(chosen.json_file, report)
     page = chosen.page or protocol.out / "page.md"
     write_page(report, page, chosen.json_file.name if chosen.json_file else "report.json")

@@ -162,9 +162,11 @@ def train(chosen: TrainOptions) -> None:
     from lib.weights.store import ModelStore
     from monailabel_app.cli.folds import cross_validate, result_figures
 
-    items = list_labelled(chosen.studies, task, chosen.readers)
+    labelled = list_labelled(chosen.studies, task, chosen.readers)
+    items, left_out = kind_of(task).matching(labelled, task)
     items = options.in_channel(items, chosen.channel, task)
     options.say_passed_over(chosen.studies)
+    options.show_left_out(left_out)
     run = FitOptions(
         out=chosen.out or Path("runs") / task.name,
         seed=chosen.seed,
@@ -177,6 +179,7 @@ def train(chosen: TrainOptions) -> None:
         keep=chosen.keep,
     )
     about = {"task": task.as_dict(), "command": run.command, "seed": run.seed}
+    about |= {"left_out": left_out} if left_out else {}
     if chosen.folds:
         if launched_by_torchrun():
             raise InputError("--folds and torchrun do not go together; use --processes instead")

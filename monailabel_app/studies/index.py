@@ -28,7 +28,7 @@ from lib.data.studies import image_ids
 from lib.data.versions import VERSIONS
 from lib.files import file_stamp, remove_leftovers, write_atomically
 from lib.io.read import extension, image_extensions
-from monailabel_app.studies.label_files import id_and_extension, is_label_file
+from monailabel_app.studies.label_files import id_and_extension, image_and_extension, is_label_file
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ class IndexedFolder(LocalDatastore):
     def _is_listed(self, path: Path) -> bool:
         """Tell whether a file is an image or a label in the index."""
         in_images = path.parent == Path(self._datastore.image_path())
-        for id in (path.name, self._to_id(path.name)[0]):
+        for id in (path.name, self._to_id(path.name)[0], image_and_extension(path.name)[0]):
             if item := self._datastore.objects.get(id):
                 record = item.image if in_images else item.labels.get(path.parent.name)
                 if record is not None and self._filename(id, record.ext) == path.name:
@@ -174,7 +174,7 @@ class IndexedFolder(LocalDatastore):
         """List new label files of listed images."""
         for tag, names in files.items():
             for file in sorted(names):
-                id, ext = self._to_id(file)
+                id, ext = image_and_extension(file)
                 if id in objects:
                     item = objects[id]
                     if tag not in item.labels:

@@ -23,7 +23,7 @@ from lib.data.structures import sort_structures
 from lib.errors import InputError
 from lib.image import MAX_VOXELS
 from lib.io.labels import read_label
-from lib.io.layers import is_plain, label_file_size, label_names
+from lib.io.layers import is_plain, label_file_size, label_names, labelled_id
 from lib.io.masks import MASK_EXTENSIONS, Names, write_mask
 from lib.io.read import extension, image_size, read_image, stem
 from lib.mammography.density_labels import read_density
@@ -41,6 +41,12 @@ def is_label_file(name: str) -> bool:
 def id_and_extension(name: str) -> tuple[str, str]:
     """Split the name of an image or label file into its id and its extension, case kept."""
     id = name[: -len(ANSWER)] if name.lower().endswith(ANSWER) else stem(name)
+    return id, name[len(id) :]
+
+
+def image_and_extension(name: str) -> tuple[str, str]:
+    """Split the name of a label file into the id of its image and its extension, case kept."""
+    id = id_and_extension(name)[0] if name.lower().endswith(ANSWER) else labelled_id(name)
     return id, name[len(id) :]
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import SimpleITK as sitk
 
@@ -228,3 +230,21 @@ def test_a_full_disk_is_told_in_one_line(train, monkeypatch):
 
     monkeypatch.setattr("lib.weights.checkpoint.write_atomically", fail)
     train("--steps", 1).assert_refused("no space left on the disk for state.pt")
+
+
+def test_labels_of_other_structures_are_left_out_and_named(cli, studies, tmp_path):
+    folder = shutil.copytree(studies, tmp_path / "studies")
+    for name in ("nucleus_0", "nucleus_1"):
+        (folder / "labels" / "final" / f"{name}.png").unlink()
+        label = sitk.GetImageFromArray(np.ones((64, 64), np.uint8))
+        label.SetMetaData("Segment0_Name", "vessel" if name == "nucleus_0" else "Nuclei_1")
+        sitk.WriteImage(label, str(folder / "labels" / "final" / f"{name}.seg.nrrd"))
+    words = ("train", TASK, "--studies", folder, "--out", tmp_path / "run", *SMALL, "--steps", 1)
+    ended = cli(*words, "--json", tmp_path / "run.json")
+    assert ended.status == 0, ended.err
+    report = json.loads((tmp_path / "run.json").read_text())
+    assert list(report["left_out"]) == ["nucleus_0"]
+    assert "is a label of vessel" in report["left_out"]["nucleus_0"]
+    assert "label of 'nucleus_0' left out: nucleus_0.seg.nrrd: is a label of vessel" in ended.err
+    used = report["training_ids"] + report["validation_ids"]
+    assert "nucleus_0" not in used and "nucleus_1" in used

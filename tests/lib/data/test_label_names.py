@@ -1,4 +1,4 @@
-"""Names decide which structure a value is; where nothing names it, it is a task's value or refused."""
+"""Names decide which structure a value is; a value without a name is a task's, or refused."""
 
 from __future__ import annotations
 
