@@ -17,8 +17,8 @@ import numpy as np
 from lib.data.ignore import IGNORE, IGNORE_NAME
 from lib.dicom.seg.codes import plain
 from lib.errors import InputError
-from lib.io.layers import NO_STRUCTURES
 from lib.io.masks import Names
+from lib.io.segments import NO_STRUCTURES
 
 _NUMBER = re.compile(r"\s\d+$")  # of "nuclei 7"
 _TABLE = 1 << 20  # values up to this are looked up in a table

@@ -7,11 +7,9 @@ one label image where they do not overlap, and refused where they do.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -33,12 +31,9 @@ from lib.io.label_pictures import (
 )
 from lib.io.masks import MASK_EXTENSIONS, Names
 from lib.io.read import extension, image_size, stem
+from lib.io.segments import Segment, segments_in
 from lib.io.volumes import header_fields, read_volume
 
-# segments that 3D Slicer keeps beside the structures, and does not submit
-NO_STRUCTURES = frozenset({"background", "foreground_scribbles", "background_scribbles"})
-
-_SEGMENT = re.compile(r"Segment(\d+)_(Name|LabelValue|Layer)")
 _SEGMENTATION = ".seg.nrrd"
 _ARRAYS = (".npy", ".npz")
 _LARGEST = np.iinfo(np.int32).max
@@ -55,15 +50,6 @@ class LabelFile:
 
     pixels: np.ndarray
     geometry: Geometry
-
-
-class _Segment(NamedTuple):
-    """A segment that a .seg.nrrd describes: its value in its layer, and in the merged label."""
-
-    name: str
-    layer: int
-    value: int
-    merged: int
 
 
 def labelled_id(path: Path | str) -> str:
@@ -98,7 +84,7 @@ def read_label_file(path: Path, spatial_dims: int) -> LabelFile:
         pixels = check_drawing(path, pixels)
     layers = [pixels] if pixels.ndim == spatial_dims else list(np.moveaxis(pixels, -1, 0))
     layers = [_whole_numbers(path, layer) for layer in layers]
-    segments = _segments(path, len(layers))
+    segments = segments_in(path, len(layers))
     if segments and len(layers) > 1:
         return LabelFile(_merge_segments(path, layers, segments), geometry)
     label = layers[0] if len(layers) == 1 else _merge_layers(path, layers)
@@ -118,7 +104,7 @@ def label_names(path: Path) -> Names:
     """
     if extension(path) != ".nrrd":
         return ()
-    return tuple((one.name, one.merged) for one in _segments(path))
+    return tuple((one.name, one.merged) for one in segments_in(path))
 
 
 def label_file_size(path: Path) -> tuple[int, ...]:
@@ -192,56 +178,8 @@ def _whole_numbers(path: Path, pixels: np.ndarray) -> np.ndarray:
     return pixels.astype(np.int32)
 
 
-def _segments(path: Path, layers: int = 0) -> list[_Segment]:
-    """Return the segments that the header describes; those of `NO_STRUCTURES` have merged value 0.
-
-    Where values of two layers are the same, the later segment gets the next free value.
-
-    Args:
-        layers: of the file, where it is known.
-    """
-    if extension(path) != ".nrrd":
-        return []
-    header = header_fields(path)
-    layers = layers or header.layers
-    told: dict[int, dict[str, str]] = {}
-    for key, text in header.metadata.items():
-        if found := _SEGMENT.fullmatch(key):
-            told.setdefault(int(found[1]), {})[found[2]] = text.strip()
-    segments: list[_Segment] = []
-    used: set[int] = set()
-    try:
-        # before Slicer 5 each segment has a layer of its own, in which it is 1
-        rows: list[tuple[str, int, int]] = [
-            (
-                fields.get("Name") or f"segment {number}",
-                int(fields.get("Layer", number if layers > 1 else 0)),
-                int(fields.get("LabelValue", 1 if layers > 1 else number + 1)),
-            )
-            for number, fields in sorted(told.items())
-        ]
-    except ValueError as error:
-        raise InputError(
-            f"{path.name}: its description of segments is damaged ({error}); export it again"
-        ) from None
-    for label, layer, value in rows:
-        if not 0 <= layer < layers or value < 0:
-            raise InputError(
-                f"{path.name}: segment '{label}' is said to be value {value} of layer {layer}, "
-                f"found {layers} layers; export it again"
-            )
-        merged = value
-        if label.lower() in NO_STRUCTURES:
-            merged = 0
-        elif layers > 1 and value in used:
-            merged = next(n for n in range(1, len(rows) + len(used) + 2) if n not in used)
-        used.add(merged)
-        segments.append(_Segment(label, layer, value, merged))
-    return segments
-
-
 def _merge_segments(
-    path: Path, layers: Sequence[np.ndarray], segments: Sequence[_Segment]
+    path: Path, layers: Sequence[np.ndarray], segments: Sequence[Segment]
 ) -> np.ndarray:
     """Return one label image of the described segments of several layers."""
     for number, layer in enumerate(layers):
