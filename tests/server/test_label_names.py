@@ -98,7 +98,7 @@ def test_a_training_leaves_out_labels_of_other_structures_and_names_them(
     answer = structures.post(
         f"/train/{TASK}",
         params={"run_sync": True},
-        json={**QUICK, "patch_size": 16, "train_batch_size": 1},
+        json={**QUICK, "train_batch_size": 1},
     )
     assert answer.status_code == 200, answer.text
     left_out = json.loads(json.dumps(answer.json()))["result"]["left_out"]
