@@ -38,7 +38,7 @@ def read_item_label(item: Item, image: Image, task: TaskSpec) -> np.ndarray:
     """
     if item.label is None:
         raise InputError(f"'{item.id}' has no accepted label; save one, or leave the image out")
-    label = read_label(item.label, image.shape)
+    label = read_label(item.label, image)
     names = names_in(item.label, item.told, label)
     return label_of_task(item.label.name, label, names, task.name, task.labels)
 

@@ -30,7 +30,7 @@ from lib.io.label_pictures import (
     read_drawing,
 )
 from lib.io.masks import MASK_EXTENSIONS, Names
-from lib.io.read import extension, image_size, stem
+from lib.io.read import extension, stem
 from lib.io.segments import Segment, segments_in
 from lib.io.volumes import header_fields, read_volume
 
@@ -105,19 +105,6 @@ def label_names(path: Path) -> Names:
     if extension(path) != ".nrrd":
         return ()
     return tuple((one.name, one.merged) for one in segments_in(path))
-
-
-def label_file_size(path: Path) -> tuple[int, ...]:
-    """Return the size from the header alone, x first, without trailing axes of size 1 and layers.
-
-    Raises:
-        InputError: unreadable, or of a type that holds no labels.
-    """
-    _refuse_by_type(path)
-    size = image_size(path)
-    if len(size) == 4 and extension(path) in VOLUME_EXTENSIONS:
-        size = size[:3] if size[2] > 1 else size[:2]
-    return size
 
 
 def is_plain(path: Path) -> bool:

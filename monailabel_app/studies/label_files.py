@@ -21,11 +21,19 @@ from lib.data.label_names import (
 from lib.data.labels import names_in
 from lib.data.structures import sort_structures
 from lib.errors import InputError
-from lib.image import MAX_VOXELS
+from lib.image import (
+    DICOM_EXTENSIONS,
+    MAX_VOXELS,
+    VOLUME_EXTENSIONS,
+    Geometry,
+    Image,
+    has_extension,
+)
+from lib.io.alignment import same_grid
 from lib.io.labels import read_label
-from lib.io.layers import is_plain, label_file_size, label_names, labelled_id
+from lib.io.layers import is_plain, label_names, labelled_id
 from lib.io.masks import MASK_EXTENSIONS, Names, write_mask
-from lib.io.read import extension, image_size, read_image, stem
+from lib.io.read import extension, image_geometry, image_size, read_image, stem
 from lib.mammography.density_labels import read_density
 from lib.segmentation.answer import INSTANCES
 from lib.tasks.spec import TaskSpec
@@ -85,8 +93,7 @@ class PreparedLabel:
             return
         with TemporaryDirectory() as folder:
             target = Path(folder, f"label{self.extension}")
-            geometry = read_image(self.image, MAX_VOXELS, None).geometry
-            write_mask(target, self.pixels, geometry, names=self.names)
+            write_mask(target, self.pixels, image_geometry(self.image), names=self.names)
             yield target
 
     def is_in(self, file: Path) -> bool:
@@ -123,10 +130,10 @@ def prepare_label(
     try:
         if suffix.lower() == ANSWER:
             return replace(plain, info={**info, "density": read_density(file)})
-        pixels = _pixels(file, image)
-        if pixels is None:
+        if len(image_size(image)) > 3:
             return plain
-        label = replace(plain, pixels=pixels, changed=not is_plain(file))
+        pixels = read_label(file, _grid(image))
+        label = replace(plain, pixels=pixels, changed=not _is_as_stored(file, image))
         told = names_in(file, read_label_info(info.get("label_info")), pixels)
         labels = [task.labels for task in tasks if pixels.ndim == 3 or task.image_dims != 3]
         if told:
@@ -144,15 +151,19 @@ def prepare_label(
     return label
 
 
-def _pixels(file: Path, image: Path) -> np.ndarray | None:
-    """Return the label on the grid of its image; None where the image is no image or volume."""
-    expected, found = image_size(image), label_file_size(file)
-    if expected != found:
-        raise InputError(
-            f"label of {' x '.join(map(str, found))} pixels for an image of "
-            f"{' x '.join(map(str, expected))}; label the image at its own size"
-        )
-    return read_label(file, expected[::-1]) if len(expected) in (2, 3) else None
+def _is_as_stored(file: Path, image: Path) -> bool:
+    """Tell whether any program reads a label file as this app does, on the grid of its image."""
+    if extension(file) not in VOLUME_EXTENSIONS:
+        return is_plain(file)
+    grid, other = image_geometry(file), image_geometry(image)
+    return is_plain(file) and (len(grid.size) != len(other.size) or same_grid(grid, other))
+
+
+def _grid(image: Path) -> Image | Geometry:
+    """Return the grid of an image; of DICOM with the measured spacing, which labels may have."""
+    if has_extension(image, DICOM_EXTENSIONS):
+        return read_image(image, MAX_VOXELS, None)
+    return image_geometry(image)
 
 
 def _sorted(label: PreparedLabel, told: Names, tasks: Sequence[Mapping[str, int]]) -> PreparedLabel:
