@@ -24,6 +24,7 @@ from lib.errors import InputError
 from lib.image import (
     DICOM_EXTENSIONS,
     MAX_VOXELS,
+    PICTURE_EXTENSIONS,
     VOLUME_EXTENSIONS,
     Geometry,
     Image,
@@ -132,6 +133,7 @@ def prepare_label(
             return replace(plain, info={**info, "density": read_density(file)})
         if len(image_size(image)) > 3:
             return plain
+        _check_size(file, image)
         pixels = read_label(file, _grid(image))
         label = replace(plain, pixels=pixels, changed=not _is_as_stored(file, image))
         told = names_in(file, read_label_info(info.get("label_info")), pixels)
@@ -149,6 +151,18 @@ def prepare_label(
     if label.changed and extension(file) not in MASK_EXTENSIONS:
         label = replace(label, extension=".nrrd")
     return label
+
+
+def _check_size(file: Path, image: Path) -> None:
+    """Refuse a picture of another size than its image; volumes tell more, see `read_label`."""
+    if extension(file) not in PICTURE_EXTENSIONS:
+        return
+    expected, found = image_size(image), image_size(file)
+    if expected != found:
+        raise InputError(
+            f"label of {' x '.join(map(str, found))} pixels for an image of "
+            f"{' x '.join(map(str, expected))}; label the image at its own size"
+        )
 
 
 def _is_as_stored(file: Path, image: Path) -> bool:
