@@ -172,7 +172,7 @@ def test_a_label_of_a_volume_is_saved_whole(store, tmp_path, kind):
             "30 x 20 x 1 pixels .* image has 30 x 20 x 9",
         ),
     ],
-    ids=["fractions", "negative", "not a number", "size", "one slice"],
+    ids=["fractions", "negative", "not a number", "more slices", "more rows"],
 )
 def test_a_bad_label_of_a_volume_is_refused(store, tmp_path, label, cause):
     path = _volume(tmp_path / "label.nrrd", label)
