@@ -51,6 +51,11 @@ class Item:
         return self.group or self.id
 
     @property
+    def label_name(self) -> str:
+        """Name of the label's file, for messages; the id where there is none."""
+        return self.label.name if self.label else self.id
+
+    @property
     def sample(self) -> str:
         """Id of what is labelled at once: the image."""
         return self.id

@@ -66,7 +66,7 @@ def click_on_image(predictor: ClickPredictor, item: Item, most: int = MOST) -> R
     """Simulate both users on one labelled image, with at most `most` clicks of the first."""
     task = predictor.task
     image = read_item(item, task)
-    label, labelled = split_ignored(read_item_label(item, image, task), item.id)
+    label, labelled = split_ignored(read_item_label(item, image, task), item.label_name)
     shown = predictor.look_at(image)
     truth, clicks, values = label > 0, Clicks(), list[float]()
     for _ in range(most + 1):

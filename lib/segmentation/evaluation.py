@@ -94,7 +94,7 @@ def evaluate(
         if item.label is None:
             raise InputError(f"'{item.id}' has no label; evaluation needs one for every image")
         image = read_item(item, task)
-        truth, labelled = split_ignored(read_item_label(item, image, task), item.id)
+        truth, labelled = split_ignored(read_item_label(item, image, task), item.label_name)
         prediction = predictor(image)
         counts = pixel_counts(prediction.mask > 0, truth > 0, labelled)
         axes = ("slices", "rows", "columns")[-image.spatial_dims :]

@@ -30,7 +30,7 @@ def _load_image(item: Item, task: TaskSpec) -> Case:
     image = read_item(item, task)
     label = read_item_label(item, image, task)
     label = network_grid(image, task.input).apply_label(label)
-    split_ignored(label, item.id)  # refuses a label that says nothing
+    split_ignored(label, item.label_name)  # refuses a label that says nothing
     return (
         prepare_image(image, task.input).astype(np.float16),
         make_target(label, task.target),
