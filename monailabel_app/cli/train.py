@@ -153,7 +153,7 @@ def train(chosen: TrainOptions) -> None:
 
     import ignite.distributed as idist
 
-    from lib.kinds import list_labelled
+    from lib.kinds import kind_of, list_labelled
     from lib.training.loop import fit
     from lib.training.options import FitOptions
     from lib.training.parallel import backend, fit_in_processes, launched_by_torchrun
