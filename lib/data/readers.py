@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from lib.data.reader_choice import CONSENSUS, LATEST
-from lib.data.studies import Item
+from lib.data.studies import Item, told_in
 from lib.data.versions import VERSIONS, LabelVersion, labels_of_readers
 from lib.files import content_fingerprint
 
@@ -36,7 +36,13 @@ def by_readers(items: Sequence[Item], studies: Path, readers: str, agree: Agree)
             found.append(replace(item, label=agree(item, labels)))
         else:
             found += [
-                replace(item, id=of_reader(item.id, name), label=one.file, group=item.key)
+                replace(
+                    item,
+                    id=of_reader(item.id, name),
+                    label=one.file,
+                    group=item.key,
+                    told=told_in(one.info),
+                )
                 for name, one in labels.items()
             ]
     return found

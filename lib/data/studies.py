@@ -200,13 +200,18 @@ def _listed(index: Mapping[str, Any]) -> dict[str, str]:
 def _told(entry: Any) -> tuple[Told, ...]:
     """Return what the server's index tells of the names in the accepted label of an image."""
     try:
-        info = entry["labels"][FINAL_LABELS.name]["info"].get("label_info")
+        return told_in(entry["labels"][FINAL_LABELS.name]["info"])
     except (KeyError, TypeError, AttributeError):
         return ()
+
+
+def told_in(info: Mapping[str, Any]) -> tuple[Told, ...]:
+    """Return the names that the record of a label tells; none may be a structure's if damaged."""
+    found = info.get("label_info")
     try:
-        return read_label_info(info)
+        return read_label_info(found)
     except InputError:  # whoever reads the label says that its names are not known
-        return (Told(f"unreadable label_info {str(info)[:60]}"),)
+        return (Told(f"unreadable label_info {str(found)[:60]}"),)
 
 
 def in_validation(id: str, val_split: float) -> bool:
