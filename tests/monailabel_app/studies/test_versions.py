@@ -66,7 +66,8 @@ def test_a_second_readers_label_erases_nothing_and_a_restart_forgets_nothing(fol
         assert final(again) == 3
         assert again.status()["completed"] == 1 and "versions" not in again.status()["label_tags"]
     first = store.label_versions("a")[0]
-    assert first.client == "Slicer" and first.info["label_info"] == [{"name": "nuclei", "idx": 1}]
+    assert first.client == "Slicer"
+    assert first.info["label_info"] == [{"name": "nuclei", "idx": 1, "id": 1}]
     assert sorted(file.name for file in (folder / "labels" / "final").iterdir()) == ["a.png"]
 
 
