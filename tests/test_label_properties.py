@@ -5,6 +5,8 @@ What is expected is what was drawn at random, or what SimpleITK makes of the fil
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +19,17 @@ from hypothesis import strategies as st
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
+from lib.data.ignore import UNKNOWN
+from lib.data.studies import list_items
 from lib.errors import InputError
 from lib.image import Geometry
 from lib.io.labels import read_label
 from lib.io.masks import write_mask
 from lib.io.read import read_image
+from lib.kinds import kind_of
+from lib.tasks.image_spec import InputSpec
+from lib.tasks.registry import get_task
+from monailabel_app.studies.datastore import StudiesDatastore
 
 VOLUMES = (".nrrd", ".nii", ".nii.gz", ".mha", ".mhd")
 PICTURES = (".png", ".tif")
@@ -275,3 +283,65 @@ def test_the_stored_bits_of_dicom_are_read_and_no_others(folder, case):
         assert high != bits - 1, error
         return
     np.testing.assert_array_equal(image.pixels.astype(np.int64), truth)
+
+
+# --- what is submitted, stored, and read by training ---------------------------------------------
+
+GLAND = replace(get_task("ultrasound3d_structures"), input=InputSpec(min_side=1))
+NAMES = ("gland", "cyst", "ignore", "vessel", "Gland")  # of them the task has the first two
+
+
+@st.composite
+def submitted(draw: st.DrawFn) -> tuple[np.ndarray, Geometry, dict[str, int], str, bool]:
+    """Draw a label, its grid, the values of names in any order, a file type, and if mirrored."""
+    geometry = draw(geometries(3, least=2))
+    names = draw(
+        st.permutations(NAMES[:4]).flatmap(lambda order: st.sampled_from((order[:2], order)))
+    )
+    numbers = draw(st.permutations(range(1, len(names) + 1)))
+    if draw(st.booleans()):
+        numbers = [40 * number for number in numbers]
+    told = dict(zip(names, numbers, strict=True))
+    drawn = draw(values(geometry.size[::-1], len(names)))
+    label = np.array([0, *numbers])[drawn]
+    return (
+        label,
+        geometry,
+        told,
+        draw(st.sampled_from((".nrrd", ".nii.gz", ".mha"))),
+        draw(st.booleans()),
+    )
+
+
+@cases(80)
+@given(case=submitted())
+def test_training_reads_of_a_submitted_label_each_structure_by_its_name(folder, case):
+    label, geometry, told, suffix, mirrored = case
+    studies = folder / "studies"
+    shutil.rmtree(studies, ignore_errors=True)
+    studies.mkdir()
+    grey = np.random.default_rng(0).integers(0, 255, label.shape).astype(np.uint8)
+    sitk.WriteImage(itk(grey, geometry), str(studies / "scan.nrrd"))
+    sent = itk(label.astype(np.uint16), geometry)
+    sitk.WriteImage(
+        sitk.Flip(sent, [True, False, False]) if mirrored else sent, str(folder / f"sent{suffix}")
+    )
+    store = StudiesDatastore(str(studies), tasks=[GLAND])
+    info = {"label_info": [{"name": name, "idx": idx} for name, idx in told.items()]}
+    expected = np.full((3, *label.shape), 0)
+    for number, names in enumerate((("gland", "cyst"), ("gland",), ("cyst",))):
+        expected[number] = np.isin(label, [told[name] for name in names if name in told])
+    if "ignore" in told:
+        expected[:, label == told["ignore"]] = UNKNOWN
+    store.save_label("scan", str(folder / f"sent{suffix}"), "final", info)
+    items = list_items(studies, labelled=False)
+    assert [item.id for item in items] == ["scan"]
+    if items[0].label is None:  # nothing of the task was drawn
+        assert not (expected != 0).any()
+        return
+    try:
+        _, target = kind_of(GLAND).cases.load(items[0], GLAND)
+    except InputError as error:
+        assert (expected == UNKNOWN).all(), error
+        return
+    np.testing.assert_array_equal(target, expected)
