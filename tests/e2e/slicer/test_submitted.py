@@ -9,9 +9,15 @@ from scipy import ndimage
 from server_support import MODEL
 from slicer_env import image_id, objects_of, run
 from slicer_samples import (
+    CYST,
+    GLAND,
     PICTURES,
+    STRUCTURES,
+    VOLUMES,
     cells,
+    left_handed,
     picture,
+    volume,
 )
 
 from lib.data.targets import as_instances
@@ -35,7 +41,8 @@ def test_originals_that_next_sample_loads_are_shown_whole(slicer, server, client
 
 @pytest.mark.parametrize(
     ("model", "suffix", "write", "pixels"),
-    [(MODEL, suffix, write, cells()) for suffix, write in PICTURES],
+    [(MODEL, suffix, write, cells()) for suffix, write in PICTURES]
+    + [(STRUCTURES, suffix, write, volume()) for suffix, write in VOLUMES],
     ids=lambda value: getattr(value, "__name__", value if isinstance(value, str) else "pixels"),
 )
 def test_what_is_submitted_is_kept_by_its_names(
@@ -52,6 +59,20 @@ def test_what_is_submitted_is_kept_by_its_names(
     assert values == {0, *names.values()}
     again = slicer.show(image, kept, names)
     assert not again.faults({name: before.segments[name] for name in names})
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".seg.nrrd"])
+@pytest.mark.parametrize("first", [["cyst", "gland"], ["nuclei", "cyst"], []], ids=str)
+def test_the_order_of_segments_does_not_matter(slicer, client, add, first, suffix, tmp_path):
+    image = add(".nrrd", left_handed, volume())
+    label, told = run(client, STRUCTURES, image_id(image))
+    file = tmp_path / f"submitted{suffix}"
+    before, info = slicer.submit(image, label, told["label_names"], first, file)
+    client.save_label(image_id(image), str(file), params={"label_info": info})
+    again = slicer.show(image, client.download_label(image_id(image), "final"), told["label_names"])
+    truth = {"gland": again.volume == GLAND, "cyst": again.volume == CYST}
+    assert not again.faults(truth)
+    assert not before.faults({**{name: before.segments[name] for name in first}, **truth})
 
 
 @pytest.mark.parametrize("result", ["mask", "instances"])
