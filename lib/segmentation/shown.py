@@ -33,6 +33,8 @@ def as_segments(
     structures = list(dict.fromkeys(name for name, _ in names)) or list(labels)
     if not values:
         return label, {name: value for value, name in enumerate(structures, start=1)}
+    # names without a value were offered and not drawn
+    structures = list(dict.fromkeys(name for name, value in names if value)) or structures
     alone = structures[0] if len(structures) == 1 else "segment"
     if len(structures) == 1 and len(values) > 1 and len(values) > MAX_SEGMENTS:
         return (with_gaps(label) > 0).astype(np.uint8), {alone: 1}

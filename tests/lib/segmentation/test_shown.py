@@ -45,3 +45,11 @@ def test_more_objects_than_segments_become_one_in_which_none_touch(monkeypatch):
     label = np.repeat(np.repeat(np.arange(1, 5).reshape(2, 2), 4, 0), 4, 1)
     found, named = as_segments(label, (), NUCLEI)
     assert named == {"nuclei": 1} and ndimage.label(found)[1] == 4
+
+
+def test_objects_beside_names_that_were_not_drawn_are_of_the_one_that_was():
+    label = np.array([[0, 10], [11, 12]], np.int32)
+    names = [("nuclei", 10), ("cyst", 0)]
+    shown, found = as_segments(label, names, {"nuclei": 1})
+    assert found == {"nuclei 10": 1, "nuclei 11": 2, "nuclei 12": 3}
+    assert shown.tolist() == [[0, 1], [2, 3]]
