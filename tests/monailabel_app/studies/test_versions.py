@@ -141,6 +141,7 @@ def test_a_deleted_label_keeps_its_versions_which_count_no_more_until_one_is_put
     store.remove_label("a", "final")
     assert store.get_unlabeled_images() == ["a", "b"]
     assert store.label_versions("a")[-1].file is None
+    assert read_versions(folder, "a")[-1].file is None  # noted at once, with its time
     assert values(StudiesDatastore(str(folder))) == [("anna", 1), ("bert", 2)]
     store.restore_label("a", 2, "chief")
     assert final(store) == 2
