@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lib.data.ignore import IGNORE
+from lib.data.ignore import IGNORE, split_ignored
 from lib.data.label_names import (
     as_label_info,
     listed,
@@ -145,6 +145,8 @@ def prepare_label(
             label = replace(label, names=answered if named else ())
         else:
             _check_values(pixels, labels)
+        assert label.pixels is not None
+        split_ignored(label.pixels, file.name)  # refuses a label that says nothing
     except InputError as error:  # an uploaded file has a temporary name
         cause = str(error).removeprefix(f"{file.name}: ")
         raise InputError(f"label for '{image.name}' refused: {cause}") from None

@@ -248,3 +248,11 @@ def test_files_that_hold_no_label_are_refused_with_the_reason(folder, tmp_path, 
         PillowImage.fromarray(SLICE).save(file)
     with pytest.raises(InputError, match=f"label for 'cell.png' refused: .*{why}"):
         _open(folder, NUCLEI).save_label("cell", str(file), "final", {})
+
+
+def test_a_label_in_which_everything_is_ignored_is_refused(folder, tmp_path):
+    sent = _volume(tmp_path / "sent.nrrd", np.ones(SHAPE, np.uint8))
+    store = _open(folder, GLAND)
+    with pytest.raises(InputError, match=r"'scan\.nrrd' refused: everything is marked 'ignore'"):
+        store.save_label("scan", sent, "final", _info("ignore", "gland"))
+    assert not (folder / "labels" / "final" / "scan.nrrd").exists()
