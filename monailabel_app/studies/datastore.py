@@ -243,15 +243,16 @@ class StudiesDatastore(VersionedLabels):
 
     def remove_label(self, label_id: str, label_tag: str) -> None:
         """Delete one label; with an .mhd file the file of its pixels too. Versions of it stay."""
+        accepted = check_tag(label_tag) == FINAL
         with self._locked():
-            if check_tag(label_tag) == FINAL:
-                self._keep_found(label_id)
             label = self.get_label_uri(label_id, check_tag(label_tag))
             if not label:
                 raise NotFoundError(f"image '{label_id}' has no label with tag '{label_tag}'")
+            if accepted:
+                self._keep_found(label_id)
             with self._removing_pixels(Path(label)):
                 super().remove_label(label_id, label_tag)
-            if check_tag(label_tag) == FINAL:
+            if accepted:
                 self._note_removal(label_id)
             self.refresh()
 
