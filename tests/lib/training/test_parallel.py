@@ -104,7 +104,7 @@ def test_the_cache_keeps_within_its_budget(task, items):
 
 def test_an_item_without_a_label_is_refused(task, items):
     cases = PreparedCases([replace(items[0], label=None)], task)
-    with pytest.raises(InputError, match=f"'{items[0].id}' has no label; save one before"):
+    with pytest.raises(InputError, match=f"'{items[0].id}' has no accepted label; save one"):
         cases[0]
 
 
