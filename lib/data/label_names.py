@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lib.data.ignore import IGNORE, IGNORE_NAME
-from lib.dicom.seg.codes import plain
 from lib.errors import InputError
 from lib.io.masks import Names
 from lib.io.segments import NO_STRUCTURES
+from lib.tasks.spec import plain
 
 _NUMBER = re.compile(r"\s\d+$")  # of "nuclei 7"
 _TABLE = 1 << 20  # values up to this are looked up in a table

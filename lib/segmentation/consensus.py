@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import SimpleITK as sitk
 from skimage.measure import label as connected_components
 from skimage.segmentation import watershed
 
@@ -47,6 +46,8 @@ def _one_structure(labels: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _staple(masks: Sequence[np.ndarray]) -> np.ndarray:
+    import SimpleITK as sitk
+
     images = [sitk.GetImageFromArray(mask.astype(np.uint8)) for mask in masks]
     probability = sitk.GetArrayFromImage(sitk.STAPLE(images, 1.0))
     if np.isnan(probability).any():  # where no reader left background, or all left nothing else
@@ -65,6 +66,8 @@ def _objects(mask: np.ndarray, numbered: np.ndarray) -> np.ndarray:
 def _most_votes(labels: Sequence[np.ndarray]) -> np.ndarray:
     values, indices = np.unique(np.stack(labels), return_inverse=True)
     votes = indices.reshape(len(labels), *labels[0].shape).astype(np.uint16)
+    import SimpleITK as sitk
+
     images = [sitk.GetImageFromArray(vote) for vote in votes]
     undecided = len(values)
     winners = sitk.GetArrayFromImage(sitk.LabelVoting(images, undecided))

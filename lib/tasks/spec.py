@@ -149,3 +149,8 @@ class Rows(list[TaskSpec]):
         """Add `task` and return it, so that siblings can be made of it."""
         self.append(task)
         return task
+
+
+def plain(name: str) -> str:
+    """Return a label name in the form for comparison: ``Dense_tissue`` as ``dense tissue``."""
+    return " ".join(name.lower().replace("_", " ").replace("-", " ").split())

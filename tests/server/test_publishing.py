@@ -72,8 +72,14 @@ def training(own: Server, tmp_path: Path) -> Iterator[psutil.Process]:
     """The process of a training that has begun and would not end by itself."""
     label_all(own, tmp_path)
     assert own.post(f"/train/{MODEL}", json=ENDLESS).ok
-    own.wait_for(lambda: own.train_stats().get("active"), "the training", TRAINING_SECONDS)
-    yield psutil.Process(own.train_stats()["pid"])
+    stats: dict[str, Any] = {}
+
+    def begun() -> bool:
+        stats.update(own.train_stats())
+        return bool(stats.get("active"))
+
+    own.wait_for(begun, "the training", TRAINING_SECONDS)
+    yield psutil.Process(stats["pid"])
     own.delete("/train/")
     own.wait_for(lambda: not own.train_stats()["active"], "the end of the training")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lib.dicom.objects import Coded
+from lib.tasks.spec import plain
 
 ANATOMY: Coded = ("91723000", "SCT", "Anatomical Structure")
 ABNORMAL: Coded = ("49755003", "SCT", "Morphologically Abnormal Structure")
@@ -51,11 +52,6 @@ PROPERTIES = {
     "fibroglandular tissue": _DENSE,
     "pectoral muscle": Property(ANATOMY, ("60005003", "SCT", "Pectoralis major muscle"), BREAST),
 }
-
-
-def plain(name: str) -> str:
-    """Return a label name in the form for comparison: ``Dense_tissue`` as ``dense tissue``."""
-    return " ".join(name.lower().replace("_", " ").replace("-", " ").split())
 
 
 def property_of(name: str) -> Property:

@@ -14,10 +14,10 @@ from pydicom.uid import SegmentationStorage
 from lib.dicom.header import tag_value
 from lib.dicom.objects import input_errors_only, open_object
 from lib.dicom.seg.alignment import align, source_frame
-from lib.dicom.seg.codes import plain
 from lib.dicom.seg.frames import SegFrames
 from lib.dicom.sources import Source, Sources, plane_of, read_sources
 from lib.errors import InputError
+from lib.tasks.spec import plain
 
 LABEL_MAP_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"
 _WHAT = "segmentation"
