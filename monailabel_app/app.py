@@ -40,7 +40,7 @@ from monailabel_app.batch import ResumableBatch
 from monailabel_app.config import SHIPPED_MODELS, AppConfig
 from monailabel_app.retraining import Retraining
 from monailabel_app.studies.datastore import StudiesDatastore
-from monailabel_app.studies.protocol import StudiesProtocol
+from monailabel_app.studies.protocol import NOT_STORED, StudiesProtocol
 from monailabel_app.web.users import Users
 from trainers.base import ModelTrain, build_trainer
 
@@ -265,15 +265,18 @@ class App(MONAILabelApp):
         """End the lease of the image, and count the label for retraining.
 
         Returns:
-            ``kept_aside``, the structures of the image that no task has, if any; it becomes part
-            of the answer.
+            ``kept_aside``, the structures of the image that no task has, if any, and
+            ``not_stored``, why nothing else was; they become part of the answer.
         """
         super().on_save_label(image_id, label_id)
         self.active.saved(image_id)
-        if self.retraining is not None:
-            self.retraining.label_saved()
         aside = self.datastore().kept_aside(image_id)
-        return {"kept_aside": aside} if aside else {}
+        answer: dict[str, Any] = {"kept_aside": aside} if aside else {}
+        if not label_id:
+            answer["not_stored"] = NOT_STORED
+        elif self.retraining is not None:
+            self.retraining.label_saved()
+        return answer
 
     def model_file(self, model: str, validate: bool = True) -> str | None:
         """Return the file of the served weights; an unknown model raises `NotFoundError`."""

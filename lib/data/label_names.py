@@ -43,20 +43,25 @@ class Told(NamedTuple):
 
 
 def read_label_info(label_info: object) -> tuple[Told, ...]:
-    """Return the entries of ``label_info``; none where it is no list.
+    """Return the entries of ``label_info``; none where it is None.
 
     Raises:
-        InputError: an entry without a name, or with a number that is none.
+        InputError: it is no list, or an entry has no name, or a number that is none.
     """
-    found = []
-    for entry in label_info if isinstance(label_info, (list, tuple)) else ():
+    found: list[Told] = []
+    if label_info is not None and not isinstance(label_info, (list, tuple)):
+        raise InputError(
+            f"label_info is {str(label_info)[:60]}; expected a list of entries such as "
+            f"{{'name': 'nuclei', 'idx': 1}}"
+        )
+    for entry in label_info or ():
         name = entry.get("name") if isinstance(entry, Mapping) else None
         numbers = [entry.get(key) for key in ("idx", "id")] if name else []
         if (
             not name
             or not isinstance(name, str)
             or not all(
-                number is None or (isinstance(number, int) and 0 <= number) for number in numbers
+                number is None or (type(number) is int and 0 <= number) for number in numbers
             )
         ):
             raise InputError(

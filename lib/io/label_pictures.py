@@ -11,11 +11,13 @@ from lib.errors import InputError
 from lib.image import MAX_PIXELS, MAX_VOXELS, Geometry, check_pixel_count
 from lib.io.channels import SeveralChannelsError
 from lib.io.pictures import bits_per_channel
-from lib.io.read import read_image
+from lib.io.read import image_size, read_image
 
 _PALETTE = ("P", "PA")
 _TRANSPARENT = ("LA", "RGBA", "PA")
 _PLAIN = ("1", "L", "I", "I;16", "I;16B", "I;16L")
+_PHOTOMETRIC, _ORIENTATION, _SAMPLES = 262, 274, 277  # tags of TIFF
+_WHITE_IS_ZERO, _UPRIGHT = 0, 1  # values of these
 _STEPS = {1: 255, 2: 85, 4: 17}  # by the bits of a grey
 
 
@@ -23,10 +25,25 @@ def is_plain_picture(path: Path) -> bool:
     """Tell whether a picture holds one integer for each pixel, as any program reads it."""
     try:
         with PillowImage.open(path) as picture:
-            few = picture.mode == "L" and _grey_step(path, picture) > 1
-            return picture.mode in _PLAIN and not few
+            if picture.mode not in _PLAIN or (
+                picture.mode == "L" and _grey_step(path, picture) > 1
+            ):
+                return False
+            return picture.format != "TIFF" or _is_plain_tiff(path, picture)
     except (OSError, ValueError, SyntaxError):
         return False  # a TIFF that not even Pillow reads
+
+
+def _is_plain_tiff(path: Path, picture: PillowImage.Image) -> bool:
+    """Tell whether a TIFF has no bits, turns or channels that programs read differently."""
+    tags = picture.tag_v2  # type: ignore[attr-defined]
+    pages = int(getattr(picture, "n_frames", 1))
+    return (
+        picture.mode != "1"
+        and tags.get(_ORIENTATION, _UPRIGHT) == _UPRIGHT
+        and tags.get(_SAMPLES, 1) == 1
+        and pages == (image_size(path)[2:] or (1,))[0]
+    )
 
 
 def palette_indices(path: Path, spatial_dims: int) -> np.ndarray | None:
@@ -90,15 +107,19 @@ def check_drawing(path: Path, label: np.ndarray) -> np.ndarray:
     """Return the values of a picture of one channel, as they are in the file.
 
     Raises:
-        InputError: labels are hidden, as where the drawing is in the picture's transparency alone.
+        InputError: labels are hidden, as where the drawing is in the picture's transparency alone,
+            or it is not clear which pixels are 0.
     """
     try:
         with PillowImage.open(path) as picture:
+            _refuse_white_zero(path, picture)
             if (step := _grey_step(path, picture)) > 1:
                 label = label // step
             if picture.mode not in _TRANSPARENT or picture.size != label.shape[::-1]:
                 return label
             hidden = (np.asarray(picture.getchannel("A")) == 0) & (label > 0)
+    except InputError:
+        raise
     except (OSError, ValueError, SyntaxError):
         return label  # a TIFF that Pillow cannot read has neither few bits nor transparency
     if hidden.any():
@@ -107,6 +128,16 @@ def check_drawing(path: Path, label: np.ndarray) -> np.ndarray:
             f"not clear what is labelled; expected a label image without transparency; save it so"
         )
     return label
+
+
+def _refuse_white_zero(path: Path, picture: PillowImage.Image) -> None:
+    """Refuse a TIFF of up to 8 bits that calls white 0: half of all programs read it inverted."""
+    tags = getattr(picture, "tag_v2", {})
+    if picture.mode in ("1", "L") and tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+        raise InputError(
+            f"{path.name}: its values count down from white (MinIsWhite), so it is not clear what "
+            f"is background; expected 0 for it and black (MinIsBlack); save it so"
+        )
 
 
 def _grey_step(path: Path, picture: PillowImage.Image) -> int:

@@ -156,6 +156,12 @@ def _whole_numbers(path: Path, pixels: np.ndarray) -> np.ndarray:
                 f"{path.name}: label values must be whole numbers, found fractions such as "
                 f"{broken[0]:.4g}; threshold probabilities yourself, and save the label image"
             )
+        exact = 2 ** (np.finfo(pixels.dtype).nmant + 1)
+        if exact <= pixels.max(initial=0) <= _LARGEST:
+            raise InputError(
+                f"{path.name}: holds label values up to {pixels.max():.0f} as {pixels.dtype}, "
+                f"which tells no neighbours apart from {exact} on; save them as whole numbers"
+            )
     if pixels.size and (pixels.min() < 0 or pixels.max() > _LARGEST):
         advice = "save background as 0" if pixels.min() < 0 else "number the objects anew"
         raise InputError(

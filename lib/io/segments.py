@@ -63,6 +63,12 @@ def segments_in(path: Path, layers: int = 0) -> list[Segment]:
                 f"{path.name}: segment '{label}' is said to be value {value} of layer {layer}, "
                 f"found {layers} layers; export it again"
             )
+        same = next((one for one in segments if (one.layer, one.value) == (layer, value)), None)
+        if same is not None and value and same.name != label:
+            raise InputError(
+                f"{path.name}: segments '{same.name}' and '{label}' are both said to be value "
+                f"{value} of layer {layer}, expected a value for each; export it again"
+            )
         merged = value
         if label.lower() in NO_STRUCTURES:
             merged = 0

@@ -49,6 +49,9 @@ class ArchiveDatastore(ArchiveReader):
 
         Structures that no task has are stored apart, see `kept_aside`.
 
+        Returns:
+            `image_id`; empty where all of it was stored apart.
+
         Raises:
             NotFoundError: no such image.
             InputError: a bad tag, or a file that is no label of the image.
@@ -77,7 +80,7 @@ class ArchiveDatastore(ArchiveReader):
                 self.archive.store(data)
         finally:
             self.catalogue.refresh()
-        return image_id
+        return image_id if label.drawn else ""
 
     def _reports(self, image: ArchiveImage, tag: str) -> list[DensityReport]:
         """Return the reports on an exam that a new report with this tag replaces."""

@@ -136,6 +136,9 @@ class StudiesDatastore(VersionedLabels):
         final) is kept as a version too. Structures that no task has are kept aside in labels of
         their own, see `kept_aside`; nothing else is saved if all that is drawn is such.
 
+        Returns:
+            `image_id`; empty where all of it was kept aside.
+
         Raises:
             NotFoundError: no such image.
             InputError: the tag is no plain name, or the file is no label of the image.
@@ -151,7 +154,7 @@ class StudiesDatastore(VersionedLabels):
                 self._keep_aside(image_id, tag, label.foreign)
             if label.drawn:
                 self._save(image_id, tag, label)
-        return image_id
+        return image_id if label.drawn else ""
 
     def _save(self, image_id: str, tag: str, label: PreparedLabel) -> None:
         """Write a label and its record; an older one of the tag is replaced."""

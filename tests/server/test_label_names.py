@@ -74,6 +74,13 @@ def test_a_structure_that_no_task_has_is_kept_aside_and_said(structures: Server)
     np.testing.assert_array_equal(_stored(structures, "scan_0", "final-foreign"), TRUTH == 3)
 
 
+def test_a_label_of_foreign_structures_alone_is_said_not_to_be_stored(structures: Server) -> None:
+    answer = _submit(structures, "scan_2", ["artery", "bone"], (TRUTH == 1).astype(np.uint8) * 3)
+    assert answer.json()["label"] == "" and "no served task has" in answer.json()["not_stored"]
+    assert not (structures.studies / "labels/final/scan_2.nrrd").exists()
+    assert "not_stored" not in _submit(structures, "scan_2", ["gland", "cyst", "artery"]).json()
+
+
 def test_values_without_a_name_are_refused(structures: Server) -> None:
     before = _stored(structures, "scan_1")
     file = _write(structures.folder / "five.nrrd", TRUTH * np.uint8(2))

@@ -12,7 +12,7 @@ from PIL import Image as PillowImage
 
 from lib.errors import InputError
 from lib.io.labels import read_label
-from lib.io.layers import is_plain, label_names
+from lib.io.layers import is_plain, label_names, read_label_file
 
 LABEL = np.kron(np.arange(12).reshape(3, 4), np.ones((5, 6), int)).astype(np.uint8)
 VOLUME = np.stack([LABEL, LABEL[::-1]])
@@ -228,3 +228,33 @@ def test_a_value_of_a_layer_that_no_segment_has_is_refused(tmp_path):
 def test_a_segmentation_of_one_slice_is_the_label_of_an_image(tmp_path):
     path = _write(tmp_path / "s.seg.nrrd", LABEL[np.newaxis], Segment0_Name="nuclei")
     np.testing.assert_array_equal(read_label(path, LABEL.shape), LABEL)
+
+
+def test_two_segments_of_one_value_are_refused_with_both_names(tmp_path):
+    file = tmp_path / "a.seg.nrrd"
+    image = sitk.GetImageFromArray(np.ones((2, 3, 4), np.uint8))
+    for number, name in enumerate(("gland", "cyst")):
+        image.SetMetaData(f"Segment{number}_Name", name)
+        image.SetMetaData(f"Segment{number}_LabelValue", "1")
+    sitk.WriteImage(image, str(file))
+    with pytest.raises(InputError, match="'gland' and 'cyst' are both said to be value 1"):
+        label_names(file)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_numbers_that_single_precision_does_not_tell_apart_are_refused(tmp_path, dtype):
+    values = np.array([[2**24, 2**24 + 1]], np.float64)
+    tifffile.imwrite(tmp_path / "a.tif", np.tile(values, (8, 4)).astype(dtype))
+    if dtype == np.float64:
+        found = read_label_file(tmp_path / "a.tif", 2).pixels
+        assert set(np.unique(found)) == {2**24, 2**24 + 1}
+    else:
+        with pytest.raises(InputError, match="tells no neighbours apart from 16777216 on"):
+            read_label_file(tmp_path / "a.tif", 2)
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8])
+def test_a_picture_that_counts_down_from_white_is_refused(tmp_path, dtype):
+    tifffile.imwrite(tmp_path / "a.tif", np.eye(8).astype(dtype), photometric="miniswhite")
+    with pytest.raises(InputError, match="MinIsWhite"):
+        read_label_file(tmp_path / "a.tif", 2)

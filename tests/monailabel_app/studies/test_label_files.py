@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import tifffile
 from PIL import Image as PillowImage
 
 from lib.data.labels import matching_items, read_item_label
@@ -106,7 +107,7 @@ def test_a_correction_drops_nothing_that_was_kept_aside(folder, tmp_path):
 def test_a_label_of_foreign_structures_alone_is_no_label_of_the_image(folder, tmp_path):
     store = _open(folder, GLAND)
     file = _volume(tmp_path / "up.nrrd", (TRUTH == 1).astype(np.uint8))
-    store.save_label("scan", file, "final", _info("Segment_1"))
+    assert store.save_label("scan", file, "final", _info("Segment_1")) == ""
     assert store.kept_aside("scan") == {"final-foreign": ["Segment_1"]}
     assert store.get_labeled_images() == []
     empty = _volume(tmp_path / "up.nrrd", np.zeros(SHAPE, np.uint8))
@@ -256,3 +257,26 @@ def test_a_label_in_which_everything_is_ignored_is_refused(folder, tmp_path):
     with pytest.raises(InputError, match=r"'scan\.nrrd' refused: everything is marked 'ignore'"):
         store.save_label("scan", sent, "final", _info("ignore", "gland"))
     assert not (folder / "labels" / "final" / "scan.nrrd").exists()
+
+
+@pytest.mark.parametrize(
+    ("pixels", "options"),
+    [
+        (np.stack([SLICE == 1, SLICE == 2]).astype(np.uint8), {"metadata": {"axes": "CYX"}}),
+        (
+            np.stack([SLICE == 1, SLICE == 2], -1).astype(np.uint8),
+            {"photometric": "minisblack", "extrasamples": ["unspecified"]},
+        ),
+        (SLICE, {"extratags": [(274, 3, 1, 3, True)]}),
+        (SLICE > 0, {}),
+    ],
+    ids=["pages", "samples", "turned", "one bit"],
+)
+def test_a_tiff_that_itk_reads_differently_is_stored_plainly(folder, tmp_path, pixels, options):
+    file = tmp_path / ("up.ome.tif" if "metadata" in options else "up.tif")
+    tifffile.imwrite(file, pixels, **options)
+    sent = read_label(file, SLICE.shape)
+    store = _open(folder)
+    store.save_label("cell", str(file), "final", {})
+    stored = sitk.ReadImage(store.get_label_uri("cell", "final"))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(stored), sent)
