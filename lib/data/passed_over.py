@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lib.data.dicom_folders import find_series, is_dicom_file
+from lib.data.studies import labels_passed_over
 from lib.io.read import extension
 
 MOST_FILES = 50_000  # that are looked at; a folder with more is told as having these at least
@@ -28,6 +29,7 @@ class PassedOver:
         series: number of DICOM files in each subfolder, by its path in the folder.
         loose: names of DICOM files at the top that have no extension.
         slices: number of slices of each series at the top; each slice is an image of its own there.
+        labels: what among the labels counts for nothing, a sentence each.
     """
 
     folder: Path
@@ -35,6 +37,7 @@ class PassedOver:
     series: dict[str, int]
     loose: tuple[str, ...] = ()
     slices: tuple[int, ...] = ()
+    labels: tuple[str, ...] = ()
 
     @property
     def files(self) -> int:
@@ -68,7 +71,7 @@ class PassedOver:
                 f"series, each an image of its own here; to make volumes of them `python -m "
                 f"monailabel_app import dicom {where} OTHER_FOLDER`, and serve that folder"
             )
-        return said
+        return [*said, *self.labels]
 
 
 def find_passed_over(studies: Path) -> PassedOver:
@@ -100,6 +103,7 @@ def find_passed_over(studies: Path) -> PassedOver:
         series=series,
         loose=tuple(loose),
         slices=tuple(len(one.files) for one in slices),
+        labels=tuple(labels_passed_over(studies)),
     )
 
 

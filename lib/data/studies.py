@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from lib.data.groups import read_groups
+from lib.data.label_folder import read_label_folder
 from lib.data.label_names import Told, read_label_info
 from lib.errors import InputError
 from lib.files import copy_atomically, fingerprint
 from lib.image import Geometry, Image
-from lib.io.layers import labelled_id
 from lib.io.masks import write_mask
 from lib.io.read import default_channel, extension, image_size, read_image, stem
 from lib.tasks.spec import TaskSpec
@@ -86,7 +87,7 @@ def list_items(studies: str | Path, labelled: bool = False) -> list[Item]:
 
     Two layouts are accepted: images at the top with labels in ``labels/final`` (MONAI Label), and
     ``images/`` beside ``labels/``. A label belongs to the image whose id is its stem; see
-    `image_ids`.
+    `image_ids`. Of several the one counts that `lib.data.label_folder` tells.
 
     Args:
         labelled: whether to return only the images with a label.
@@ -97,13 +98,11 @@ def list_items(studies: str | Path, labelled: bool = False) -> list[Item]:
     studies = Path(studies)
     if not studies.is_dir():
         raise InputError(f"studies folder '{studies}' does not exist; give a folder of images")
-    compact = (studies / "images").is_dir() and (studies / "labels").is_dir()
-    image_folder = studies / "images" if compact else studies
-    label_folder = studies / "labels" if compact else studies / FINAL_LABELS
-    labels = {labelled_id(file): file for file in _files(label_folder)}
+    image_folder, label_folder, index = _layout(studies)
     names = [file.name for file in _files(image_folder)]
-    index = {} if compact else _objects(studies / INDEX)
     ids = image_ids(names, _listed(index))
+    folder = read_label_folder(label_folder, _recorded(index))
+    labels = folder.files
     groups = group_of(studies)
     items = [
         Item(
@@ -121,8 +120,16 @@ def list_items(studies: str | Path, labelled: bool = False) -> list[Item]:
         raise InputError(
             f"no {what} in '{studies}': expected images at its top and labels in "
             f"{FINAL_LABELS.as_posix()}/, or folders images/ and labels/, with equal names"
+            + "".join(f"; {one}" for one in folder.sentences(ids.values()) if labelled)
         )
     return items
+
+
+def labels_passed_over(studies: Path) -> list[str]:
+    """Return what among the labels of a studies folder counts for nothing, a sentence each."""
+    image_folder, label_folder, index = _layout(studies)
+    ids = image_ids([file.name for file in _files(image_folder)], _listed(index))
+    return read_label_folder(label_folder, _recorded(index)).sentences(ids.values())
 
 
 def write_item(studies: Path, id: str, image: Path, label: np.ndarray | None = None) -> None:
@@ -178,6 +185,22 @@ def image_ids(files: Iterable[str], listed: Mapping[str, str]) -> dict[str, str]
         or (file if shared[stem(file)] > 1 or stem(file) in taken else stem(file))
         for file in files
     }
+
+
+def _layout(studies: Path) -> tuple[Path, Path, dict[str, Any]]:
+    """Return the folders of the images and of the labels, and the entries of the index by id."""
+    if (studies / "images").is_dir() and (studies / "labels").is_dir():
+        return studies / "images", studies / "labels", {}
+    return studies, studies / FINAL_LABELS, _objects(studies / INDEX)
+
+
+def _recorded(index: Mapping[str, Any]) -> dict[str, str]:
+    """Return the file of the accepted label of each image that the server's index tells."""
+    found = {}
+    for id, entry in index.items():
+        with suppress(KeyError, TypeError):
+            found[id] = f"{id}{entry['labels'][FINAL_LABELS.name]['ext']}"
+    return found
 
 
 def _objects(index: Path) -> dict[str, Any]:

@@ -57,6 +57,7 @@ def evaluate(chosen: EvaluateOptions) -> None:
         raise InputError(f"--plots is for tasks on exams; leave it away for '{spec.name}'")
     predictor, path = load_predictor(spec, chosen, chosen.flips)
     items, left_out = kind.matching(list_labelled(chosen.studies, spec, chosen.readers), spec)
+    options.say_passed_over(chosen.studies)
     options.show_left_out(left_out)
     items = options.in_channel(items, chosen.channel, spec)
     if chosen.split == "validation":

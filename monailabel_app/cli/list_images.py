@@ -29,7 +29,8 @@ class ListOptions:
 def list_images(chosen: ListOptions) -> None:
     """List the images of the folder STUDIES: labelled, unlabelled, and unreadable with the reason.
 
-    What lies in subfolders is no image of it, and is told too.
+    What lies in subfolders is no image of it, and is told too, as are files among the labels that
+    count for nothing.
     """
     from tqdm import tqdm
 

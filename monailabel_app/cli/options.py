@@ -223,7 +223,7 @@ def save_json(file: Path | None, value: Mapping[str, Any]) -> None:
 
 
 def say_passed_over(studies: Path) -> None:
-    """Print what of a studies folder is not used because of where it lies."""
+    """Print what of a studies folder is not used because of where it lies or what it is."""
     from lib.data.passed_over import find_passed_over
 
     for sentence in find_passed_over(studies).sentences:

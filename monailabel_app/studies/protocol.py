@@ -20,8 +20,8 @@ from lib.tasks.spec import TaskSpec
 FINAL, ORIGINAL = "final", "original"  # tags of labels that a person accepted, or a model made
 NAMED = 100  # unreadable images that an overview names
 NOT_STORED = (
-    "all that is drawn is of structures that no served task has; it is kept aside, and the image has "
-    "the labels that it had; rename the segments, or serve the task that has them"
+    "all that is drawn is of structures that no served task has; it is kept aside, and the image "
+    "has the labels that it had; rename the segments, or serve the task that has them"
 )
 FOREIGN = "-foreign"  # ends the tags of labels of structures that no task has
 

@@ -268,7 +268,7 @@ def test_a_label_in_which_everything_is_ignored_is_refused(folder, tmp_path):
             {"photometric": "minisblack", "extrasamples": ["unspecified"]},
         ),
         (SLICE, {"extratags": [(274, 3, 1, 3, True)]}),
-        (SLICE > 0, {}),
+        (SLICE > 0, {"photometric": "minisblack"}),
     ],
     ids=["pages", "samples", "turned", "one bit"],
 )
