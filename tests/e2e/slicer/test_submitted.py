@@ -75,6 +75,29 @@ def test_the_order_of_segments_does_not_matter(slicer, client, add, first, suffi
     assert not before.faults({**{name: before.segments[name] for name in first}, **truth})
 
 
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd"])
+def test_an_unused_segment_that_comes_first_does_not_matter(slicer, client, add, suffix, tmp_path):
+    image = add(".nrrd", left_handed, volume())
+    label, told = run(client, STRUCTURES, image_id(image))
+    file = tmp_path / f"submitted{suffix}"
+    _, info = slicer.submit(image, label, told["label_names"], ["nuclei", "cyst"], file)
+    client.save_label(image_id(image), str(file), params={"label_info": info})
+    again = slicer.show(image, client.download_label(image_id(image), "final"), told["label_names"])
+    assert not again.faults({"gland": again.volume == GLAND, "cyst": again.volume == CYST})
+
+
+def test_segments_that_slicer_itself_lets_overlap_are_refused(slicer, client, add, tmp_path):
+    """Slicer 5.13 resamples segments that share a layer with an unused one as it saves layers."""
+    image = add(".nrrd", left_handed, volume())
+    label, told = run(client, STRUCTURES, image_id(image))
+    file = tmp_path / "submitted.seg.nrrd"
+    after, info = slicer.submit(image, label, told["label_names"], ["nuclei", "cyst"], file)
+    both = int((after.segments["gland"] & after.segments["cyst"]).sum())
+    assert both
+    with pytest.raises(Exception, match=f"overlap in {both} pixels"):
+        client.save_label(image_id(image), str(file), params={"label_info": info})
+
+
 @pytest.mark.parametrize("result", ["mask", "instances"])
 def test_objects_are_kept_apart_by_submit(slicer, client, add, result, tmp_path):
     image = add(".png", picture, cells())
