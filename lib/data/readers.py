@@ -16,8 +16,8 @@ from lib.files import content_fingerprint
 MADE = ".consensus"  # folder of labels that are made, and may be deleted at any time
 _DIGITS = 16
 
-Agree = Callable[[Item, Mapping[str, LabelVersion]], Path]
-"""Returns the file of the consensus of several readers on an item."""
+Agree = Callable[[Item, Mapping[str, LabelVersion]], Item]
+"""Returns an item with the consensus of several readers as its label."""
 
 
 def by_readers(items: Sequence[Item], studies: Path, readers: str, agree: Agree) -> list[Item]:
@@ -33,7 +33,7 @@ def by_readers(items: Sequence[Item], studies: Path, readers: str, agree: Agree)
         if len(labels) < 2:
             found.append(item)
         elif readers == CONSENSUS:
-            found.append(replace(item, label=agree(item, labels)))
+            found.append(agree(item, labels))
         else:
             found += [
                 replace(

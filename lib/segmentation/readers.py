@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
+from lib.data.label_names import OtherStructuresError, label_of_task
+from lib.data.labels import names_in
 from lib.data.readers import by_readers, consensus_file
-from lib.data.studies import Item, list_items, volumes_only
+from lib.data.studies import Item, list_items, told_in, volumes_only
 from lib.data.versions import LabelVersion
 from lib.io.labels import read_label
 from lib.io.masks import write_mask
@@ -31,21 +37,39 @@ def list_images_of_readers(studies: Path, task: TaskSpec, readers: str) -> list[
         InputError: no such folder, no such image in it, or a label that does not fit its image.
     """
 
-    def agree(item: Item, labels: Mapping[str, LabelVersion]) -> Path:
-        return write_consensus(studies, item, labels, task)
+    def agree(item: Item, labels: Mapping[str, LabelVersion]) -> Item:
+        return with_consensus(studies, item, labels, task)
 
     return by_readers(list_images(studies, task, True), studies, readers, agree)
 
 
-def write_consensus(
+def with_consensus(
     studies: Path, item: Item, labels: Mapping[str, LabelVersion], task: TaskSpec
-) -> Path:
-    """Return the file of the consensus of several readers on an image, made if it is not there."""
-    one_structure = len(task.labels) == 1
-    method = f"consensus 1 {'structure' if one_structure else 'structures'}"
-    file = consensus_file(studies, item.id, labels.values(), method, ".nrrd")
+) -> Item:
+    """Return an item with the consensus of several readers; it is made if it is not there.
+
+    Readers who drew none of the task's structures are left out; of all such the item stays.
+    """
+    file = consensus_file(studies, item.id, labels.values(), f"consensus 2 {task.labels}", ".nrrd")
     if not file.exists():
-        grid = image_geometry(item.image)
-        read = [read_label(one.file, grid) for one in labels.values() if one.file]
-        write_mask(file, consensus(read, one_structure), grid)
-    return file
+        read = []
+        for one in labels.values():
+            with suppress(OtherStructuresError):
+                read.append(read_label_of_reader(item, one, task))
+        if not read:
+            return item
+        write_mask(file, consensus(read, len(task.labels) == 1), image_geometry(item.image))
+    return replace(item, label=file, told=())
+
+
+def read_label_of_reader(item: Item, label: LabelVersion, task: TaskSpec) -> np.ndarray:
+    """Read a reader's label on the grid of its image, with the values of `task`.
+
+    Raises:
+        OtherStructuresError: it is a label of other structures.
+        InputError: it cannot be read or does not fit the image.
+    """
+    assert label.file is not None
+    pixels = read_label(label.file, image_geometry(item.image))
+    names = names_in(label.file, told_in(label.info), pixels)
+    return label_of_task(label.file.name, pixels, names, task.name, task.labels)

@@ -49,6 +49,7 @@ def score(chosen: ScoreOptions) -> None:
     kind = kind_of(spec)
     predictor, path = load_predictor(spec, chosen)
     items = kind.cases.list(chosen.studies, spec, method.labelled)
+    options.say_passed_over(chosen.studies)
     items = options.in_channel(items, chosen.channel, spec)
     samples = len({item.sample for item in items})
     with tqdm(total=samples, unit=kind.unit, disable=None) as bar:

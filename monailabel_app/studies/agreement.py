@@ -22,6 +22,7 @@ from lib.mammography.density_labels import read_density, read_scale
 from lib.mammography.exams import ids_of, unlabelled_exams
 from lib.mammography.readers import exam_labels_of_readers
 from lib.segmentation.agreement import compare_masks
+from lib.segmentation.readers import read_label_of_reader
 from lib.tasks.spec import TaskSpec
 
 Pair = tuple[str, str]  # names of readers, sorted
@@ -46,25 +47,25 @@ def agreement(
     by_exam = task is not None and kind_of(task).by_exam
     found: dict[str, Any] = {}
     if not by_exam:
-        found["masks"] = mask_agreement(masks, dict(task.labels) if task else None, image)
+        found["masks"] = mask_agreement(masks, task, image)
     if by_exam or task is None:
         found["densities"] = density_agreement(densities, image)
     return found
 
 
 def mask_agreement(
-    studies: Path, structures: Mapping[str, int] | None = None, image: str | None = None
+    studies: Path, task: TaskSpec | None = None, image: str | None = None
 ) -> dict[str, Any]:
     """Return how far the newest label images of readers agree, by image, by pair and overall.
 
     Args:
-        structures: values by name, see `lib.segmentation.agreement.compare_masks`.
+        task: whose structures are compared; None compares values.
         image: id of the only image to compare; None for all.
     """
     rows: list[dict[str, Any]] = []
     for item in list_items(studies):
         if item.label and image in (None, item.id):
-            rows += _compared(item, _masks(studies, item), structures)
+            rows += _compared(item, _masks(studies, item), task)
     done = [row for row in rows if "error" not in row]
     by_pair: dict[Pair, list[dict[str, Any]]] = defaultdict(list)
     for row in done:
@@ -76,34 +77,39 @@ def mask_agreement(
     }
 
 
-def _masks(studies: Path, item: Item) -> dict[str, Path]:
+def _masks(studies: Path, item: Item) -> dict[str, LabelVersion]:
     assert item.label is not None
     labels = labels_of_readers(studies, item.id, item.label)
-    files = {name: one.file for name, one in labels.items()}
-    return {name: file for name, file in files.items() if file and file.suffix != ".json"}
+    return {name: one for name, one in labels.items() if one.file and one.file.suffix != ".json"}
 
 
 def _compared(
-    item: Item, files: Mapping[str, Path], structures: Mapping[str, int] | None
+    item: Item, versions: Mapping[str, LabelVersion], task: TaskSpec | None
 ) -> list[dict[str, Any]]:
-    """Return a row for each pair of readers of an image; ``error`` where one cannot be read."""
+    """Return a row for each pair of readers of an image; ``error`` where one cannot be read.
+
+    A label of other structures than the task's is such.
+    """
     rows: list[dict[str, Any]] = []
-    if len(files) < 2:
+    if len(versions) < 2:
         return rows
     grid = image_geometry(item.image)
     labels: dict[str, np.ndarray | str] = {}
-    for name, file in files.items():
+    for name, one in versions.items():
+        assert one.file is not None
         try:
-            labels[name] = read_label(file, grid)
+            labels[name] = (
+                read_label_of_reader(item, one, task) if task else read_label(one.file, grid)
+            )
         except InputError as error:
             labels[name] = str(error)
     for pair in combinations(labels, 2):
-        one, other = (labels[name] for name in pair)
+        first, second = (labels[name] for name in pair)
         row: dict[str, Any] = {"image": item.id, "readers": list(pair)}
-        if isinstance(one, str) or isinstance(other, str):
-            row["error"] = "; ".join(text for text in (one, other) if isinstance(text, str))
+        if isinstance(first, str) or isinstance(second, str):
+            row["error"] = "; ".join(text for text in (first, second) if isinstance(text, str))
         else:
-            row |= compare_masks(one, other, structures)
+            row |= compare_masks(first, second, dict(task.labels) if task else None)
         rows.append(row)
     return rows
 

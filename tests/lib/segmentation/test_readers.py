@@ -17,6 +17,7 @@ from lib.io.masks import write_mask
 from lib.kinds import list_labelled
 from lib.tasks.registry import get_task
 from lib.training.batches import PreparedCases
+from monailabel_app.studies.agreement import mask_agreement
 
 NUCLEI, STRUCTURES = get_task("nuclei_vhllrhe"), get_task("ultrasound3d_structures")
 SIZE = 32, 32
@@ -132,3 +133,29 @@ def test_a_label_that_does_not_fit_is_named_and_so_is_an_unknown_choice(studies)
 
     with pytest.raises(NotFoundError, match="choice of readers 'al'.*consensus, each, latest"):
         read_readers("al")
+
+
+def test_readers_are_compared_and_joined_by_the_names_of_their_structures(tmp_path):
+    """One reader numbered the cyst 1, the other the gland; a third drew another structure."""
+    image = tmp_path / "scan.nrrd"
+    truth = np.zeros((8, *SIZE), np.int32)
+    truth[2:6, 8:24, 4:20], truth[3:5, 12:16, 8:12] = 1, 2
+    grid = Geometry(truth.shape[::-1], (1.0,) * 3, (0.0,) * 3, tuple(np.eye(3).ravel()))
+    write_mask(image, truth * 100, grid)
+    final = tmp_path / FINAL_LABELS / "scan.nrrd"
+    final.parent.mkdir(parents=True)
+    swapped = np.array([0, 2, 1])[truth].astype(np.int32)
+    for reader, label, names in (
+        ("anna", truth, ("gland", "cyst")),
+        ("bert", swapped, ("cyst", "gland")),
+        ("carl", swapped, ("bone", "vein")),
+    ):
+        write_mask(final, label, grid)
+        info = {"label_info": [{"name": n, "idx": i, "id": i} for i, n in enumerate(names, 1)]}
+        write_version(tmp_path, "scan", final, reader=reader, ext=".nrrd", info=info)
+    (item,) = list_labelled(tmp_path, STRUCTURES, "consensus")
+    assert item.told == () and np.array_equal(read_label(item.label, truth.shape), truth)
+    rows = {tuple(r["readers"]): r for r in mask_agreement(tmp_path, STRUCTURES)["images"]}
+    assert rows["anna", "bert"]["dice"] == {"gland": 1, "cyst": 1}
+    assert "label of bone, vein" in rows["anna", "carl"]["error"]
+    assert all("error" in row for row in mask_agreement(tmp_path, NUCLEI)["images"])
