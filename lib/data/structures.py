@@ -94,11 +94,25 @@ def _new_values(structures: Mapping[int, str], tasks: Sequence[Labels]) -> dict[
 def values_by_name(names: Iterable[str], tasks: Sequence[Labels]) -> dict[str, int] | None:
     """Return a value for each structure of the tasks that segments name, as `sort_structures` does.
 
-    Where no name is a structure's, those of the first task with each are returned; None without
-    tasks.
+    Several objects of one structure have their own names and numbers. Where no name is a
+    structure's, those of the first task with each are returned; None without tasks.
     """
     known = {structure: value for labels in reversed(tasks) for structure, value in labels.items()}
-    found = dict.fromkeys(structure_of(name, known) for name in names)
-    structures = {-number: name for number, name in enumerate(filter(None, found), start=1)}
-    values = _new_values(structures, tasks)
-    return {name: values[number] for number, name in structures.items()} or known or None
+    named = {name: found for name in names if (found := structure_of(name, known))}
+    objects = Counter(named.values())
+    keys = {
+        name: number if objects[structure] > 1 else -number
+        for number, (name, structure) in enumerate(named.items(), start=1)
+    }
+    values = _new_values({keys[name]: structure for name, structure in named.items()}, tasks)
+    several = {structure: set[int]() for structure in objects}
+    for name, structure in named.items():
+        several[structure].add(values[keys[name]])
+    return (
+        {
+            name if len(several[structure]) > 1 else structure: values[keys[name]]
+            for name, structure in named.items()
+        }
+        or known
+        or None
+    )

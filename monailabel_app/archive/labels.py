@@ -218,7 +218,7 @@ class LabelFiles:
             names = common_name(segments)
         else:
             labels = values_by_name([name for name, _ in segments], self.tasks(image))
-            names = tuple((labels or {}).items())
+            names = common_name(tuple((labels or {}).items()))
         channel = labelled_channel(label.info)
         sources = read_sources(self.images.sources(image), chooser(channel) if channel else None)
         mask = read_seg(source, sources, labels)

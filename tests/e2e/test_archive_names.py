@@ -126,3 +126,19 @@ def test_what_no_task_has_alone_is_no_label_of_the_image(open_archive, study, tr
     store.save_label(image, str(file), "final", {"label_info": [{"name": "vein", "idx": 1}]})
     assert open_archive().get_labeled_images() == []
     assert open_archive().kept_aside(image) == {"final-foreign": ["vein"]}
+
+
+def test_objects_that_another_program_numbers_stay_apart_where_they_touch(open_archive, study):
+    store = open_archive()
+    drawn = np.zeros(study.truth[study.series[0]].shape, np.uint8)
+    drawn[0, :4, :4], drawn[0, :4, 4:8], drawn[0, 10:12, :4] = 1, 2, 3
+    names = {"Lesion 1": 1, "lesion 2": 2, "nerve": 3}
+    seg = make_seg(drawn, store.sources(study.series[0]), names, READER)
+    seg.Manufacturer = "Another"
+    stow(open_archive.orthanc, [seg])
+    store.refresh()
+    item, pixels = _item(store)
+    np.testing.assert_array_equal(
+        read_item_label(item, pixels, LESION), np.where(drawn == 3, 0, drawn)
+    )
+    np.testing.assert_array_equal(read_item_label(item, pixels, NERVE) > 0, drawn == 3)

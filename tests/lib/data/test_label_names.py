@@ -207,6 +207,9 @@ def test_segments_of_other_programs_get_a_value_each():
     assert values_by_name(["cyst", "artery"], [NUCLEI, GLAND]) == {"cyst": 2}
     assert values_by_name(["artery"], [NUCLEI, GLAND]) == {"nuclei": 1, "gland": 1, "cyst": 2}
     assert values_by_name(["artery"], []) is None
+    objects = values_by_name(["Nuclei 1", "nuclei 2", "nerve"], [NUCLEI, NERVE])
+    assert objects is not None and len(set(objects.values())) == 3
+    assert values_by_name(["cyst 1", "cyst 2", "gland"], [GLAND]) == {"cyst": 2, "gland": 1}
 
 
 def test_names_of_many_objects_are_told_once():
