@@ -90,7 +90,7 @@ def test_tags_are_told_apart_by_a_server_that_never_saw_them(archive, studies, t
         image,
         str(_label(store, image, truth, tmp_path)),
         "final",
-        {"user": "anna", "label_info": 3},
+        {"user": "anna", "note": 3},
     )
     other = _open(archive, tmp_path)
     assert other.get_labels_by_image_id(image) == {"original": image, "final": image}
