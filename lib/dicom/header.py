@@ -12,6 +12,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from lib.errors import InputError
+from lib.image import MAX_VOXELS, check_pixel_count
 
 # pydicom warns of what it finds in damaged files; the error says it in one line
 warnings.filterwarnings("ignore", category=UserWarning, module=r"pydicom\.")
@@ -68,6 +69,8 @@ def open_with_notes(
             f"{path.name}: {frames} frames of {rows} x {columns} pixels with {samples} values "
             f"each; expected at least 1 x 1, with 1 value or 3; export it again"
         )
+    if frames > 1:  # before anything is asked of each of them
+        check_pixel_count(path.name, (columns, rows, frames), MAX_VOXELS)
     if header_only:
         return data, notes
     if not any(tag in data for tag in PIXEL_TAGS):
@@ -170,6 +173,8 @@ def _complete(data: pydicom.Dataset) -> list[str]:
     real = next((bits for tag, bits in _REAL_BITS.items() if tag in data), 0)
     if not tag_value(data, "BitsAllocated"):
         take("BitsAllocated", real or _allocated(data))
+    if not (tag_value(data, "NumberOfFrames") or "NumberOfFrames" not in data):
+        take("NumberOfFrames", 1)
     if not photometric(data):
         take("PhotometricInterpretation", _interpretation(data))
     if tag_value(data, "SamplesPerPixel") is None:
@@ -185,7 +190,8 @@ def _complete(data: pydicom.Dataset) -> list[str]:
     if real:
         return notes
     if tag_value(data, "BitsStored") is None:
-        take("BitsStored", allocated)
+        told = tag_value(data, "HighBit")  # the highest bit of a value, and of all that count
+        take("BitsStored", allocated if told is None else int(told) + 1)
     stored = int(data.BitsStored)
     if tag_value(data, "HighBit") is None:
         take("HighBit", stored - 1)

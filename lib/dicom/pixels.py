@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.encaps import encapsulate
-from pydicom.pixel_data_handlers.util import convert_color_space
+from pydicom.encaps import decode_data_sequence, encapsulate
+from pydicom.pixel_data_handlers.util import convert_color_space, get_expected_length
 from pydicom.uid import RLELossless, SecondaryCaptureImageStorage
 
 from lib.dicom.frame_sizes import frame_codes
@@ -77,6 +77,7 @@ def decode_frames(path: Path, data: pydicom.Dataset) -> Frames:
         if syntax.is_compressed and syntax != RLELossless:  # GDCM misreads 16-bit colour in RLE
             raw = _decode_by_gdcm(data)
         else:
+            _check_frames(data)
             raw = data.pixel_array
     except Exception as error:  # pydicom, NumPy and ITK raise many types
         raise _undecodable(path, data, error) from None
@@ -101,6 +102,20 @@ def decode_frames(path: Path, data: pydicom.Dataset) -> Frames:
     if interpretation == "PALETTE COLOR":
         return Frames(values=apply_palette(path, data, values), notes=tuple(notes))
     return Frames(values=values, padding=_padding(data, raw, values), notes=tuple(notes))
+
+
+def _check_frames(data: pydicom.Dataset) -> None:
+    """Raise `ValueError` for more frames of pixels than the header promises: pydicom cuts them."""
+    if "PixelData" not in data:
+        return
+    promised = frame_count(data)
+    if data.file_meta.TransferSyntaxUID == RLELossless:  # a fragment for each frame
+        found = len(decode_data_sequence(data.PixelData))
+    else:
+        expected = get_expected_length(data)  # and a byte to make it even
+        found = promised * (len(data.PixelData) - expected % 2) // expected
+    if found > promised:
+        raise ValueError(f"{found} frames in it, its header promises {promised}")
 
 
 def _stored_values(data: pydicom.Dataset, raw: np.ndarray) -> tuple[np.ndarray, list[str]]:

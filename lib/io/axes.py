@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 UNTOLD = "I"
 _SAMPLES, _EXTRA_SAMPLES, _DESCRIPTION, _PHOTOMETRIC = 277, 338, 270, 262  # tags
+_PLANES = 284  # PlanarConfiguration: 1 for the samples of a pixel together
 _ALPHA = (1, 2)  # ExtraSamples: associated, unassociated
 _RGB = 2
 _COLOURS = {_RGB: 3, 5: 4, 6: 3, 8: 3, 9: 3, 10: 3}  # samples, by PhotometricInterpretation
@@ -94,8 +96,8 @@ def _is_plain(path: Path, asked: bool) -> bool:
         return False
     base, extra = _samples(tags.get(_SAMPLES, 1), tags.get(_PHOTOMETRIC, 1))
     marked = tags.get(_EXTRA_SAMPLES, ())
-    alpha = (marked if isinstance(marked, tuple) else (marked,))[:extra]
-    opaque = extra == 0 or (not asked and len(alpha) == extra and set(alpha) <= set(_ALPHA))
+    kinds = (marked if isinstance(marked, tuple) else (marked,))[:extra]
+    opaque = extra == 0 or (not asked and _is_alpha(kinds) and tags.get(_PLANES, 1) == 1)
     return pages == 1 and opaque and not _TELLS_AXES.search(str(tags.get(_DESCRIPTION, "")))
 
 
@@ -136,7 +138,7 @@ def _layout(path: Path, tiff: tifffile.TiffFile, asked: str) -> TiffLayout | Non
         )
     page = first.keyframe
     base, extra = _samples(page.samplesperpixel, int(page.photometric))
-    alpha = sum(int(kind) in _ALPHA for kind in page.extrasamples)
+    alpha = _is_alpha(page.extrasamples)
     names, channel, samples = _sample_names(page), "", 3 if base >= 3 else 1
     if "C" in axes:
         channel = "C"
@@ -170,9 +172,18 @@ def _joined(axes: str, shape: tuple[int, ...]) -> tuple[str, tuple[int, ...]]:
 
 def _sample_names(page: Any) -> tuple[str, ...]:
     """Return the names of samples of a pixel: those of colours and alpha."""
-    base, _ = _samples(page.samplesperpixel, int(page.photometric))
+    base, extra = _samples(page.samplesperpixel, int(page.photometric))
     first = RGB if int(page.photometric) == _RGB else ("",) * base
-    return (*first, *(ALPHA if int(kind) in _ALPHA else "" for kind in page.extrasamples))
+    marked = [kind in _ALPHA for kind in (*map(int, page.extrasamples), *[0] * extra)][:extra]
+    return (*first, *(ALPHA if alpha and sum(marked) == 1 else "" for alpha in marked))
+
+
+def _is_alpha(extra: Sequence[int]) -> bool:
+    """Tell whether the samples beyond grey or colour, by their ExtraSamples, are alpha and no more.
+
+    A pixel has one alpha: several samples that are all marked so are channels.
+    """
+    return len(extra) == 1 and int(extra[0]) in _ALPHA
 
 
 def _told_names(tiff: tifffile.TiffFile, count: int) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from PIL import Image as PillowImage
 from lib.errors import InputError
 from lib.image import MAX_PIXELS, MAX_VOXELS, Geometry, check_pixel_count
 from lib.io.channels import SeveralChannelsError
+from lib.io.orientation import as_shown, as_stored
 from lib.io.pictures import bits_per_channel
 from lib.io.read import image_size, read_image
 
@@ -52,7 +53,7 @@ def palette_indices(path: Path, spatial_dims: int) -> np.ndarray | None:
     None for other pictures, and for those that `read_image` refuses with the reason.
     """
     try:
-        with PillowImage.open(path) as picture:
+        with PillowImage.open(as_stored(path)) as picture:
             pages = int(getattr(picture, "n_frames", 1))
             if picture.mode not in _PALETTE or (pages > 1) != (spatial_dims == 3):
                 return None
@@ -63,7 +64,8 @@ def palette_indices(path: Path, spatial_dims: int) -> np.ndarray | None:
                 picture.seek(page)
                 indices = np.asarray(picture)
                 found.append(indices[..., 0] if picture.mode == "PA" else indices)
-            return found[0] if spatial_dims == 2 else np.stack(found)
+            stack = as_shown(path, np.stack(found), rows=1)
+            return stack[0] if spatial_dims == 2 else stack
     except InputError:
         raise
     except Exception:
@@ -111,13 +113,14 @@ def check_drawing(path: Path, label: np.ndarray) -> np.ndarray:
             or it is not clear which pixels are 0.
     """
     try:
-        with PillowImage.open(path) as picture:
+        with PillowImage.open(as_stored(path)) as picture:
             _refuse_white_zero(path, picture)
             if (step := _grey_step(path, picture)) > 1:
                 label = label // step
             if picture.mode not in _TRANSPARENT or picture.size != label.shape[::-1]:
                 return label
-            hidden = (np.asarray(picture.getchannel("A")) == 0) & (label > 0)
+            alpha = as_shown(path, np.asarray(picture.getchannel("A")))
+            hidden = (alpha == 0) & (label > 0)
     except InputError:
         raise
     except (OSError, ValueError, SyntaxError):

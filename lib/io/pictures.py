@@ -22,13 +22,14 @@ from lib.image import (
     not_a_volume,
 )
 from lib.io.axes import tiff_layout
+from lib.io.orientation import as_shown, as_stored
 
 # both readers warn of what they find in damaged files; the error says it in one line
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 PillowImage.MAX_IMAGE_PIXELS = None  # sizes are checked here, against a limit that errors can state
 
-_COMPRESSION, _SAMPLE_FORMAT = 259, 339  # tags of a TIFF
+_WIDTH, _LENGTH, _COMPRESSION, _SAMPLE_FORMAT = 256, 257, 259, 339  # tags of a TIFF
 _PNG_GREY_ALPHA, _PNG_RGBA = 4, 6  # colour types in the header
 _COLOUR_MODES = {"RGB", "RGBA", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV"}
 
@@ -40,7 +41,7 @@ def read_picture(path: Path, max_pixels: int) -> np.ndarray:
         InputError: damaged, of several pages, or larger than `max_pixels`.
     """
     try:
-        with PillowImage.open(path) as picture:
+        with PillowImage.open(as_stored(path)) as picture:
             check_pixel_count(path.name, picture.size, max_pixels)
             frames = int(getattr(picture, "n_frames", 1))
             if frames > 1:
@@ -48,11 +49,11 @@ def read_picture(path: Path, max_pixels: int) -> np.ndarray:
                     f"{path.name}: holds {frames} pages, expected one 2D image; save the page to "
                     f"annotate as its own file"
                 )
-            return _decode(path, picture)
+            return as_shown(path, _decode(path, picture))
     except (InputError, ImportError):
         raise
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error ...
-        return _read_by_tifffile(path, error, max_pixels, 1)[0]
+        return as_shown(path, _read_by_tifffile(path, error, max_pixels, 1)[0])
 
 
 def read_stack(path: Path, max_pixels: int) -> np.ndarray:
@@ -69,7 +70,7 @@ def read_stack(path: Path, max_pixels: int) -> np.ndarray:
     check_pixel_count(path.name, size, max_pixels)
     stack: np.ndarray | None = None
     try:
-        with PillowImage.open(path) as picture:
+        with PillowImage.open(as_stored(path)) as picture:
             for page in range(size[2]):
                 picture.seek(page)
                 check_pixel_count(path.name, picture.size, max_pixels)
@@ -81,9 +82,9 @@ def read_stack(path: Path, max_pixels: int) -> np.ndarray:
     except (InputError, ImportError):
         raise
     except Exception as error:
-        return _read_by_tifffile(path, error, max_pixels, size[2])
+        stack = _read_by_tifffile(path, error, max_pixels, size[2])
     assert stack is not None
-    return stack
+    return as_shown(path, stack, rows=1)
 
 
 def picture_size(path: Path, channel: str = "") -> tuple[int, ...]:
@@ -101,7 +102,8 @@ def picture_size(path: Path, channel: str = "") -> tuple[int, ...]:
         return layout.size
     try:
         with PillowImage.open(path) as picture:
-            size = list(picture.size)
+            tags = getattr(picture, "tag_v2", None)  # Pillow's own size is that of the turned image
+            size = [int(tags[_WIDTH]), int(tags[_LENGTH])] if tags else list(picture.size)
             pages = picture.n_frames if tiff else 1  # type: ignore[attr-defined]
     except Exception as error:
         *size, pages = _size_by_tifffile(path, error)

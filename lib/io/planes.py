@@ -20,6 +20,7 @@ from lib.image import (
 )
 from lib.io.axes import UNTOLD, TiffLayout, tiff_layout
 from lib.io.channels import channel_name, choose_channel
+from lib.io.orientation import as_shown, as_stored
 from lib.io.pictures import count_pages, read_picture, read_stack
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ def read_pixels(
     facts: dict[str, Any] = {"over_time": layout.depth == "T" and spatial_dims == 3}
     if not layout.channel and layout.names and layout.names[0].casefold() == channel.casefold():
         facts["channel"] = layout.names[0]
-    one_axis = len(layout.size) <= 3
-    if one_axis and not layout.channel and count_pages(path) == math.prod(layout.size[2:]):
+    paged = len(layout.size) <= 3 and "SY" not in layout.axes
+    if paged and not layout.channel and count_pages(path) == math.prod(layout.size[2:]):
         if layout.depth == UNTOLD and layout.size[-1] <= FEW_PAGES:
             facts["notes"] = (
                 f"its {layout.size[-1]} pages were read as slices, as nothing in the file tells "
@@ -95,6 +96,7 @@ def _read_planes(path: Path, layout: TiffLayout, index: int) -> np.ndarray:
         axes = axes if layout.samples == 3 else axes[:-1]
     wanted = layout.depth + "YX" + ("S" if axes.endswith("S") else "")
     pixels = pixels.transpose([axes.index(axis) for axis in wanted])
+    pixels = as_shown(path, pixels, rows=len(layout.depth))
     return np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))
 
 
@@ -138,7 +140,7 @@ def _decoded(path: Path, pages: list[Any]) -> list[np.ndarray]:
         if pages[0].samplesperpixel > 1:
             raise
     planes = []
-    with PillowImage.open(path) as picture:
+    with PillowImage.open(as_stored(path)) as picture:
         for page in pages:
             picture.seek(page.index)
             planes.append(np.asarray(picture).reshape(page.shape))

@@ -8,10 +8,10 @@ import pytest
 from dicom_pixel_samples import VALUES, image, write
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
-from pydicom.uid import JPEGBaseline8Bit
+from pydicom.uid import JPEGBaseline8Bit, RLELossless
 
 from lib.errors import InputError
-from lib.io.read import image_size, read_image
+from lib.io.read import image_geometry, image_size, read_image
 
 BYTES = (VALUES >> 4).astype(np.uint8)
 LOW = VALUES >> 1
@@ -34,6 +34,41 @@ def test_what_is_left_out_is_taken_and_told(tmp_path, missing, taken, pixels):
     found = read_image(write(tmp_path / "a.dcm", pixels, **{missing: None}))
     np.testing.assert_array_equal(found.pixels, pixels)
     assert found.notes == (f"no {missing} in the file: taken as {taken}",)
+
+
+def test_bits_stored_are_told_by_the_high_bit(tmp_path):
+    found = read_image(write(tmp_path / "a.dcm", LOW, BitsStored=None, HighBit=14))
+    np.testing.assert_array_equal(found.pixels, LOW)
+    assert found.notes == ("no BitsStored in the file: taken as 15",)
+
+
+def test_more_frames_than_any_file_holds_are_refused_at_once(tmp_path):
+    path = write(tmp_path / "a.dcm", BYTES, NumberOfFrames=10**9)
+    for read in (read_image, image_size, image_geometry):
+        with pytest.raises(InputError, match=r"^a\.dcm: .* x 1000000000 pixels are too many"):
+            read(path)
+
+
+@pytest.mark.parametrize("compress", [False, True], ids=["as stored", "RLE"])
+@pytest.mark.parametrize("promised", [None, 0, 1, 2])
+def test_frames_that_the_header_does_not_promise_are_not_cut(tmp_path, promised, compress):
+    path = write(tmp_path / "a.dcm", np.concatenate([BYTES] * 3), Rows=len(BYTES), NumberOfFrames=3)
+    data = pydicom.dcmread(path)
+    if compress:
+        data.compress(RLELossless)
+    if promised is None:
+        del data.NumberOfFrames
+    else:
+        data.NumberOfFrames = promised
+    data.save_as(path)
+    with pytest.raises(InputError, match="cannot be decoded"):
+        read_image(path, spatial_dims=None)
+
+
+def test_no_frames_in_the_header_are_one_where_the_pixels_are_of_one(tmp_path):
+    found = read_image(write(tmp_path / "a.dcm", BYTES, NumberOfFrames=0))
+    np.testing.assert_array_equal(found.pixels, BYTES)
+    assert found.notes == ("no NumberOfFrames in the file: taken as 1",)
 
 
 def test_grey_or_colour_is_told_by_the_size_of_the_pixels(tmp_path):

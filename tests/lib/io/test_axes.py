@@ -99,6 +99,43 @@ def test_grey_with_marked_alpha_is_grey(tmp_path, dtype):
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif").pixels, pixels[0])
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_grey_with_alpha_as_a_plane_of_its_own_is_grey(tmp_path, dtype):
+    pixels = _pixels(2, dtype=dtype)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, **SEPARATE, extrasamples=["unassalpha"])
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif").pixels, pixels[0])
+
+
+@pytest.mark.parametrize("count", [3, 4, 5])
+@pytest.mark.parametrize("options", [CONTIGUOUS, SEPARATE], ids=["pixels", "planes"])
+def test_several_samples_that_are_all_marked_as_alpha_are_channels(tmp_path, options, count):
+    pixels = _pixels(count, dtype=np.uint8)
+    written = pixels if options is SEPARATE else np.moveaxis(pixels, 0, -1)
+    tifffile.imwrite(
+        tmp_path / "a.tif", written, **options, extrasamples=["unassalpha"] * (count - 1)
+    )
+    with pytest.raises(SeveralChannelsError, match=f"has {count} channels without names"):
+        read_image(tmp_path / "a.tif")
+    for number in range(count):
+        image = read_image(tmp_path / "a.tif", channel=str(number + 1))
+        np.testing.assert_array_equal(image.pixels, pixels[number])
+
+
+@pytest.mark.parametrize("photometric", ["minisblack", "rgb"])
+def test_samples_of_which_no_tag_tells_are_channels(tmp_path, photometric):
+    pixels, path = _pixels(4, dtype=np.uint8), tmp_path / "a.tif"
+    options = {**CONTIGUOUS, "photometric": photometric, "metadata": None}
+    tifffile.imwrite(path, np.moveaxis(pixels, 0, -1), **options)
+    with tifffile.TiffFile(path) as tiff:
+        start = tiff.pages.first.tags["ExtraSamples"].offset
+    content = bytearray(path.read_bytes())
+    content[start : start + 2] = (337).to_bytes(2, "little")  # a tag of no meaning
+    path.write_bytes(content)
+    with pytest.raises(SeveralChannelsError, match="has 4 channels"):
+        read_image(path)
+    np.testing.assert_array_equal(read_image(path, channel="4").pixels, pixels[3])
+
+
 @pytest.mark.parametrize("planes", [True, False])
 def test_colour_stays_colour_and_gives_a_colour_if_asked(tmp_path, planes):
     pixels = _pixels(3)
