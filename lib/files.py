@@ -86,6 +86,15 @@ def write_json(path: str | os.PathLike[str], value: Any) -> Path:
     return write_atomically(path, lambda file: file.write(text.encode()))
 
 
+def is_text(name: str) -> bool:
+    """Tell whether a name is UTF-8: no other can stand in an index, a record or an answer."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def in_file_name(text: str) -> str:
     """Return `text` as a part of a file name: only letters, digits, dots and dashes are kept."""
     return re.sub(r"[^A-Za-z0-9.-]+", "-", text).strip("-.") or "x"

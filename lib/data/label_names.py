@@ -88,7 +88,8 @@ def names_of(told: Sequence[Told], values: Collection[int]) -> Names:
     Raises:
         OtherStructuresError: the values are neither those of the order nor the told ones.
     """
-    drawn = [one for one in told if one.name.lower() not in NO_STRUCTURES]
+    # an id of 0 is that of a segment that was offered and not drawn
+    drawn = [one for one in told if one.id != 0 and one.name.lower() not in NO_STRUCTURES]
     by_id = [(one.name, one.id) for one in told if one.id is not None]
     by_idx = [(one.name, one.idx) for one in told if one.idx is not None]
     positions = [one.idx for one in drawn if one.idx is not None]
@@ -197,8 +198,9 @@ def structures_of_values(
     found = {value: structure_of(named[value], known) for value in set(values) & named.keys()}
     if not unnamed:
         return found
-    if len(names) == 1:  # the numbers of the objects of a structure that is alone in its task
-        structure = structure_of(names[0][0], known)
+    drawn = [name for name, value in names if value] or [name for name, _ in names]
+    if len(drawn) == 1:  # the numbers of the objects of a structure that is alone in its task
+        structure = structure_of(drawn[0], known)
         if not tasks or any(set(labels) == {structure} for labels in tasks):
             return dict.fromkeys(values, structure)
     raise OtherStructuresError(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lib.data.dicom_folders import find_series, is_dicom_file
 from lib.data.studies import labels_passed_over
+from lib.files import is_text
 from lib.io.read import extension
 
 MOST_FILES = 50_000  # that are looked at; a folder with more is told as having these at least
@@ -28,6 +29,7 @@ class PassedOver:
         images: number of image files in each subfolder, by its path in the folder.
         series: number of DICOM files in each subfolder, by its path in the folder.
         loose: names of DICOM files at the top that have no extension.
+        no_text: names of images at the top that are not UTF-8.
         slices: number of slices of each series at the top; each slice is an image of its own there.
         labels: what among the labels counts for nothing, a sentence each.
     """
@@ -36,13 +38,15 @@ class PassedOver:
     images: dict[str, int]
     series: dict[str, int]
     loose: tuple[str, ...] = ()
+    no_text: tuple[str, ...] = ()
     slices: tuple[int, ...] = ()
     labels: tuple[str, ...] = ()
 
     @property
     def files(self) -> int:
         """The number of files that were passed over."""
-        return sum(self.images.values()) + sum(self.series.values()) + len(self.loose)
+        inside = sum(self.images.values()) + sum(self.series.values())
+        return inside + len(self.loose) + len(self.no_text)
 
     @property
     def sentences(self) -> list[str]:
@@ -65,6 +69,11 @@ class PassedOver:
                 f"passed over {_of(len(self.loose), 'DICOM file')} without an extension, such as "
                 f"{self.loose[0]}; name them .dcm, or take them from a folder with `import dicom`"
             )
+        if self.no_text:
+            said.append(
+                f"passed over {_of(len(self.no_text), 'image')} with names that are not UTF-8, "
+                f"such as {self.no_text[0]}; rename them"
+            )
         if self.slices:
             said.append(
                 f"{sum(self.slices)} DICOM files at the top are slices of {len(self.slices)} "
@@ -83,17 +92,20 @@ def find_passed_over(studies: Path) -> PassedOver:
     images: Counter[str] = Counter()
     series: Counter[str] = Counter()
     loose: list[str] = []
+    no_text: list[str] = []
     top: list[Path] = []
     for file in _files(studies):
         inside = file.parent != studies
-        name = file.parent.relative_to(studies).as_posix()
-        if is_dicom_file(file):
+        name = _shown(file.parent.relative_to(studies).as_posix())
+        if not inside and extension(file) and not is_text(file.name):
+            no_text.append(_shown(file.name))
+        elif is_dicom_file(file):
             if inside:
                 series[name] += 1
             elif extension(file):
                 top.append(file)
             else:
-                loose.append(file.name)
+                loose.append(_shown(file.name))
         elif extension(file) and inside:
             images[name] += 1
     slices = [one for one in find_series(top[:MOST_HEADERS])[0] if one.volume]
@@ -102,8 +114,9 @@ def find_passed_over(studies: Path) -> PassedOver:
         images=images,
         series=series,
         loose=tuple(loose),
+        no_text=tuple(no_text),
         slices=tuple(len(one.files) for one in slices),
-        labels=tuple(labels_passed_over(studies)),
+        labels=tuple(map(_shown, labels_passed_over(studies))),
     )
 
 
@@ -122,6 +135,11 @@ def _files(studies: Path) -> Iterator[Path]:
                 yield Path(folder, name)
         if count > MOST_FILES:
             return
+
+
+def _shown(text: str) -> str:
+    """Return a text with a sign in place of each byte that is not UTF-8."""
+    return os.fsencode(text).decode(errors="replace")
 
 
 def _counted(folders: dict[str, int], what: str) -> str:

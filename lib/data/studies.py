@@ -17,7 +17,7 @@ from lib.data.groups import read_groups
 from lib.data.label_folder import read_label_folder
 from lib.data.label_names import Told, read_label_info
 from lib.errors import InputError
-from lib.files import copy_atomically, fingerprint
+from lib.files import copy_atomically, fingerprint, is_text
 from lib.image import Geometry, Image
 from lib.io.masks import write_mask
 from lib.io.read import default_channel, extension, image_size, read_image, stem
@@ -291,5 +291,7 @@ def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return sorted(
-        file for file in folder.iterdir() if extension(file) and not file.name.startswith(".")
+        file
+        for file in folder.iterdir()
+        if extension(file) and not file.name.startswith(".") and is_text(file.name)
     )

@@ -28,8 +28,8 @@ FOUND = "put into the folder"  # in place of the program that sent a label
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _TIME = "%Y%m%dT%H%M%SZ"
-_LABEL = re.compile(r"(?P<number>\d{4,})-(?P<reader>.+)-(?P<time>\d{8}T\d{6}Z)(?P<ext>\..+)?")
-_RECORD = re.compile(r"(?P<number>\d{4,})\.json")
+_LABEL = re.compile(r"(?P<number>\d{4,9})-(?P<reader>.+)-(?P<time>\d{8}T\d{6}Z)(?P<ext>\..+)?")
+_RECORD = re.compile(r"(?P<number>\d{4,9})\.json")
 _NAME_LENGTH, _FILE_NAME_LENGTH = 64, 120
 
 
@@ -222,12 +222,12 @@ def labels_of_readers(studies: Path, id: str, label: Path) -> dict[str, LabelVer
 
 
 def _by_name(file: Path, match: re.Match[str]) -> LabelVersion:
-    return LabelVersion(
-        number=int(match["number"]),
-        reader=unquote(match["reader"]),
-        time=datetime.strptime(match["time"], _TIME).replace(tzinfo=timezone.utc),
-        file=file,
-    )
+    try:
+        time = datetime.strptime(match["time"], _TIME).replace(tzinfo=timezone.utc)
+    except ValueError:  # named by hand
+        time = _EPOCH
+    reader = unquote(match["reader"])
+    return LabelVersion(number=int(match["number"]), reader=reader, time=time, file=file)
 
 
 def _by_record(record: Path, number: int, named: LabelVersion | None) -> LabelVersion | None:

@@ -31,6 +31,7 @@ _NUCLEAR = re.compile(
     r"dapi|hoechst|draq\s?[57]|sytox|h2b|nuc(lei|leus|lear|blue|red|green)|propidium|to-?pro|sir-?dna",
     re.IGNORECASE,
 )
+_DIGITS = 10  # a number of as many is none of a channel
 _SHOWN = 12  # most channels named in an error
 
 
@@ -76,11 +77,12 @@ def choose_channel(name: str, channels: Sequence[str], asked: str) -> int:
         raise InputError(
             f"{name}: channels {numbers} are all named '{asked}'; choose one by its number"
         )
-    if wanted.isdecimal() and 1 <= int(wanted) <= len(channels):
-        return int(wanted) - 1
+    number = int(wanted) if wanted.isdecimal() and len(wanted) < _DIGITS else 0
+    if 1 <= number <= len(channels):
+        return number - 1
     raise InputError(
-        f"{name}: no channel '{asked}', it has {_listed(channels)}; choose one by its name or by "
-        f"its number from 1"
+        f"{name}: no channel '{asked[:80]}', it has {_listed(channels)}; choose one by its name "
+        f"or by its number from 1"
     )
 
 

@@ -13,7 +13,7 @@ from lib.io.volumes import header_fields
 # segments that 3D Slicer keeps beside the structures, and does not submit
 NO_STRUCTURES = frozenset({"background", "foreground_scribbles", "background_scribbles"})
 
-_SEGMENT = re.compile(r"Segment(\d+)_(Name|LabelValue|Layer)")
+_SEGMENT = re.compile(r"Segment(\d{1,9})_(Name|LabelValue|Layer)")
 
 
 class Segment(NamedTuple):

@@ -26,7 +26,7 @@ from pydantic import ValidationError
 
 from lib.data.studies import image_ids
 from lib.data.versions import VERSIONS
-from lib.files import file_stamp, remove_leftovers, write_atomically
+from lib.files import file_stamp, is_text, remove_leftovers, write_atomically
 from lib.io.read import extension, image_extensions
 from monailabel_app.studies.label_files import id_and_extension, image_and_extension, is_label_file
 
@@ -206,5 +206,8 @@ def _names(folder: str | Path, is_listed: Callable[[str], bool]) -> list[str]:
         return sorted(
             entry.name
             for entry in entries
-            if not entry.name.startswith(".") and is_listed(entry.name) and entry.is_file()
+            if not entry.name.startswith(".")
+            and is_text(entry.name)
+            and is_listed(entry.name)
+            and entry.is_file()
         )

@@ -213,7 +213,7 @@ def _answered_names(info: Mapping[str, Any]) -> Names:
     named = answer.get("label_names") if answer.get("result") != INSTANCES else None
     try:
         return tuple((str(name), int(value)) for name, value in (named or {}).items())
-    except (AttributeError, TypeError, ValueError):
+    except (AttributeError, OverflowError, TypeError, ValueError):
         return ()
 
 

@@ -20,7 +20,7 @@ from lib.data.versions import (
 )
 from monailabel_app.studies.folder import FolderStudies
 from monailabel_app.studies.index import IndexedFolder
-from monailabel_app.studies.label_files import id_and_extension
+from monailabel_app.studies.label_files import ANSWER, id_and_extension
 from monailabel_app.studies.protocol import FINAL
 
 _OF_THE_INDEX = ("ts", "name")  # what the index adds to the information with a label
@@ -44,15 +44,16 @@ class VersionedLabels(FolderStudies, IndexedFolder):
     def _kept(self, image_id: str, label: Path, info: Mapping[str, Any]) -> Iterator[None]:
         """Keep a label that the body accepts; if the body fails, it is no version.
 
-        The same label, sent again by the same reader before others, is not kept twice.
+        The same label image, sent again by the same reader before others, is not kept twice. A
+        density is: the newest of the views of an exam counts.
         """
         versions = standing(self._keep_found(image_id))
         facts = facts_of(info)
+        ext = id_and_extension(label.name)[1]
         same = [one for one in versions[-1:] if all(getattr(one, k) == facts[k] for k in _SAME)]
-        if newest(same, label) and not facts["restored_by"]:
+        if ext.lower() != ANSWER and newest(same, label) and not facts["restored_by"]:
             yield
             return
-        ext = id_and_extension(label.name)[1]
         version = write_version(self.folder, image_id, label, ext=ext, **facts)
         try:
             yield

@@ -219,13 +219,15 @@ def read_object(name: str, text: Any) -> dict[str, Any]:
 
 
 def _check_finite(value: Any) -> None:
-    """Refuse NaN and infinity: Python reads them as JSON, but no answer can hold them.
+    """Refuse NaN, infinity and halves of signs: Python reads them, but no answer can hold them.
 
     Raises:
-        InputError: a number is not finite.
+        InputError: a number is not finite, or a text is not Unicode.
     """
     try:
-        json.dumps(value, allow_nan=False)
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise InputError("half a surrogate pair is no text; send whole signs as UTF-8") from None
     except ValueError:
         raise InputError("NaN and infinity are not valid JSON; give a finite number") from None
 

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 from pathlib import Path
@@ -19,6 +20,9 @@ from fastapi.responses import FileResponse
 from starlette.background import BackgroundTask
 
 from infer.base import write_label
+from lib.data.label_names import read_label_info
+from lib.data.labels import names_in
+from lib.errors import InputError
 from lib.files import sha256
 from lib.image import PICTURE_EXTENSIONS, Geometry
 from lib.io.labels import read_label
@@ -28,6 +32,8 @@ from lib.tasks.spec import TaskSpec
 from monailabel_app.services import AppServices
 from monailabel_app.studies.label_files import ANSWER
 from monailabel_app.studies.protocol import FINAL, ORIGINAL
+
+logger = logging.getLogger(__name__)
 
 SHOWN = ".nrrd"  # file type of a label that is made for Slicer
 _LETTERS = str.maketrans("0123456789abcdef", "abcdefghijklmnop")
@@ -77,7 +83,12 @@ def as_listed(app: AppServices, listing: Any) -> Any:
     for id, entry in objects.items():
         if FINAL in entry["labels"] and (task := app.reopened_for(id)) is not None:
             final = entry["labels"][FINAL]
-            if (found := _segments(app, id, task)) is not None:
+            try:
+                found = _segments(app, id, task)
+            except InputError as error:  # of what was changed by hand; the others are listed
+                logger.warning(f"Label of '{id}' is not shown: {error}")
+                continue
+            if found is not None:
                 params = {**(final["info"].get("params") or {}), "label_names": found.names}
                 final = {"ext": SHOWN, "info": {**final["info"], "params": params}}
             shown[id] = {**entry, "labels": {**entry["labels"], ORIGINAL: final}}
@@ -115,11 +126,5 @@ def _segments(app: AppServices, image: str, task: TaskSpec) -> _Segments | None:
         return None
     geometry = image_geometry(store.files([image])[image])
     label = read_label(file, geometry)
-    names = _names(store.get_label_info(image, FINAL).get("label_info"))
-    return _Segments(*as_segments(label, names, task.labels), geometry)
-
-
-def _names(label_info: Any) -> list[tuple[str, int]]:
-    """Return the names of stored values."""
-    entries = label_info if isinstance(label_info, list) else []
-    return [(str(one["name"]), int(one["idx"])) for one in entries if {"name", "idx"} <= one.keys()]
+    told = read_label_info(store.get_label_info(image, FINAL).get("label_info"))
+    return _Segments(*as_segments(label, names_in(file, told, label), task.labels), geometry)

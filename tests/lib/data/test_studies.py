@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
 import pytest
 
 from lib.data.groups import Grouped, write_groups
+from lib.data.passed_over import find_passed_over
 from lib.data.studies import Item, image_ids, in_validation, list_items, split_items
 from lib.errors import InputError
+from monailabel_app.studies.datastore import StudiesDatastore
 
 
 def _touch(*paths: Path) -> None:
@@ -42,6 +46,21 @@ def test_the_compact_layout_is_known(tmp_path):
 def test_hidden_files_and_other_types_are_passed_over(tmp_path):
     _touch(tmp_path / "a.png", tmp_path / ".a.partial.png", tmp_path / "notes.txt")
     assert _ids(list_items(tmp_path)) == {"a"}
+
+
+def test_a_name_that_is_not_utf_8_is_passed_over_and_said(tmp_path):
+    _touch(tmp_path / "a.png", tmp_path / "labels/final/a.png")
+    for folder in (b"", b"labels/final/", b"M\xfcller/"):
+        file = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + folder + b"caf\xe9.png"))
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+    assert _ids(list_items(tmp_path)) == {"a"}
+    found = find_passed_over(tmp_path)
+    assert found.files == 2
+    said = json.dumps(found.sentences, ensure_ascii=False).encode().decode()
+    assert "not UTF-8, such as caf\ufffd.png; rename" in said and "M\ufffdller (1)" in said
+    store = StudiesDatastore(str(tmp_path))
+    assert store.list_images() == ["a"] and store.get_label_uri("a", "final")
 
 
 def test_two_files_of_one_stem_go_by_their_whole_names(tmp_path):

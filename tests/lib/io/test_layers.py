@@ -258,3 +258,9 @@ def test_a_picture_that_counts_down_from_white_is_refused(tmp_path, dtype):
     tifffile.imwrite(tmp_path / "a.tif", np.eye(8).astype(dtype), photometric="miniswhite")
     with pytest.raises(InputError, match="MinIsWhite"):
         read_label_file(tmp_path / "a.tif", 2)
+
+
+def test_a_segment_of_a_number_without_end_is_none(tmp_path):
+    path = _write(tmp_path / "s.seg.nrrd", LABEL, **{f"Segment{'9' * 5000}_Name": "nuclei"})
+    np.testing.assert_array_equal(read_label(path, LABEL.shape), LABEL)
+    assert label_names(path) == ()

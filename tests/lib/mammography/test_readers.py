@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,11 @@ from lib.data.studies import FINAL_LABELS
 from lib.data.versions import write_version
 from lib.kinds import list_labelled
 from lib.mammography.agreement import compare_densities
-from lib.mammography.density_labels import write_density
+from lib.mammography.density_labels import read_density, write_density
+from lib.mammography.exams import list_exams
+from lib.mammography.readers import exam_labels_of_readers
 from lib.tasks.registry import get_task
+from monailabel_app.studies.datastore import StudiesDatastore
 
 TASK = get_task("density_birads")
 FIRST, SECOND = "exam_000", "exam_001"
@@ -68,6 +72,27 @@ def test_views_of_an_exam_labelled_by_several_readers(studies):
     made = [item.label for item in list_labelled(studies, TASK, "consensus")]
     readers = [json.loads(file.read_text()).get("readers") for file in made]
     assert {"anna": "C", "bert": "C", "cleo": "B"} in readers
+
+
+@pytest.mark.parametrize("later", ["R-CC", "L-MLO"])
+def test_the_newest_label_of_a_reader_counts_whichever_view_it_is_of(studies, later):
+    (earlier,) = {"R-CC", "L-MLO"} - {later}
+    for view, density, hour in ((later, "C", 10), (earlier, "A", 9)):
+        file = write_density(studies / FINAL_LABELS / f"{FIRST}_{view}.json", density)
+        when = datetime(2026, 1, 1, hour, tzinfo=timezone.utc)
+        write_version(studies, f"{FIRST}_{view}", file, reader="anna", ext=".json", time=when)
+    accept(studies, f"{FIRST}_L-CC", "bert", "B")
+    assert densities(studies, "each") == {f"{FIRST}@anna": "C", f"{FIRST}@bert": "B"}
+
+
+def test_a_density_of_a_view_that_is_sent_again_is_the_readers_newest(studies, tmp_path):
+    store = StudiesDatastore(str(studies))
+    for view, density in (("R-CC", "A"), ("L-MLO", "C"), ("R-CC", "A")):
+        file = write_density(tmp_path / "sent.json", density)
+        store.save_label(f"{FIRST}_{view}", str(file), "final", {"client_id": "anna"})
+    (labels,) = exam_labels_of_readers(studies, list_exams(studies, labelled=True)).values()
+    assert read_density(labels["anna"].file) == "A"
+    assert densities(studies, "latest") == {FIRST: "A"}
 
 
 def test_an_exam_without_a_majority_is_left_out_and_said(studies, caplog):

@@ -280,3 +280,34 @@ def test_a_tiff_that_itk_reads_differently_is_stored_plainly(folder, tmp_path, p
     store.save_label("cell", str(file), "final", {})
     stored = sitk.ReadImage(store.get_label_uri("cell", "final"))
     np.testing.assert_array_equal(sitk.GetArrayFromImage(stored), sent)
+
+
+@pytest.mark.parametrize("kind", [".png", ".nrrd", "turned.nrrd", ".seg.nrrd"])
+def test_objects_beside_a_structure_that_was_not_drawn_are_trained_on_and_restored(tmp_path, kind):
+    pixels = np.arange(120, dtype=np.uint8).reshape(12, 10)
+    PillowImage.fromarray(pixels).save(tmp_path / "p.png")
+    store = _open(tmp_path, NUCLEI, LESION)
+    names = ["nuclei 1", "nuclei 2", "nuclei 3", "lesion"]
+    label = np.zeros((12, 10), np.uint8)
+    for value in (1, 2, 3):
+        label[3 * value - 3 : 3 * value - 1, 2:8] = value
+    file = tmp_path / f"sent{kind}"
+    if kind == ".png":
+        PillowImage.fromarray(label).save(file)
+    else:
+        image = sitk.GetImageFromArray(label)
+        if kind == "turned.nrrd":
+            image = sitk.Flip(image, [True, False])
+        if kind == ".seg.nrrd":
+            for number, name in enumerate(names):
+                image.SetMetaData(f"Segment{number}_Name", name)
+                image.SetMetaData(f"Segment{number}_LabelValue", str(number + 1))
+        sitk.WriteImage(image, str(file))
+    for reader in ("anna", "bert"):
+        store.save_label("p", str(file), "final", {**_info(*names), "client_id": reader})
+    store.restore_label("p", 1, "cleo")
+    items = list_items(tmp_path, labelled=True)
+    kept, left_out = matching_items(items, NUCLEI)
+    assert kept and not left_out
+    read = read_item_label(kept[0], read_image(kept[0].image), NUCLEI)
+    assert read.tolist() == label.tolist()

@@ -193,3 +193,11 @@ def test_nothing_is_lost_in_two_hundred_saves_of_two_readers_at_once(folder):
     assert found == Counter((name, index) for name in readers for index in range(1, SAVES // 2 + 1))
     assert [one.number for one in store.label_versions("a")] == list(range(1, SAVES + 1))
     assert final(store) == values(store)[-1][1]
+
+
+def test_a_version_that_was_named_by_hand_keeps_no_label_from_being_saved(folder):
+    store = StudiesDatastore(str(folder))
+    save(store, 1, "anna")
+    shutil.copyfile(label(folder, 2), folder / VERSIONS / "a" / "0007-bert-20261399T000000Z.png")
+    save(store, 3, "anna")
+    assert values(store) == [("anna", 1), ("bert", 2), ("anna", 3)]
