@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,8 @@ from lib.dicom.seg.frames import SegFrames
 from lib.dicom.sources import Source, Sources, plane_of, read_sources
 from lib.errors import InputError
 from lib.tasks.spec import plain
+
+logger = logging.getLogger(__name__)
 
 LABEL_MAP_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"
 _WHAT = "segmentation"
@@ -66,15 +69,15 @@ def read_seg(
     """Return a segmentation as label on the grid of its source images.
 
     Each frame goes to the image and frame that it refers to, else to the one in its plane. Where
-    segments overlap, the higher number counts. In FRACTIONAL ones a pixel belongs to the segment
-    with the largest share, if it is a half or more.
+    segments overlap, the higher number counts, which the log says. In FRACTIONAL ones a pixel
+    belongs to the segment with the largest share, if it is a half or more.
 
     Args:
         seg: file or dataset: BINARY, FRACTIONAL or LABELMAP.
         sources: the images, in the order of the label; see `lib.dicom.sources.read_sources`.
         labels: name to value. Segments get their value by their names, or by their numbers where
             the viewer has named them by these, as "Segment 1". None takes the value kept in the
-            file, else the number.
+            file, else the number. Segments of other names are left out, which the log says.
         instances: each segment is an object of its own, as with `labels` of None.
 
     Returns:
@@ -125,30 +128,40 @@ def _read(
     frames = SegFrames(name, data)
     shape = (len(sources.frames), sources.rows, sources.columns)
     label, share = np.zeros(shape, np.int32), np.zeros(shape, np.uint8)
-    unknown: set[int] = set()
-    empty = True
+    drawn: set[int] = set()
+    twice = 0
     for index in frames.by_segment:
         numbers = frames.numbers(index)
         shares = [(number, frames.share(index, number)) for number in numbers]
         shares = [(number, found) for number, found in shares if found.any()]
         if not shares:
             continue
-        empty = False
-        unknown |= {number for number, _ in shares if values.get(number) is None}
+        drawn |= {number for number, _ in shares}
         target = source_frame(name, data, index, sources)
         for number, found in shares:
             aligned = align(name, found, plane_of(data, index), sources, target)
+            if (value := values.get(number)) is None:
+                continue
             wins = (aligned > 0) & (aligned >= share[target])
-            label[target][wins] = values.get(number) or 0
+            other = (label[target] > 0) & (label[target] != value)
+            twice += int((wins & other & (aligned == share[target])).sum())
+            label[target][wins] = value
             share[target][wins] = aligned[wins]
-    if empty:
+    if not drawn:
         _check_images(name, data, sources)
-    if unknown:
+    if unknown := {number for number in drawn if values.get(number) is None}:
         named = {segment.number: segment.name for segment in segments}
         shown = ", ".join(f"{number} '{named.get(number, '')}'" for number in sorted(unknown)[:8])
-        raise InputError(
-            f"{name}: segments {shown} are no label of this task, expected "
-            f"{', '.join(labels or {}) or 'described segments'}; rename or remove them"
+        expected = ", ".join(labels or {}) or "described segments"
+        if unknown == drawn:
+            raise InputError(
+                f"{name}: segments {shown} are no label of this task, expected {expected}; rename "
+                f"or remove them"
+            )
+        logger.warning(f"{name}: segments {shown} are left out, as they are none of {expected}")
+    if twice:
+        logger.warning(
+            f"{name}: {twice} pixels lie in two segments alike; those of the higher number count"
         )
     return label.reshape(sources.shape)
 

@@ -166,7 +166,7 @@ def test_what_lies_between_pixels_or_beyond_the_image_is_refused():
         read_seg(seg, sources, LABELS)
 
 
-def test_of_overlapping_segments_the_higher_number_counts():
+def test_of_overlapping_segments_the_higher_number_counts(caplog):
     sources = us_frame()
     drawn = np.zeros((ROWS, COLUMNS), np.uint8)
     drawn[1:4, 1:6], drawn[6, 6] = 1, 2
@@ -177,6 +177,7 @@ def test_of_overlapping_segments_the_higher_number_counts():
     both = with_frames(both, pixels[::-1], both.PerFrameFunctionalGroupsSequence[::-1])
     drawn[3:5, 4:9] = 2
     np.testing.assert_array_equal(read_seg(both, sources, LABELS), drawn)
+    assert "2 pixels lie in two segments" in caplog.text
 
 
 def test_of_shares_half_and_more_is_the_segment_and_the_largest_wins():
@@ -239,9 +240,18 @@ def test_segments_of_other_tasks_may_be_there_when_they_are_empty():
     sources, drawn = us_frame(), label(None)
     others = {"cyst": 2, "gland": 1, "liver": 3}
     np.testing.assert_array_equal(read_seg(ours(sources, drawn, others), sources, LABELS), drawn)
-    drawn[8, 12] = 3
+
+
+def test_segments_of_other_tasks_are_left_out_and_named(caplog):
+    sources, drawn = us_frame(), label(None)
+    both = drawn.copy()
+    both[8, 12] = 3
+    others = {"cyst": 2, "gland": 1, "liver": 3}
+    found = read_seg(ours(sources, both, others), sources, LABELS)
+    np.testing.assert_array_equal(found, np.where(both == 3, 0, both))
+    assert "segments 3 'liver' are left out" in caplog.text
     with pytest.raises(InputError, match="segments 3 'liver' are no label of this task"):
-        read_seg(ours(sources, drawn, others), sources, LABELS)
+        read_seg(ours(sources, np.where(both == 3, 3, 0), others), sources, LABELS)
 
 
 def test_a_label_of_another_image_is_refused_even_when_it_is_empty():
