@@ -1,4 +1,4 @@
-"""Errors that a user can act on, and how names and switches that users give are read."""
+"""Errors that a user can act on, their words, and how names and switches of users are read."""
 
 from __future__ import annotations
 
@@ -73,3 +73,9 @@ def parse_switch(value: object, name: str = "") -> bool:
 
 class DivergedError(RuntimeError):
     """The loss became NaN or infinite."""
+
+
+def listed(items: Iterable[object]) -> str:
+    """Return up to eight items as text; "none" without any."""
+    items = sorted(items, key=lambda item: (str(type(item)), item))
+    return ", ".join(map(str, items[:8])) + (", ..." if len(items) > 8 else "") or "none"

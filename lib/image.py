@@ -162,7 +162,7 @@ def check_pixel_count(name: str, size: Sequence[int], max_pixels: int) -> None:
     if math.prod(size) > max_pixels:
         sides = f" ({math.isqrt(max_pixels)} x {math.isqrt(max_pixels)})" if len(size) == 2 else ""
         raise InputError(
-            f"{name}: {_by(size)} pixels are too many; at most {max_pixels}{sides} are accepted; "
+            f"{name}: {by(size)} pixels are too many; at most {max_pixels}{sides} are accepted; "
             f"crop or tile the image"
         )
 
@@ -185,7 +185,7 @@ def check_dimensions(path: Path, size: Sequence[int], spatial_dims: int) -> None
     Raises:
         InputError: it has more or fewer axes longer than 1.
     """
-    shown = _by(size)
+    shown = by(size)
     if spatial_dims == 2 and any(side != 1 for side in size[2:]):
         raise InputError(
             f"{path.name}: a volume of {shown}, expected one 2D image; export a single slice"
@@ -198,7 +198,8 @@ def check_dimensions(path: Path, size: Sequence[int], spatial_dims: int) -> None
         )
 
 
-def _by(size: Sequence[int]) -> str:
+def by(size: Sequence[int]) -> str:
+    """Return a size in words, such as ``64 x 48``."""
     return " x ".join(map(str, size))
 
 

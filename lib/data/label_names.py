@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lib.data.ignore import IGNORE, IGNORE_NAME
-from lib.errors import InputError
+from lib.errors import InputError, listed
 from lib.io.masks import Names
 from lib.io.segments import NO_STRUCTURES
 from lib.tasks.spec import plain
@@ -125,12 +125,6 @@ def structure_of(name: str, known: Iterable[str]) -> str:
 def values_of(label: np.ndarray) -> set[int]:
     """Return the values of a label image but 0."""
     return {int(value) for value in np.unique(label) if value}
-
-
-def listed(items: Iterable[object]) -> str:
-    """Return up to eight items as text; "none" without any."""
-    items = sorted(items, key=lambda item: (str(type(item)), item))
-    return ", ".join(map(str, items[:8])) + (", ..." if len(items) > 8 else "") or "none"
 
 
 Labels = Mapping[str, int]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lib.errors import InputError
+from lib.image import by
 from lib.io.read import check_readable, image_size
 from lib.tasks.spec import TaskSpec
 
@@ -37,7 +38,7 @@ def look_at(path: Path, whole: bool) -> Look:
         size = image_size(path)
         if len(size) not in (2, 3):
             raise InputError(
-                f"{path.name}: {_by(size)} pixels along {len(size)} axes, expected an image or a "
+                f"{path.name}: {by(size)} pixels along {len(size)} axes, expected an image or a "
                 f"volume; export a single time point"
             )
         if whole:
@@ -62,22 +63,22 @@ def unfit(look: Look, name: str, task: TaskSpec) -> str:
     size, spec = look.size, task.input
     if task.image_dims == 3 and len(size) == 2:
         return (
-            f"{name}: a 2D image of {_by(size)} pixels, '{task.name}' answers volumes; serve a 2D "
+            f"{name}: a 2D image of {by(size)} pixels, '{task.name}' answers volumes; serve a 2D "
             f"task too, or join slices with `import stack` or `import dicom`"
         )
     if task.exam is not None and len(size) == 3:
         return (
-            f"{name}: a volume or loop of {_by(size)} pixels, '{task.name}' answers mammograms; "
+            f"{name}: a volume or loop of {by(size)} pixels, '{task.name}' answers mammograms; "
             f"serve a task for volumes too, or export single images"
         )
     if min(size[:2]) < spec.min_side:
         return (
-            f"{name}: {_by(size)} pixels, expected at least {spec.min_side} rows and columns; use "
+            f"{name}: {by(size)} pixels, expected at least {spec.min_side} rows and columns; use "
             f"the image at its full size"
         )
     if math.prod(size) > spec.max_pixels:
         return (
-            f"{name}: {_by(size)} pixels, expected at most {spec.max_pixels} in all; crop or tile "
+            f"{name}: {by(size)} pixels, expected at most {spec.max_pixels} in all; crop or tile "
             f"the image"
         )
     return ""
@@ -90,7 +91,3 @@ def unfit_for_all(look: Look, name: str, tasks: Iterable[TaskSpec]) -> str:
     """
     reasons = [unfit(look, name, task) for task in tasks] or [look.error]
     return reasons[0] if all(reasons) else ""
-
-
-def _by(size: tuple[int, ...]) -> str:
-    return " x ".join(map(str, size))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.errors import InputError
+from lib.errors import InputError, listed
 from lib.image import (
     MAX_PIXELS,
     MAX_VOXELS,
@@ -179,7 +179,7 @@ def _merge_segments(
         described = {one.value for one in segments if one.layer == number}
         if unnamed := sorted(set(np.unique(layer).tolist()) - described - {0}):
             raise InputError(
-                f"{path.name}: layer {number} holds the values {_listed(unnamed)}, which no "
+                f"{path.name}: layer {number} holds the values {listed(unnamed)}, which no "
                 f"segment is said to have; export the segmentation again"
             )
     drawn = [one for one in segments if one.merged and one.value]
@@ -235,7 +235,3 @@ def _merge(
             )
         label[mask] = value
     return label
-
-
-def _listed(values: Sequence[int]) -> str:
-    return ", ".join(map(str, values[:8])) + (", ..." if len(values) > 8 else "")

@@ -14,13 +14,12 @@ import numpy as np
 from lib.data.ignore import IGNORE, split_ignored
 from lib.data.label_names import (
     as_label_info,
-    listed,
     read_label_info,
     values_of,
 )
 from lib.data.labels import names_in
 from lib.data.structures import sort_structures
-from lib.errors import InputError
+from lib.errors import InputError, listed
 from lib.image import (
     DICOM_EXTENSIONS,
     MAX_VOXELS,
