@@ -116,10 +116,8 @@ class ImageFiles:
             return
         slices = folder / "slices"
         slices.mkdir()
-        files, name = (
-            self.archive.download(series.study, series.uid, slices),
-            f"series {series.uid}",
-        )
+        name = f"series {series.uid}"
+        files = self.archive.download(series.study, series.uid, slices)
         volume = read_series(files, name)
         for note in volume.notes:
             logger.info("%s: %s", name, note)
