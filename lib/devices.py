@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
@@ -128,3 +129,14 @@ def keep_freed_memory() -> bool:
     # M_MMAP_MAX (no block of its own mapping), M_TRIM_THRESHOLD, M_TOP_PAD, M_ARENA_MAX of malloc.h
     options = ((-4, 0), (-1, KEPT_BYTES), (-2, 64 * 2**20), (-8, 1))
     return all([set_option(*option) for option in options])
+
+
+def give_back_memory() -> None:
+    """Give the memory that is free in the C library's heap back to the kernel; glibc alone can.
+
+    With `keep_freed_memory` all arrays lie in one heap, and small objects that are kept among
+    large arrays that are not make it grow; where images are answered part by part this is called
+    after each of them.
+    """
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)

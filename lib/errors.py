@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 Value = TypeVar("Value")
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # `errno` of what could not be written
+
+_LONGEST = 900  # signs of a message
 
 
 class InputError(ValueError):
     """Something the user gave is wrong: a file, a label, a name or a parameter.
 
     The message says what was wrong, what was found, what was expected and what to do, in one line.
-    The command line prints it and exits with 2; the server answers 4xx with it.
+    The command line prints it and exits with 2; the server answers 4xx with it. It may quote what
+    a file or a request holds: signs that cannot be printed are escaped, and a long one is cut.
     """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(printable(str(message)))
 
 
 class NotFoundError(InputError):
@@ -29,6 +38,20 @@ class BusyError(InputError):
     """Something that only one user can do at a time is in progress (HTTP 429)."""
 
 
+def printable(text: str) -> str:
+    """Return a text as one short line: what cannot be printed is escaped, the middle left out."""
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    over = len(text) - _LONGEST
+    return text if over <= 0 else f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
+
+
+def shown(value: object, most: int = 80) -> str:
+    """Return what a user gave, for a message: signs that print, at most so many."""
+    text = printable(str(value)[: most + 1])
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def unknown(what: str, name: object, known: Iterable[str]) -> NotFoundError:
     """Return the error for a `name` that is not among `known`, with the nearest match.
 
@@ -36,10 +59,11 @@ def unknown(what: str, name: object, known: Iterable[str]) -> NotFoundError:
         what: what the name is of, such as "task" or "loss".
     """
     names = sorted(str(item) for item in known)
-    near = difflib.get_close_matches(str(name), names, n=1)
+    name = shown(name)
+    near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean '{near[0]}'? " if near else ""
-    shown = ", ".join(names[:24]) + (", ..." if len(names) > 24 else "")
-    return NotFoundError(f"unknown {what} '{name}': {hint}known: {shown or 'none'}")
+    table = ", ".join(names[:24]) + (", ..." if len(names) > 24 else "")
+    return NotFoundError(f"unknown {what} '{name}': {hint}known: {table or 'none'}")
 
 
 def choose(what: str, name: str, table: Mapping[str, Value]) -> Value:
@@ -68,7 +92,7 @@ def parse_switch(value: object, name: str = "") -> bool:
         return True
     if word in ("false", "no", "off", "0", "none", ""):
         return False
-    raise InputError(f"{name + ': ' if name else ''}expected true or false, found '{value}'")
+    raise InputError(f"{name + ': ' if name else ''}expected true or false, found '{shown(value)}'")
 
 
 class DivergedError(RuntimeError):

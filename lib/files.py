@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
-import tempfile
-import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -16,12 +15,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
-TEMPORARY_SUFFIX = ".partial"
+from lib.leftovers import TEMPORARY_SUFFIX, in_use, new_file, release, remove_left
+
+LARGEST_RECORD = 64 * 2**20  # bytes; that of a million labels
 FileStamp = tuple[int, int, int]  # time of the last change in ns, bytes, inode
 
 
 @contextmanager
-def replaced_atomically(path: Path, suffix: str = "") -> Iterator[Path]:
+def replaced_atomically(
+    path: Path, suffix: str = "", mode: int = 0, durable: bool = True
+) -> Iterator[Path]:
     """Yield a temporary file beside `path`, and move it into place when the body ends well.
 
     A reader, or a process started after a crash, sees the old content or the new, never a part.
@@ -31,26 +34,37 @@ def replaced_atomically(path: Path, suffix: str = "") -> Iterator[Path]:
 
     Args:
         suffix: ending of the temporary file, for libraries that choose the format by it.
+        mode: permissions of the file, from its first byte on; 0 are the usual ones.
+        durable: whether the content survives a power cut from then on; that takes milliseconds.
     """
     ending = f"{TEMPORARY_SUFFIX}{suffix}"
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=ending, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary, handle = new_file(path.parent, f".{path.name}.", ending)
     try:
         yield temporary
-        with open(temporary, "r+b") as file:
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_UMASK)
+        if durable:
+            with open(temporary, "r+b") as file:
+                os.fsync(file.fileno())
+        os.chmod(temporary, mode or 0o666 & ~_UMASK)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+        release(handle)
+    if durable:
+        _sync_folder(path.parent)
 
 
-def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> Path:
+def write_atomically(
+    path: str | os.PathLike[str],
+    write: Callable[[BinaryIO], object],
+    mode: int = 0,
+    durable: bool = True,
+) -> Path:
     """Call `write` with a file whose content then replaces `path`; see `replaced_atomically`."""
     path = Path(path)
-    with replaced_atomically(path) as temporary, open(temporary, "wb") as file:
+    with (
+        replaced_atomically(path, mode=mode, durable=durable) as temporary,
+        open(temporary, "wb") as file,
+    ):
         write(file)
     return path
 
@@ -69,7 +83,8 @@ def restored_on_error(path: Path) -> Iterator[None]:
     if existed:
         os.link(path, earlier)
     try:
-        yield
+        with in_use(earlier):
+            yield
     except BaseException:
         if existed:
             os.replace(earlier, path)
@@ -80,10 +95,42 @@ def restored_on_error(path: Path) -> Iterator[None]:
         earlier.unlink(missing_ok=True)
 
 
-def write_json(path: str | os.PathLike[str], value: Any) -> Path:
-    """Write `value` as JSON, atomically."""
+@contextmanager
+def removed_on_error(path: Path) -> Iterator[None]:
+    """Delete `path` if the body fails."""
+    try:
+        yield
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: str | os.PathLike[str], value: Any, mode: int = 0) -> Path:
+    """Write `value` as JSON, atomically; `mode` as in `replaced_atomically`."""
     text = json.dumps(value, indent=2, default=str) + "\n"
-    return write_atomically(path, lambda file: file.write(text.encode()))
+    return write_atomically(path, lambda file: file.write(text.encode()), mode)
+
+
+def read_object(file: Path) -> dict[str, Any]:
+    """Return a JSON object; an absent, damaged or endless file counts as an empty one.
+
+    Numbers that are not finite are None, so that the object may become part of an answer.
+    """
+    try:
+        if not file.is_file() or file.stat().st_size > LARGEST_RECORD:
+            return {}
+        text = file.read_text(encoding="utf-8")
+        content = json.loads(text, parse_constant=lambda _: None, parse_float=_finite)
+        if "\\ud" in text.lower():  # escaped, half a surrogate pair passes for text
+            json.dumps(content, ensure_ascii=False).encode()
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None
 
 
 def is_text(name: str) -> bool:
@@ -100,14 +147,9 @@ def in_file_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9.-]+", "-", text).strip("-.") or "x"
 
 
-def remove_leftovers(folder: Path, older_than_seconds: float = 3600) -> None:
-    """Delete temporary files that a killed process left in `folder`."""
-    for file in folder.glob(f".*{TEMPORARY_SUFFIX}*"):
-        try:
-            if time.time() - file.stat().st_mtime > older_than_seconds:
-                file.unlink()
-        except OSError:
-            continue
+def remove_leftovers(folder: Path) -> None:
+    """Delete temporary files that killed processes left in `folder`."""
+    remove_left(folder.glob(f".*{TEMPORARY_SUFFIX}*"))
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

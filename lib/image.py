@@ -25,9 +25,14 @@ NIFTI_EXTENSIONS = (".nii", ".nii.gz")
 META_EXTENSIONS = (".mha", ".mhd")
 VOLUME_EXTENSIONS = (".nrrd", *NIFTI_EXTENSIONS, *META_EXTENSIONS)
 DICOM_EXTENSIONS = (".dcm",)
+ZARR_FOLDER = ".zarr"
+MICROSCOPY_EXTENSIONS = (".czi", ".nd2", ".lif", ".ozx", ".zarr.zip", ZARR_FOLDER)
 
 MAX_PIXELS = 8192 * 8192
 MAX_VOXELS = 1024 * 1024 * 512
+MAX_BYTES = 1_000_000_000  # of the decoded values of one file; 512 x 512 x 1900 of 16 bit fit
+MAX_PICTURE_BYTES = 1 << 28  # of one 2D picture: 8192 x 8192 of 32 bit; no model answers in time
+DEFLATE_RATIO = 1032  # most bytes that gzip, zlib and deflate can make of one byte
 
 
 @dataclass(frozen=True)
@@ -153,6 +158,11 @@ def has_extension(path: str | os.PathLike[str], extensions: tuple[str, ...]) -> 
     return os.fspath(path).lower().endswith(extensions)
 
 
+def is_zarr_folder(path: Path) -> bool:
+    """Tell whether `path` is the folder of an OME-Zarr."""
+    return path.name.lower().endswith(ZARR_FOLDER) and path.is_dir()
+
+
 def check_pixel_count(name: str, size: Sequence[int], max_pixels: int) -> None:
     """Refuse an image with more than `max_pixels` pixels by its header, before it is decoded.
 
@@ -164,6 +174,53 @@ def check_pixel_count(name: str, size: Sequence[int], max_pixels: int) -> None:
         raise InputError(
             f"{name}: {by(size)} pixels are too many; at most {max_pixels}{sides} are accepted; "
             f"crop or tile the image"
+        )
+
+
+def check_decoded_bytes(
+    name: str, size: Sequence[int], value_bytes: int, samples: int = 1, max_bytes: int = MAX_BYTES
+) -> int:
+    """Refuse an image by its header whose decoded values would take more than `max_bytes`.
+
+    Args:
+        size: number of pixels along each axis; pages and frames count as one.
+        value_bytes: bytes of one value.
+        samples: values of each pixel: components, channels, colours with alpha.
+
+    Returns:
+        The bytes of the decoded values.
+
+    Raises:
+        InputError: they are more.
+    """
+    promised = math.prod(size) * samples * value_bytes
+    if promised > max_bytes:
+        each = f"{samples} values of {value_bytes} bytes" if samples > 1 else f"{value_bytes} bytes"
+        raise InputError(
+            f"{name}: {by(size)} pixels of {each} take {_megabytes(promised)} when decoded, at "
+            f"most {_megabytes(max_bytes)} are accepted; crop the image, or save it with fewer "
+            f"bits or channels"
+        )
+    return promised
+
+
+def check_stored_bytes(name: str, promised: int, stored: int, ratio: int = 1) -> None:
+    """Refuse a file whose stored bytes cannot hold the values that its header promises.
+
+    Args:
+        promised: bytes of the decoded values.
+        stored: bytes in which they are stored.
+        ratio: most bytes that one stored byte can decode to; 1 for values that are not compressed,
+            `DEFLATE_RATIO` for gzip, zlib and deflate.
+
+    Raises:
+        InputError: the file is truncated, or its header is wrong.
+    """
+    if promised > stored * ratio:
+        limit = f", which hold at most {stored * ratio}" if ratio > 1 else ""
+        raise InputError(
+            f"{name}: truncated, its header promises {promised} bytes of pixels, found {stored} "
+            f"bytes{' of compressed ones' * (ratio > 1)}{limit}; copy it again"
         )
 
 
@@ -201,6 +258,10 @@ def check_dimensions(path: Path, size: Sequence[int], spatial_dims: int) -> None
 def by(size: Sequence[int]) -> str:
     """Return a size in words, such as ``64 x 48``."""
     return " x ".join(map(str, size))
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:.0f} MB"
 
 
 def damaged(path: Path, error: Exception) -> InputError:

@@ -183,13 +183,13 @@ def measure(
 
 
 def _check_maps(task: TaskSpec) -> None:
-    if not isinstance(task.network, EncoderDecoderSpec):
+    if isinstance(task.network, ClassifierSpec):
         raise ValueError(f"task '{task.name}': {task.kind} needs an EncoderDecoderSpec")
 
 
 def _check_clicks(task: TaskSpec) -> None:
     _check_maps(task)
-    if task.clicks is None:
+    if task.clicks is None or not isinstance(task.network, EncoderDecoderSpec):
         raise ValueError(
             f"task '{task.name}': interactive segmentation needs a ClickSpec and a network with "
             f"{CLICK_MAPS} guidance_channels, found none"

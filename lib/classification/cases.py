@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from lib.data.case import Case, CaseFunctions
+from lib.data.case import Batch, CaseFunctions, HeldCase
+from lib.data.draw import draw_images
 from lib.data.readers import of_reader
+from lib.data.shade import sent
 from lib.data.studies import Item
-from lib.data.transforms import augment_image
 from lib.errors import InputError
-from lib.mammography.breast import PreparedBreast, prepare_breast
+from lib.mammography.breast import PreparedBreast, network_input, prepare_breast
 from lib.mammography.exam_files import image_id
 from lib.mammography.exams import Exam, list_exams
 from lib.mammography.mammogram import read_mammogram
@@ -193,12 +195,6 @@ def prepare_view(path: Path, spec: InputSpec) -> PreparedBreast:
     return prepare_breast(read_mammogram(path, spec.max_pixels), spec.sides)
 
 
-def network_input(prepared: PreparedBreast, spec: InputSpec) -> np.ndarray:
-    """Return a prepared view as network input, float32 `(channels, rows, columns)` in 0..1."""
-    greys = {"normalised": prepared.pixels, "original": prepared.original_grey()}
-    return np.stack([greys[name] for name in spec.channels])
-
-
 def load_view(item: Item, task: TaskSpec) -> tuple[np.ndarray, ...]:
     """Return image float16 `(channels, rows, columns)`, class index and network index, int64.
 
@@ -277,10 +273,13 @@ def _labelled(item: Item, task: TaskSpec) -> tuple[ViewItem, int, int]:
     return item, class_index, network
 
 
-def draw_view(case: Case, task: TaskSpec, rng: np.random.Generator) -> Case:
-    """Return an augmented copy of a prepared view."""
-    image, *rest = case
-    return augment_image(image, task.augment, rng), *rest
+def draw_views(
+    cases: Sequence[HeldCase], task: TaskSpec, rngs: Sequence[np.random.Generator]
+) -> Batch:
+    """Return augmented copies of prepared views, their classes, and on the host their networks."""
+    images = draw_images(cases, task.augment, rngs)
+    classes, networks = zip(*(case.parts[1:] for case in cases), strict=True)
+    return images, sent([torch.stack(classes).numpy()], images.device)[0], torch.stack(networks)
 
 
 EXAM_CASES = CaseFunctions(
@@ -288,7 +287,7 @@ EXAM_CASES = CaseFunctions(
     load=load_view,
     fitted=lambda task, largest: task,
     check_size=check_input_size,
-    draw=draw_view,
+    draw=draw_views,
     order=epoch_order,
     batches=epoch_batches,
     of_readers=list_views_of_readers,

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL.Image import Image
 
 from lib.classification.answer import ExamAnswer, ViewAnswer
-from lib.classification.overlays import overlay
+from lib.classification.overlays import layer, overlay
 from lib.classification.predictor import ExamPredictor
 from lib.classification.saliency import saliency
 from lib.files import write_atomically
@@ -18,6 +19,7 @@ from lib.image import Geometry
 from lib.io.masks import write_mask, write_probabilities
 from lib.io.read import extension, image_geometry
 from lib.mammography.mammogram import is_dicom
+from lib.mammography.tissue_map import tissue_map
 from lib.tasks.spec import TaskSpec
 
 WRITERS = 2  # views written at a time
@@ -48,7 +50,8 @@ def write_exam_files(
     """Write the dense tissue and the saliency of each view.
 
     For the view R-CC and the method gradcam, the files are ``R-CC_dense.png`` (`tissue_label`),
-    ``R-CC_gradcam.png`` (`save_overlay`) and ``R-CC_gradcam.nrrd`` (`save_scalar`).
+    ``R-CC_tissue.png`` (`tissue_map`), ``R-CC_gradcam.png`` (`save_overlay`),
+    ``R-CC_gradcam.nrrd`` (`save_scalar`) and ``R-CC_gradcam_layer.png`` (`save_layer`).
 
     Args:
         answer: the answer of `predictor`, with tissue; with pictures if there are methods.
@@ -57,25 +60,29 @@ def write_exam_files(
         suffix: file type of the label images.
 
     Returns:
-        Names of the files: ``dense_tissue`` by view; if there are methods, ``saliency`` by view,
-        method and "overlay" or "scalar".
+        Names of the files: ``dense_tissue`` and ``tissue`` by view; if there are methods,
+        ``saliency`` by view, method and "overlay", "scalar" or "layer".
     """
 
-    def write(name: str) -> tuple[str, dict[str, dict[str, str]]]:
+    def write(name: str) -> tuple[str, str, dict[str, dict[str, str]]]:
         view, label = answer.views[name], tissue_label(predictor.task, answer, name)
-        file = target(f"{name}_dense{suffix}", view)
-        tissue = write_mask(file, label, view_geometry(view.path, label.shape))
-        return tissue.name, {
-            m: _write_saliency(predictor, answer, name, target, m) for m in methods
-        }
+        assert view.tissue is not None
+        tissues = tissue_map(view.prepared, view.tissue)
+        grid = view_geometry(view.path, label.shape)
+        return (
+            write_mask(target(f"{name}_dense{suffix}", view), label, grid).name,
+            write_mask(target(f"{name}_tissue{suffix}", view), tissues, grid).name,
+            {m: _write_saliency(predictor, answer, name, target, m) for m in methods},
+        )
 
     with ThreadPoolExecutor(WRITERS) as pool:
         written = dict(zip(answer.views, pool.map(write, answer.views), strict=True))
     names: dict[str, Any] = {
-        "dense_tissue": {name: tissue for name, (tissue, _) in written.items()}
+        "dense_tissue": {name: dense for name, (dense, _, _) in written.items()},
+        "tissue": {name: tissue for name, (_, tissue, _) in written.items()},
     }
     if methods:
-        names["saliency"] = {name: files for name, (_, files) in written.items()}
+        names["saliency"] = {name: files for name, (_, _, files) in written.items()}
     return names
 
 
@@ -93,7 +100,8 @@ def _write_saliency(
     values = saliency(predictor, answer, name, method)
     save_overlay(picture, values, view.picture, f"{title}, {method}")
     save_scalar(scalar, values, view.path)
-    return {"overlay": picture.name, "scalar": scalar.name}
+    coloured = save_layer(target(f"{name}_{method}_layer.png", view), values)
+    return {"overlay": picture.name, "scalar": scalar.name, "layer": coloured.name}
 
 
 def view_geometry(path: Path, shape: tuple[int, ...]) -> Geometry:
@@ -117,5 +125,13 @@ def save_scalar(path: Path, values: np.ndarray, image: Path) -> Path:
 
 def save_overlay(path: Path, values: np.ndarray, picture: np.ndarray, title: str) -> Path:
     """Write what `lib.classification.overlays.overlay` returns as PNG."""
-    image = overlay(picture, values, title)
-    return write_atomically(path, lambda file: image.save(file, "PNG", compress_level=1))
+    return _save_png(path, overlay(picture, values, title))
+
+
+def save_layer(path: Path, values: np.ndarray) -> Path:
+    """Write what `lib.classification.overlays.layer` returns as PNG, on the grid of the image."""
+    return _save_png(path, layer(values))
+
+
+def _save_png(path: Path, picture: Image) -> Path:
+    return write_atomically(path, lambda file: picture.save(file, "PNG", compress_level=1))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -79,11 +80,16 @@ def get_class_loss(
     if not 0 <= share < 1:
         raise InputError(f"label_smoothing must lie in 0..1, found {share}; 0.05 is usual")
 
+    @lru_cache(maxsize=1)
+    def weight_of(device: torch.device, dtype: torch.dtype) -> Tensor:
+        return torch.tensor(weights, device=device, dtype=dtype)  # sent once, not in every step
+
     def loss(logits: Tensor, target: Tensor) -> Tensor:
-        truth = functional.one_hot(target, classes).to(logits.dtype)
-        each = terms(logits, truth * (1 - share) + share / classes)
+        # `one_hot` would ask the device whether all classes are known
+        truth = target[:, None] == torch.arange(classes, device=target.device)
+        each = terms(logits, truth.to(logits.dtype) * (1 - share) + share / classes)
         if weights is not None:
-            each = each * each.new_tensor(weights)[target]
+            each = each * weight_of(each.device, each.dtype)[target]
         return each.mean()
 
     return loss

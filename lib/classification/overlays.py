@@ -1,4 +1,4 @@
-"""Pictures of a view in grey under a map in colour."""
+"""Maps in colour: over a view in grey as one picture, or as a layer that a viewer lays over it."""
 
 from __future__ import annotations
 
@@ -42,6 +42,24 @@ def overlay(picture: np.ndarray, values: np.ndarray, title: str) -> PillowImage.
     half = picture.shape[1] // 2
     _write_title(result, title, at_right=picture[:, :half].mean() > picture[:, -half:].mean())
     return result
+
+
+def layer(values: np.ndarray) -> PillowImage.Image:
+    """Return `values` in colour as a layer to be laid over their image.
+
+    Index n of its palette stands for the value n / 255: its colour in magma, as opaque as the value
+    is high. So 0 shows nothing.
+
+    Args:
+        values: float32 `(rows, columns)`, 0..1.
+    """
+    from matplotlib import colormaps
+
+    picture = PillowImage.fromarray(np.rint(values * 255).astype(np.uint8), "P")
+    colours = np.rint(255 * colormaps["magma"](np.linspace(0, 1, 256))[:, :3]).astype(np.uint8)
+    picture.putpalette(colours.tobytes())
+    picture.info["transparency"] = bytes(range(256))
+    return picture
 
 
 def _reduced(pixels: np.ndarray) -> np.ndarray:

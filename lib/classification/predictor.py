@@ -8,31 +8,27 @@ from __future__ import annotations
 
 import copy
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lib.classification.answer import ExamAnswer, ViewAnswer, combine, reasons_to_doubt
 from lib.classification.calibration import class_probabilities
-from lib.classification.cases import network_input
 from lib.classification.overlays import grey_picture
 from lib.errors import InputError
-from lib.mammography.breast import PreparedBreast, prepare_breast
+from lib.mammography.breast import PreparedBreast, network_input, prepare_breast
 from lib.mammography.dense_tissue import DenseTissue, dense_mask
-from lib.mammography.exams import Exam
+from lib.mammography.exams import Exam, read_views
 from lib.mammography.mammogram import read_mammogram
 from lib.mammography.views import View
 from lib.networks.classifiers import MultiViewClassifier
 from lib.tasks.spec import TaskSpec
 from lib.weights.checkpoint import Checkpoint
 from lib.weights.runner import NetworkRunner
-
-READERS = 2  # views read at a time; one of 3328 x 4096 pixels takes 0.2 GiB meanwhile
 
 
 @dataclass(frozen=True)
@@ -87,25 +83,13 @@ class ExamPredictor(NetworkRunner):
             InputError: no view can be answered; the message names the reasons.
         """
         start = time.perf_counter()
-        left_out = {view.name: "missing" for view in exam.missing}
-        with ThreadPoolExecutor(READERS) as pool:
-            reading = {
-                view: pool.submit(self._read, view, path, tissue, pictures)
-                for view, path in exam.views.items()
-            }
-        read: dict[View, _ReadView] = {}
-        for view, future in reading.items():
-            try:
-                read[view] = future.result()
-            except InputError as error:
-                left_out[view.name] = str(error)
-        if not read:
-            causes = "; ".join(f"{name}: {cause}" for name, cause in left_out.items())
-            raise InputError(f"exam '{exam.id}': no view can be answered ({causes})")
+        read, left_out = read_views(
+            exam, lambda view, path: self._read(view, path, tissue, pictures)
+        )
         ready = time.perf_counter()
         inputs = np.stack([network_input(one.prepared, self.task.input) for one in read.values()])
-        logits, maps = self._logits_and_maps(inputs, list(read))
-        probabilities = class_probabilities(logits, self.temperature)
+        logits, maps = self._logits_and_maps(torch.from_numpy(inputs), list(read))
+        probabilities = class_probabilities(logits.cpu().numpy(), self.temperature)
         views = {
             view.name: ViewAnswer(
                 view=view,
@@ -116,7 +100,9 @@ class ExamPredictor(NetworkRunner):
                 tissue=one.tissue,
                 picture=one.picture,
             )
-            for (view, one), row, last_maps in zip(read.items(), probabilities, maps, strict=True)
+            for (view, one), row, last_maps in zip(
+                read.items(), probabilities, maps.cpu(), strict=True
+            )
         }
         seconds = {"read": ready - start, "infer": time.perf_counter() - ready}
         return self._answer(exam, views, left_out, seconds)
@@ -148,19 +134,21 @@ class ExamPredictor(NetworkRunner):
             images: float32 `(N, channels, rows, columns)`.
             views: the view of each image.
         """
+        return self.answers(torch.from_numpy(images), views).cpu().numpy()
+
+    def answers(self, images: Tensor, views: list[View]) -> Tensor:
+        """Return what `logits` does, on the device."""
         return self._logits_and_maps(images, views)[0]
 
-    def _logits_and_maps(
-        self, images: np.ndarray, views: list[View]
-    ) -> tuple[np.ndarray, torch.Tensor]:
-        """Return what `logits` does, and the last maps `(N, channels, rows, columns)`."""
+    def _logits_and_maps(self, images: Tensor, views: list[View]) -> tuple[Tensor, Tensor]:
+        """Return what `answers` does, and the last maps `(N, channels, rows, columns)`."""
         indices = [self.task.classifier.network_of(view.name) for view in views]
         if None in indices:
             raise ValueError(f"views {views} with none of {self.task.classifier.views}")
-        batch, chosen = torch.from_numpy(images).to(self.device), torch.tensor(indices)
+        batch = images.to(self.device)
         with self._lock, torch.inference_mode(), self._running() as network:
-            logits, maps = network.with_maps(batch, chosen.to(self.device))
-            return logits.float().cpu().numpy(), maps.cpu()
+            logits, maps = network.with_maps(batch, torch.tensor(indices))
+            return logits.float(), maps
 
     def copy_network(self, view: View, head: bool = False) -> nn.Module:
         """Return a copy of a view's network, or of its head alone, for gradients of its input."""

@@ -29,9 +29,9 @@ from monai.visualize.class_activation_maps import default_upsampler
 from torch import Tensor, nn
 
 from lib.classification.answer import ExamAnswer, ViewAnswer
-from lib.classification.cases import network_input
 from lib.classification.predictor import ExamPredictor
 from lib.errors import choose
+from lib.mammography.breast import network_input
 
 FEATURES = "features"  # name of the layer in front of the copied head
 NOISE = 0.15  # standard deviation of the noise, as a share of the image's range
@@ -108,7 +108,9 @@ def saliency(
     with torch.inference_mode(False), torch.enable_grad():
         saliency_map = compute(predictor, of_view, answer.class_index)
     full = of_view.prepared.undo(saliency_map.detach().float().cpu().numpy(), smooth=True)
-    full *= LEVELS / max(float(full.max()), float(np.finfo(np.float32).tiny))
+    if (top := full.max()) > 0:
+        full /= top
+        full *= LEVELS
     np.rint(full, out=full).clip(0, LEVELS, out=full)
     full /= LEVELS
     return full

@@ -74,7 +74,7 @@ def lines(report: ExamReport) -> list[str]:
     return text
 
 
-def plots(folder: Path, report: dict[str, Any], prefix: str) -> list[Path]:
+def plots(folder: Path, report: dict[str, Any], prefix: str, *answered: Any) -> list[Path]:
     """Draw the charts of `lib.classification.plots`, which imports matplotlib."""
     from lib.classification.plots import draw_all
 

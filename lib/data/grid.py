@@ -10,7 +10,7 @@ import torch
 from scipy import ndimage
 from torch.nn import functional
 
-from lib.image import Image
+from lib.image import Geometry, Image
 from lib.tasks.image_spec import InputSpec
 
 ISOTROPIC = 1.05  # up to this ratio of the largest to the smallest spacing, they count as equal
@@ -26,11 +26,16 @@ class Grid:
         full: size of the file's grid, `(*spatial)` in array order.
         region: the part of it that the network sees, a slice along each axis.
         shape: size of the network's grid, which covers the region.
+        order: of each axis of the network's grid the axis of the file's; empty where it is the
+            same.
+        flipped: axes of the network's grid that run against those of the file's.
     """
 
     full: tuple[int, ...]
     region: tuple[slice, ...]
     shape: tuple[int, ...]
+    order: tuple[int, ...] = ()
+    flipped: tuple[int, ...] = ()
 
     def apply(self, channels: np.ndarray) -> np.ndarray:
         """Return intensities `(channels, *full)` on the network's grid, float32.
@@ -38,26 +43,61 @@ class Grid:
         Axes that shrink are first blurred by a Gaussian against aliasing. Then the pixels are
         interpolated linearly; the centre of the region stays where it is.
         """
-        return resample(channels[(slice(None), *self.region)], self.shape)
+        return resample(self._turned(channels[(slice(None), *self.region)]), self.shape)
 
     def apply_label(self, label: np.ndarray) -> np.ndarray:
         """Return a label image `(*full)` on the network's grid, by the nearest neighbour."""
-        inside = label[self.region]
+        inside = self._turned(label[np.newaxis][(slice(None), *self.region)])[0]
         for axis, (size, new_size) in enumerate(zip(inside.shape, self.shape, strict=True)):
             if size != new_size:
                 centres = (np.arange(new_size) + 0.5) * (size / new_size)
                 inside = inside.take(np.minimum(centres.astype(int), size - 1), axis)
         return inside
 
+    def _turned(self, channels: np.ndarray) -> np.ndarray:
+        """Return `(channels, *spatial)` with the axes in the network's order and sense."""
+        if self.order:
+            channels = channels.transpose(0, *(axis + 1 for axis in self.order))
+        if self.flipped:
+            channels = np.flip(channels, tuple(axis + 1 for axis in self.flipped))
+        return np.ascontiguousarray(channels) if self.order or self.flipped else channels
+
     def undo(self, maps: np.ndarray) -> np.ndarray:
         """Return `(maps, *shape)` on the file's grid, float32, linearly; 0 outside the region."""
         size = tuple(span.stop - span.start for span in self.region)
-        inside = resample(maps, size, smooth=False)
+        order = self.order or tuple(range(len(size)))
+        inside = resample(maps, tuple(size[axis] for axis in order), smooth=False)
+        if self.flipped:
+            inside = np.flip(inside, tuple(axis + 1 for axis in self.flipped))
+        if self.order:
+            inside = inside.transpose(0, *(order.index(axis) + 1 for axis in range(len(size))))
+        if self.order or self.flipped:
+            inside = np.ascontiguousarray(inside)
         if size == self.full:
             return inside
         whole = np.zeros((len(maps), *self.full), dtype=np.float32)
         whole[(slice(None), *self.region)] = inside
         return whole
+
+
+def _oriented(geometry: Geometry, axcodes: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return `Grid.order` and `Grid.flipped` for axes that point as `axcodes` says.
+
+    Args:
+        geometry: of a volume, in ITK's axes x, y, z; the patient's run left, posterior, superior.
+        axcodes: as `InputSpec.orientation`.
+    """
+    from nibabel import orientations
+
+    affine = np.eye(4)
+    affine[:3, :3] = np.diag((-1, -1, 1)) @ np.reshape(geometry.direction, (3, 3))
+    stored = orientations.io_orientation(affine)  # of each axis, where it points, and which way
+    moves = orientations.ornt_transform(stored, orientations.axcodes2ornt(axcodes))
+    place = [int(to) for to in moves[:, 0]]
+    source = [place.index(axis) for axis in range(3)]  # of each new x, y, z the stored axis
+    order = tuple(2 - source[2 - axis] for axis in range(3))
+    flipped = tuple(axis for axis in range(3) if moves[source[2 - axis], 1] < 0)
+    return (() if order == (0, 1, 2) else order), flipped
 
 
 def network_grid(image: Image, spec: InputSpec) -> Grid:
@@ -68,14 +108,24 @@ def network_grid(image: Image, spec: InputSpec) -> Grid:
         slice(*span.indices(size)[:2]) for span, size in zip(spans, image.shape, strict=True)
     )
     size = np.array([span.stop - span.start for span in region], dtype=float)
-    if spec.isotropic and image.spatial_dims == 3 and not image.over_time:
-        spacing = np.array(image.spacing[:3][::-1], dtype=float)
+    volume = image.spatial_dims == 3 and not image.over_time
+    order: tuple[int, ...] = ()
+    flipped: tuple[int, ...] = ()
+    spacing = np.array(image.spacing[:3][::-1], dtype=float) if volume else np.ones(0)
+    if volume and spec.orientation and len(image.geometry.direction) == 9:
+        order, flipped = _oriented(image.geometry, spec.orientation)
+    if order:
+        size, spacing = size[list(order)], spacing[list(order)]
+    if volume and spec.spacing:
+        wanted = np.array(spec.spacing[::-1])
+        size *= np.divide(spacing, wanted, where=wanted > 0, out=np.ones(3))
+    elif volume and spec.isotropic:
         if spacing.max() > ISOTROPIC * spacing.min() > 0:
             size *= spacing / min(spacing.max(), COARSENED * math.exp(np.log(spacing).mean()))
     if spec.longest_side:
         size[-2:] *= spec.longest_side / size[-2:].max()
     shape = tuple(max(1, round(side)) for side in size.tolist())
-    return Grid(image.shape, region, shape)
+    return Grid(image.shape, region, shape, order, flipped)
 
 
 def resample(channels: np.ndarray, shape: tuple[int, ...], smooth: bool = True) -> np.ndarray:

@@ -46,12 +46,17 @@ def read_groups(studies: Path) -> list[Grouped]:
     """Return the rows of ``groups.csv`` of a studies folder; none where there is no such file.
 
     Raises:
-        InputError: it lacks a column.
+        InputError: it is no table, or lacks a column.
     """
     path = studies / GROUPS
     if not path.is_file():
         return []
-    rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
+    try:
+        rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(
+            f"{path}: no table in UTF-8 ({error}); delete the file and import again"
+        ) from None
     header = tuple(rows[0]) if rows else ()
     if not set(COLUMNS) <= set(header) or any(len(row) != len(header) for row in rows[1:] if row):
         raise InputError(

@@ -19,10 +19,13 @@ from lib.data.studies import Item
 from lib.errors import InputError
 from lib.files import FileStamp, file_stamp
 from lib.image import Image
+from lib.io.facts import dicom_facts
 from lib.io.labels import read_label
 from lib.io.layers import label_names, read_label_file
 from lib.io.masks import Names
 from lib.io.read import image_size
+from lib.tasks.fits import refusal
+from lib.tasks.image_kind import ImageKind
 from lib.tasks.spec import TaskSpec
 
 
@@ -51,6 +54,8 @@ def names_in(file: Path, told: tuple[Told, ...], label: np.ndarray) -> Names:
 def matching_items(items: Sequence[Item], task: TaskSpec) -> tuple[list[Item], dict[str, str]]:
     """Return the items whose labels are of the task's structures, and why others are not, by id.
 
+    DICOM images of modalities that the task is not for are others too.
+
     Labels that cannot be read are returned with the first: whoever reads them says why.
 
     Raises:
@@ -58,8 +63,19 @@ def matching_items(items: Sequence[Item], task: TaskSpec) -> tuple[list[Item], d
     """
     left_out: dict[str, str] = {}
     for item in items:
-        if item.label is not None and (reason := _mismatch(item, task)):
+        if item.label is not None and (reason := _misfit(item, task) or _mismatch(item, task)):
             left_out[item.id] = reason
+    return without(items, left_out, task)
+
+
+def without(
+    items: Sequence[Item], left_out: dict[str, str], task: TaskSpec
+) -> tuple[list[Item], dict[str, str]]:
+    """Return the items that are not left out, and why others are.
+
+    Raises:
+        InputError: none is left.
+    """
     kept = [item for item in items if item.id not in left_out]
     if left_out and not kept:
         raise InputError(
@@ -67,6 +83,11 @@ def matching_items(items: Sequence[Item], task: TaskSpec) -> tuple[list[Item], d
             f"{next(iter(left_out.values()))}"
         )
     return kept, left_out
+
+
+def _misfit(item: Item, task: TaskSpec) -> str:
+    """Return why the image is of a modality that the task is not for; empty where it is none."""
+    return refusal(task, ImageKind(dicom_facts(item.image)[0])) if task.modalities else ""
 
 
 def _mismatch(item: Item, task: TaskSpec) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from lib.data.dicom_folders import find_series, is_dicom_file
 from lib.data.studies import labels_passed_over
 from lib.files import is_text
+from lib.image import is_zarr_folder
 from lib.io.read import extension
 
 MOST_FILES = 50_000  # that are looked at; a folder with more is told as having these at least
@@ -32,6 +33,7 @@ class PassedOver:
         no_text: names of images at the top that are not UTF-8.
         slices: number of slices of each series at the top; each slice is an image of its own there.
         labels: what among the labels counts for nothing, a sentence each.
+        zarr: names of folders of OME-Zarr at the top.
     """
 
     folder: Path
@@ -41,12 +43,13 @@ class PassedOver:
     no_text: tuple[str, ...] = ()
     slices: tuple[int, ...] = ()
     labels: tuple[str, ...] = ()
+    zarr: tuple[str, ...] = ()
 
     @property
     def files(self) -> int:
         """The number of files that were passed over."""
         inside = sum(self.images.values()) + sum(self.series.values())
-        return inside + len(self.loose) + len(self.no_text)
+        return inside + len(self.loose) + len(self.no_text) + len(self.zarr)
 
     @property
     def sentences(self) -> list[str]:
@@ -79,6 +82,12 @@ class PassedOver:
                 f"{sum(self.slices)} DICOM files at the top are slices of {len(self.slices)} "
                 f"series, each an image of its own here; to make volumes of them `python -m "
                 f"monailabel_app import dicom {where} OTHER_FOLDER`, and serve that folder"
+            )
+        if self.zarr:
+            said.append(
+                f"passed over {_of(len(self.zarr), 'OME-Zarr folder')}, such as {self.zarr[0]}: an "
+                f"image is one file here; pack each, as in `cd {shlex.quote(self.zarr[0])} && zip "
+                f"-r0 ../NAME.ozx .`"
             )
         return [*said, *self.labels]
 
@@ -117,6 +126,7 @@ def find_passed_over(studies: Path) -> PassedOver:
         no_text=tuple(no_text),
         slices=tuple(len(one.files) for one in slices),
         labels=tuple(map(_shown, labels_passed_over(studies))),
+        zarr=tuple(_shown(one.name) for one in sorted(studies.glob("*")) if is_zarr_folder(one)),
     )
 
 
@@ -130,9 +140,10 @@ def _files(studies: Path) -> Iterator[Path]:
             name for name in inner if not name.startswith(".") and not (top and name in own)
         )
         for name in sorted(names):
-            if not name.startswith("."):
+            file = os.path.join(folder, name)
+            if not name.startswith(".") and os.path.isfile(file):  # opening a pipe never returns
                 count += 1
-                yield Path(folder, name)
+                yield Path(file)
         if count > MOST_FILES:
             return
 

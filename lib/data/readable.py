@@ -9,7 +9,9 @@ from pathlib import Path
 
 from lib.errors import InputError
 from lib.image import by
+from lib.io.facts import dicom_facts
 from lib.io.read import check_readable, image_size
+from lib.tasks.image_kind import MAMMOGRAPHY, ImageKind
 from lib.tasks.spec import TaskSpec
 
 
@@ -21,11 +23,24 @@ class Look:
         size: from the header, x first, as `lib.io.read.image_size` returns it; empty with an error.
         error: why the file cannot be read; empty if nothing speaks against it.
         whole: whether the file was read to its end; else its header alone.
+        modality: of a DICOM file; empty for others.
+        over_time: whether the frames of a DICOM file are a loop.
     """
 
     size: tuple[int, ...] = ()
     error: str = ""
     whole: bool = False
+    modality: str = ""
+    over_time: bool = False
+
+    @property
+    def kind(self) -> ImageKind:
+        """What tasks the file is for; of an unreadable one nothing is known."""
+        if not self.size:
+            return ImageKind()
+        if len(self.size) == 3:
+            return ImageKind(self.modality, "loop" if self.over_time else "3d")
+        return ImageKind(self.modality, "mammogram" if self.modality in MAMMOGRAPHY else "2d")
 
 
 def look_at(path: Path, whole: bool) -> Look:
@@ -41,6 +56,7 @@ def look_at(path: Path, whole: bool) -> Look:
                 f"{path.name}: {by(size)} pixels along {len(size)} axes, expected an image or a "
                 f"volume; export a single time point"
             )
+        modality, over_time = dicom_facts(path)
         if whole:
             check_readable(path)
     except InputError as error:
@@ -49,7 +65,7 @@ def look_at(path: Path, whole: bool) -> Look:
         return Look(error=f"{path.name}: cannot be read ({error.strerror}); copy it again")
     except Exception as error:  # one odd file must not keep the others from being counted
         return Look(error=f"{path.name}: cannot be read ({error}); export it again", whole=True)
-    return Look(size, whole=whole)
+    return Look(size, whole=whole, modality=modality, over_time=over_time)
 
 
 def unfit(look: Look, name: str, task: TaskSpec) -> str:

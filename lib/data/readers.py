@@ -8,8 +8,9 @@ from glob import escape
 from hashlib import sha256
 from pathlib import Path
 
+from lib.data.label_records import told_in
 from lib.data.reader_choice import CONSENSUS, LATEST
-from lib.data.studies import Item, told_in
+from lib.data.studies import Item
 from lib.data.versions import VERSIONS, LabelVersion, labels_of_readers
 from lib.files import content_fingerprint
 

@@ -11,20 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lib.data.groups import read_groups
 from lib.data.label_folder import read_label_folder
-from lib.data.label_names import Told, read_label_info
+from lib.data.label_names import Told
+from lib.data.label_records import labelled_channel, told_in
 from lib.errors import InputError
-from lib.files import copy_atomically, fingerprint, is_text
-from lib.image import Geometry, Image
-from lib.io.masks import write_mask
+from lib.files import fingerprint, is_text
+from lib.image import Image, is_zarr_folder
 from lib.io.read import default_channel, extension, image_size, read_image, stem
+from lib.isolation.calls import read_ahead
 from lib.tasks.spec import TaskSpec
 
 FINAL_LABELS = Path("labels") / "final"
 INDEX = "datastore_v2.json"  # of MONAI Label's local datastore
+LEAST_ITEMS = 2  # that can be trained on: one is held out
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ class Item:
         id: the file name without extension.
         group: names a patient, or images that show the same, by ``groups.csv`` of the folder; a
             split never separates them. Empty where the image stands alone.
-        channel: the channel of the image that was asked for; empty for that of ``channels.csv``.
+        channel: that was asked for, else that of ``channels.csv`` (empty here), else that which the
+            label was drawn on.
         told: names of the structures in the label, by the index of the server.
     """
 
@@ -110,7 +111,8 @@ def list_items(studies: str | Path, labelled: bool = False) -> list[Item]:
             image_folder / name,
             labels.get(ids[name]),
             groups.get(ids[name], ""),
-            told=_told(index.get(ids[name])),
+            channel=_drawn_in(_record(index.get(ids[name])), image_folder / name),
+            told=told_in(_record(index.get(ids[name]))),
         )
         for name in names
         if ids[name] in labels or not labelled
@@ -132,19 +134,6 @@ def labels_passed_over(studies: Path) -> list[str]:
     return read_label_folder(label_folder, _recorded(index)).sentences(ids.values())
 
 
-def write_item(studies: Path, id: str, image: Path, label: np.ndarray | None = None) -> None:
-    """Copy an image file into a studies folder, with its label as PNG in ``labels/final``.
-
-    Args:
-        label: integers `(rows, columns)`.
-    """
-    folder = studies / FINAL_LABELS
-    folder.mkdir(parents=True, exist_ok=True)
-    if label is not None:
-        write_mask(folder / f"{id}.png", label, Geometry.flat(*label.shape))
-    copy_atomically(image, studies / f"{id}{extension(image)}")
-
-
 def group_of(studies: Path) -> dict[str, str]:
     """Return the group of each image that ``groups.csv`` of the folder names."""
     return {row.id: row.group for row in read_groups(studies)}
@@ -158,6 +147,7 @@ def volumes_only(items: Sequence[Item], dims: int | None) -> list[Item]:
     """
     if dims != 3:
         return list(items)
+    read_ahead(image_size, [(item.image,) for item in items])
     found = [item for item in items if len(image_size(item.image)) == 3]
     if not found:
         raise InputError(
@@ -208,7 +198,7 @@ def _objects(index: Path) -> dict[str, Any]:
     try:
         objects = json.loads(index.read_bytes())["objects"]
         return objects if isinstance(objects, dict) else {}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
 
 
@@ -220,21 +210,18 @@ def _listed(index: Mapping[str, Any]) -> dict[str, str]:
         return {}
 
 
-def _told(entry: Any) -> tuple[Told, ...]:
-    """Return what the server's index tells of the names in the accepted label of an image."""
+def _record(entry: Any) -> Mapping[str, Any]:
+    """Return what the server's index tells of the accepted label of an image; {} for nothing."""
     try:
-        return told_in(entry["labels"][FINAL_LABELS.name]["info"])
-    except (KeyError, TypeError, AttributeError):
-        return ()
+        return dict(entry["labels"][FINAL_LABELS.name]["info"])
+    except (KeyError, TypeError, ValueError):
+        return {}
 
 
-def told_in(info: Mapping[str, Any]) -> tuple[Told, ...]:
-    """Return the names that the record of a label tells; none may be a structure's if damaged."""
-    found = info.get("label_info")
-    try:
-        return read_label_info(found)
-    except InputError:  # whoever reads the label says that its names are not known
-        return (Told(f"unreadable label_info {str(found)[:60]}"),)
+def _drawn_in(record: Mapping[str, Any], image: Path) -> str:
+    """Return the channel that a label was drawn on, where ``channels.csv`` chooses none."""
+    found = labelled_channel(record)
+    return found if found and not default_channel(image) else ""
 
 
 def in_validation(id: str, val_split: float) -> bool:
@@ -263,10 +250,10 @@ def split_items(
     """
     if not 0 < val_split < 1:
         raise InputError(f"val_split must lie between 0 and 1, found {val_split}; 0.2 is usual")
-    if len(items) < 2:
+    if len(items) < LEAST_ITEMS:
         raise InputError(
-            f"training needs at least 2 labelled images (one is kept for validation), found "
-            f"{len(items)}; label more images and save them as final"
+            f"training needs at least {LEAST_ITEMS} labelled images (one is kept for "
+            f"validation), found {len(items)}; label more images and save them as final"
         )
     keys = {item.key for item in items}
     held = {key for key in keys if in_validation(salt + key, val_split)}
@@ -293,5 +280,8 @@ def _files(folder: Path) -> list[Path]:
     return sorted(
         file
         for file in folder.iterdir()
-        if extension(file) and not file.name.startswith(".") and is_text(file.name)
+        if extension(file)
+        and not file.name.startswith(".")
+        and is_text(file.name)
+        and not is_zarr_folder(file)
     )

@@ -1,31 +1,27 @@
-"""Make the network input of an image, and draw augmented training patches.
-
-Both follow the task's spec, so that training and serving cannot differ.
-"""
+"""Make the network input of an image, in training as in serving."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import torch
-from scipy import ndimage
-from torch.nn import functional
 
 from lib.data.grid import network_grid
-from lib.data.ignore import UNKNOWN
-from lib.data.targets import is_binary
 from lib.errors import InputError
-from lib.image import LUMINANCE, Image
-from lib.tasks.image_spec import PRESENCE, AugmentSpec, InputSpec
+from lib.image import LUMINANCE, Image, is_coloured
+from lib.tasks.image_spec import InputSpec
+
+BRIGHT = 0.4  # brightness of half of a stained section's pixels, as a share of the brightest
+SAMPLE = 500_000  # pixels whose percentiles make a scale
 
 
 def prepare_image(image: Image, spec: InputSpec) -> np.ndarray:
     """Return `image` as network input: grey, scaled to 0..1.
 
-    The spec's lower and upper percentile become 0 and 1; values beyond are clipped. A constant
-    image becomes all zero.
+    The spec's lower and upper percentile, or the ends of its window, become 0 and 1; values beyond
+    are clipped. A constant image becomes all zero, if there is no window.
 
     Returns:
         float32 `(1, *spatial)` on the image's `lib.data.grid.network_grid`.
@@ -45,234 +41,96 @@ def prepare_image(image: Image, spec: InputSpec) -> np.ndarray:
             f"or tile the image"
         )
     grid = network_grid(image, spec)
-    pixels = image.pixels.astype(np.float32)
-    grey = pixels @ LUMINANCE if image.colour else pixels
-    low, middle, high = _scale(grey[grid.region], spec)
-    if high <= low:
-        return np.zeros((1, *grid.shape), dtype=np.float32)
-    scaled = np.clip((grey - low) / (high - low), 0.0, 1.0)
-    if spec.dark_background and middle > (low + high) / 2:
-        scaled = 1.0 - scaled
-    return grid.apply(scaled[np.newaxis])
-
-
-def _scale(grey: np.ndarray, spec: InputSpec) -> tuple[float, float, float]:
-    """Return the intensity that becomes 0, the median, and the intensity that becomes 1."""
-    # percentiles of every k-th pixel: exact enough for a scale, and fast on large images
-    step = max(1, int((grey.size / 500_000) ** (1 / grey.ndim)))
-    sample = grey[(slice(None, None, step),) * grey.ndim]
-    low, middle, high = np.percentile(sample, (spec.percentiles[0], 50, spec.percentiles[1]))
-    if high <= low:  # nearly constant: use the whole range, to keep the few other pixels
-        low, high = grey.min(), grey.max()
-    return float(low), float(middle), float(high)
-
-
-def draw_patch(
-    image: np.ndarray,
-    target: np.ndarray,
-    size: int | tuple[int, ...],
-    spec: AugmentSpec,
-    rng: np.random.Generator,
-    maps: tuple[str, ...] = ("foreground",),
-    foreground_share: float = 0.0,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Draw one augmented training patch.
-
-    Images smaller than the patch are mirrored at their borders (the thesis's augmentation). If
-    `size` has two sides and the image is a volume or a loop, the patch is drawn in one slice. Of a
-    partly labelled image the patch is centred on a labelled pixel.
-
-    Args:
-        image: `(channels, *spatial)` in 0..1.
-        target: `(maps, *spatial)`; see `lib.data.targets.make_target`.
-        size: sides of the patch in pixels, one for all axes or one for each.
-        maps: names of the target's maps; binary maps stay binary.
-        foreground_share: probability that the patch is centred on a foreground pixel.
-
-    Returns:
-        Image and target patch, float32, of shape `(channels, *size)` and `(maps, *size)`.
-    """
-    sides = (size,) * (image.ndim - 1) if isinstance(size, int) else size
-    zoom = math.exp(rng.uniform(math.log(spec.zoom[0]), math.log(spec.zoom[1])))
-    spans = [max(min(8, side), round(side / zoom)) for side in sides]
-    centre = _random_pixel(target[0] > 0, rng) if rng.random() < foreground_share else None
-    if centre is None and (target[0] == UNKNOWN).any():
-        centre = _random_pixel(target[0] != UNKNOWN, rng)
-    if image.ndim - 1 > len(sides):
-        frame = int(rng.integers(image.shape[1])) if centre is None else centre[0]
-        image, target = image[:, frame], target[:, frame]
-        centre = centre and centre[1:]
-    # a rotated or bent patch reaches beyond its own square
-    margin = 0
-    if spec.rotate > 0 or spec.elastic > 0:
-        rotated = math.hypot(*spans[-2:]) - min(spans[-2:]) if spec.rotate > 0 else 0.0
-        margin = math.ceil(rotated / 2 + 2 * spec.elastic)
-    index = []
-    for axis, (span, length) in enumerate(zip(spans, image.shape[1:], strict=True)):
-        start = int(rng.integers(0, max(1, length - span + 1)))
-        if centre is not None:
-            start = min(max(0, centre[axis] - span // 2), max(0, length - span))
-        index.append(mirrored(np.arange(start - margin, start + span + margin), length))
-    patch, truth = _crop(image, index), _crop(target, index)
-    if margin or spans != list(sides):
-        known = (truth != UNKNOWN).astype(np.float32)
-        parts = (patch, truth) if known.all() else (patch, truth * known, known)
-        warped = _warp(np.concatenate(parts), sides, spans, spec, rng)
-        patch, truth, known = np.split(warped, np.cumsum([len(patch), len(truth)]))
-        if len(known):  # linear between what is known, nearest to what is not
-            truth /= np.maximum(known, 0.5)
-        for channel, name in enumerate(maps):
-            if is_binary(name):
-                truth[channel] = truth[channel] >= 0.5
-        if len(known):
-            truth[known < 0.5] = UNKNOWN
-    for channel, name in enumerate(maps):
-        if name == PRESENCE:
-            truth[channel] = _presence(truth[0])
-    if spec.flips:
-        depth = patch.ndim - 2
-        axes = tuple(
-            axis
-            for axis in range(1, patch.ndim)
-            if rng.random() < 0.5 and (spec.flip_depth or axis != depth)
+    if math.prod(grid.shape) > max(spec.max_pixels, math.prod(image.shape)):
+        raise InputError(
+            f"{image.path.name}: {size} voxels become {' x '.join(map(str, grid.shape[::-1]))} at "
+            f"a spacing of {spec.spacing} mm, expected at most {spec.max_pixels} in all; crop it"
         )
-        patch, truth = np.flip(patch, axes), np.flip(truth, axes)
-    if spec.rotate90 and sides[-1] == sides[-2]:
-        turns, plane = int(rng.integers(4)), (patch.ndim - 2, patch.ndim - 1)
-        patch, truth = np.rot90(patch, turns, plane), np.rot90(truth, turns, plane)
-    if spec.dilate > 0 and rng.random() < spec.dilate:
-        window = (1, *(3,) * len(sides))
-        patch = ndimage.grey_dilation(patch, window)
-        truth = np.stack(
-            [
-                _dilated(channel, window[1:]) if is_binary(name) else channel
-                for name, channel in zip(maps, truth, strict=True)
-            ]
-        )
-    patch = _augment_grey(patch, spec, rng)
-    return np.ascontiguousarray(patch, np.float32), np.ascontiguousarray(truth, np.float32)
+    grey = luminance(image.pixels, image.colour)
+    seen = grey[grid.region]
+    step = sample_step(seen.shape)
+    sample = seen[(slice(None, None, step),) * seen.ndim]
+    extremes = lambda: (float(seen.min()), float(seen.max()))  # noqa: E731
+    scale = Scale.of(sample, extremes, lambda: is_stained(image), spec)
+    return grid.apply(scale.apply(grey)[np.newaxis])
 
 
-def augment_image(image: np.ndarray, spec: AugmentSpec, rng: np.random.Generator) -> np.ndarray:
-    """Return a copy of a whole mammogram, randomly rotated, magnified and changed in grey.
+def is_stained(image: Image) -> bool:
+    """Tell whether an image is a picture of a stained section: coloured, and not mostly black.
 
-    It is rotated about its centre and magnified about the middle of the right edge, where the chest
-    wall is. Beyond the edges, the pixels of the edge are repeated. Background stays 0.
-
-    Args:
-        image: `(channels, rows, columns)` in 0..1, as `lib.classification.cases.network_input`
-            returns it.
-
-    Returns:
-        float32, the same shape.
+    Where light is absorbed, most pixels keep a good part of the brightest; where it is emitted, as
+    in fluorescence, most are nearly black. The share of the image that nuclei cover does not count.
     """
-    image = image.astype(np.float32)
-    sides = image.shape[1:]
-    zoom = math.exp(rng.uniform(math.log(spec.zoom[0]), math.log(spec.zoom[1])))
-    spans = [side / zoom for side in sides]
-    if spec.rotate > 0 or spec.elastic > 0 or zoom != 1:
-        shift = (0.0, (sides[1] - spans[1]) / 2)
-        image = _warp(image, sides, spans, spec, rng, shift, "border")
-    axes = [axis for axis in (1, 2) if spec.flips and (axis > 1 or spec.flip_depth)]
-    image = np.flip(image, [axis for axis in axes if rng.random() < 0.5])
-    augmented = _augment_grey(image, spec, rng)
-    return np.ascontiguousarray(np.where(image > 0, augmented, 0), np.float32)
+    if not is_coloured(image):
+        return False
+    step = max(1, int((math.prod(image.shape) / SAMPLE) ** 0.5))
+    return absorbs_light(image.pixels[..., ::step, ::step, :].max(-1))
 
 
-def _augment_grey(patch: np.ndarray, spec: AugmentSpec, rng: np.random.Generator) -> np.ndarray:
-    """Return `(channels, *spatial)` with random blur, gamma and noise."""
-    if spec.blur > 0:
-        sigma = rng.uniform(0, spec.blur)
-        patch = np.stack([ndimage.gaussian_filter(channel, sigma) for channel in patch])
-    if spec.gamma > 1:
-        patch = patch ** math.exp(rng.uniform(-math.log(spec.gamma), math.log(spec.gamma)))
-    if spec.noise > 0:
-        noise = rng.standard_normal(patch.shape, dtype=np.float32)
-        patch = np.clip(patch + noise * rng.uniform(0, spec.noise), 0, 1)
-    return patch
+def absorbs_light(brightness: np.ndarray) -> bool:
+    """Tell whether pixels, the brightest of their colours each, are not mostly black."""
+    middle, brightest = np.percentile(brightness, (50, 99.8))
+    return bool(middle > BRIGHT * brightest)
 
 
-def _crop(maps: np.ndarray, index: list[np.ndarray]) -> np.ndarray:
-    """Return `(maps, *spatial)` at the given indices along each spatial axis, as float32."""
-    for axis, positions in enumerate(index, start=1):
-        maps = maps.take(positions, axis)
-    return maps.astype(np.float32)
+def luminance(pixels: np.ndarray, colour: bool) -> np.ndarray:
+    """Return pixels as grey, a new float32 array `(*spatial)`."""
+    grey = pixels.astype(np.float32)
+    return grey @ LUMINANCE if colour else grey
 
 
-def _presence(foreground: np.ndarray) -> np.ndarray:
-    """Return the presence map of a patch by its foreground map."""
-    unknown = foreground == UNKNOWN
-    if (foreground > 0).any():
-        return np.where(unknown, UNKNOWN, 1)
-    return np.full(foreground.shape, UNKNOWN if unknown.any() else 0)
+def sample_step(shape: Sequence[int]) -> int:
+    """Return k such that every k-th pixel along each axis is enough for a scale."""
+    return max(1, int((math.prod(shape) / SAMPLE) ** (1 / len(shape))))
 
 
-def _dilated(values: np.ndarray, window: tuple[int, ...]) -> np.ndarray:
-    """Return a binary map grown by a grey dilation; what may have grown from unknown is unknown."""
-    grown = ndimage.grey_dilation(values, window)
-    unknown = values == UNKNOWN
-    reached = ndimage.maximum_filter(unknown, size=window)
-    return np.where(unknown | (reached & (grown < 1)), UNKNOWN, grown)
+@dataclass(frozen=True)
+class Scale:
+    """What makes the greys of an image 0..1.
 
-
-def _random_pixel(mask: np.ndarray, rng: np.random.Generator) -> tuple[int, ...] | None:
-    """Return the position of a random pixel of `mask`; None if there is none."""
-    foreground = np.flatnonzero(mask)
-    if not len(foreground):
-        return None
-    chosen = int(foreground[rng.integers(len(foreground))])
-    return tuple(int(index) for index in np.unravel_index(chosen, mask.shape))
-
-
-def _warp(
-    channels: np.ndarray,
-    sides: tuple[int, ...],
-    spans: Sequence[float],
-    spec: AugmentSpec,
-    rng: np.random.Generator,
-    shift: Sequence[float] = (),
-    padding: str = "reflection",
-) -> np.ndarray:
-    """Sample `(channels, *spatial)` on a grid that is zoomed, rotated and bent about its centre.
-
-    Values are interpolated linearly.
-
-    Args:
-        sides: of the result, pixels.
-        spans: how many pixels of the source the result covers along each axis.
-        shift: from the source's centre to the result's, pixels along each axis.
-        padding: what lies beyond the borders, as `torch.nn.functional.grid_sample` names it.
+    Attributes:
+        low, high: the greys that become 0 and 1; where they are equal, all becomes 0.
+        inverted: whether 0 and 1 then change places.
     """
-    axes = [
-        (np.arange(side, dtype=np.float32) - (side - 1) / 2) * (span / side)
-        for side, span in zip(sides, spans, strict=True)
-    ]
-    offsets: list[np.ndarray] = list(np.meshgrid(*axes, indexing="ij", copy=False))
-    if spec.rotate > 0:
-        angle = math.radians(rng.uniform(-spec.rotate, spec.rotate))
-        rows, columns = offsets[-2:]
-        offsets[-2] = math.cos(angle) * rows - math.sin(angle) * columns
-        offsets[-1] = math.sin(angle) * rows + math.cos(angle) * columns
-    if spec.elastic > 0:
-        coarse = rng.standard_normal((1, len(sides), *(4,) * len(sides)), dtype=np.float32)
-        mode = "bicubic" if len(sides) == 2 else "trilinear"
-        bending = functional.interpolate(
-            torch.from_numpy(coarse * spec.elastic), sides, mode=mode, align_corners=True
-        )
-        offsets = [offset + bend for offset, bend in zip(offsets, bending[0].numpy(), strict=True)]
-    if shift:
-        offsets = [offset + step for offset, step in zip(offsets, shift, strict=True)]
-    # grid_sample takes the last axis first, each scaled so that -1 and 1 are the outermost pixels
-    scaled = [
-        offset * (2 / max(1, length - 1))
-        for offset, length in zip(offsets, channels.shape[1:], strict=True)
-    ]
-    grid = torch.from_numpy(np.stack(scaled[::-1], axis=-1))[np.newaxis]
-    source = torch.from_numpy(np.ascontiguousarray(channels))[np.newaxis]
-    result = functional.grid_sample(
-        source, grid, mode="bilinear", padding_mode=padding, align_corners=True
-    )
-    return result[0].numpy()
+
+    low: float
+    high: float
+    inverted: bool
+
+    @staticmethod
+    def of(
+        sample: np.ndarray,
+        extremes: Callable[[], tuple[float, float]],
+        stained: Callable[[], bool],
+        spec: InputSpec,
+    ) -> Scale:
+        """Return the scale of an image.
+
+        Args:
+            sample: every k-th pixel, see `sample_step`: exact enough, and fast on large images.
+            extremes: returns the least and the greatest grey of the image. They are the scale of a
+                nearly constant one, to keep the few other pixels.
+            stained: returns whether it shows a stained section, see `is_stained`.
+        """
+        low, middle, high = np.percentile(sample, (spec.percentiles[0], 50, spec.percentiles[1]))
+        if spec.window:
+            low, high = spec.window
+        elif high <= low or spec.percentiles == (0, 100):
+            low, high = extremes()
+        inverted = spec.dark_background and (bool(middle > (low + high) / 2) or stained())
+        return Scale(float(low), float(high), inverted)
+
+    def apply(self, grey: np.ndarray) -> np.ndarray:
+        """Scale greys, float32, in place: a volume takes four bytes for each voxel here."""
+        if self.high <= self.low:
+            grey[:] = 0
+            return grey
+        grey -= self.low
+        grey /= self.high - self.low
+        np.clip(grey, 0.0, 1.0, out=grey)
+        if self.inverted:
+            np.subtract(1.0, grey, out=grey)
+        return grey
 
 
 def mirrored(index: np.ndarray, length: int) -> np.ndarray:

@@ -24,6 +24,8 @@ VERSIONS = Path("labels") / "versions"
 UNKNOWN = "unknown"  # a reader of whom nothing was sent
 # information with a label that the server fills in: the program that sent it, who put it back
 CLIENT, RESTORED_BY, RESTORED_FROM = _OWN = "client", "restored_by", "restored_from"
+# information with a label that several readers found together; then it is this reader's
+CONSENSUS, CONSENSUS_READER = "consensus", "consensus"
 FOUND = "put into the folder"  # in place of the program that sent a label
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -75,7 +77,12 @@ class LabelVersion:
 
 
 def reader_of(info: Mapping[str, Any]) -> str:
-    """Return who sent a label: the user who logged in, else the client's id, else the model."""
+    """Return who sent a label: the user who logged in, else the client's id, else the model.
+
+    A label that readers found together is none of theirs: what each gave alone stays.
+    """
+    if info.get(CONSENSUS) is True:
+        return CONSENSUS_READER
     model = info.get("model")
     name = info.get("user") or info.get("client_id") or (f"model {model}" if model else "")
     name = "".join(sign for sign in str(name) if sign.isprintable()).strip()
@@ -247,5 +254,5 @@ def _by_record(record: Path, number: int, named: LabelVersion | None) -> LabelVe
             restored_from=int(content["restored_from"]),
             content=str(content["content"]),
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return named

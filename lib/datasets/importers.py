@@ -61,11 +61,23 @@ class Importer:
         return report
 
 
+_TABLE = ImportOption(
+    name="table",
+    help="the CSV of densities, or the JSON of COCO; by default the one in SOURCE.",
+    values=("FILE",),
+    type=Path,
+)
+
 IMPORTERS = {
     "dsb2018": Importer(
         title="Kaggle Data Science Bowl 2018",
         layout="stage1_train/ID/images with masks, or images/, labels/",
         function="lib.datasets.dsb2018:import_dsb2018",
+    ),
+    "nuinsseg": Importer(
+        title="NuInsSeg, nuclei in sections stained with H&E",
+        layout="ORGAN/tissue images with ORGAN/label masks, or images/, masks/",
+        function="lib.datasets.nuinsseg:import_nuinsseg",
     ),
     "nerve": Importer(
         title="Kaggle ultrasound-nerve-segmentation",
@@ -84,6 +96,17 @@ IMPORTERS = {
         layout="Dataset_BUSI_with_GT/CLASS/CLASS (N).png with masks, or images/, labels/, "
         "labels.csv",
         function="lib.datasets.busi:import_busi",
+    ),
+    "hc18": Importer(
+        title="HC18, fetal heads",
+        layout="NNN_HC.png with NNN_HC_Annotation.png, or images/, labels/; "
+        "training_set_pixel_size_and_HC.csv",
+        function="lib.datasets.hc18:import_hc18",
+    ),
+    "usgra_nerve": Importer(
+        title="usgra-seg, nerves and vessels of regional anaesthesia",
+        layout="images/, labels/ of 0, 1 nerve, 2 vessel",
+        function="lib.datasets.usgra_nerve:import_usgra_nerve",
     ),
     "stack": Importer(
         title="2D slices as volumes",
@@ -118,13 +141,38 @@ IMPORTERS = {
         title="mammograms of a clinic",
         layout="DICOM, or names such as EXAM_R-CC.png, with a CSV of their densities (--table)",
         function="lib.datasets.density_folder:import_density_folder",
+        options=(_TABLE,),
+    ),
+    "nnunet": Importer(
+        title="a data set of nnU-Net",
+        layout="dataset.json, imagesTr/CASE_0000.EXT, labelsTr/CASE.EXT",
+        function="lib.datasets.nnunet:import_nnunet",
         options=(
             ImportOption(
-                name="table",
-                help="the CSV of densities; by default the one in SOURCE that has such a column.",
-                values=("FILE",),
-                type=Path,
+                name="channel",
+                help="the channel to import, by name or number, where there are several.",
+                values=("NAME",),
+                type=str,
             ),
         ),
+    ),
+    "coco": Importer(
+        title="COCO instances",
+        layout="a JSON of images, annotations and categories, beside the images",
+        function="lib.datasets.coco:import_coco",
+        options=(
+            _TABLE,
+            ImportOption(
+                name="category",
+                help="the category whose objects to number; by default each has its value.",
+                values=("NAME",),
+                type=str,
+            ),
+        ),
+    ),
+    "cellpose": Importer(
+        title="masks of cellpose",
+        layout="ID_seg.npy beside 2D images ID.EXT",
+        function="lib.datasets.cellpose:import_cellpose",
     ),
 }

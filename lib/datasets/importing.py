@@ -68,7 +68,10 @@ def read_table(path: Path) -> list[dict[str, str]]:
     head = text.split("\n", 1)[0]
     delimiter = max(";,\t", key=head.count)
     reader = csv.reader(io.StringIO(text), delimiter=delimiter)
-    lines = [[cell.strip() for cell in line] for line in reader]
+    try:
+        lines = [[cell.strip() for cell in line] for line in reader]
+    except csv.Error:  # a cell without end
+        lines = []
     lines = [line for line in lines if any(line)]
     if "\0" in text or len(lines) < 2 or len(lines[0]) < 2:
         raise InputError(

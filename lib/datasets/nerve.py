@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from lib.data.groups import Grouped, write_groups, write_table
-from lib.data.studies import FINAL_LABELS, write_item
+from lib.data.studies import FINAL_LABELS
+from lib.data.write_item import write_item
 from lib.datasets.duplicates import SAME_FRAME, read_signature, similar_pairs
 from lib.datasets.importing import ImportReport, OnItem, check_folder, counted
 from lib.errors import InputError

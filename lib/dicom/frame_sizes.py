@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from itertools import takewhile
 
 import pydicom
-from pydicom.encaps import generate_pixel_data_frame
+from pydicom.encaps import generate_fragments, generate_frames
 
+MAX_FRAGMENTS = 200_000
+_FRAGMENT = b"\xfe\xff\x00\xe0"  # as each begins
 _SLACK = 4  # most pixels, as a multiple of those in the tags: encoders fill up their last blocks
 _JPEG_2000 = b"\xff\x4f\xff\x51"  # markers: start of the codestream, then of its size
 _WITHOUT_LENGTH = (0x01, *range(0xD0, 0xDA))
@@ -26,8 +29,9 @@ def frame_codes(data: pydicom.Dataset, frames: int) -> list[bytes]:
         ValueError: there are more or fewer than `frames`, or one states far more pixels or values
             than the tags.
     """
+    _check_fragments(data)
     rows, columns = int(data.Rows), int(data.Columns)
-    codes = list(generate_pixel_data_frame(data.PixelData, frames))
+    codes = list(generate_frames(data.PixelData, number_of_frames=frames))
     if len(codes) != frames:
         raise ValueError(f"{len(codes)} frames in it, its header promises {frames}")
     for high, wide, values in (size for code in codes for size in _sizes(code)):
@@ -37,6 +41,24 @@ def frame_codes(data: pydicom.Dataset, frames: int) -> list[bytes]:
                 f"header promises {columns} x {rows}"
             )
     return codes
+
+
+def fragments(data: pydicom.Dataset) -> list[bytes]:
+    """Return the fragments of compressed pixel data, up to an empty one.
+
+    Raises:
+        ValueError: damaged, or more of them than are listed.
+    """
+    _check_fragments(data)
+    found = generate_fragments(data.PixelData)
+    next(found, None)  # where frames begin
+    return list(takewhile(len, found))
+
+
+def _check_fragments(data: pydicom.Dataset) -> None:
+    """Raise `ValueError` for more fragments of compressed pixel data than are listed."""
+    if (found := data.PixelData.count(_FRAGMENT)) > MAX_FRAGMENTS:
+        raise ValueError(f"{found} fragments, at most {MAX_FRAGMENTS} are accepted")
 
 
 def _sizes(code: bytes) -> Iterator[tuple[int, int, int]]:

@@ -94,9 +94,10 @@ def frame_groups(data: pydicom.Dataset) -> list[FrameGroup]:
     if frame_count(data) == 1:
         return [FrameGroup("", (0,))]
     facts = _facts(data)
+    positions = frame_positions(data)
     groups = []
     for stack, members in _stacks(data):
-        offsets = _places(data, members)
+        offsets = _places(data, positions, members)
         places = place_numbers(offsets)
         of_members = [(name, [values[index] for index in members]) for name, values in facts]
         loop = places.max() == 0
@@ -137,9 +138,12 @@ def _stacks(data: pydicom.Dataset) -> list[tuple[str, list[int]]]:
     return [(f"direction {n}", members) for n, members in enumerate(stacks.values(), start=1)]
 
 
-def _places(data: pydicom.Dataset, members: list[int]) -> np.ndarray:
-    """Return the offsets of frames along their normal, mm, or their slice numbers, else zeros."""
-    positions = frame_positions(data)
+def _places(data: pydicom.Dataset, positions: np.ndarray | None, members: list[int]) -> np.ndarray:
+    """Return the offsets of frames along their normal, mm, or their slice numbers, else zeros.
+
+    Args:
+        positions: of all frames, as `frame_positions` returns them.
+    """
     if positions is not None:
         return np.asarray(positions[members] @ frame_normal(data, members[0]))
     slices = numbers(data, "SliceVector", frame_count(data))

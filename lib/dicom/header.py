@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 import warnings
 from pathlib import Path
@@ -11,11 +12,13 @@ import pydicom
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from lib.dicom.parse import parse_file
 from lib.errors import InputError
-from lib.image import MAX_VOXELS, check_pixel_count
+from lib.image import MAX_PIXELS, MAX_VOXELS, check_decoded_bytes, check_pixel_count
 
-# pydicom warns of what it finds in damaged files; the error says it in one line
+# pydicom warns of what it finds in damaged files, and logs it; the error says it in one line
 warnings.filterwarnings("ignore", category=UserWarning, module=r"pydicom\.")
+logging.getLogger("pydicom").setLevel(logging.ERROR)
 
 PIXEL_TAGS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _REAL_BITS = {"FloatPixelData": 32, "DoubleFloatPixelData": 64}
@@ -24,6 +27,7 @@ _BITS = (1, 8, 16, 32, 64)
 _RADIOGRAPHY = ("CR", "DX", "MG", "IO", "PX", "XA", "RF", "RG")  # MONOCHROME1 is common in these
 _BY_SHAPE = {"IDENTITY": "MONOCHROME2", "INVERSE": "MONOCHROME1"}  # PresentationLUTShape
 _FIRST_GROUPS = (0x0002, 0x0008)
+MAX_FRAMES = 8192  # what is asked of each takes a millisecond
 
 
 def open_dicom(path: Path, header_only: bool = False) -> pydicom.Dataset:
@@ -53,6 +57,8 @@ def open_with_notes(
         frames, samples = frame_count(data), sample_count(data)
     except FileNotFoundError:
         raise InputError(f"{path.name}: no such file") from None
+    except InputError:
+        raise
     except InvalidDicomError:
         raise InputError(
             f"{path.name}: not a DICOM file; export it from the archive again"
@@ -69,8 +75,7 @@ def open_with_notes(
             f"{path.name}: {frames} frames of {rows} x {columns} pixels with {samples} values "
             f"each; expected at least 1 x 1, with 1 value or 3; export it again"
         )
-    if frames > 1:  # before anything is asked of each of them
-        check_pixel_count(path.name, (columns, rows, frames), MAX_VOXELS)
+    _check_size(path.name, data, (columns, rows), frames)
     if header_only:
         return data, notes
     if not any(tag in data for tag in PIXEL_TAGS):
@@ -81,6 +86,30 @@ def open_with_notes(
         raise InputError(f"{path.name}: {error}") from None
     except Exception as error:
         raise InputError(f"{path.name}: damaged DICOM file ({error}); export it again") from None
+
+
+def _check_size(name: str, data: pydicom.Dataset, flat: tuple[int, int], frames: int) -> None:
+    """Refuse more frames or values than are read, before anything is asked of each of them.
+
+    Args:
+        flat: columns and rows.
+    """
+    size = flat if frames == 1 else (*flat, frames)
+    check_pixel_count(name, size, MAX_PIXELS if frames == 1 else MAX_VOXELS)
+    check_frame_count(name, frames)
+    real = next((bits for tag, bits in _REAL_BITS.items() if tag in data), 0)
+    allocated = str(tag_value(data, "BitsAllocated") or "")
+    bits = real or (int(allocated) if allocated.isdecimal() else 8)
+    check_decoded_bytes(name, size, max(bits // 8, 1), sample_count(data))
+
+
+def check_frame_count(name: str, frames: int) -> None:
+    """Raise `InputError` for more frames than are read."""
+    if frames > MAX_FRAMES:
+        raise InputError(
+            f"{name}: {frames} frames are too many, at most {MAX_FRAMES} are accepted; export it "
+            f"in parts"
+        )
 
 
 def starts_as_dataset(head: bytes) -> bool:
@@ -136,18 +165,19 @@ def _parse(path: Path, header_only: bool) -> tuple[pydicom.Dataset, tuple[str, .
     """Return the dataset of a file, and notes on what its missing meta information would tell."""
     notes: tuple[str, ...] = ()
     try:
-        data = pydicom.dcmread(path, stop_before_pixels=header_only)
+        data = parse_file(path, header_only)
     except InvalidDicomError:
         with open(path, "rb") as file:
             if not starts_as_dataset(file.read(8)):
                 raise
-        data = pydicom.dcmread(path, stop_before_pixels=header_only, force=True)
+        data = parse_file(path, header_only, force=True)
         notes = ("the file has no DICOM preamble; read by its content",)
     if "TransferSyntaxUID" not in data.file_meta:
         if not header_only and "PixelData" in data and data["PixelData"].is_undefined_length:
             raise ValueError("no TransferSyntaxUID tells how its pixels are compressed")
-        syntax = ExplicitVRLittleEndian if data.is_little_endian else ExplicitVRBigEndian
-        syntax = ImplicitVRLittleEndian if data.is_implicit_VR else syntax
+        implicit, little_endian = data.original_encoding
+        syntax = ExplicitVRLittleEndian if little_endian else ExplicitVRBigEndian
+        syntax = ImplicitVRLittleEndian if implicit else syntax
         data.file_meta.TransferSyntaxUID = syntax
         notes += (f"no TransferSyntaxUID in the file: read as {syntax.name}",)
     return data, notes

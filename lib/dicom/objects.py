@@ -14,6 +14,7 @@ import pydicom
 
 from lib.dicom.geometry import number
 from lib.dicom.header import tag_value
+from lib.dicom.parse import parse_file
 from lib.errors import InputError
 from lib.files import write_atomically
 
@@ -163,9 +164,11 @@ def open_object(
     else:
         name = Path(source).name
         try:
-            data = pydicom.dcmread(source)
+            data = parse_file(source)
         except FileNotFoundError:
             raise InputError(f"{name}: no such file") from None
+        except InputError:
+            raise
         except Exception as error:
             raise InputError(
                 f"{name}: not a DICOM file ({type(error).__name__}); expected a {what}"
@@ -202,7 +205,7 @@ def input_errors_only(name: str, what: str) -> Iterator[None]:
 def save(data: pydicom.Dataset, path: str | os.PathLike[str]) -> Path:
     """Write a DICOM file, whole or not at all."""
     return write_atomically(
-        Path(path), lambda file: pydicom.dcmwrite(file, data, write_like_original=False)
+        Path(path), lambda file: pydicom.dcmwrite(file, data, enforce_file_format=True)
     )
 
 

@@ -1,8 +1,8 @@
 """Frames of DICOM files: every encoding decoded, unused bits cleared, palettes and YBR undone.
 
-Uncompressed and RLE frames are decoded by pydicom, the others (JPEG, JPEG lossless, JPEG-LS and
-JPEG 2000) by GDCM, which comes with SimpleITK. Both give what was written, so bits are looked at
-here, in one place.
+Uncompressed frames are decoded by pydicom, RLE by `lib.dicom.rle`, the others (JPEG, JPEG lossless,
+JPEG-LS and JPEG 2000) by GDCM, which comes with SimpleITK. All give what was written, so bits are
+looked at here, in one place.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.encaps import decode_data_sequence, encapsulate
-from pydicom.pixel_data_handlers.util import convert_color_space, get_expected_length
+from pydicom.encaps import encapsulate
+from pydicom.pixels import convert_color_space, get_decoder
+from pydicom.pixels.utils import get_expected_length
 from pydicom.uid import RLELossless, SecondaryCaptureImageStorage
 
-from lib.dicom.frame_sizes import frame_codes
+from lib.dicom.frame_sizes import fragments, frame_codes
 from lib.dicom.geometry import number
 from lib.dicom.header import (
     bits_stored,
@@ -31,6 +32,7 @@ from lib.dicom.header import (
     tag_value,
 )
 from lib.dicom.palette import apply_palette
+from lib.dicom.rle import decode_rle
 from lib.errors import InputError
 
 _LAYOUT = (
@@ -74,11 +76,13 @@ def decode_frames(path: Path, data: pydicom.Dataset) -> Frames:
     if unknown_sign:
         data.PixelRepresentation = 0
     try:
-        if syntax.is_compressed and syntax != RLELossless:  # GDCM misreads 16-bit colour in RLE
+        if syntax == RLELossless and "PixelData" in data:  # GDCM misreads 16-bit colour in it
+            raw = _decode_rle(data)
+        elif syntax.is_compressed:
             raw = _decode_by_gdcm(data)
         else:
             _check_frames(data)
-            raw = data.pixel_array
+            raw, _ = get_decoder(syntax).as_array(data, raw=True, correct_unused_bits=False)
     except Exception as error:  # pydicom, NumPy and ITK raise many types
         raise _undecodable(path, data, error) from None
     shape = (frame_count(data), int(data.Rows), int(data.Columns))
@@ -109,13 +113,25 @@ def _check_frames(data: pydicom.Dataset) -> None:
     if "PixelData" not in data:
         return
     promised = frame_count(data)
-    if data.file_meta.TransferSyntaxUID == RLELossless:  # a fragment for each frame
-        found = len(decode_data_sequence(data.PixelData))
-    else:
-        expected = get_expected_length(data)  # and a byte to make it even
-        found = promised * (len(data.PixelData) - expected % 2) // expected
+    expected = get_expected_length(data)  # and a byte to make it even
+    found = promised * (len(data.PixelData) - expected % 2) // expected
     if found > promised:
         raise ValueError(f"{found} frames in it, its header promises {promised}")
+
+
+def _decode_rle(data: pydicom.Dataset) -> np.ndarray:
+    """Return the stored values of RLE frames, unsigned `(frames, rows, columns, samples)`."""
+    codes = fragments(data)  # one for each frame
+    shape = frame_count(data), int(data.Rows), int(data.Columns), sample_count(data)
+    if len(codes) != shape[0]:
+        raise ValueError(f"{len(codes)} frames in it, its header promises {shape[0]}")
+    value_bytes, rest = divmod(int(data.BitsAllocated), 8)
+    if rest:
+        raise ValueError(f"BitsAllocated {data.BitsAllocated}, expected whole bytes in RLE")
+    values = np.empty(shape, f"u{value_bytes}")
+    for code, frame in zip(codes, values, strict=True):
+        frame[...] = decode_rle(code, *shape[1:], value_bytes)
+    return values
 
 
 def _stored_values(data: pydicom.Dataset, raw: np.ndarray) -> tuple[np.ndarray, list[str]]:
@@ -199,7 +215,6 @@ def _decode_by_gdcm(data: pydicom.Dataset) -> np.ndarray:
     meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
     meta.MediaStorageSOPInstanceUID = "1.2.3"
     bare = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
-    bare.is_little_endian, bare.is_implicit_VR = True, False
     bare.SOPClassUID, bare.SOPInstanceUID = SecondaryCaptureImageStorage, "1.2.3"
     for tag in _LAYOUT:
         if tag in data:
@@ -213,7 +228,7 @@ def _decode_by_gdcm(data: pydicom.Dataset) -> np.ndarray:
     bare["PixelData"].VR = "OB"
     with tempfile.TemporaryDirectory() as folder:
         file = str(Path(folder, "frames.dcm"))
-        bare.save_as(file, write_like_original=False)
+        bare.save_as(file, enforce_file_format=True)
         return sitk.GetArrayFromImage(sitk.ReadImage(file, imageIO="GDCMImageIO"))
 
 

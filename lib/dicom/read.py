@@ -10,11 +10,13 @@ import pydicom
 from lib.dicom.display import displayed_frames
 from lib.dicom.frames import Choose, FrameGroup, chosen_group
 from lib.dicom.geometry import FrameAxis, dicom_geometry, frame_axis, itk_grid, pixel_spacing
-from lib.dicom.header import frame_count, open_dicom, open_with_notes
+from lib.dicom.header import frame_count, open_dicom, open_with_notes, tag_value
 from lib.dicom.ultrasound import interpret, is_ultrasound
 from lib.dicom.ultrasound_region import Crop
 from lib.errors import InputError
 from lib.image import Geometry, Image, check_pixel_count, not_a_volume
+
+_MODALITY_LENGTH = 16  # of a code string
 
 
 def read_dicom(
@@ -41,6 +43,7 @@ def read_dicom(
             in an unsupported encoding, of several volumes, or with frames that make up none.
     """
     data, notes = open_with_notes(path)
+    _refuse_part(path.name, data)
     frames = frame_count(data)
     flat_size = int(data.Columns), int(data.Rows)
     if frames > 1 and spatial_dims == 2:
@@ -108,8 +111,36 @@ def dicom_size(path: Path, choose: Choose | None = None) -> tuple[int, ...]:
     return (*size, len(chosen_group(path.name, data, choose or _first).indices))
 
 
+def dicom_kind(path: Path) -> tuple[str, bool]:
+    """Return the modality of a file, and whether its frames are a loop over time.
+
+    The modality is that of its header (0008,0060); where that tells none US for the SOP classes of
+    ultrasound, else empty.
+    """
+    data = open_dicom(path, header_only=True)
+    modality = str(tag_value(data, "Modality") or "").strip().upper()
+    if not modality.isalnum() or len(modality) > _MODALITY_LENGTH:
+        modality = "US" if is_ultrasound(data) else ""
+    try:
+        group = chosen_group(path.name, data, _first)
+        return modality, _axis(path.name, data, group)[0] == "time"
+    except InputError:  # frames that lie unevenly: reading the file tells it
+        return modality, False
+
+
 def _first(name: str, volumes: Sequence[str]) -> int:
     return 0
+
+
+def _refuse_part(name: str, data: pydicom.Dataset) -> None:
+    """Raise `InputError` for one of the files that an image was split into (PS3.3 C.7.6.16)."""
+    count = tag_value(data, "InConcatenationTotalNumber")
+    if tag_value(data, "ConcatenationUID") and count != 1:
+        part = tag_value(data, "InConcatenationNumber") or "?"
+        raise InputError(
+            f"{name}: part {part} of {count or 'several'} of an image that was split (a "
+            f"concatenation), expected the whole image; export it again as one file"
+        )
 
 
 def _axis(

@@ -18,6 +18,7 @@ from lib.dicom.stacking import even_step, place_numbers, told_apart
 from lib.dicom.ultrasound import interpret, is_ultrasound
 from lib.errors import InputError
 from lib.image import MAX_VOXELS, Geometry, Image, check_pixel_count
+from lib.isolation.calls import isolated
 
 # what tells slices of one place apart: its name and the attribute
 _FACTS = (
@@ -37,6 +38,14 @@ _FACTS = (
 _TWICE_MM = 0.01  # two slices this near may be the same one
 
 
+def _files(
+    files: Sequence[Path], name: str, *_: object, choose: Choose | None = None
+) -> Sequence[Path]:
+    """Return the files to read; none where the choice of a volume is to be made in this process."""
+    return [Path(file) for file in files] if choose is None else []
+
+
+@isolated(_files)
 def order_slices(files: Sequence[Path], name: str, choose: Choose | None = None) -> list[Path]:
     """Return the files of a volume in the order of its slices, without what is there twice.
 
@@ -46,6 +55,7 @@ def order_slices(files: Sequence[Path], name: str, choose: Choose | None = None)
     return _paths(_arranged(files, name, choose)[0])
 
 
+@isolated(_files)
 def read_series(
     files: Sequence[Path],
     name: str,
@@ -191,6 +201,13 @@ def _rescaled(pixels: np.ndarray, header: pydicom.Dataset) -> np.ndarray:
     slope, intercept = rescale_factors(header)
     if (slope, intercept) == (1.0, 0.0):
         return pixels
-    if slope.is_integer() and intercept.is_integer() and pixels.dtype.kind in "iu":
+    ends = np.array([pixels.min(), pixels.max()], float) * slope + intercept
+    if not (np.abs(ends) <= np.finfo(np.float32).max).all():
+        raise InputError(
+            f"{Path(header.filename).name}: RescaleSlope {slope:g} and RescaleIntercept "
+            f"{intercept:g} give values beyond 32-bit numbers; export it again"
+        )
+    whole = slope.is_integer() and intercept.is_integer() and pixels.dtype.kind in "iu"
+    if whole and max(np.abs(ends).max(), abs(intercept)) < 2**31:
         return (pixels.astype(np.int64) * int(slope) + int(intercept)).astype(np.int32)
     return (pixels * slope + intercept).astype(np.float32)

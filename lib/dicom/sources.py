@@ -14,7 +14,7 @@ import pydicom
 
 from lib.dicom.frames import Choose, chosen_group, frame_groups
 from lib.dicom.geometry import frame_numbers, group_items, numbers
-from lib.dicom.header import frame_count, open_dicom, tag_value
+from lib.dicom.header import check_frame_count, frame_count, open_dicom, tag_value
 from lib.errors import InputError
 from lib.image import MAX_VOXELS
 
@@ -123,20 +123,20 @@ def in_order(sources: Sequence[_Source]) -> list[_Source]:
     """Return the single-frame images of a series sorted along their normal, as ITK stacks them.
 
     Where an image has no plane, they are sorted by InstanceNumber; where one has no such number
-    either, they keep their order.
+    either, or several, they keep their order.
 
     Raises:
         InputError: an image cannot be read.
     """
     headers = [_header(source) for source in sources]
     planes = [plane_of(data, 0) for data in headers]
-    instance_numbers = [tag_value(data, "InstanceNumber") for data in headers]
+    instance_numbers = [numbers(data, "InstanceNumber", 1) for data in headers]
     keys: list[float]
     if planes and all(plane is not None for plane in planes):
         normal = planes[0].normal  # type: ignore[union-attr]
         keys = [float(np.dot(normal, plane.position)) for plane in planes]  # type: ignore[union-attr]
-    elif all(number is not None for number in instance_numbers):
-        keys = [float(number) for number in instance_numbers]
+    elif all(instance_numbers):
+        keys = [number for (number,) in instance_numbers]
     else:
         keys = [0.0] * len(headers)
     return [sources[index] for index in sorted(range(len(keys)), key=keys.__getitem__)]
@@ -201,6 +201,7 @@ def _header(source: Source) -> pydicom.Dataset:
             sides = (0, 0, 0)
         if min(sides) < 1:
             raise InputError(f"{name}: no image of at least 1 x 1 pixels; give images as sources")
+        check_frame_count(name, sides[2])
     else:
         data, name = open_dicom(Path(source), header_only=True), Path(source).name
     if missing := [tag for tag in _UIDS if not tag_value(data, tag)]:

@@ -57,9 +57,9 @@ def told_apart(
         distinct = sorted(set(values), key=_in_order)
         if len(distinct) * count > len(places):
             continue
+        ranks = {value: rank for rank, value in enumerate(distinct)}
         refined = [
-            (*key, (name, distinct.index(value), value))
-            for key, value in zip(keys, values, strict=True)
+            (*key, (name, ranks[value], value)) for key, value in zip(keys, values, strict=True)
         ]
         parts: dict[_Key, list[int]] = {}
         for index, key in enumerate(refined):

@@ -13,7 +13,7 @@ from lib.errors import InputError
 from lib.image import Geometry, Image
 from lib.interactive.clicks import Clicks
 from lib.interactive.scribbles import segment_clicks
-from lib.segmentation.instances import corners_touch
+from lib.segmentation.maxima import corners_touch
 from lib.tasks.spec import TaskSpec
 
 REACH = 32  # pixels around a click in which a region is sought that the network missed

@@ -18,7 +18,9 @@ from lib.image import Image
 from lib.interactive.clicked_objects import ClickedObjects
 from lib.interactive.clicks import Clicks, click_maps
 from lib.segmentation.instances import renumbered
-from lib.segmentation.predictor import WHOLE_PIXELS, Prediction, Predictor
+from lib.segmentation.predictor import Prediction, Predictor
+from lib.segmentation.windows import WHOLE_PIXELS
+from lib.tasks.click_spec import CLICK_MAPS
 from lib.tasks.image_spec import PRESENCE
 from lib.tasks.spec import TaskSpec
 
@@ -48,6 +50,13 @@ class ClickPredictor(Predictor):
         maps = click_maps(clicks or Clicks(), prepared.shape[1:], self.task.click_rules.radius)
         return super().probabilities(np.concatenate((prepared, maps)), flips)
 
+    def answers(self, images: Tensor, flips: bool | None = None) -> Tensor:
+        """Return what `Predictor.answers` does; without click maps, as without clicks."""
+        if images.shape[1] == self.task.encoder_decoder.in_channels:
+            none = images.new_zeros((len(images), CLICK_MAPS, *images.shape[2:]))
+            images = torch.cat((images, none), 1)
+        return super().answers(images, flips)
+
     def encode(self, images: Tensor) -> list[Tensor]:
         """Return the encoder's maps of images `(N, channels, *spatial)`, from fine to coarse.
 
@@ -55,6 +64,7 @@ class ClickPredictor(Predictor):
         """
         with self._lock, torch.inference_mode(), self._running() as network:
             levels: list[Tensor] = network.encode(images.to(self.device))
+        self.note(levels)
         return levels
 
     def decode(self, levels: list[Tensor], guidance: Tensor) -> Tensor:
@@ -143,6 +153,7 @@ class ClickedImage:
         self.predictor, self.image = predictor, image
         self.grid = network_grid(image, predictor.task.input)
         self.session = predictor.open(prepare_image(image, predictor.task.input))
+        self._strangeness: float | None = None  # of the first answer: clicks do not change it
         self._objects = ClickedObjects(image, predictor.task)
 
     def __call__(self, clicks: Clicks, instances: bool = True) -> Prediction:
@@ -162,7 +173,10 @@ class ClickedImage:
         factors = np.divide(shape, [side.stop - side.start for side in region]).tolist()
         inner = self._seen(clicks).scaled([side.start for side in region], factors, shape)
         start, task = time.perf_counter(), self.predictor.task
-        probabilities, unforced = self.session.answer(inner)
+        with self.predictor.noting_features() as noted:
+            probabilities, unforced = self.session.answer(inner)
+        if self._strangeness is None:
+            self._strangeness = self.predictor.strangeness(noted, self.session.prepared)
         maps = self.grid.undo(probabilities)
         done = time.perf_counter()
         answer = self.predictor.finished(self.image, maps, instances)
@@ -182,7 +196,7 @@ class ClickedImage:
             mask = np.where(objects > 0, np.uint8(next(iter(task.labels.values()))), np.uint8(0))
             answer = replace(answer, mask=mask)
         seconds = {"pre": 0.0, "infer": done - start, "post": time.perf_counter() - done}
-        return replace(answer, instances=objects, seconds=seconds)
+        return replace(answer, instances=objects, strangeness=self._strangeness, seconds=seconds)
 
     @cached_property
     def _automatic(self) -> np.ndarray:
@@ -201,7 +215,7 @@ class ClickedImage:
         starts, stops = zip(*((side.start, side.stop) for side in self.grid.region), strict=True)
 
         def within(points: np.ndarray) -> np.ndarray:
-            return ((points >= starts) & (points < stops)).all(axis=1)
+            return np.asarray(((points >= starts) & (points < stops)).all(axis=1))
 
         if len(clicks.positive) and not (inside := within(clicks.positive)).all():
             point = clicks.positive[~inside][0][::-1].tolist()

@@ -26,7 +26,7 @@ from lib.interactive.watershed import (
     grown,
     regions_around,
 )
-from lib.segmentation.instances import corners_touch
+from lib.segmentation.maxima import corners_touch
 
 MARGIN = 16  # least distance from a mark to the edge of the box that is flooded, pixels
 LARGEST = 2**20  # pixels flooded at full resolution, see `lib.interactive.watershed.flood`

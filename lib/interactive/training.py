@@ -5,69 +5,85 @@ A simulated user clicks first, and then corrects the network's present answers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 import torch
 
-from lib.data.case import Batch, Case, Cases, Figures
+from lib.data.case import Batch, Cases, Figures, HeldCase
 from lib.data.ignore import UNKNOWN, labelled_objects
+from lib.data.shade import sent
 from lib.distributed import over_processes, own_indices
 from lib.interactive.clicks import Clicks, click_maps
 from lib.interactive.predictor import ClickPredictor
 from lib.interactive.simulated_user import first_clicks, next_click, object_clicks
 from lib.segmentation.instances import separate
 from lib.segmentation.metrics import dice
+from lib.segmentation.scoring import answered_mask, score_masks
 from lib.segmentation.training import (
     SEGMENTATION_CASES,
     SEGMENTATION_SCORING,
-    answered_mask,
-    draw_training_patch,
-    score_masks,
+    draw_training_patches,
+    one_mask,
 )
 from lib.tasks.spec import TaskSpec
 
 
-def draw_clicked(case: Case, task: TaskSpec, rng: np.random.Generator) -> Case:
-    """Draw a patch with its first clicks.
+def draw_clicked(
+    cases: Sequence[HeldCase], task: TaskSpec, rngs: Sequence[np.random.Generator]
+) -> Batch:
+    """Draw patches with their first clicks.
+
+    The simulated user looks for the depth inside structures, which is found on the host: the drawn
+    targets go there, once for each batch.
 
     Returns:
-        Image and target `(maps, *patch)`, click maps `(2, *patch)`, and int `(2)`: the rounds of
-        corrections and their seed, see `corrected`.
+        Images and targets `(N, maps, *patch)`, click maps `(N, 2, *patch)`, and on the host int
+        `(N, 2)`: the rounds of corrections and their seed, see `corrected`.
     """
-    image, target = draw_training_patch(case, task, rng)
-    spec, clicks = task.click_rules, Clicks()
-    if rng.random() >= spec.automatic:
-        clicks = first_clicks(target, spec, rng)
-    rounds = min(spec.corrections, int(rng.geometric(0.5)) - 1)
-    plan = np.array([rounds, rng.integers(2**31)])
-    return image, target, click_maps(clicks, target.shape[1:], spec.radius), plan
+    images, targets = draw_training_patches(cases, task, rngs)
+    spec, maps, plans = task.click_rules, [], []
+    for target, rng in zip(targets.cpu().numpy(), rngs, strict=True):
+        clicks = Clicks()
+        if rng.random() >= spec.automatic:
+            clicks = first_clicks(target, spec, rng)
+        rounds = min(spec.corrections, int(rng.geometric(0.5)) - 1)
+        plans.append([rounds, int(rng.integers(2**31))])
+        maps.append(click_maps(clicks, target.shape[1:], spec.radius))
+    return images, targets, sent(maps, images.device), torch.tensor(plans)
 
 
 def corrected(predictor: ClickPredictor, batch: Batch) -> Batch:
     """Return images, targets and click maps that include corrections of the present answers.
 
     Args:
-        batch: images and targets `(N, channels, *spatial)`, click maps `(N, 2, *spatial)`, and int
-            `(N, 2)`: the number of correction rounds, and the seed of their random points.
+        batch: images and targets `(N, channels, *spatial)`, click maps `(N, 2, *spatial)`, and on
+            the host int `(N, 2)`: the number of correction rounds, and the seed of their random
+            points.
     """
     images, targets, guidance, plans = batch
     rounds = plans[:, 0]
-    levels = predictor.encode(images) if rounds.any() else []
+    if not rounds.any():
+        return images, targets, guidance
+    levels = predictor.encode(images)
     users = [
-        _User(predictor, target.numpy(), int(seed))
-        for target, seed in zip(targets, plans[:, 1], strict=True)
+        _User(predictor, target, int(seed))
+        for target, seed in zip(targets.cpu().numpy(), plans[:, 1], strict=True)
     ]
     for done in range(int(rounds.max())):
         rows = torch.nonzero(rounds > done)[:, 0]
         chosen = [level[rows.to(level.device)] for level in levels]
-        answers = predictor.decode(chosen, guidance[rows]).cpu().numpy()
-        for row, answer in zip(rows.tolist(), answers, strict=True):
-            maps = click_maps(
+        answers = predictor.decode(chosen, guidance[rows.to(guidance.device)]).cpu().numpy()
+        clicked = [
+            click_maps(
                 users[row].clicks(answer), answer.shape[1:], predictor.task.click_rules.radius
             )
-            guidance[row] = torch.maximum(guidance[row], torch.from_numpy(maps))
+            for row, answer in zip(rows.tolist(), answers, strict=True)
+        ]
+        for row, maps in zip(rows.tolist(), sent(clicked, guidance.device), strict=True):
+            guidance[row] = torch.maximum(guidance[row], maps)
     return images, targets, guidance
 
 
@@ -130,5 +146,13 @@ def score_clicks(predictor: ClickPredictor, cases: Cases) -> Figures:
     return {**score_masks(predictor, cases), **figures, "click_dice": float(by_clicks.mean())}
 
 
+def one_mask_after_clicks(task: TaskSpec, step: int, scores: Figures) -> str:
+    """Return a warning of the collapse to one mask, which no click changes."""
+    last = scores[f"dice_{task.click_rules.validated}_clicks"]
+    return one_mask(task, step, scores) if last <= scores["dice_0_clicks"] else ""
+
+
 CLICK_CASES = replace(SEGMENTATION_CASES, draw=draw_clicked)
-CLICK_SCORING = replace(SEGMENTATION_SCORING, score=score_clicks, complete=corrected)
+CLICK_SCORING = replace(
+    SEGMENTATION_SCORING, score=score_clicks, collapsed=one_mask_after_clicks, complete=corrected
+)

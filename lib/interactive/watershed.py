@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy import ndimage
@@ -15,14 +16,18 @@ from skimage.segmentation import watershed
 
 from lib.data.grid import resample
 from lib.errors import InputError
-from lib.image import Image
-from lib.segmentation.instances import corners_touch
+from lib.image import Image, by
+from lib.segmentation.maxima import corners_touch
 
 SCALES = (1.0, 1.5, 2.5)  # standard deviations of the gradients, pixels of the finest axis
 STRUCTURE, BACKGROUND = 1, 2  # values of marks; 0 is unmarked
 WINDOWS = (6, 9, 13, 19, 28, 42, 63, 95, 142, 213, 320)  # half sides tried around a mark, pixels
 CORE = 0.25  # distance from a mark that counts as structure, as a share of the half side
 LARGEST_WINDOW = 2**18  # pixels flooded at full resolution
+LARGEST_BOX = (
+    2**21
+)  # pixels of a window that are looked at; of a larger one every second, third ...
+MOST_FLOODED = 2**27  # pixels of windows, before further marks are refused; half a minute
 
 Box = tuple[slice, ...]
 
@@ -131,48 +136,80 @@ def regions_around(image: Image, positive: np.ndarray, negative: np.ndarray) -> 
         negative: the same for the background.
 
     Raises:
-        InputError: nothing stands out around a mark.
+        InputError: nothing stands out around a mark, or there are more marks than can be followed
+            at once.
     """
-    strokes, _ = ndimage.label(positive, structure=corners_touch(positive.ndim))
-    answer = np.zeros_like(positive)
-    for number, stroke_box in enumerate(ndimage.find_objects(strokes), start=1):
-        stroke = strokes[stroke_box] == number
+    (marked,) = ndimage.find_objects(positive.view(np.uint8))
+    strokes, count = ndimage.label(positive[marked], structure=corners_touch(positive.ndim))
+    answer, flooded = np.zeros_like(positive), 0
+    for number, inner in enumerate(ndimage.find_objects(strokes), start=1):
+        stroke, stroke_box = strokes[inner] == number, _shifted(inner, marked)
         if not answer[stroke_box][stroke].all():  # the region of an earlier mark may hold it
-            box, region = _region_around(image, stroke_box, stroke, positive, negative)
+            if flooded > MOST_FLOODED:
+                raise InputError(
+                    f"{count} separate marks are too many for an image of "
+                    f"{by(image.shape[::-1])}, {number - 1} were followed; mark fewer structures "
+                    f"at once, or scribble background around them as well"
+                )
+            windows = _windows(image, stroke_box)
+            flooded += sum(min(_pixels(box), LARGEST_BOX) for _, box in windows)
+            box, region = _region_around(image, windows, stroke_box, stroke, positive, negative)
             answer[box] |= region
     return answer & ~negative
 
 
-def _region_around(
-    image: Image, stroke_box: Box, stroke: np.ndarray, positive: np.ndarray, negative: np.ndarray
-) -> tuple[Box, np.ndarray]:
-    """Return a box of the image, and in it what stands out best around a mask in `stroke_box`.
+def _shifted(inner: Box, outer: Box) -> Box:
+    """Return a box that is given within another one as a box of the image."""
+    return tuple(
+        slice(side.start + around.start, side.stop + around.start)
+        for side, around in zip(inner, outer, strict=True)
+    )
 
-    The wider the window, the more pixels around the stroke count as structure: in a speckled or
-    textured structure each pixel has a steep gradient around itself.
-    """
-    steps = axis_steps(image)
-    best: tuple[float, Box, np.ndarray] | None = None
+
+def _windows(image: Image, stroke_box: Box) -> list[tuple[int, Box]]:
+    """Return the windows around a mark, up to the first that holds the image, and their boxes."""
+    steps, found = axis_steps(image), []
     for window in WINDOWS:
         margins = [max(1, round(window * step)) + 1 for step in steps]
         box = grown(stroke_box, margins, image.shape)
-        marked = np.zeros([side.stop - side.start for side in box], bool)
+        found.append((window, box))
+        if _pixels(box) == math.prod(image.shape):
+            break
+    return found
+
+
+def _region_around(
+    image: Image,
+    windows: Sequence[tuple[int, Box]],
+    stroke_box: Box,
+    stroke: np.ndarray,
+    positive: np.ndarray,
+    negative: np.ndarray,
+) -> tuple[Box, np.ndarray]:
+    """Return a box of the image, and in it what stands out best around a mask in `stroke_box`.
+
+    Windows of more than `LARGEST_BOX` pixels are looked at on a coarser grid.
+    """
+    best: tuple[float, Box, np.ndarray] | None = None
+    for window, box in windows:
+        shape = tuple(side.stop - side.start for side in box)
+        marked = np.zeros(shape, bool)
         marked[
             tuple(
                 slice(inner.start - outer.start, inner.stop - outer.start)
                 for inner, outer in zip(stroke_box, box, strict=True)
             )
         ] = stroke
-        away = ndimage.distance_transform_edt(~marked, sampling=[1 / step for step in steps])
-        core = (away <= CORE * window) & ~negative[box] | positive[box]
-        marks = box_marks(box, image.shape, core, negative[box] & ~positive[box])
-        objects, _ = ndimage.label(flood(image, box, marks, LARGEST_WINDOW))
-        region = np.isin(objects, np.unique(objects[marked]))
-        contrast = _contrast(channels_of(image, box), region)
+        step = math.ceil((marked.size / LARGEST_BOX) ** (1 / marked.ndim))
+        masks = [_coarser(mask, step) for mask in (marked, positive[box], negative[box])]
+        cut = [(s.start > 0, s.stop < n) for s, n in zip(box, image.shape, strict=True)]
+        largest = LARGEST_WINDOW if step == 1 else LARGEST_WINDOW // 4
+        part = _part(image, box, step)
+        contrast, region = _stands_out(part, cut, window / step, largest, *masks)
         if best is None or contrast > best[0]:
-            best = contrast, box, region
-        if marks.shape == image.shape:
-            break
+            for axis in range(region.ndim if step > 1 else 0):
+                region = region.repeat(step, axis)
+            best = contrast, box, region[tuple(map(slice, shape))]
     assert best is not None
     if best[0] <= 0:
         middle = ", ".join(str((side.start + side.stop - 1) // 2) for side in reversed(stroke_box))
@@ -181,6 +218,61 @@ def _region_around(
             f"structure that has an edge, or scribble background around it as well"
         )
     return best[1:]
+
+
+def _stands_out(
+    part: Image,
+    cut: Sequence[tuple[bool, bool]],
+    window: float,
+    largest: int,
+    marked: np.ndarray,
+    positive: np.ndarray,
+    negative: np.ndarray,
+) -> tuple[float, np.ndarray]:
+    """Return what is flooded from a mark, and how much it differs from what is around it.
+
+    The wider the window, the more pixels around the mark count as structure: in a speckled or
+    textured structure each pixel has a steep gradient around itself.
+
+    Args:
+        part: the pixels in the window.
+        cut: whether the image goes on beyond the first and the last pixel of each axis.
+        window: half side, pixels of the finest axis.
+        largest: most pixels flooded at the resolution of `part`.
+        marked: boolean, of the shape of `part`: the mark.
+        positive, negative: the same, all pixels of structures and of the background.
+    """
+    steps = axis_steps(part)
+    away = ndimage.distance_transform_edt(~marked, sampling=[1 / step for step in steps])
+    core = (away <= CORE * window) & ~negative | positive
+    box = tuple(slice(int(b), int(b) + n) for (b, _), n in zip(cut, part.shape, strict=True))
+    shape = [side.stop + int(after) for (_, after), side in zip(cut, box, strict=True)]
+    marks = box_marks(box, shape, core, negative & ~positive)
+    whole = tuple(map(slice, part.shape))
+    objects, _ = ndimage.label(flood(part, whole, marks, largest))
+    region = np.isin(objects, np.unique(objects[marked]))
+    return _contrast(channels_of(part, whole), region), region
+
+
+def _part(image: Image, box: Box, step: int) -> Image:
+    """Return every `step`-th pixel, along each axis, in a box of the image."""
+    pixels = image.pixels[tuple(slice(side.start, side.stop, step) for side in box)]
+    size = pixels.shape[: len(box)][::-1]
+    geometry = replace(image.geometry, size=(*size, *image.geometry.size[len(box) :]))
+    return replace(image, pixels=pixels, geometry=geometry)
+
+
+def _coarser(mask: np.ndarray, step: int) -> np.ndarray:
+    """Return a mask on the grid of every `step`-th pixel; none of it is lost."""
+    if step == 1:
+        return mask
+    coarse = np.zeros([math.ceil(side / step) for side in mask.shape], bool)
+    coarse[tuple(indices // step for indices in np.nonzero(mask))] = True
+    return coarse
+
+
+def _pixels(box: Box) -> int:
+    return math.prod(side.stop - side.start for side in box)
 
 
 def _contrast(channels: np.ndarray, region: np.ndarray) -> float:

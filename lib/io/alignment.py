@@ -83,7 +83,7 @@ def described(grid: Geometry) -> str:
     """Return a grid in words, for messages."""
     axes = np.reshape(grid.direction, (len(grid.size),) * 2).T
     turned = not np.allclose(axes, np.eye(len(axes)), atol=1e-6)
-    directions = f", axes {' '.join(_numbers(axis) for axis in axes)}" if turned else ""
+    directions = f", axes {' '.join(map(_numbers, axes.tolist()))}" if turned else ""
     size, spacing = " x ".join(map(str, grid.size)), " x ".join(f"{s:.4g}" for s in grid.spacing)
     return f"{size} pixels of {spacing} mm from {_numbers(grid.origin)}{directions}"
 

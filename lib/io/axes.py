@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from PIL import Image as PillowImage
-
 from lib.errors import InputError
 from lib.io.channels import ALPHA, RGB
+from lib.io.opening import count_pages, open_picture
 
 if TYPE_CHECKING:
     import tifffile
@@ -29,6 +28,7 @@ _ALPHA = (1, 2)  # ExtraSamples: associated, unassociated
 _RGB = 2
 _COLOURS = {_RGB: 3, 5: 4, 6: 3, 8: 3, 9: 3, 10: 3}  # samples, by PhotometricInterpretation
 _TELLS_AXES = re.compile(r'OME|ImageJ|"axes"|"truncated"')
+_MOST_TOLD = 1_000_000  # planes, of which most may lie in other files
 _PLANE = re.compile(r"^(?:[czt]:\d+/\d+\s*)+-?\s*", re.IGNORECASE)  # as in "c:1/3 z:1/5 - DAPI"
 
 
@@ -75,10 +75,13 @@ def tiff_layout(path: Path, asked: str = "") -> TiffLayout | None:
     """
     if _is_plain(path, bool(asked)):
         return None
+    count_pages(path)
     import tifffile
 
     try:
         with tifffile.TiffFile(path, _multifile=False) as tiff:
+            if tiff.is_ome:
+                _check_ome(path.name, tiff.ome_metadata or "")
             return _layout(path, tiff, asked.strip().lower())
     except InputError:
         raise
@@ -86,19 +89,39 @@ def tiff_layout(path: Path, asked: str = "") -> TiffLayout | None:
         return None  # the reader of pictures says what is wrong
 
 
+def _check_ome(name: str, text: str) -> None:
+    """Refuse OME-XML that tells of far more planes than there are: tifffile lists each of them."""
+    for element in ElementTree.fromstring(text).iter():
+        tag = element.tag.rpartition("}")[2]
+        planes = 0.0
+        if tag == "Pixels":
+            planes = math.prod(max(int(element.get(f"Size{axis}", 1)), 1) for axis in "CTZ")
+        elif tag.startswith("ModuloAlong"):
+            start, end, step = (float(element.get(key, 1)) for key in ("Start", "End", "Step"))
+            planes = (end - start) / step
+        if not planes <= _MOST_TOLD:
+            raise InputError(
+                f"{name}: tells of {planes:.0f} planes, at most {_MOST_TOLD} are accepted; export "
+                f"it in parts"
+            )
+
+
 def _is_plain(path: Path, asked: bool) -> bool:
     """Tell whether a TIFF has one page of grey, palette or colour, with alpha only by its tag."""
     try:
-        with PillowImage.open(path) as picture:
+        with open_picture(path) as picture:
             tags = picture.tag_v2  # type: ignore[attr-defined]
-            pages = picture.n_frames  # type: ignore[attr-defined]
     except Exception:
         return False
     base, extra = _samples(tags.get(_SAMPLES, 1), tags.get(_PHOTOMETRIC, 1))
     marked = tags.get(_EXTRA_SAMPLES, ())
     kinds = (marked if isinstance(marked, tuple) else (marked,))[:extra]
     opaque = extra == 0 or (not asked and _is_alpha(kinds) and tags.get(_PLANES, 1) == 1)
-    return pages == 1 and opaque and not _TELLS_AXES.search(str(tags.get(_DESCRIPTION, "")))
+    return (
+        count_pages(path) == 1
+        and opaque
+        and not _TELLS_AXES.search(str(tags.get(_DESCRIPTION, "")))
+    )
 
 
 def _samples(samples: int, photometric: int) -> tuple[int, int]:

@@ -15,7 +15,8 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
@@ -47,9 +48,8 @@ class SeveralChannelsError(InputError):
         nuclear = [channel for channel in channels if _NUCLEAR.search(channel)]
         hint = f"; for nuclei probably '{nuclear[0]}'" if len(nuclear) == 1 else ""
         super().__init__(
-            f"{name}: has {_listed(channels)} and none was chosen; choose one by its name or "
-            f"number with the parameter channel, the option --channel or a row of {CHANNELS} in "
-            f"its folder{hint}"
+            f"{name}: has {_listed(channels)} and none was chosen; give channel by "
+            f"its name or number, or write a row of {CHANNELS} in its folder{hint}"
         )
 
 
@@ -86,14 +86,37 @@ def choose_channel(name: str, channels: Sequence[str], asked: str) -> int:
     )
 
 
-def chooser(asked: str) -> Callable[[str, Sequence[str]], int]:
-    """Return `choose_channel` for one answer to it: takes a file's name and its channels."""
-    return lambda name, channels: choose_channel(name, channels, asked)
+@dataclass(frozen=True)
+class Chooser:
+    """`choose_channel` for one answer to it: takes a file's name and its channels."""
+
+    asked: str
+
+    def __call__(self, name: str, channels: Sequence[str]) -> int:
+        """Return the index of the channel asked for."""
+        return choose_channel(name, channels, self.asked)
+
+
+def channel_choices(channels: Sequence[str]) -> tuple[str, ...]:
+    """Return by what each channel is chosen: its name, or its number where that is not its own."""
+    names = [channel.strip() for channel in channels]
+    folded = [name.casefold() for name in names]
+    return tuple(
+        name if name and folded.count(name.casefold()) == 1 else str(number)
+        for number, name in enumerate(names, start=1)
+    )
 
 
 def channel_name(channels: Sequence[str], index: int) -> str:
     """Return the name of a channel, or its number from 1 where it has none."""
     return channels[index].strip() or str(index + 1)
+
+
+def channel_tables(path: Path) -> list[Path]:
+    """Return where the ``channels.csv`` of an image may lie, that which counts first."""
+    compact = path.parent.name == "images"  # images/ beside labels/
+    folders = (path.parent, path.parent.parent) if compact else (path.parent,)
+    return [folder / CHANNELS for folder in folders]
 
 
 def listed_channel(path: Path, id: str) -> str:
@@ -102,14 +125,10 @@ def listed_channel(path: Path, id: str) -> str:
     Raises:
         InputError: a line of the file is not an id and a channel.
     """
-    compact = path.parent.name == "images"  # images/ beside labels/
-    for folder in (path.parent, *([path.parent.parent] if compact else [])):
-        table = folder / CHANNELS
-        try:
-            stamp = file_stamp(table)
-        except OSError:
+    for table in channel_tables(path):
+        if not table.is_file():
             continue
-        rows = _read_table(table, stamp)
+        rows = _read_table(table, file_stamp(table))
         exact = (channel for name, channel in rows if name in (id, path.name))
         patterns = (
             channel
@@ -123,7 +142,10 @@ def listed_channel(path: Path, id: str) -> str:
 @lru_cache(maxsize=64)
 def _read_table(path: Path, stamp: FileStamp) -> tuple[tuple[str, str], ...]:
     text = path.read_text(encoding="utf-8-sig", errors="replace")
-    lines = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text))]
+    try:
+        lines = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text))]
+    except csv.Error as error:
+        raise InputError(f"{path.name}: no table ({error}); write it again") from None
     rows = [row for row in lines if any(row)]
     if rows and tuple(cell.lower() for cell in rows[0]) == COLUMNS:
         del rows[0]

@@ -10,10 +10,11 @@ from PIL import Image as PillowImage
 from lib.errors import InputError
 from lib.image import MAX_PIXELS, MAX_VOXELS, Geometry, check_pixel_count
 from lib.io.channels import SeveralChannelsError
+from lib.io.opening import bits_per_channel, check_picture_bytes, count_pages, open_picture
 from lib.io.orientation import as_shown, as_stored
-from lib.io.pictures import bits_per_channel
 from lib.io.read import image_size, read_image
 
+MOST_CHANNELS = 64
 _PALETTE = ("P", "PA")
 _TRANSPARENT = ("LA", "RGBA", "PA")
 _PLAIN = ("1", "L", "I", "I;16", "I;16B", "I;16L")
@@ -25,7 +26,7 @@ _STEPS = {1: 255, 2: 85, 4: 17}  # by the bits of a grey
 def is_plain_picture(path: Path) -> bool:
     """Tell whether a picture holds one integer for each pixel, as any program reads it."""
     try:
-        with PillowImage.open(path) as picture:
+        with open_picture(path) as picture:
             if picture.mode not in _PLAIN or (
                 picture.mode == "L" and _grey_step(path, picture) > 1
             ):
@@ -38,7 +39,7 @@ def is_plain_picture(path: Path) -> bool:
 def _is_plain_tiff(path: Path, picture: PillowImage.Image) -> bool:
     """Tell whether a TIFF has no bits, turns or channels that programs read differently."""
     tags = picture.tag_v2  # type: ignore[attr-defined]
-    pages = int(getattr(picture, "n_frames", 1))
+    pages = count_pages(path)
     return (
         picture.mode != "1"
         and tags.get(_ORIENTATION, _UPRIGHT) == _UPRIGHT
@@ -53,12 +54,13 @@ def palette_indices(path: Path, spatial_dims: int) -> np.ndarray | None:
     None for other pictures, and for those that `read_image` refuses with the reason.
     """
     try:
-        with PillowImage.open(as_stored(path)) as picture:
-            pages = int(getattr(picture, "n_frames", 1))
+        with open_picture(as_stored(path)) as picture:
+            pages = count_pages(path)
             if picture.mode not in _PALETTE or (pages > 1) != (spatial_dims == 3):
                 return None
             most = MAX_VOXELS if spatial_dims == 3 else MAX_PIXELS
             check_pixel_count(path.name, (*picture.size, pages)[:spatial_dims], most)
+            check_picture_bytes(path, picture, pages)
             found = []
             for page in range(pages):
                 picture.seek(page)
@@ -81,6 +83,11 @@ def read_drawing(path: Path, max_pixels: int, spatial_dims: int) -> tuple[np.nda
     try:
         image = read_image(path, max_pixels, spatial_dims)
     except SeveralChannelsError as error:
+        if error.count > MOST_CHANNELS:  # each is a pass over the file
+            raise InputError(
+                f"{path.name}: a label of {error.count} channels, expected one, or up to "
+                f"{MOST_CHANNELS} with a structure each; save it as one label image"
+            ) from None
         channels = [
             read_image(path, max_pixels, spatial_dims, str(number + 1))
             for number in range(error.count)
@@ -113,7 +120,7 @@ def check_drawing(path: Path, label: np.ndarray) -> np.ndarray:
             or it is not clear which pixels are 0.
     """
     try:
-        with PillowImage.open(as_stored(path)) as picture:
+        with open_picture(as_stored(path)) as picture:
             _refuse_white_zero(path, picture)
             if (step := _grey_step(path, picture)) > 1:
                 label = label // step

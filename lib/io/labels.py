@@ -11,9 +11,10 @@ import numpy as np
 from lib.errors import InputError
 from lib.image import PICTURE_EXTENSIONS, VOLUME_EXTENSIONS, Geometry, Image
 from lib.io.alignment import aligned, image_shape
-from lib.io.layers import read_label_file
-from lib.io.read import extension
+from lib.io.layers import LabelFile, read_label_file
+from lib.io.read import extension, image_files
 from lib.io.volumes import volume_geometry
+from lib.isolation.calls import isolated
 
 _AXES = ("slices", "rows", "columns")
 
@@ -37,9 +38,8 @@ def read_label(
     if image is None:
         return read_label_file(path, 2).pixels
     shape = image if isinstance(image, tuple) else image_shape(_grid(image))
-    slices = 1 if len(shape) == 3 and _is_slice(path) else 0
-    label = read_label_file(path, len(shape) - slices)
-    pixels = label.pixels.reshape((1,) * slices + label.pixels.shape)
+    label = _with_axes(path, len(shape))
+    pixels = label.pixels
     if not isinstance(image, tuple) and extension(path) not in PICTURE_EXTENSIONS:
         measured = image.spacing if isinstance(image, Image) else None
         return aligned(path.name, pixels, label.geometry, _grid(image), measured)
@@ -50,6 +50,15 @@ def read_label(
             f"image at its own size"
         )
     return pixels
+
+
+@isolated(image_files)
+def _with_axes(path: Path, axes: int) -> LabelFile:
+    """Read a label file with 2 or 3 axes; a slice with a place among others counts as a volume."""
+    if axes != 3 or not _is_slice(path):
+        return read_label_file(path, axes)
+    label = read_label_file(path, 2)
+    return LabelFile(label.pixels[np.newaxis], label.geometry)
 
 
 def _grid(image: Image | Geometry) -> Geometry:

@@ -7,7 +7,7 @@ one label image where they do not overlap, and refused where they do.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,12 +30,14 @@ from lib.io.label_pictures import (
     read_drawing,
 )
 from lib.io.masks import MASK_EXTENSIONS, Names
-from lib.io.read import extension, stem
+from lib.io.read import extension, image_files, stem
 from lib.io.segments import Segment, segments_in
 from lib.io.volumes import header_fields, read_volume
+from lib.isolation.calls import isolated
 
 _SEGMENTATION = ".seg.nrrd"
 _ARRAYS = (".npy", ".npz")
+_MOST_LAYERS = 1024
 _LARGEST = np.iinfo(np.int32).max
 
 
@@ -61,6 +63,7 @@ def labelled_id(path: Path | str) -> str:
     return name[: -len(_SEGMENTATION)] if name.lower().endswith(_SEGMENTATION) else stem(name)
 
 
+@isolated(image_files)
 def read_label_file(path: Path, spatial_dims: int) -> LabelFile:
     """Decode a label image, 2 axes, or volume, 3 axes.
 
@@ -80,6 +83,11 @@ def read_label_file(path: Path, spatial_dims: int) -> LabelFile:
         pixels, geometry = read_drawing(path, most, spatial_dims)
     if pixels.ndim > spatial_dims and is_grey(pixels):
         pixels = pixels[..., 0]
+    if pixels.ndim > spatial_dims and pixels.shape[-1] > _MOST_LAYERS:
+        raise InputError(
+            f"{path.name}: has {pixels.shape[-1]} layers, expected at most {_MOST_LAYERS}; save "
+            f"one label image"
+        )
     if suffix in PICTURE_EXTENSIONS:
         pixels = check_drawing(path, pixels)
     layers = [pixels] if pixels.ndim == spatial_dims else list(np.moveaxis(pixels, -1, 0))
@@ -87,13 +95,17 @@ def read_label_file(path: Path, spatial_dims: int) -> LabelFile:
     segments = segments_in(path, len(layers))
     if segments and len(layers) > 1:
         return LabelFile(_merge_segments(path, layers, segments), geometry)
-    label = layers[0] if len(layers) == 1 else _merge_layers(path, layers)
+    if len(layers) == 1:
+        label = layers[0].astype(np.int32)
+    else:
+        label = _merge_layers(path, layers)
     for one in segments:
         if not one.merged:
             label[label == one.value] = 0
     return LabelFile(label, geometry)
 
 
+@isolated(image_files, remember=True)
 def label_names(path: Path) -> Names:
     """Return the segments that a label file itself names, with their values when it is read.
 
@@ -107,6 +119,7 @@ def label_names(path: Path) -> Names:
     return tuple((one.name, one.merged) for one in segments_in(path))
 
 
+@isolated(image_files, remember=True)
 def is_plain(path: Path) -> bool:
     """Tell whether any program reads a label file as this app does: one integer for each pixel."""
     suffix = extension(path)
@@ -134,7 +147,7 @@ def _refuse_by_type(path: Path) -> None:
 
 
 def _whole_numbers(path: Path, pixels: np.ndarray) -> np.ndarray:
-    """Return `pixels` as int32.
+    """Return `pixels`, real numbers as int32, so that many layers stay as small as they are.
 
     Raises:
         InputError: fractions, or numbers below 0 or beyond int32.
@@ -168,23 +181,30 @@ def _whole_numbers(path: Path, pixels: np.ndarray) -> np.ndarray:
             f"{path.name}: label values must lie in 0..{_LARGEST}, found {pixels.min()}.."
             f"{pixels.max()}; {advice}"
         )
-    return pixels.astype(np.int32)
+    return pixels.astype(np.int32) if pixels.dtype.kind == "f" else pixels
 
 
 def _merge_segments(
     path: Path, layers: Sequence[np.ndarray], segments: Sequence[Segment]
 ) -> np.ndarray:
     """Return one label image of the described segments of several layers."""
-    for number, layer in enumerate(layers):
-        described = {one.value for one in segments if one.layer == number}
-        if unnamed := sorted(set(np.unique(layer).tolist()) - described - {0}):
-            raise InputError(
-                f"{path.name}: layer {number} holds the values {listed(unnamed)}, which no "
-                f"segment is said to have; export the segmentation again"
-            )
-    drawn = [one for one in segments if one.merged and one.value]
-    masks = ((one.name, one.merged, layers[one.layer] == one.value) for one in drawn)
-    return _merge(path, layers[0].shape, masks)
+    known: dict[int, dict[int, int]] = {number: {} for number in range(len(layers))}
+    for one in segments:
+        known[one.layer][one.value] = one.merged if one.value else 0
+
+    def merged() -> Iterator[np.ndarray]:
+        for number, layer in enumerate(layers):
+            found = np.unique(layer)
+            values = known[number]
+            if unnamed := sorted(set(found.tolist()) - set(values) - {0}):
+                raise InputError(
+                    f"{path.name}: layer {number} holds the values {listed(unnamed)}, which no "
+                    f"segment is said to have; export the segmentation again"
+                )
+            table = np.array([values.get(value, 0) for value in found.tolist()], np.int32)
+            yield table[np.searchsorted(found, layer)]
+
+    return _merge(path, merged(), {one.merged: one.name for one in segments})
 
 
 def _merge_layers(path: Path, layers: Sequence[np.ndarray]) -> np.ndarray:
@@ -197,8 +217,8 @@ def _merge_layers(path: Path, layers: Sequence[np.ndarray]) -> np.ndarray:
     if all(found <= {1} for found in values) or all(found <= {255} for found in values):
         if (np.sum([layer > 0 for layer in layers], axis=0) == 1).all():
             layers = layers[1:]
-        masks = [(f"layer {n}", n, layer > 0) for n, layer in enumerate(layers, start=1)]
-        return _merge(path, layers[0].shape, iter(masks))
+        numbered = ((layer > 0) * np.int32(n) for n, layer in enumerate(layers, start=1))
+        return _merge(path, numbered, {n: f"layer {n}" for n in range(1, len(layers) + 1)})
     if sum(map(len, values)) > len(set().union(*values)):
         if len(layers) == 3:
             raise coloured(path, np.stack(layers, axis=-1))
@@ -206,32 +226,28 @@ def _merge_layers(path: Path, layers: Sequence[np.ndarray]) -> np.ndarray:
             f"{path.name}: {len(layers)} layers hold the same values and no names, so it is not "
             f"clear what they are; save one label image, or a .seg.nrrd, which names its segments"
         )
-    masks = [
-        (f"value {value}", value, layer == value)
-        for layer, found in zip(layers, values, strict=True)
-        for value in sorted(found)
-    ]
-    return _merge(path, layers[0].shape, iter(masks))
+    names = {value: f"value {value}" for found in values for value in found}
+    return _merge(path, (layer.astype(np.int32) for layer in layers), names)
 
 
-def _merge(
-    path: Path, shape: tuple[int, ...], masks: Iterator[tuple[str, int, np.ndarray]]
-) -> np.ndarray:
-    """Return a label image of `(name, value, mask)`.
+def _merge(path: Path, layers: Iterator[np.ndarray], names: Mapping[int, str]) -> np.ndarray:
+    """Return one label image of layers, int32 with the values that it shall have.
+
+    Args:
+        names: of the values, for errors.
 
     Raises:
-        InputError: two masks overlap.
+        InputError: two layers overlap.
     """
-    label = np.zeros(shape, np.int32)
-    names: dict[int, str] = {}
-    for name, value, mask in masks:
-        names[value] = name
-        if (label[mask] != 0).any():
-            others, counts = np.unique(label[mask], return_counts=True)
-            other, count = next((o, c) for o, c in zip(others, counts, strict=True) if o)
+    label = next(layers)
+    for layer in layers:
+        both = (label != 0) & (layer != 0)
+        if both.any():
+            other, value = (int(one[both][0]) for one in (label, layer))
+            count = np.count_nonzero((label == other) & (layer == value))
             raise InputError(
-                f"{path.name}: '{names[int(other)]}' and '{name}' overlap in {count} pixels, but a "
-                f"label image holds one structure for each pixel; draw them apart"
+                f"{path.name}: '{names[other]}' and '{names[value]}' overlap in {count} pixels, "
+                f"but a label image holds one structure for each pixel; draw them apart"
             )
-        label[mask] = value
+        label += layer
     return label

@@ -11,7 +11,8 @@ import struct
 from pathlib import Path
 
 import numpy as np
-from PIL import Image as PillowImage
+
+from lib.io.opening import open_picture
 
 _ORIENTATION = 274  # the tag
 _UPRIGHT = 1
@@ -46,13 +47,13 @@ def as_shown(path: Path, pixels: np.ndarray, rows: int = 0) -> np.ndarray:
         for axis, orientations in ((rows, _FROM_BELOW), (rows + 1, _FROM_RIGHT))
         if orientation in orientations
     ]
-    return np.ascontiguousarray(np.flip(pixels, mirrored)) if mirrored else pixels
+    return np.ascontiguousarray(np.flip(pixels, tuple(mirrored))) if mirrored else pixels
 
 
 def _orientation(path: Path) -> int:
     """Return the orientation of the first page; 1 for other pictures, and where none is told."""
     try:
-        with PillowImage.open(path) as picture:
+        with open_picture(path) as picture:
             return int(getattr(picture, "tag_v2", {}).get(_ORIENTATION, _UPRIGHT))
     except Exception:  # Pillow raises OSError, SyntaxError, ValueError, struct.error ...
         return _orientation_by_tifffile(path)

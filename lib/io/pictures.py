@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import struct
 import warnings
 import zlib
 from pathlib import Path
@@ -15,13 +14,23 @@ from PIL import Image as PillowImage
 from lib.errors import InputError
 from lib.files import write_atomically
 from lib.image import (
+    MAX_BYTES,
+    MAX_PICTURE_BYTES,
     TIFF_EXTENSIONS,
+    check_decoded_bytes,
     check_pixel_count,
     damaged,
     has_extension,
     not_a_volume,
 )
 from lib.io.axes import tiff_layout
+from lib.io.opening import (
+    bits_per_channel,
+    check_inflated,
+    check_picture_bytes,
+    count_pages,
+    open_picture,
+)
 from lib.io.orientation import as_shown, as_stored
 
 # both readers warn of what they find in damaged files; the error says it in one line
@@ -41,9 +50,10 @@ def read_picture(path: Path, max_pixels: int) -> np.ndarray:
         InputError: damaged, of several pages, or larger than `max_pixels`.
     """
     try:
-        with PillowImage.open(as_stored(path)) as picture:
+        with open_picture(as_stored(path)) as picture:
             check_pixel_count(path.name, picture.size, max_pixels)
-            frames = int(getattr(picture, "n_frames", 1))
+            check_picture_bytes(path, picture)
+            frames = _page_count(path, picture)
             if frames > 1:
                 raise InputError(
                     f"{path.name}: holds {frames} pages, expected one 2D image; save the page to "
@@ -70,10 +80,11 @@ def read_stack(path: Path, max_pixels: int) -> np.ndarray:
     check_pixel_count(path.name, size, max_pixels)
     stack: np.ndarray | None = None
     try:
-        with PillowImage.open(as_stored(path)) as picture:
+        with open_picture(as_stored(path)) as picture:
             for page in range(size[2]):
                 picture.seek(page)
                 check_pixel_count(path.name, picture.size, max_pixels)
+                check_picture_bytes(path, picture, size[2])
                 pixels = _decode(path, picture, page)
                 if stack is None:
                     stack = np.empty((size[2], *pixels.shape), pixels.dtype)
@@ -98,16 +109,17 @@ def picture_size(path: Path, channel: str = "") -> tuple[int, ...]:
     """
     tiff = has_extension(path, TIFF_EXTENSIONS)
     if tiff and (layout := tiff_layout(path, channel)):
-        count_pages(path)
         return layout.size
     try:
-        with PillowImage.open(path) as picture:
+        with open_picture(path) as picture:
             tags = getattr(picture, "tag_v2", None)  # Pillow's own size is that of the turned image
             size = [int(tags[_WIDTH]), int(tags[_LENGTH])] if tags else list(picture.size)
-            pages = picture.n_frames if tiff else 1  # type: ignore[attr-defined]
+            pages = count_pages(path) if tiff else 1
+    except InputError:
+        raise
     except Exception as error:
         *size, pages = _size_by_tifffile(path, error)
-    return (*size, count_pages(path)) if pages > 1 else tuple(size)
+    return (*size, pages) if pages > 1 else tuple(size)
 
 
 def save_picture(path: Path, pixels: np.ndarray) -> Path:
@@ -116,6 +128,13 @@ def save_picture(path: Path, pixels: np.ndarray) -> Path:
     return write_atomically(
         path, lambda file: PillowImage.fromarray(pixels).save(file, format=suffix)
     )
+
+
+def _page_count(path: Path, picture: PillowImage.Image) -> int:
+    """Return the number of pages of a TIFF, or of pictures in another file."""
+    if picture.format == "TIFF":  # Pillow takes seconds to count thousands
+        return count_pages(path)
+    return int(getattr(picture, "n_frames", 1))
 
 
 def _decode(path: Path, picture: PillowImage.Image, page: int = 0) -> np.ndarray:
@@ -130,24 +149,12 @@ def _decode(path: Path, picture: PillowImage.Image, page: int = 0) -> np.ndarray
     if wide and picture.mode in ("RGB", "RGBA"):  # Pillow keeps the upper 8 bits only
         return _read_wide_colour(path, picture, page)
     if picture.mode in _COLOUR_MODES:
-        return np.asarray(picture.convert("RGB"))
+        return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
     if picture.mode == "LA":
         return np.asarray(picture.getchannel("L"))
     if picture.mode == "1":
         return np.asarray(picture.convert("L"))
     return np.asarray(picture)
-
-
-def bits_per_channel(path: Path, picture: PillowImage.Image) -> int:
-    """Return the bits per channel in the file."""
-    if picture.format == "PNG":
-        with open(path, "rb") as file:
-            return file.read(25)[24]
-    tags = getattr(picture, "tag_v2", None)
-    if tags is not None:
-        bits = tags.get(258, (8,))
-        return max(bits) if isinstance(bits, tuple) else int(bits)
-    return 8
 
 
 def _refuse_misread(picture: PillowImage.Image, wide: bool) -> None:
@@ -179,7 +186,7 @@ def _read_wide_colour(path: Path, picture: PillowImage.Image, page: int) -> np.n
         # no reader keeps all 16 bits; two 16-bit channels are stored as four of 8 bits would be
         content[24:26] = 8, _PNG_RGBA
         content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
-        with PillowImage.open(io.BytesIO(content)) as octets:
+        with open_picture(io.BytesIO(content)) as octets:
             high, low = np.moveaxis(np.asarray(octets), 2, 0)[:2].astype(np.uint16)
         return high << 8 | low
     import SimpleITK as sitk
@@ -201,7 +208,15 @@ def _read_by_tifffile(path: Path, error: Exception, max_pixels: int, pages: int)
         import tifffile
 
         with tifffile.TiffFile(path) as tiff:
-            stack = [tiff.pages[page].asarray() for page in range(pages)]
+            first = tiff.pages.first
+            shape, most = ((*size, pages), MAX_BYTES) if pages > 1 else (size, MAX_PICTURE_BYTES)
+            check_decoded_bytes(path.name, shape, first.dtype.itemsize, first.samplesperpixel, most)
+            stack = []
+            for page in list(tiff.pages)[:pages]:
+                check_inflated(path, page)
+                stack.append(page.asarray())
+    except InputError:
+        raise
     except Exception:
         raise damaged(path, error) from None  # the error of Pillow says more
     for number, page in enumerate(stack):
@@ -217,7 +232,9 @@ def _size_by_tifffile(path: Path, error: Exception) -> tuple[int, int, int]:
         try:
             with tifffile.TiffFile(path) as tiff:
                 first = tiff.pages[0]
-                return int(first.imagewidth), int(first.imagelength), len(tiff.pages)
+                return int(first.imagewidth), int(first.imagelength), count_pages(path)
+        except InputError:
+            raise
         except Exception:
             pass  # the error of Pillow says more
     raise damaged(path, error)
@@ -229,34 +246,3 @@ def _check_alike(path: Path, page: int, pixels: np.ndarray, first: np.ndarray) -
             f"{path.name}: page {page + 1} holds {pixels.dtype} of shape {pixels.shape}, the first "
             f"{first.dtype} of {first.shape}; expected pages of one size and type; export it again"
         )
-
-
-def count_pages(path: Path) -> int:
-    """Return the number of pages of a TIFF.
-
-    Counted by hand: both readers silently stop where the chain of pages is broken.
-
-    Raises:
-        InputError: the chain of pages leads out of the file, or in a circle.
-    """
-    with open(path, "rb") as file:
-        head = file.read(16)
-        order = "<" if head[:2] == b"II" else ">"
-        big = 43 in head[2:4]  # BigTIFF: 64-bit offsets
-        count, offset, entry = ("Q", "Q", 20) if big else ("H", "I", 12)
-        try:
-            (start,) = struct.unpack_from(order + offset, head, 8 if big else 4)
-            pages: set[int] = set()
-            while start:
-                if start in pages:
-                    raise InputError(f"{path.name}: damaged, its pages form a circle; save it anew")
-                file.seek(start)
-                (entries,) = struct.unpack(order + count, file.read(struct.calcsize(count)))
-                file.seek(entry * entries, io.SEEK_CUR)
-                pages.add(start)
-                (start,) = struct.unpack(order + offset, file.read(struct.calcsize(offset)))
-        except (struct.error, OverflowError, OSError):
-            raise InputError(
-                f"{path.name}: truncated after page {len(pages)}; copy it again"
-            ) from None
-    return len(pages)

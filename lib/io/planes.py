@@ -7,21 +7,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image as PillowImage
 
 from lib.errors import InputError
 from lib.image import (
     MAX_VOXELS,
     TIFF_EXTENSIONS,
+    check_decoded_bytes,
     check_dimensions,
     check_pixel_count,
     damaged,
     has_extension,
 )
 from lib.io.axes import UNTOLD, TiffLayout, tiff_layout
-from lib.io.channels import channel_name, choose_channel
+from lib.io.channels import channel_choices, channel_name, choose_channel
+from lib.io.opening import check_inflated, count_pages, open_picture
 from lib.io.orientation import as_shown, as_stored
-from lib.io.pictures import count_pages, read_picture, read_stack
+from lib.io.pictures import read_picture, read_stack
 
 if TYPE_CHECKING:
     import tifffile
@@ -67,6 +68,17 @@ def read_pixels(
     return _read_planes(path, layout, index), facts
 
 
+def picture_channels(path: Path, channel: str = "") -> tuple[str, ...]:
+    """Return by what each channel of a picture is chosen; empty for grey and colour.
+
+    Args:
+        channel: the one that is chosen without a choice; by a number, pages of which nothing is
+            told are channels.
+    """
+    layout = tiff_layout(path, channel) if has_extension(path, TIFF_EXTENSIONS) else None
+    return channel_choices(layout.names) if layout is not None and layout.channel else ()
+
+
 def _read_planes(path: Path, layout: TiffLayout, index: int) -> np.ndarray:
     """Read the pixels of one channel.
 
@@ -107,11 +119,13 @@ def _planes(
     axes, shape = layout.axes, layout.shape
     several = len(tiff.series) > 1
     pages = list(tiff.pages) if several else list(tiff.series[0].pages)
-    inner = tiff.series[0].keyframe.shape
+    inner, value_bytes = tiff.series[0].keyframe.shape, tiff.series[0].dtype.itemsize
     outer = len(shape) - len(inner)
     numbers: np.ndarray = np.arange(math.prod(shape[:outer])).reshape(shape[:outer])
     if len(pages) == 1 < numbers.size:  # all planes follow each other behind one page
         check_pixel_count(path.name, shape, MAX_VOXELS)
+        check_decoded_bytes(path.name, shape, value_bytes)
+        check_inflated(path, tiff.series[0].keyframe)
         pixels = tiff.series[0].asarray().reshape(shape)
     else:
         present = sum(page is not None for page in pages)
@@ -124,6 +138,7 @@ def _planes(
             axis = axes.index(layout.channel)
             numbers, axes = numbers.take(index, axis), axes.replace(layout.channel, "")
         check_pixel_count(path.name, (*numbers.shape, *inner), MAX_VOXELS)
+        check_decoded_bytes(path.name, (*numbers.shape, *inner), value_bytes)
         planes = _decoded(path, [pages[number] for number in numbers.ravel()])
         pixels = np.stack(planes).reshape(*numbers.shape, *inner)
     if layout.channel and layout.channel in axes:
@@ -135,12 +150,18 @@ def _planes(
 def _decoded(path: Path, pages: list[Any]) -> list[np.ndarray]:
     """Return the pixels of pages, by Pillow where tifffile lacks a decompressor."""
     try:
-        return [page.asarray() for page in pages]
+        planes = []
+        for page in pages:
+            check_inflated(path, page)
+            planes.append(page.asarray())
+        return planes
+    except InputError:
+        raise
     except Exception:
         if pages[0].samplesperpixel > 1:
             raise
     planes = []
-    with PillowImage.open(as_stored(path)) as picture:
+    with open_picture(as_stored(path)) as picture:
         for page in pages:
             picture.seek(page.index)
             planes.append(np.asarray(picture).reshape(page.shape))

@@ -14,20 +14,25 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from lib.errors import InputError
 from lib.image import (
     DICOM_EXTENSIONS,
     MAX_PIXELS,
     MAX_VOXELS,
+    MICROSCOPY_EXTENSIONS,
     PICTURE_EXTENSIONS,
     VOLUME_EXTENSIONS,
+    ZARR_FOLDER,
     Geometry,
     Image,
 )
-from lib.io.channels import SeveralChannelsError, chooser, listed_channel
+from lib.io.channels import Chooser, SeveralChannelsError, channel_tables, listed_channel
 from lib.io.decoded import as_image, check_values, one_colour
+from lib.isolation.calls import isolated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +61,9 @@ class FileType:
     several_channels: bool = False
 
 
-def _picture_size(path: Path, channel: str = "") -> tuple[int, ...]:
-    from lib.io.pictures import picture_size
-
-    return picture_size(path, channel)
+def _later(module: str, name: str) -> Callable[..., Any]:
+    """Return a function of a module that is imported when it is called."""
+    return lambda *arguments: getattr(import_module(module), name)(*arguments)
 
 
 def _read_picture(path: Path, max_pixels: int, spatial_dims: int, channel: str) -> Image:
@@ -81,18 +85,6 @@ def _picture_geometry(path: Path) -> Geometry:
     return picture_geometry(path, image_size(path)[::-1])
 
 
-def _volume_size(path: Path, channel: str = "") -> tuple[int, ...]:
-    from lib.io.volumes import volume_size
-
-    return volume_size(path, channel)
-
-
-def _volume_geometry(path: Path) -> Geometry:
-    from lib.io.volumes import volume_geometry
-
-    return volume_geometry(path)
-
-
 def _read_volume(path: Path, max_pixels: int, spatial_dims: int, channel: str) -> Image:
     from lib.io.components import read_channel
 
@@ -103,20 +95,20 @@ def _read_volume(path: Path, max_pixels: int, spatial_dims: int, channel: str) -
 def _dicom_size(path: Path, channel: str = "") -> tuple[int, ...]:
     from lib.dicom.read import dicom_size
 
-    return dicom_size(path, chooser(channel) if channel else None)
+    return dicom_size(path, Chooser(channel) if channel else None)
 
 
 def _dicom_geometry(path: Path) -> Geometry:
     from lib.dicom.read import dicom_grid
 
     channel = default_channel(path)
-    return dicom_grid(path, chooser(channel) if channel else None)
+    return dicom_grid(path, Chooser(channel) if channel else None)
 
 
 def _read_dicom(path: Path, max_pixels: int, spatial_dims: int, channel: str) -> Image:
     from lib.dicom.read import read_dicom
 
-    return read_dicom(path, max_pixels, spatial_dims, chooser(channel))
+    return read_dicom(path, max_pixels, spatial_dims, Chooser(channel))
 
 
 def begins_as_dicom(path: Path) -> bool:
@@ -128,16 +120,16 @@ def begins_as_dicom(path: Path) -> bool:
 FILE_TYPES = (
     FileType(
         extensions=PICTURE_EXTENSIONS,
-        size=_picture_size,
+        size=_later("lib.io.pictures", "picture_size"),
         read=_read_picture,
         geometry=_picture_geometry,
         several_channels=True,
     ),
     FileType(
         extensions=VOLUME_EXTENSIONS,
-        size=_volume_size,
+        size=_later("lib.io.volumes", "volume_size"),
         read=_read_volume,
-        geometry=_volume_geometry,
+        geometry=_later("lib.io.volumes", "volume_geometry"),
         several_channels=True,
     ),
     FileType(
@@ -146,6 +138,13 @@ FILE_TYPES = (
         read=_read_dicom,
         geometry=_dicom_geometry,
         recognises=begins_as_dicom,
+        several_channels=True,
+    ),
+    FileType(
+        extensions=MICROSCOPY_EXTENSIONS,
+        size=_later("lib.io.microscopy", "microscopy_size"),
+        read=_later("lib.io.microscopy", "read_microscopy"),
+        geometry=_later("lib.io.microscopy", "microscopy_geometry"),
         several_channels=True,
     ),
 )
@@ -168,6 +167,14 @@ def stem(path: str | os.PathLike[str]) -> str:
     return name[: len(name) - len(extension(name))]
 
 
+def image_files(path: str | os.PathLike[str], *_: object, **__: object) -> list[Path]:
+    """Return the files that reading an image may open: itself, its pixels beside it, its table."""
+    from lib.io.pixel_files import with_pixel_file
+
+    return [*with_pixel_file(path), *channel_tables(Path(path))]
+
+
+@isolated(image_files)
 def read_image(
     path: str | os.PathLike[str],
     max_pixels: int = MAX_PIXELS,
@@ -176,8 +183,8 @@ def read_image(
 ) -> Image:
     """Read one 2D image, one volume or one loop, of several channels one.
 
-    An image may be PNG, JPEG, BMP, TIFF, NRRD, NIfTI, MetaImage or DICOM; a volume NRRD, NIfTI,
-    MetaImage, a TIFF whose pages are its slices, or DICOM of several frames. 8 and 16 bit, grey,
+    An image may be PNG, JPEG, BMP, TIFF, NRRD, NIfTI, MetaImage, DICOM or a microscope's file; a
+    volume one of the last five or a TIFF whose pages are its slices. 8 and 16 bit, grey,
     RGB, RGBA and palette are read; alpha is dropped where the file says that it is alpha, palettes
     are applied. Ultrasound is read as luminance, with its region.
 
@@ -214,6 +221,7 @@ def default_channel(path: str | os.PathLike[str]) -> str:
     return listed_channel(Path(path), stem(path))
 
 
+@isolated(image_files, remember=True)
 def image_size(path: str | os.PathLike[str], channel: str = "") -> tuple[int, ...]:
     """Return the size of an image from its header, x first, without trailing axes of size 1.
 
@@ -234,6 +242,7 @@ def _size(file_type: FileType, path: Path, channel: str) -> tuple[int, ...]:
     return file_type.size(path, *((channel,) if file_type.several_channels else ()))
 
 
+@isolated(image_files, remember=True)
 def image_geometry(path: str | os.PathLike[str]) -> Geometry:
     """Return the grid of an image, as `read_image` gives it, from its header where that tells it.
 
@@ -247,6 +256,7 @@ def image_geometry(path: str | os.PathLike[str]) -> Geometry:
     return row.geometry(path)
 
 
+@isolated(image_files)
 def check_readable(path: str | os.PathLike[str]) -> None:
     """Read an image, a volume or a loop to the end; of a series of volumes the header alone.
 
@@ -270,9 +280,11 @@ def _file_type(path: Path) -> FileType:
     Raises:
         InputError: missing, empty, or of no type that is read.
     """
-    if not path.is_file():
+    if path.is_dir() and not path.name.lower().endswith(ZARR_FOLDER):
+        raise InputError(f"{path.name}: no such file, but a folder; give an image in it")
+    if not path.exists():
         raise InputError(f"{path.name}: no such file")
-    if path.stat().st_size == 0:
+    if path.is_file() and path.stat().st_size == 0:
         raise InputError(f"{path.name}: the file is empty (0 bytes); copy it again")
     suffix = extension(path)
     for row in FILE_TYPES:

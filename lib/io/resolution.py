@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image as PillowImage
 
 from lib.image import Geometry, itk_geometry
+from lib.io.opening import open_picture
 
 _UNITS = {"CENTIMETER": 10.0, "INCH": 25.4}  # mm; the units of a TIFF's resolution
 _X_RESOLUTION = 282  # the tag of a TIFF
@@ -32,7 +32,7 @@ def picture_geometry(path: Path, shape: tuple[int, ...]) -> Geometry:
 def _may_tell(path: Path) -> bool:
     """Tell whether a picture may have a spacing; most have none, and ITK need not be loaded."""
     try:
-        with PillowImage.open(path) as picture:
+        with open_picture(path) as picture:
             if picture.format == "TIFF":
                 return _X_RESOLUTION in picture.tag_v2  # type: ignore[attr-defined]
             if picture.format == "PNG":

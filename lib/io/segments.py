@@ -42,7 +42,9 @@ def segments_in(path: Path, layers: int = 0) -> list[Segment]:
         if found := _SEGMENT.fullmatch(key):
             told.setdefault(int(found[1]), {})[found[2]] = text.strip()
     segments: list[Segment] = []
+    first: dict[tuple[int, int], str] = {}
     used: set[int] = set()
+    free = 1  # the least value that may be free
     try:
         # before Slicer 5 each segment has a layer of its own, in which it is 1
         rows: list[tuple[str, int, int]] = [
@@ -63,17 +65,19 @@ def segments_in(path: Path, layers: int = 0) -> list[Segment]:
                 f"{path.name}: segment '{label}' is said to be value {value} of layer {layer}, "
                 f"found {layers} layers; export it again"
             )
-        same = next((one for one in segments if (one.layer, one.value) == (layer, value)), None)
-        if same is not None and value and same.name != label:
+        same = first.setdefault((layer, value), label)
+        if value and same != label:
             raise InputError(
-                f"{path.name}: segments '{same.name}' and '{label}' are both said to be value "
+                f"{path.name}: segments '{same}' and '{label}' are both said to be value "
                 f"{value} of layer {layer}, expected a value for each; export it again"
             )
         merged = value
         if label.lower() in NO_STRUCTURES:
             merged = 0
         elif layers > 1 and value in used:
-            merged = next(n for n in range(1, len(rows) + len(used) + 2) if n not in used)
+            while free in used:
+                free += 1
+            merged = free
         used.add(merged)
         segments.append(Segment(label, layer, value, merged))
     return segments

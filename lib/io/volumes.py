@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lib.errors import InputError
-from lib.files import copy_atomically, replaced_atomically
+from lib.files import copy_atomically, is_text, replaced_atomically, write_atomically
 from lib.image import (
     META_EXTENSIONS,
     NIFTI_EXTENSIONS,
@@ -26,15 +25,20 @@ from lib.image import (
     damaged,
     has_extension,
 )
+from lib.io.meta_header import read_meta_header
+from lib.io.nrrd_header import read_nrrd_header
+from lib.io.pixel_files import data_file, data_file_name, named_pixels, with_pixel_file
+from lib.io.stored import HeaderError, Stored, check_held
+from lib.isolation.calls import isolated
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-_HEADER_BYTES = 1 << 20
-_WITH_HEADER = (".nrrd", *META_EXTENSIONS)  # may name another file that holds the pixels
-_PIXEL_FILES = (".raw", ".zraw", ".raw.gz")
-_META_DATA_FILE = re.compile(rb"^[ \t]*ElementDataFile[ \t]*[=:](.*)$", re.MULTILINE)
-_NRRD_DATA_FILE = re.compile(rb"^data ?file:(.*)$", re.MULTILINE | re.IGNORECASE)
+_READERS = {
+    (".nrrd",): "NrrdImageIO",
+    META_EXTENSIONS: "MetaImageIO",
+    NIFTI_EXTENSIONS: "NiftiImageIO",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +64,8 @@ def header_fields(path: Path) -> HeaderFields:
     return HeaderFields(
         layers=max(reader.GetNumberOfComponents(), fourth),
         real=reader.GetPixelIDValue() in _real_types(),
-        metadata={key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()},
+        # ITK takes back no key that is not UTF-8
+        metadata={k: reader.GetMetaData(k) for k in reader.GetMetaDataKeys() if is_text(k)},
     )
 
 
@@ -85,16 +90,23 @@ def read_volume(
     Raises:
         InputError: damaged, of other dimensions, or larger than `max_pixels`.
     """
+    image, pixels = decoded_volume(path, max_pixels, spatial_dims, layered)
+    return pixels.copy(), Geometry.of(image)
+
+
+def decoded_volume(
+    path: Path, max_pixels: int, spatial_dims: int, layered: bool = False
+) -> tuple[sitk.Image, np.ndarray]:
+    """Read as `read_volume`, and return ITK's image with a view of its pixels, not a copy.
+
+    The view counts while the image lives: a part of the channels can be copied, and no more.
+    """
     reader = _read_header(path)
     size = reader.GetSize()
     channels = size[3] if layered and len(size) == 4 else 1
     check_pixel_count(path.name, size[:3] if channels > 1 else size, max_pixels)
     check_dimensions(path, size[:3] if channels > 1 else size, spatial_dims)
-    data_file = _data_file(path)
-    if has_extension(path, NIFTI_EXTENSIONS):
-        from lib.io.nifti import check_pixels
-
-        check_pixels(path)
+    _check_pixels(path)
     import SimpleITK as sitk
 
     try:
@@ -102,17 +114,13 @@ def read_volume(
             reader.SetFileName(str(file))
             image = reader.Execute()
     except RuntimeError as error:
-        if data_file:
-            raise InputError(
-                f"{path.name}: its pixel file '{data_file}' is damaged or truncated; copy it again"
-            ) from None
         raise damaged(path, error) from None
     components = image.GetNumberOfComponentsPerPixel()
     shape = size[spatial_dims - 1 :: -1] + ((components,) if components > 1 else ())
-    pixels = sitk.GetArrayFromImage(image)
+    pixels = sitk.GetArrayViewFromImage(image)
     if channels > 1:
         pixels, shape = np.moveaxis(pixels, 0, -1), (*shape, channels)
-    return pixels.reshape(shape), Geometry.of(image)
+    return image, pixels.reshape(shape)
 
 
 @contextmanager
@@ -146,40 +154,29 @@ def volume_size(path: Path, channel: str = "") -> tuple[int, ...]:
     return size
 
 
-def pixel_file(path: Path) -> Path | None:
-    """Return the file beside the header `path` that holds its pixels, and only its.
-
-    None where `path` holds its pixels itself; where the pixel file is missing, lies in another
-    folder or has another extension than ``.raw``, ``.zraw`` and ``.raw.gz``; and where another
-    header names it too.
-    """
-    if not has_extension(path, _WITH_HEADER):
-        return None
-    name = _named_pixels(path)
-    if not name.lower().endswith(_PIXEL_FILES):
-        return None
-    others = (other for other in path.parent.iterdir() if other != path and other.is_file())
-    headers = (other for other in others if has_extension(other, _WITH_HEADER))
-    return None if any(_named_pixels(other) == name for other in headers) else path.parent / name
-
-
 def copy_whole(source: Path, target: Path) -> None:
     """Copy an image or label file atomically; pixels that lie beside a header go into the copy."""
-    if not (has_extension(source, _WITH_HEADER) and _named_pixels(source)):
+    if not named_pixels(source):
         copy_atomically(source, target)
         return
+    content = _in_one_file(source, ".mha" if has_extension(target, (".mhd",)) else target.name)
+    write_atomically(target, lambda file: file.write(content.data))
+
+
+@isolated(with_pixel_file)
+def _in_one_file(source: Path, ending: str) -> np.ndarray:
+    """Return the content of a file that holds header and pixels of `source`, as bytes.
+
+    Args:
+        ending: of its name, by which ITK chooses its type.
+    """
     import SimpleITK as sitk
 
-    with whole_file(target) as partial:
-        sitk.WriteImage(sitk.ReadImage(str(source)), str(partial), useCompression=True)
-
-
-def _named_pixels(path: Path) -> str:
-    """Return the name of the file beside `path` that holds its pixels; empty if there is none."""
-    try:
-        return _data_file(path)
-    except (InputError, OSError):
-        return ""
+    _check_pixels(source)
+    with TemporaryDirectory() as folder:
+        whole = Path(folder, f"whole{ending}")
+        sitk.WriteImage(_read_header(source).Execute(), str(whole), useCompression=True)
+        return np.fromfile(whole, np.uint8)
 
 
 def write_volume(
@@ -219,51 +216,54 @@ def write_volume(
 
 
 def _read_header(path: Path) -> sitk.ImageFileReader:
+    """Let ITK read a header that makes sense, and no other."""
+    _check_header(path)
     import SimpleITK as sitk
 
     reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
+    reader.SetImageIO(next(name for ends, name in _READERS.items() if has_extension(path, ends)))
     try:
-        reader.ReadImageInformation()
+        with _alone(path) as file:
+            reader.SetFileName(str(file))
+            reader.ReadImageInformation()
     except RuntimeError as error:
         raise damaged(path, error) from None
     return reader
 
 
-def _data_file(path: Path) -> str:
-    """Return the name of the file beside `path` that holds its pixels; empty if `path` does.
+def _check_header(path: Path) -> Stored | None:
+    """Return how the values are stored; None for NIfTI.
 
     Raises:
-        InputError: there is no such file, or the header names one in another folder: a file from
-            outside must not choose what is read on this machine.
+        InputError: the header makes no sense, or chooses a file elsewhere.
     """
     if has_extension(path, NIFTI_EXTENSIONS):
-        return ""
-    with open(path, "rb") as file:
-        header = file.read(_HEADER_BYTES)
-    if has_extension(path, META_EXTENSIONS):
-        found = _META_DATA_FILE.search(header)
-        cut = found is None
-    else:
-        header, *pixels = re.split(rb"\r?\n\r?\n", header, maxsplit=1)
-        found = _NRRD_DATA_FILE.search(header)
-        cut = not pixels and len(header) == _HEADER_BYTES
-    if cut:
-        raise damaged(path, ValueError("its header has no end"))
-    name = found.group(1).decode(errors="replace").strip() if found else "LOCAL"
-    if name.upper() == "LOCAL":
-        return ""
-    name = name.removeprefix("./")
-    advice = "save it as .mha or .nrrd in one file (an upload to the server carries one only)"
-    if name != Path(name).name or name.startswith("LIST") or "%" in name:
-        raise InputError(
-            f"{path.name}: its pixels lie in '{name}', expected one file beside it; {advice}"
-        )
-    if not (path.parent / name).is_file():
-        raise InputError(
-            f"{path.name}: its pixel file '{name}' is not beside it; copy both, or {advice}"
-        )
-    return name
+        from lib.io.nifti import check_nifti_header
+
+        check_nifti_header(path)
+        return None
+    beside = data_file_name(path)
+    read = read_meta_header if has_extension(path, META_EXTENSIONS) else read_nrrd_header
+    try:
+        return replace(read(path), file=beside)
+    except (HeaderError, OSError) as error:
+        raise damaged(path, error) from None
+
+
+def _check_pixels(path: Path) -> None:
+    """Refuse a file that is too large, or that does not hold the values that its header promises.
+
+    Raises:
+        InputError: as `lib.io.stored.check_held` and `lib.io.nifti.check_pixels`.
+    """
+    stored = _check_header(path)
+    if stored is not None:
+        data_file(path)
+        check_held(path, stored)
+        return
+    from lib.io.nifti import check_pixels
+
+    check_pixels(path)
 
 
 def save_volume(path: Path, pixels: np.ndarray, spacing: Sequence[float]) -> Path:

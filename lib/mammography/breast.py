@@ -12,9 +12,10 @@ from PIL import Image as PillowImage
 from scipy import ndimage
 
 from lib.errors import InputError
-from lib.mammography.mammogram import Mammogram
+from lib.mammography.greys import Mammogram
 from lib.mammography.outline import Breast, find_breast
 from lib.mammography.pectoral_muscle import find_muscle
+from lib.tasks.image_spec import InputSpec
 
 _RESAMPLE = PillowImage.Resampling
 
@@ -83,6 +84,12 @@ class PreparedBreast:
         full = np.zeros(self.full_shape, values.dtype)
         full[top:bottom, left:right] = picture.resize((right - left, bottom - top), method)
         return full
+
+
+def network_input(prepared: PreparedBreast, spec: InputSpec) -> np.ndarray:
+    """Return a prepared view as network input, float32 `(channels, rows, columns)` in 0..1."""
+    greys = {"normalised": prepared.pixels, "original": prepared.original_grey()}
+    return np.stack([greys[name] for name in spec.channels])
 
 
 def prepare_breast(mammogram: Mammogram, size: int | tuple[int, int]) -> PreparedBreast:

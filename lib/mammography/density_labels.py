@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +15,17 @@ BIRADS = ("A", "B", "C", "D")  # BI-RADS 5th edition; 1 to 4 in a label image
 MIAS = ("F", "G", "D")  # tissue of mini-MIAS: fatty, fatty-glandular, dense-glandular
 HALVES = ("non-dense", "dense")  # A or B, and C or D; 5 and 6 in a label image
 DENSITIES = (*BIRADS, *HALVES)  # in the order of their values in label images, from 1
-SCALE = "scale"  # key of the JSON; says whether the letter D is of BI-RADS or of mini-MIAS
+# keys of the JSON: whether the letter D is of BI-RADS or of mini-MIAS; dense tissue of the views
+SCALE, PERCENT = "scale", "percent_density"
 
 
 def read_density(path: str | Path) -> str:
     """Return the density class of a label file.
 
     A JSON file holds ``{"density": "C"}``, where the value may also be 1 to 4 for A to D,
-    ``"dense"`` or ``"non-dense"``; other keys are free. A label image has one value that is not
-    zero: 1 = A, 2 = B, 3 = C, 4 = D, 5 = non-dense, 6 = dense.
+    ``"dense"`` or ``"non-dense"``; of the other keys, which are free, `read_percent` reads one. A
+    label image has one value that is not zero: 1 = A, 2 = B, 3 = C, 4 = D, 5 = non-dense, 6 =
+    dense.
 
     Raises:
         InputError: an unreadable file, no class, an unknown class, or an image of several classes.
@@ -65,6 +69,37 @@ def read_scale(path: str | Path) -> str:
     except (OSError, ValueError, AttributeError):
         return "birads"
     return "mias" if mias else "birads"
+
+
+def read_percent(path: str | Path) -> dict[str, float]:
+    """Return the percent density, 0 to 100, by view of a JSON label; empty where it has none.
+
+    Its key is ``percent_density``, as in ``{"R-CC": 12.5, "L-CC": 14.1}``.
+
+    Raises:
+        InputError: no JSON, no names with numbers, or a number out of range.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path.name}: not JSON ({error}); write it again") from None
+    values = content.get(PERCENT) if isinstance(content, dict) else None
+    if values is None:
+        return {}
+    if not isinstance(values, Mapping):
+        raise InputError(
+            f"{path.name}: {PERCENT} is '{str(values)[:40]}', expected a number for each view, as "
+            f'in {{"R-CC": 12.5}}; correct it or leave it away'
+        )
+    for view, value in values.items():
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not (math.isfinite(value) and 0 <= value <= 100):
+            raise InputError(
+                f"{path.name}: {PERCENT} of {view} is '{str(value)[:40]}', expected a number from "
+                f"0 to 100; correct it or leave it away"
+            )
+    return {str(view): float(value) for view, value in values.items()}
 
 
 def density_class(value: Any, name: str) -> str:

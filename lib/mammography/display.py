@@ -66,7 +66,7 @@ def _displayed(data: Any, values: np.ndarray) -> np.ndarray:
     if data.get("WindowCenter") is not None and data.get("WindowWidth") is not None:
         if not data.get("VOILUTFunction", "LINEAR"):
             data.VOILUTFunction = "LINEAR"
-        from pydicom.pixel_data_handlers.util import apply_windowing
+        from pydicom.pixels import apply_windowing
 
         # of a falling rescale it returns what rises again, from `low` to `high`
         return (apply_windowing(values, data) - low) / (high - low)
@@ -76,7 +76,7 @@ def _displayed(data: Any, values: np.ndarray) -> np.ndarray:
 def _looked_up(item: Any, values: np.ndarray) -> tuple[np.ndarray, int]:
     """Return `values` looked up in a LUT item (PS3.3 C.11.1, C.11.2), and the bits of its entries.
 
-    pydicom 2.4 lets indices of tables with 8-bit entries wrap around, so the look-up is done here.
+    pydicom 3.0 lets indices of tables with 8-bit entries wrap around, so the look-up is done here.
     """
     count, start, depth = (int(v) for v in item.LUTDescriptor)
     content = item.LUTData

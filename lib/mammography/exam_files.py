@@ -6,6 +6,8 @@ names do: ``<exam>_<R|L>-<CC|MLO>.<ext>`` and their variants, see `lib.mammograp
 
 from __future__ import annotations
 
+import logging
+import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -14,10 +16,15 @@ from typing import Any
 from lib.data.groups import is_nobody
 from lib.files import FileStamp, file_stamp
 from lib.io.read import extension, stem
+from lib.isolation.calls import isolated
 from lib.mammography.mammogram import MAMMOGRAM_EXTENSIONS, is_dicom
 from lib.mammography.views import ViewFound, view_of_name, view_of_tags
 
+_LOGGER = logging.getLogger(__name__)
 FOR_PROCESSING = "for processing"
+# PatientID of a whole mammogram of CBIS-DDSM; those of crops and masks have a number behind
+_CBIS = re.compile(r"((?:Mass|Calc)-(?:Training|Test)_(P_\d+))_(?:LEFT|RIGHT)_(?:CC|MLO)")
+_DAY = re.compile(r"\d{8}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +36,8 @@ class ExamFile:
         patient: empty where the file does not name one.
         found: the view; among its modifiers is `FOR_PROCESSING` if the image is raw.
         notes: what is odd about the file, one sentence each.
+        session: the same for views of one exam that were stored as studies of their own: the
+            patient and the day, or the exam of CBIS-DDSM; empty where the tags tell none.
     """
 
     path: Path
@@ -36,6 +45,7 @@ class ExamFile:
     patient: str
     found: ViewFound
     notes: tuple[str, ...] = ()
+    session: str = ""
 
 
 def same_file(one: Path, other: Path) -> bool:
@@ -67,30 +77,37 @@ def identify(path: Path, trust_name: bool) -> ExamFile | None:
 
 @lru_cache(maxsize=65536)  # a server asks for the exam of each image, and headers are slow to read
 def _identify_once(path: Path, trust_name: bool, stamp: FileStamp | None) -> ExamFile | None:
+    return by_content(path, trust_name)
+
+
+@isolated(lambda path, _: [path] if is_dicom(path) else [], remember=True)
+def by_content(path: Path, trust_name: bool) -> ExamFile | None:
+    """Do what `identify` does, for a file that is there."""
     named = view_of_name(image_id(path))
-    data = _tags(path) if is_dicom(path) else None
-    if data is not None and not (trust_name and named and named.exam):
-        return _by_tags(path, data, named)
+    notes: tuple[str, ...] = ()
+    if is_dicom(path):
+        from lib.dicom.parse import parse_file
+
+        try:
+            data = parse_file(path, header_only=True)
+            if not (trust_name and named and named.exam):
+                return _by_tags(path, data, named)
+            if named:
+                named = replace(named, modifiers=(*named.modifiers, *_modifiers(data)))
+        except Exception as error:  # of many types; one damaged file is no matter of the others
+            cause = str(error).splitlines()[:1] or [type(error).__name__]
+            notes = (f"{path.name}: its DICOM tags cannot be read ({cause[0][:160]})",)
+            _LOGGER.warning("%s; it goes by its name", notes[0])
     if named is None:
         return None
-    if data is not None:
-        named = replace(named, modifiers=(*named.modifiers, *_modifiers(data)))
-    return ExamFile(path=path, exam=named.exam or _folder(path), patient=named.patient, found=named)
+    exam = named.exam or _folder(path)
+    return ExamFile(path=path, exam=exam, patient=named.patient, found=named, notes=notes)
 
 
 def _folder(path: Path) -> str:
     """Return the name of the folder that holds the files of one exam, above any ``images``."""
     parent = path.resolve().parent
     return parent.parent.name if parent.name == "images" else parent.name
-
-
-def _tags(path: Path) -> Any:
-    import pydicom
-
-    try:
-        return pydicom.dcmread(path, stop_before_pixels=True)
-    except Exception:  # a damaged file; reading its pixels reports how
-        return None
 
 
 def _by_tags(path: Path, data: Any, named: ViewFound | None) -> ExamFile | None:
@@ -108,8 +125,19 @@ def _by_tags(path: Path, data: Any, named: ViewFound | None) -> ExamFile | None:
     patient = str(data.get("PatientID") or "").strip()
     if is_nobody(patient):
         patient = named.patient if named else ""
-    found = ViewFound(view, _modifiers(data))
-    return ExamFile(path=path, exam=exam, patient=patient, found=found, notes=tuple(notes))
+    session = ""
+    if cbis := _CBIS.fullmatch(patient):
+        session, patient = cbis.groups()
+    elif patient and _DAY.fullmatch(day := str(data.get("StudyDate") or "")):
+        session = f"{patient} {day}"
+    return ExamFile(
+        path=path,
+        exam=exam,
+        patient=patient,
+        found=ViewFound(view, _modifiers(data)),
+        notes=tuple(notes),
+        session=session if study else "",
+    )
 
 
 def _modifiers(data: Any) -> tuple[str, ...]:

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from lib.data.groups import read_groups
 from lib.data.studies import FINAL_LABELS
 from lib.errors import InputError
 from lib.io.read import extension, stem
+from lib.isolation.calls import read_ahead
 from lib.mammography.density_labels import read_density, read_scale
 from lib.mammography.exam_files import (
     FOR_PROCESSING,
     ExamFile,
+    by_content,
     identify,
     image_id,
     is_image,
     same_file,
 )
+from lib.mammography.joined_studies import join_studies
 from lib.mammography.views import STANDARD_VIEWS, View
+
+_LOGGER = logging.getLogger(__name__)
+READERS = 2  # views read at a time; one of 3328 x 4096 pixels takes 0.2 GiB meanwhile
+
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +39,8 @@ class Exam:
     """One exam of one patient.
 
     Attributes:
-        id: StudyInstanceUID of DICOM files; else the part of the file names before the view.
+        id: StudyInstanceUID of DICOM files, of joined studies the first; else the part of the file
+            names before the view.
         patient: a split never separates exams of one patient. From ``groups.csv``, else PatientID,
             else the file names, else the exam's id.
         views: the plain views, at most one file each, in the order of `STANDARD_VIEWS`.
@@ -62,10 +74,11 @@ def list_exams(folder: str | Path, labelled: bool = False) -> list[Exam]:
     """Return all exams of a studies folder, or the labelled ones, sorted by id.
 
     Images lie in the folder itself or in its ``images``. Labels lie in ``labels/final``, one for an
-    image or for an exam. Files whose view is unknown are left out.
+    image or for an exam. Files whose view is unknown are left out, and so are labels that cannot be
+    read; the notes and the log name them.
 
     Raises:
-        InputError: no such folder, no mammograms that can be grouped, or an unreadable label.
+        InputError: no such folder, or no mammograms that can be grouped.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -85,19 +98,24 @@ def list_exams(folder: str | Path, labelled: bool = False) -> list[Exam]:
 def group_exams(files: Iterable[Path], groups: Mapping[str, str] | None = None) -> list[Exam]:
     """Return the exams that `files` make up, sorted by id, without labels.
 
-    Of several files of one view the largest is used; of equally large ones the last by name. Images
-    For Processing are used only if there is no other. A view that is not plain (implant displaced,
-    magnified, spot compression, tomosynthesis ...) is left out, and a note says so.
+    Views that were stored as studies of their own are one exam where patient, day and views tell
+    so, see `join_studies`. Of several files of one view the largest is used; of equally large ones
+    the last by name. Images For Processing are used only if there is no other. A view that is not
+    plain (implant displaced, magnified, spot compression, tomosynthesis ...) is left out, and a
+    note says so.
 
     Args:
         groups: patient by image id. It overrides the patient that the files name. An importer wrote
             it, so the names of these files count more than their tags.
     """
     by_exam: dict[str, list[ExamFile]] = defaultdict(list)
-    for path in files:
-        if file := identify(path, image_id(path) in (groups or {})):
+    by_name = {path: image_id(path) in (groups or {}) for path in files}
+    read_ahead(by_content, by_name.items())
+    for path, trusted in by_name.items():
+        if file := identify(path, trusted):
             by_exam[file.exam].append(file)
-    return [_exam(id, members, groups or {}) for id, members in sorted(by_exam.items())]
+    exams = sorted(join_studies(by_exam).items())
+    return [_exam(id, members, groups or {}) for id, members in exams]
 
 
 def exam_of(file: Path, exams: Iterable[Exam]) -> Exam | None:
@@ -107,6 +125,32 @@ def exam_of(file: Path, exams: Iterable[Exam]) -> Exam | None:
         if any(same_file(file, member) for member in members):
             return exam
     return None
+
+
+def read_views(
+    exam: Exam, read: Callable[[View, Path], Read]
+) -> tuple[dict[View, Read], dict[str, str]]:
+    """Return what `read` makes of each view, and why other standard views are left out, by name.
+
+    Args:
+        read: called in threads, a few views at a time; an `InputError` leaves the view out.
+
+    Raises:
+        InputError: no view can be read; the message names the reasons.
+    """
+    left_out = {view.name: "missing" for view in exam.missing}
+    with ThreadPoolExecutor(READERS) as pool:
+        reading = {view: pool.submit(read, view, path) for view, path in exam.views.items()}
+    found: dict[View, Read] = {}
+    for view, future in reading.items():
+        try:
+            found[view] = future.result()
+        except InputError as error:
+            left_out[view.name] = str(error)
+    if not found:
+        causes = "; ".join(f"{name}: {cause}" for name, cause in left_out.items())
+        raise InputError(f"exam '{exam.id}': no view can be answered ({causes})")
+    return found, left_out
 
 
 def find_exam(folder: Path, image: Path) -> Exam | None:
@@ -201,9 +245,16 @@ def _labelled(exam: Exam, labels: Mapping[str, list[Path]]) -> Exam:
     files = label_files(exam, labels)
     if not files:
         return exam
-    by_time = [(path.stat().st_mtime_ns, read_density(path), path) for _, path in files]
+    by_time, notes = [], exam.notes
+    for _, path in files:
+        try:
+            by_time.append((path.stat().st_mtime_ns, read_density(path), path))
+        except InputError as error:  # one damaged label is no matter of the other exams
+            notes += (f"label left out: {error}",)
+            _LOGGER.warning("exam %s: %s", exam.id, notes[-1])
+    if not by_time:
+        return replace(exam, notes=notes)
     _, density, newest = max(by_time)
-    notes = exam.notes
     if len(different := sorted({answer for _, answer, _ in by_time})) > 1:
         notes += (f"labels {', '.join(different)}; the newest counts, {density} of {newest.name}",)
     scale = read_scale(newest)

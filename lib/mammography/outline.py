@@ -16,6 +16,7 @@ from lib.segmentation.instances import largest
 
 WORKING = 384  # longest side of the small copy, pixels
 SURE = 0.52  # least score at which a chest wall in the image overrules the laterality
+RAGGED = 0.7  # solidity below which no breast has that shape
 Side = Literal["left", "right"]
 
 
@@ -59,7 +60,10 @@ def find_breast(
     """
     small = _reduced(pixels)
     smooth = ndimage.gaussian_filter(small, 1.0)
-    mask = _largest(smooth > _threshold(smooth))
+    bright = smooth > _threshold(smooth)
+    mask = _largest(bright)
+    if mask.any() and _solidity(mask) < RAGGED:  # fat may be as dark as the background
+        mask = max(mask, _largest(_filled(bright)), key=_solidity)
     share = float(mask.mean())
     if share < 0.02:
         raise InputError(
@@ -122,6 +126,24 @@ def _largest(mask: np.ndarray) -> np.ndarray:
     return ndimage.binary_fill_holes(grown)
 
 
+def _solidity(mask: np.ndarray) -> float:
+    """Return the share of a mask, not empty, in its convex hull."""
+    return float(mask.sum() / convex_hull_image(mask).sum())
+
+
+def _filled(mask: np.ndarray) -> np.ndarray:
+    """Return `mask` with its holes filled, and those that open at the left or the right edge only.
+
+    The chest wall is at one of these edges.
+    """
+    filled = ndimage.binary_fill_holes(mask)
+    for edge in ((1, 0), (0, 1)):
+        closed = np.pad(filled, ((0, 0), edge), constant_values=True)
+        inner = slice(edge[0], closed.shape[1] - edge[1])
+        filled = ndimage.binary_fill_holes(closed)[:, inner]
+    return filled
+
+
 def _shape(
     name: str, mask: np.ndarray, smooth: np.ndarray, side: str | None
 ) -> tuple[Side, tuple[str, ...]]:
@@ -135,11 +157,11 @@ def _shape(
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     inner = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     share, aspect = float(mask.mean()), inner.shape[1] / inner.shape[0]
-    solidity = float(inner.sum() / convex_hull_image(inner).sum())
+    solidity = _solidity(inner)
     score = _chest_wall_score(mask, smooth)
     problems = (
         (share > 0.95, f"{share:.0%} of the image is as bright as tissue, without background"),
-        (solidity < 0.7, f"its outline is ragged (solidity {solidity:.2f})"),
+        (solidity < RAGGED, f"its outline is ragged (solidity {solidity:.2f})"),
         (not 0.15 < aspect < 1.8, f"it is {aspect:.2f} times as wide as high"),
     )
     for present, problem in problems:

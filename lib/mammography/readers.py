@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lib.data.reader_choice import EACH, LATEST
 from lib.data.readers import consensus_file, of_reader
-from lib.data.versions import LabelVersion, labels_of_readers
+from lib.data.versions import CONSENSUS_READER, LabelVersion, labels_of_readers
 from lib.mammography.density_labels import read_density, read_scale, write_density
 from lib.mammography.exams import Exam, accepted_labels, label_files, list_exams
 
@@ -39,6 +39,8 @@ def exam_labels_of_readers(
 def exams_of_readers(studies: Path, readers: str) -> list[Exam]:
     """Return the labelled exams with the labels of the chosen readers (`lib.data.reader_choice`).
 
+    What readers found together is the consensus; else it is what most of them say.
+
     Each label of a reader is an exam of its own, of the same patient. An exam for which as many
     readers say one thing as another has no consensus: it is logged and left out.
 
@@ -58,6 +60,8 @@ def exams_of_readers(studies: Path, readers: str) -> list[Exam]:
                 for name, one in labels.items()
                 if one.file
             ]
+        elif (together := labels.get(CONSENSUS_READER)) and together.file:
+            found.append(_with_label(exam, together.file))
         elif file := _write_consensus(studies, exam, labels):
             found.append(_with_label(exam, file))
         else:

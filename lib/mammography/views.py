@@ -67,7 +67,7 @@ TOMOSYNTHESIS = (
 # ID_PATIENT_MG_SIDE_VIEW_ANON of INbreast, where ML means MLO
 _INBREAST = re.compile(r"(\d+)_([0-9a-z]+)_MG_([RL])_(CC|ML|MLO)_ANON", re.IGNORECASE)
 _NAMED = re.compile(
-    r"(?:(?P<exam>.+?)[ _.-]+)?(?P<side>right|left|r|l)[ _.-]*(?P<id>id)?[ _.-]*"
+    r"(?:(?P<exam>.+?)[ _.-]+)?(?P<side>right|left|r|l)[ _.-]*(?:dm[ _.-]+)?(?P<id>id)?[ _.-]*"
     r"(?P<view>cc|mlo|ml|lmo|lm|xccl|xccm)(?P<id2>id)?(?P<rest>(?:[ _.-]+[a-z0-9]+)*)",
     re.IGNORECASE,
 )
@@ -123,10 +123,12 @@ class ViewFound:
 def view_of_tags(data: Any) -> ViewFound:
     """Return the view that ImageLaterality or Laterality, ViewPosition and ViewCodeSequence give.
 
-    ViewCodeSequence counts more than ViewPosition, which is free text in many files.
+    ViewCodeSequence counts more than ViewPosition, which is free text in many files. Digitised film
+    (CBIS-DDSM) has the projection as PatientOrientation.
     """
     laterality = str(data.get("ImageLaterality") or data.get("Laterality") or "").strip().upper()
-    position = re.sub(r"[^A-Z]", "", str(data.get("ViewPosition") or "").upper())
+    told = data.get("ViewPosition") or data.get("PatientOrientation") or ""
+    position = re.sub(r"[^A-Z]", "", told.upper()) if isinstance(told, str) else ""
     modifiers: list[str] = []
     projection = position if position in _ABBREVIATIONS else None
     if projection is None:  # such as "LCCID" or "RMLO"
@@ -170,7 +172,8 @@ def view_of_name(stem: str) -> ViewFound | None:
 
     The form is ``<exam>_<R|L>-<CC|MLO>``, with any of ``-_. `` or nothing between side and view.
     The side may be a word. Modifiers may follow the view (``ID``, ``MAG``, ``SPOT``, ``TOMO``); a
-    number there is an index and is ignored. Names of INbreast are understood, too.
+    number there is an index and is ignored. Names of INbreast and of the plain images of CDD-CESM
+    (``P3_R_DM_CC``) are understood, too.
     """
     if published := _INBREAST.fullmatch(stem):
         projection = "CC" if published[4].upper() == "CC" else "MLO"

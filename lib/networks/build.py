@@ -12,15 +12,18 @@ from torch import nn
 from lib.devices import keep_freed_memory, memory_format
 from lib.networks.classifiers import MultiViewClassifier
 from lib.networks.encoder_decoder import EncoderDecoder
+from lib.networks.monai_network import MonaiNetwork
+from lib.tasks.monai_spec import MonaiSpec
 from lib.tasks.network_spec import ClassifierSpec, EncoderDecoderSpec
 
 NETWORKS: Mapping[type, Callable[[Any], nn.Module]] = {
     EncoderDecoderSpec: EncoderDecoder,
     ClassifierSpec: MultiViewClassifier,
+    MonaiSpec: MonaiNetwork,
 }
 
 
-def build_network(spec: EncoderDecoderSpec | ClassifierSpec) -> nn.Module:
+def build_network(spec: EncoderDecoderSpec | ClassifierSpec | MonaiSpec) -> nn.Module:
     """Return a freshly initialised network for `spec`.
 
     Seed torch before calling to make the weights reproducible.

@@ -124,7 +124,8 @@ class MultiViewClassifier(nn.Module):
         Args:
             x: `(N, in_channels, H, W)`, about 0..1.
             views: `(N)` integers, the index of each image's network in `networks`; see
-                `ClassifierSpec.network_of`.
+                `ClassifierSpec.network_of`. They are read on the host: on another device than the
+                CPU it is waited for.
         """
         return self.with_maps(x, views)[0]
 
@@ -132,18 +133,19 @@ class MultiViewClassifier(nn.Module):
         """Return logits as `forward` does, and feature maps `(N, channels, H / stride, ...)`."""
         if self.memory_format is not None:
             x = x.contiguous(memory_format=self.memory_format)
-        used = [int(index) for index in views.unique()]
+        numbers: list[int] = views.tolist()
+        used = sorted(set(numbers))
         if used and not 0 <= min(used) <= max(used) < len(self.networks):
             raise ValueError(f"views must lie in 0..{len(self.networks) - 1}, found {used}")
         if len(used) == 1:  # as in training, where all images of a batch are of one view
             return self._run(used[0], x)
-        outputs = {index: self._run(index, x[views == index]) for index in used}
+        rows = {index: _places(numbers, index, x.device) for index in used}
+        outputs = {index: self._run(index, x[rows[index]]) for index in used}
         logits = x.new_zeros((len(x), self.spec.out_channels))
         maps = x.new_zeros((len(x), *next(iter(outputs.values()))[1].shape[1:])) if outputs else x
         for index, (some_logits, some_maps) in outputs.items():
-            rows = (views == index,)
-            logits = logits.index_put(rows, some_logits.to(logits.dtype))
-            maps = maps.index_put(rows, some_maps.to(maps.dtype))
+            logits = logits.index_put((rows[index],), some_logits.to(logits.dtype))
+            maps = maps.index_put((rows[index],), some_maps.to(maps.dtype))
         return logits, maps
 
     def _run(self, index: int, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -157,6 +159,12 @@ class MultiViewClassifier(nn.Module):
         """
         self.memory_format = memory_format(max(self.spec.channels))
         self.networks.to(memory_format=self.memory_format)
+
+
+def _places(numbers: list[int], index: int, device: torch.device) -> Tensor:
+    """Return where `index` stands among `numbers`."""
+    places = [place for place, number in enumerate(numbers) if number == index]
+    return torch.tensor(places, device=device)
 
 
 _FeaturesAndHead = tuple[nn.Sequential, nn.Sequential]

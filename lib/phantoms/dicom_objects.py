@@ -11,11 +11,19 @@ from pydicom.uid import (
     CTImageStorage,
     ExplicitVRLittleEndian,
     MRImageStorage,
+    SecondaryCaptureImageStorage,
     UltrasoundImageStorage,
+    VLMicroscopicImageStorage,
+    VLPhotographicImageStorage,
+    VLSlideCoordinatesMicroscopicImageStorage,
     generate_uid,
 )
 
-_SINGLE_FRAME = (CTImageStorage, MRImageStorage, UltrasoundImageStorage)
+_SINGLE_FRAME = (
+    *(CTImageStorage, MRImageStorage, UltrasoundImageStorage, SecondaryCaptureImageStorage),
+    *(VLMicroscopicImageStorage, VLPhotographicImageStorage),
+    VLSlideCoordinatesMicroscopicImageStorage,
+)
 
 
 def uid(*names: object) -> str:
@@ -34,7 +42,6 @@ def new_instance(sop_class: str, instance_uid: str) -> Any:
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = sop_class, instance_uid
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     data: Any = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
-    data.is_little_endian, data.is_implicit_VR = True, False
     data.SOPClassUID, data.SOPInstanceUID = sop_class, instance_uid
     return data
 
@@ -51,10 +58,11 @@ def image_instance(
     pixels: np.ndarray,
     **tags: Any,
 ) -> Any:
-    """Return grey `(frames, rows, columns)` of 8 or 16 bit as an instance.
+    """Return grey `(frames, rows, columns)` or RGB `(frames, rows, columns, 3)` as an instance.
 
     Args:
         key: kind of study, seed, series and instance; the UIDs follow from them.
+        pixels: of 8 or 16 bit.
         tags: further attributes, by keyword.
     """
     name, seed, series, number = key
@@ -72,13 +80,16 @@ def image_instance(
     data.InstanceNumber, data.Modality = number + 1, modality
     data.PatientOrientation = ""
     data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+    if pixels.ndim == 4:
+        data.SamplesPerPixel, data.PhotometricInterpretation = 3, "RGB"
+        data.PlanarConfiguration = 0
     data.BitsAllocated = data.BitsStored = 8 * pixels.itemsize
     data.HighBit = data.BitsStored - 1
     data.PixelRepresentation = 0
     data.LossyImageCompression, data.BurnedInAnnotation = "00", "NO"
     if sop_class not in _SINGLE_FRAME:
         data.NumberOfFrames = len(pixels)
-    data.Rows, data.Columns = pixels.shape[1:]
+    data.Rows, data.Columns = pixels.shape[1:3]
     for tag, value in tags.items():
         setattr(data, tag, value)
     content = np.ascontiguousarray(pixels).tobytes()

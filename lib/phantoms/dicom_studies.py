@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,42 +18,15 @@ from pydicom.uid import (
 
 from lib.dicom.objects import item
 from lib.phantoms.dicom_objects import decimals, image_instance, study_uid
+from lib.phantoms.dicom_study import DemoStudy, one_series, slices_study
 from lib.phantoms.mammograms.dicom import mammogram_dataset
 from lib.phantoms.mammograms.exams import exam_phantom
+from lib.phantoms.ultrasound.formation import Scanner
+from lib.phantoms.ultrasound.look import USUAL, Look
 from lib.phantoms.ultrasound.studies import Phantom, breast_frame, cine, gland_volume
 
 _MS_PER_FRAME = 40
 _AIR = -1024  # Hounsfield units of a stored 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class DemoStudy:
-    """One study.
-
-    Attributes:
-        kind: volume, ct, volume_us, frame, cine or mammograms.
-        datasets: its instances; those of a volume of slices are not in spatial order.
-        truth: by SeriesInstanceUID, labels on the grid of the images, `(rows, columns)` or
-            `(slices, rows, columns)`; for mammograms the dense tissue.
-        pixels: by SeriesInstanceUID, what was drawn, in the same shape.
-        density: density class of an exam, else empty.
-    """
-
-    kind: str
-    datasets: tuple[Any, ...]
-    truth: dict[str, np.ndarray] = field(default_factory=dict)
-    pixels: dict[str, np.ndarray] = field(default_factory=dict)
-    density: str = ""
-
-    @property
-    def study(self) -> str:
-        """StudyInstanceUID."""
-        return str(self.datasets[0].StudyInstanceUID)
-
-    @property
-    def series(self) -> list[str]:
-        """SeriesInstanceUIDs, in order."""
-        return list(dict.fromkeys(str(data.SeriesInstanceUID) for data in self.datasets))
 
 
 def demo_studies(seed: int = 0, count: int = 1, scale: float = 0.125) -> list[DemoStudy]:
@@ -80,7 +53,7 @@ def demo_studies(seed: int = 0, count: int = 1, scale: float = 0.125) -> list[De
 def volume_study(seed: int, size: tuple[int, int, int] = (64, 96, 96)) -> DemoStudy:
     """Return a gland as oblique MR slices: one instance each, with its position, in mixed order."""
     phantom = gland_volume(seed, size)
-    return _slices(
+    return slices_study(
         MRImageStorage,
         ("volume", "MR", seed),
         phantom.image,
@@ -104,7 +77,7 @@ def ct_study(seed: int, size: tuple[int, int, int] = (64, 96, 96)) -> DemoStudy:
     """Return a gland as axial CT slices in mixed order; `pixels` are in Hounsfield units."""
     phantom = gland_volume(seed + 700_001, size)
     stored = phantom.image.astype(np.uint16) * 8
-    study = _slices(
+    study = slices_study(
         CTImageStorage,
         ("ct", "CT", seed),
         stored,
@@ -124,49 +97,18 @@ def ct_study(seed: int, size: tuple[int, int, int] = (64, 96, 96)) -> DemoStudy:
     return replace(study, pixels={study.series[0]: stored.astype(np.int16) + np.int16(_AIR)})
 
 
-def _slices(
-    sop_class: str,
-    key: tuple[str, str, int],
-    pixels: np.ndarray,
-    phantom: Phantom,
-    axes: tuple[tuple[float, ...], tuple[float, ...]],
-    **tags: Any,
+def ultrasound_volume_study(
+    seed: int,
+    size: tuple[int, int, int] = (64, 96, 96),
+    spacing: tuple[float, float, float] = (1.0, 0.6, 0.6),
+    look: Look = USUAL,
 ) -> DemoStudy:
-    """Return a volume as one instance for each slice, with its position, in mixed order.
+    """Return a gland as Enhanced US Volume: frames in the probe's own coordinates.
 
     Args:
-        key: kind of study, modality and seed.
-        axes: unit vectors along a row and along a column.
-        tags: further attributes of each instance, by keyword.
+        size, spacing, look: see `gland_volume`.
     """
-    name, modality, seed = key
-    normal = np.cross(*axes)
-    instances = []
-    for index, plane in enumerate(pixels):
-        position = np.array((-30.0, 20.0, 15.0)) + index * phantom.spacing[0] * normal
-        instances.append(
-            image_instance(
-                sop_class,
-                modality,
-                (name, seed, 1, index),
-                plane[None],
-                InstanceNumber=index + 1,
-                FrameOfReferenceUID=study_uid(name, seed, "frame of reference"),
-                PositionReferenceIndicator="",
-                ImagePositionPatient=decimals(position),
-                ImageOrientationPatient=decimals((*axes[0], *axes[1])),
-                PixelSpacing=decimals(phantom.spacing[1:]),
-                SliceThickness=f"{phantom.spacing[0]:g}",
-                **tags,
-            )
-        )
-    order = np.random.default_rng(seed).permutation(len(instances))
-    return _study(name, [instances[index] for index in order], phantom)
-
-
-def ultrasound_volume_study(seed: int, size: tuple[int, int, int] = (64, 96, 96)) -> DemoStudy:
-    """Return a gland as Enhanced US Volume: frames in the probe's own coordinates."""
-    phantom = gland_volume(seed + 500_009, size)
+    phantom = gland_volume(seed + 500_009, size, spacing, look)
     step = phantom.spacing[0]
     frames = [
         item(
@@ -186,30 +128,57 @@ def ultrasound_volume_study(seed: int, size: tuple[int, int, int] = (64, 96, 96)
         FrameOfReferenceUID=study_uid("volume_us", seed, "frame of reference"),
         SharedFunctionalGroupsSequence=[item(PixelMeasuresSequence=[measures])],
         PerFrameFunctionalGroupsSequence=frames,
-        SeriesDescription="Gland phantom, 3D ultrasound",
+        SeriesDescription="Gland, 3D",
         ImageType=["DERIVED", "PRIMARY", "VOLUME", "NONE"],
     )
-    return _study("volume_us", [data], phantom)
+    return one_series("volume_us", [data], phantom)
 
 
 def frame_study(seed: int, size: tuple[int, int] = (256, 320)) -> DemoStudy:
     """Return one ultrasound frame of a breast with a lesion, without a position in the patient."""
-    phantom = breast_frame(seed, size)
-    data = image_instance(
-        UltrasoundImageStorage,
-        "US",
-        ("frame", seed, 1, 0),
-        phantom.image[None],
-        ImageType=["ORIGINAL", "PRIMARY", "", "0001"],
-        SequenceOfUltrasoundRegions=[_region(phantom)],
-        SeriesDescription="Breast phantom, one frame",
+    return stills_study("frame", seed, [breast_frame(seed, size)], "Breast phantom, one frame")
+
+
+def stills_study(
+    kind: str, seed: int, phantoms: Sequence[Phantom], description: str, **tags: Any
+) -> DemoStudy:
+    """Return ultrasound frames as the stills of one series.
+
+    Args:
+        tags: further attributes of each instance, by keyword.
+    """
+    datasets = [
+        image_instance(
+            UltrasoundImageStorage,
+            "US",
+            (kind, seed, 1, number),
+            phantom.image[None],
+            ImageType=["ORIGINAL", "PRIMARY", "", "0001"],
+            SequenceOfUltrasoundRegions=[_region(phantom)],
+            SeriesDescription=description,
+            **tags,
+        )
+        for number, phantom in enumerate(phantoms)
+    ]
+    if len(datasets) == 1:
+        return one_series(kind, datasets, phantoms[0])
+    by_uid = {str(d.SOPInstanceUID): p for d, p in zip(datasets, phantoms, strict=True)}
+    return DemoStudy(
+        kind=kind,
+        datasets=tuple(datasets),
+        truth={uid: phantom.label for uid, phantom in by_uid.items()},
+        pixels={uid: phantom.image for uid, phantom in by_uid.items()},
     )
-    return _study("frame", [data], phantom)
 
 
-def cine_study(seed: int, frames: int = 16, size: tuple[int, int] = (256, 256)) -> DemoStudy:
-    """Return an ultrasound loop of a nerve over time."""
-    phantom = cine(seed, frames, size)
+def cine_study(
+    seed: int,
+    frames: int = 16,
+    size: tuple[int, int] = (256, 256),
+    scanner: Scanner | None = None,
+) -> DemoStudy:
+    """Return an ultrasound loop of a nerve over time; see `cine`."""
+    phantom = cine(seed, frames, size, scanner=scanner)
     data = image_instance(
         UltrasoundMultiFrameImageStorage,
         "US",
@@ -219,32 +188,25 @@ def cine_study(seed: int, frames: int = 16, size: tuple[int, int] = (256, 256)) 
         FrameIncrementPointer=0x00181063,
         ImageType=["ORIGINAL", "PRIMARY", "", "0001"],
         SequenceOfUltrasoundRegions=[_region(phantom)],
-        SeriesDescription="Nerve phantom, a loop",
+        SeriesDescription="Nerve, a loop",
     )
-    return _study("cine", [data], phantom)
+    return one_series("cine", [data], phantom)
 
 
-def mammogram_study(seed: int, scale: float = 0.125, density: str | None = None) -> DemoStudy:
-    """Return an exam of four views, each a series."""
-    exam = exam_phantom(seed, 0, scale, density)
-    datasets = tuple(mammogram_dataset(view, seed, 0, i) for i, view in enumerate(exam.views))
-    views = {str(d.SeriesInstanceUID): v for d, v in zip(datasets, exam.views, strict=True)}
+def mammogram_study(
+    seed: int, scale: float = 0.125, density: str | None = None, years_before: int = 0
+) -> DemoStudy:
+    """Return an exam of four views, each a series; `years_before` an exam, the prior one."""
+    exam = exam_phantom(seed, 0, scale, density, years_before)
+    views = enumerate(exam.views)
+    datasets = tuple(mammogram_dataset(view, seed, years_before, i) for i, view in views)
+    by_series = {str(d.SeriesInstanceUID): v for d, v in zip(datasets, exam.views, strict=True)}
     return DemoStudy(
         kind="mammograms",
         datasets=datasets,
-        truth={series: view.dense.astype(np.uint8) for series, view in views.items()},
-        pixels={series: view.pixels for series, view in views.items()},
+        truth={series: view.dense.astype(np.uint8) for series, view in by_series.items()},
+        pixels={series: view.pixels for series, view in by_series.items()},
         density=exam.density,
-    )
-
-
-def _study(kind: str, datasets: Sequence[Any], phantom: Phantom) -> DemoStudy:
-    series = str(datasets[0].SeriesInstanceUID)
-    return DemoStudy(
-        kind=kind,
-        datasets=tuple(datasets),
-        truth={series: phantom.label},
-        pixels={series: phantom.image},
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,14 @@ from lib.image import is_coloured
 from lib.segmentation.metrics import (
     PIXEL_COUNTS,
     average_precision,
-    dice,
     image_scores,
     matched_counts,
     pixel_counts,
     pixel_scores,
 )
 from lib.segmentation.predictor import Predictor
+from lib.segmentation.reliability import Reliability
+from lib.segmentation.shapes import pool_shapes, shape_figures, shape_lines
 from lib.statistics import CONFIDENCE, RESAMPLES, bootstrap_weights, interval
 from lib.tasks.image_spec import PRESENCE
 from lib.weights.checkpoint import versions
@@ -42,6 +44,8 @@ class Report:
         presence: `lib.segmentation.metrics.image_scores` with their intervals, the numbers of
             images with and without the structure, and the same figures of a mask that is always
             empty. Empty if all images have the structure and the task does not answer presence.
+        structures: `lib.segmentation.shapes.pool_shapes`, for tasks that number no objects.
+        reliability: of the probabilities of foreground, see `lib.segmentation.reliability`.
         groups: pooled figures and numbers of images of grey and of coloured images alone; empty if
             all images are of one group.
         about: versions, seed, data fingerprint, weights and command.
@@ -52,6 +56,8 @@ class Report:
     mean: dict[str, float]
     intervals: dict[str, tuple[float, float]]
     presence: dict[str, Any] = field(default_factory=dict)
+    structures: dict[str, dict[str, Any]] = field(default_factory=dict)
+    reliability: dict[str, Any] = field(default_factory=dict)
     groups: dict[str, dict[str, Any]] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)
 
@@ -63,6 +69,8 @@ class Report:
             "intervals": self.intervals,
             "mean_over_images": self.mean,
             "presence": self.presence,
+            "structures": self.structures,
+            "reliability": self.reliability,
             "groups": self.groups,
             "about": self.about,
             "images": self.images,
@@ -89,7 +97,7 @@ def evaluate(
     rows: list[dict[str, Any]] = []
     pixels: list[dict[str, int]] = []
     objects: list[dict[str, np.ndarray]] = []
-    task = predictor.task
+    task, reliability = predictor.task, Reliability()
     for item in items:
         if item.label is None:
             raise InputError(f"'{item.id}' has no label; evaluation needs one for every image")
@@ -97,8 +105,13 @@ def evaluate(
         truth, labelled = split_ignored(read_item_label(item, image, task), item.label_name)
         prediction = predictor(image)
         counts = pixel_counts(prediction.mask > 0, truth > 0, labelled)
+        reliability.add(prediction.probabilities[0], truth, labelled)
         axes = ("slices", "rows", "columns")[-image.spatial_dims :]
-        row: dict[str, Any] = {"id": item.id, **dict(zip(axes, image.shape, strict=True))}
+        row: dict[str, Any] = {
+            "id": item.id,
+            "group": item.key,
+            **dict(zip(axes, image.shape, strict=True)),
+        }
         row["kind"] = "coloured" if is_coloured(image) else "grey"
         row |= {name: float(value) for name, value in pixel_scores(counts).items()}
         pixels.append(counts)
@@ -107,9 +120,10 @@ def evaluate(
             matched = matched_counts(seen, as_instances(truth))
             objects.append(matched)
             row |= {name: float(value) for name, value in average_precision(matched).items()}
-        if task.target.structures:
-            for name, value in task.labels.items():
-                row[f"dice_{name}"] = dice(prediction.mask == value, truth == value, labelled)
+        if not task.output.instances:
+            row["structures"] = shape_figures(prediction.mask, truth, task, image, labelled)
+            if task.target.structures:
+                row |= {f"dice_{name}": part["dice"] for name, part in row["structures"].items()}
         presence, probability = prediction.presence, prediction.probabilities[0][labelled].max()
         row["presence"] = round(float(probability if presence is None else presence), 6)
         row["labelled"] = round(float(labelled.mean()), 6)
@@ -125,6 +139,8 @@ def evaluate(
         mean=_means(rows, pooled),
         intervals=intervals,
         presence=presence_figures(rows, pixels, PRESENCE in task.target.answered, seed),
+        structures={} if task.output.instances else pool_shapes(rows, seed),
+        reliability=reliability.as_dict(),
         groups=_by_colour(rows, pixels, objects),
         about={
             "task": task.name,
@@ -134,6 +150,7 @@ def evaluate(
             "bootstrap_resamples": RESAMPLES,
             "device": str(predictor.device),
             "precision": str(predictor.dtype).removeprefix("torch."),
+            "backend": predictor.backend.name,
             "flips": predictor.flips,
             "versions": versions(),
             **(about or {}),
@@ -234,6 +251,7 @@ def lines(report: Report) -> list[str]:
                 f"{title:22} {report.pooled[name]:.4f}  {low:.4f}..{high:.4f}  "
                 f"{report.mean[name]:.4f}"
             )
+    text += shape_lines(report.structures)
     parts = [row["labelled"] for row in report.images if row["labelled"] < 1]
     if parts:
         text.append(
@@ -246,6 +264,13 @@ def lines(report: Report) -> list[str]:
         values = ", ".join(f"{SHOWN[name]} {pooled[name]:.4f}" for name in shown)
         text.append(f"{group} images alone ({figures['images']}): {values}")
     return text
+
+
+def plots(folder: Path, report: dict[str, Any], prefix: str, *answered: Any) -> list[Path]:
+    """Draw what `lib.segmentation.failures.draw_failures` does, which imports matplotlib."""
+    from lib.segmentation.failures import draw_failures
+
+    return draw_failures(folder, report, prefix, *answered)
 
 
 def benchmark_figures(report: Report) -> dict[str, Any]:
@@ -268,6 +293,7 @@ SEGMENTATION_EVALUATION = Evaluation(
     evaluate=evaluate,
     count=lambda report: len(report.images),
     lines=lines,
+    plots=plots,
     figures=benchmark_figures,
     outcome=outcome,
 )

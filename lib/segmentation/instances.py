@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from scipy import ndimage
-from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
 
+from lib.segmentation.maxima import corners_touch, lower_maxima, regional_maxima
 from lib.tasks.image_spec import OutputSpec
-
-
-def corners_touch(dims: int) -> np.ndarray:
-    """Return the structuring element under which pixels that share a corner are neighbours."""
-    return ndimage.generate_binary_structure(dims, dims)
 
 
 def depth_inside(mask: np.ndarray) -> np.ndarray:
@@ -44,8 +41,9 @@ def foreground_mask(
     if spec.min_area > 1 and mask.any():
         labels, _ = ndimage.label(mask)  # remove_small_objects has other arguments by version
         large = np.bincount(labels.ravel()) >= spec.min_area
-        large[0] = False
-        mask = large[labels]
+        if not large[1:].all():
+            large[0] = False
+            mask = large[labels]
     return mask
 
 
@@ -74,15 +72,44 @@ def separate(mask: np.ndarray, spec: OutputSpec, distance: np.ndarray | None = N
         int32 `(*spatial)`, 0 is background, objects numbered from 1 without gaps. The objects cover
         exactly `mask`, and with `spec.gap` also the gaps that were closed between them.
     """
+    height = surface(mask, spec, distance)
+    labels, count = components(mask, spec)
+    if height is not None:
+        split(labels, count, height, spec)
+    return grow_back(labels, spec.gap)
+
+
+def components(mask: np.ndarray, spec: OutputSpec) -> tuple[np.ndarray, int]:
+    """Return what is connected, int32 `(*spatial)` numbered from 1, and how many there are.
+
+    Where nothing splits objects further, pixels that share a corner are connected.
+    """
+    corners = corners_touch(mask.ndim) if spec.separation == "components" else None
+    labels, count = ndimage.label(mask, corners)
+    return labels.astype(np.int32, copy=False), count
+
+
+def surface(
+    mask: np.ndarray, spec: OutputSpec, distance: np.ndarray | None = None
+) -> np.ndarray | None:
+    """Return the heights by which `split` parts objects, float32 `(*spatial)`, 0 outside `mask`.
+
+    They are greatest inside objects: depths, smoothed. None where `spec` splits nothing.
+
+    Args:
+        mask, distance: see `separate`.
+    """
     if spec.separation == "components":
-        objects = ndimage.label(mask, structure=corners_touch(mask.ndim))[0].astype(np.int32)
-    elif spec.separation == "shape":
-        objects = _split(mask, depth_inside(mask).astype(np.float32), spec, least=0.0)
+        return None
+    if spec.separation == "shape":
+        height = depth_inside(mask).astype(np.float32)
     elif distance is None:
         raise ValueError("separation by distance needs the answered distance map")
     else:
-        objects = _split(mask, distance, spec, spec.seed_threshold)
-    return grow_back(objects, spec.gap)
+        height = distance
+    if spec.smoothing > 0 and mask.any():
+        height = ndimage.gaussian_filter(height, spec.smoothing)
+    return np.where(mask, height, 0).astype(np.float32, copy=False)
 
 
 def with_gaps(objects: np.ndarray, by_frame: bool = False) -> np.ndarray:
@@ -137,47 +164,70 @@ def grow_back(objects: np.ndarray, gap: int) -> np.ndarray:
     return np.where(missing, ndimage.maximum_filter(objects, size=2 * gap + 1), objects)
 
 
-def _split(mask: np.ndarray, height: np.ndarray, spec: OutputSpec, least: float) -> np.ndarray:
-    """Split the components of `mask` by a watershed of `height`, which is greatest inside objects.
+def split(labels: np.ndarray, count: int, height: np.ndarray, spec: OutputSpec) -> int:
+    """Split connected objects, in place, by a watershed of `height`; return how many there are.
 
-    Seeds are the maxima of the smoothed height that are at least `least` high and rise at least
-    `spec.depth` above the saddle to their neighbour (h-maxima: Soille 2003, section 6.3.4). A
-    component with at most one seed stays one object.
+    Seeds are the maxima of the height that are at least `spec.seed_threshold` high (for separation
+    ``distance``) and rise at least `spec.depth` above the saddle to their neighbour (h-maxima:
+    Soille 2003, section 6.3.4). What has at most one seed stays one object. Each is split by its
+    own pixels alone, whatever lies around it.
+
+    Args:
+        labels: int32 `(*spatial)`, numbered from 1; parts get the numbers after `count`.
+        count: highest number in `labels`.
+        height: see `surface`.
     """
-    labels, count = ndimage.label(mask)
-    labels = labels.astype(np.int32)
     if count == 0:
-        return labels
-    if spec.smoothing > 0:
-        height = ndimage.gaussian_filter(height, spec.smoothing)
-    height = np.where(mask, height, 0).astype(np.float32)
+        return 0
+    least = spec.seed_threshold if spec.separation == "distance" else 0.0
     boxes = ndimage.find_objects(labels)
-    for component in _with_several_maxima(height, mask & (height >= least), labels, count):
+    for component in _with_several_maxima(height, labels, least):
         box = boxes[component - 1]
         region = labels[box] == component
-        surface = np.where(region, height[box], 0)
+        inside = np.where(region, height[box], 0)
         # lower all maxima by the depth: two that merge had no saddle as deep as that between them
-        levelled = reconstruction(surface - spec.depth, surface)
-        tops = local_maxima(levelled) & region & (surface >= least)
-        seeds, found = ndimage.label(tops, structure=corners_touch(mask.ndim))
+        tops = regional_maxima(lower_maxima(inside, spec.depth)) & region & (inside >= least)
+        seeds, found = ndimage.label(tops, structure=corners_touch(labels.ndim))
         if found > 1:
-            parts = watershed(-surface, seeds, mask=region)
+            parts = watershed(-inside, seeds, mask=region)
             number_of_part = np.arange(found + 1, dtype=np.int32) + count - 1
             number_of_part[1] = component
             labels[box][region] = number_of_part[parts[region]]
             count += found - 1
-    return labels
+    return count
 
 
-def _with_several_maxima(
-    height: np.ndarray, mask: np.ndarray, labels: np.ndarray, count: int
-) -> np.ndarray:
-    """Return the numbers of the components with several local maxima in `mask`.
+def _with_several_maxima(height: np.ndarray, labels: np.ndarray, least: float) -> np.ndarray:
+    """Return the numbers of the objects with several local maxima of at least `least`.
 
     The others cannot be split.
     """
-    tops = (height == ndimage.maximum_filter(height, size=3)) & mask
-    regions, maxima = ndimage.label(tops, structure=corners_touch(mask.ndim))
-    component_of_maximum = np.zeros(maxima + 1, dtype=np.int64)
-    component_of_maximum[regions[tops]] = labels[tops]
-    return np.nonzero(np.bincount(component_of_maximum[1:], minlength=count + 1) > 1)[0]
+    tops = _tops(height, labels, least)
+    regions, maxima = ndimage.label(tops, structure=corners_touch(labels.ndim))
+    # a region of equal heights may lie in two objects that touch at a corner
+    pairs = np.unique(labels[tops].astype(np.int64) * (maxima + 1) + regions[tops])
+    numbers, found = np.unique(pairs // (maxima + 1), return_counts=True)
+    return numbers[found > 1]
+
+
+def _tops(height: np.ndarray, labels: np.ndarray, least: float) -> np.ndarray:
+    """Return where no neighbour in the same object is higher, boolean `(*spatial)`.
+
+    Pixels of other objects are neighbours only where they share a corner, and are left out.
+    """
+    tops = (labels > 0) & (height >= least)
+    for axis in range(height.ndim):
+        before, after = ((slice(None),) * axis + (part,) for part in (slice(-1), slice(1, None)))
+        tops[before] &= height[before] >= height[after]
+        tops[after] &= height[after] >= height[before]
+    at = np.nonzero(tops)
+    kept = np.ones(len(at[0]), dtype=bool)
+    for step in itertools.product((-1, 0, 1), repeat=height.ndim):
+        if np.abs(step).sum() > 1:  # the others are done
+            beside = tuple(
+                np.clip(index + by, 0, side - 1)
+                for index, by, side in zip(at, step, height.shape, strict=True)
+            )
+            kept &= (labels[beside] != labels[at]) | (height[beside] <= height[at])
+    tops[at] = kept
+    return tops

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from lib.data.label_names import OtherStructuresError, label_of_task
+from lib.data.label_records import told_in
 from lib.data.labels import names_in
 from lib.data.readers import by_readers, consensus_file
-from lib.data.studies import Item, list_items, told_in, volumes_only
+from lib.data.studies import Item, list_items, volumes_only
 from lib.data.versions import LabelVersion
 from lib.io.labels import read_label
 from lib.io.masks import write_mask

@@ -6,23 +6,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
+from torch import Tensor
 
-from lib.data.case import Case, CaseFunctions, Cases, Figures, Scoring
+from lib.data.case import Case, CaseFunctions, Cases, Figures, HeldCase, Scoring
+from lib.data.draw import draw_patches
 from lib.data.grid import network_grid
 from lib.data.ignore import UNKNOWN, split_ignored
 from lib.data.labels import read_item_label
 from lib.data.studies import Item, read_item
 from lib.data.targets import make_target
-from lib.data.transforms import draw_patch, prepare_image
-from lib.distributed import over_processes, own_indices
+from lib.data.transforms import prepare_image
 from lib.errors import InputError
 from lib.segmentation.losses import get_loss
-from lib.segmentation.metrics import PIXEL_COUNTS, image_scores, pixel_counts, pixel_scores
-from lib.segmentation.predictor import Predictor
+from lib.segmentation.metrics import image_scores, pixel_counts, pixel_scores
 from lib.segmentation.readers import list_images, list_images_of_readers
-from lib.tasks.image_spec import PRESENCE, OutputSpec
+from lib.segmentation.scoring import score_masks
 from lib.tasks.spec import TaskSpec
+from lib.weights.versions import Trivial
 
 
 def _load_image(item: Item, task: TaskSpec) -> Case:
@@ -39,7 +39,7 @@ def _load_image(item: Item, task: TaskSpec) -> Case:
 
 def _fitting_patch(task: TaskSpec, largest: tuple[int, ...]) -> TaskSpec:
     """Return `task` with its patch cut to the largest case, in sizes that the network takes."""
-    network, recipe = task.encoder_decoder, task.training
+    network, recipe = task.map_network, task.training
     if network.padding != "same" or not largest:
         return task
     patch = tuple(
@@ -49,15 +49,16 @@ def _fitting_patch(task: TaskSpec, largest: tuple[int, ...]) -> TaskSpec:
     return replace(task, training=replace(recipe, patch_size=patch))
 
 
-def draw_training_patch(case: Case, task: TaskSpec, rng: np.random.Generator) -> Case:
-    """Return an augmented patch of a prepared image and of its target."""
+def draw_training_patches(
+    cases: Sequence[HeldCase], task: TaskSpec, rngs: Sequence[np.random.Generator]
+) -> tuple[Tensor, Tensor]:
+    """Return an augmented patch of each prepared image, and of its target."""
     recipe = task.training
-    return draw_patch(
-        case[0],
-        case[1],
+    return draw_patches(
+        cases,
         recipe.patch_sides(task.network.spatial_dims),
         task.augment,
-        rng,
+        rngs,
         task.target.maps,
         recipe.foreground_share,
     )
@@ -65,7 +66,7 @@ def draw_training_patch(case: Case, task: TaskSpec, rng: np.random.Generator) ->
 
 def check_patch_size(task: TaskSpec) -> None:
     """Raise `InputError` if the network cannot take patches of the recipe's size."""
-    network, axes = task.encoder_decoder, task.network.spatial_dims
+    network, axes = task.map_network, task.network.spatial_dims
     for side in (sides := task.training.patch_sides(axes)):
         if len(sides) != axes or network.output_size(side) is None:
             least = network.input_size(1)
@@ -80,46 +81,37 @@ def check_patch_size(task: TaskSpec) -> None:
             )
 
 
-def score_masks(predictor: Predictor, cases: Cases) -> Figures:
-    """Return figures of pixels pooled over cases, and means over cases of `image_scores`.
-
-    Both are those of `lib.segmentation.metrics`. Several processes share the work.
-    """
-    table = torch.zeros((len(cases), len(PIXEL_COUNTS) + 2), dtype=torch.float64)
-    spec, answered = predictor.task.output, predictor.task.target.answered
-    for index in own_indices(len(cases)):
-        image, target = cases[index]
-        maps = predictor.probabilities(image.astype(np.float32), flips=False)
-        mask, sure = answered_mask(maps, answered, spec)
-        labelled = target[0] != UNKNOWN
-        case = pixel_counts(mask, target[0], labelled)
-        row = [*(case[name] for name in PIXEL_COUNTS), sure[labelled].max(), labelled.all()]
-        table[index] = torch.tensor(row, dtype=torch.float64)
-    *columns, presence, whole = over_processes(table).numpy().T
-    counts = dict(zip(PIXEL_COUNTS, columns, strict=True))
-    pooled = pixel_scores({name: column.sum() for name, column in counts.items()})
-    figures = {**pooled, **image_scores(counts, presence, whole=whole > 0)}
-    return {name: float(value) for name, value in figures.items()}
-
-
-def answered_mask(
-    maps: np.ndarray, answered: Sequence[str], spec: OutputSpec
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mask of answered maps `(maps, *spatial)`, and the probability of any structure."""
-    mask, sure = maps[0] >= spec.threshold, maps[0]
-    if PRESENCE in answered:
-        sure = maps[answered.index(PRESENCE)]
-        mask &= sure >= spec.presence_threshold
-    return mask, sure
+def trivial_mask(task: TaskSpec, cases: Cases) -> Trivial | None:
+    """Return the better of no foreground and nothing but foreground; None for other figures."""
+    full = []  # counts of a mask of everything, for each case
+    for index in range(len(cases)):
+        truth = cases[index][1][0]
+        full.append(pixel_counts(np.ones(truth.shape, bool), truth, truth != UNKNOWN))
+    tp, fp = (np.array([case[name] for case in full]) for name in ("tp", "fp"))
+    none = np.zeros_like(tp)
+    answers = []
+    for words, counts in (
+        ("an empty mask", {"tp": none, "fp": none, "fn": tp, "tn": fp}),
+        ("everything as foreground", {"tp": tp, "fp": fp, "fn": none, "tn": none}),
+    ):
+        pooled = pixel_scores({name: column.sum() for name, column in counts.items()})
+        figures = {**pooled, **image_scores(counts)}
+        figures["click_dice"] = pixel_scores(counts)["fg_dice"].mean()
+        if task.key_metric not in figures:
+            return None
+        answers.append(Trivial(words, float(figures[task.key_metric])))
+    return max(answers, key=lambda answer: answer.score)
 
 
-def empty_mask(task: TaskSpec, step: int, scores: Figures) -> str:
-    """Return a warning of the collapse to the empty mask; it scores well on rare structures."""
-    if scores["found"] > 0:
+def one_mask(task: TaskSpec, step: int, scores: Figures) -> str:
+    """Return a warning of the collapse to one mask; it scores well on rare, or large structures."""
+    if scores["found"] > 0 and scores.get("bg_iou", 1.0) > 0:
         return ""
+    mask = "empty mask" if scores["found"] == 0 else "mask of everything"
+    what = "no foreground" if scores["found"] == 0 else "no background"
     return (
-        f"'{task.name}' answers no foreground on any validation case at step {step}: "
-        f"collapsed to the empty mask; if it stays so, lower the learning rate (now "
+        f"'{task.name}' answers {what} on any validation case at step {step}: "
+        f"collapsed to the {mask}; if it stays so, lower the learning rate (now "
         f"{task.training.learning_rate}) or choose loss bce_dice (now {task.training.loss})"
     )
 
@@ -129,7 +121,7 @@ SEGMENTATION_CASES = CaseFunctions(
     load=_load_image,
     fitted=_fitting_patch,
     check_size=check_patch_size,
-    draw=draw_training_patch,
+    draw=draw_training_patches,
     order=lambda items, task, rng: rng.permutation(len(items)),
     batches=lambda items, task: -(-len(items) // task.training.batch_size),
     of_readers=list_images_of_readers,
@@ -137,5 +129,7 @@ SEGMENTATION_CASES = CaseFunctions(
 SEGMENTATION_SCORING = Scoring(
     loss=lambda task, items: get_loss(task.training.loss, task.target.maps),
     score=score_masks,
-    collapsed=empty_mask,
+    trivial=trivial_mask,
+    collapsed=one_mask,
+    features=lambda predictor, case: predictor.features(case[0].astype(np.float32)),
 )

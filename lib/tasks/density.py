@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lib.tasks.exam_spec import ClassSpec, ExamSpec
+from lib.tasks.image_kind import MAMMOGRAPHY
 from lib.tasks.image_spec import AugmentSpec, InputSpec
 from lib.tasks.network_spec import ClassifierSpec
 from lib.tasks.spec import Rows, TaskSpec
@@ -63,6 +64,8 @@ _A_VS_D = ROWS.add(
         "convolutions, one for each projection",
         kind="classification",
         labels={"A": 1, "D": 4},
+        modalities=MAMMOGRAPHY,
+        dimensions=("mammogram",),
         network=_RESIDUAL,
         input=InputSpec(size=224, channels=("normalised", "original")),
         augment=_AUGMENT,

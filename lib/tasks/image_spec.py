@@ -11,6 +11,8 @@ from lib.tasks.spec_fields import LATER
 GREYS = ("normalised", "original")
 STRUCTURE = "label_"
 PRESENCE = "presence"
+FINEST, COARSEST = 0.02, 50.0  # millimetres
+_AXES = {"L": 0, "R": 0, "P": 1, "A": 1, "I": 2, "S": 2}  # of a patient, by their ends
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +23,8 @@ class InputSpec:
 
     Attributes:
         percentiles: the intensities at these percentiles become 0 and 1.
-        dark_background: invert images whose median lies in the upper half of their range, so that
-            stained sections (bright background) look like fluorescence.
+        dark_background: invert images whose median lies in the upper half of their range, and all
+            stained sections in colour, so that they look like fluorescence.
         longest_side: pixels that the longer of rows and columns is resampled to, up or down; 0
             keeps the size. The answer has the image's own size all the same.
         isotropic: resample volumes whose spacing differs between axes to one spacing: that of the
@@ -33,6 +35,12 @@ class InputSpec:
             square. 0 for other tasks.
         channels: for mammograms: the greys that the network sees: ``normalised`` (within the
             breast) and ``original`` (of the image), which says more on films.
+        window: the two intensities that become 0 and 1, such as Hounsfield units, in place of
+            percentiles; empty for these.
+        spacing: millimetres along x, y[, z], the axes as `orientation` orders them, to which
+            volumes are resampled; 0 keeps that of an axis, empty keeps all.
+        orientation: where the axes x, y, z of a volume are to point, as in ``RAS`` (right,
+            anterior, superior); empty keeps them as they are stored.
     """
 
     percentiles: tuple[float, float] = (0.5, 99.8)
@@ -43,11 +51,30 @@ class InputSpec:
     max_pixels: int = 8192 * 8192
     size: int | tuple[int, int] = field(default=0, metadata=LATER)
     channels: tuple[str, ...] = field(default=("normalised",), metadata=LATER)
+    window: tuple[float, ...] = field(default=(), metadata=LATER)
+    spacing: tuple[float, ...] = field(default=(), metadata=LATER)
+    orientation: str = field(default="", metadata=LATER)
 
     def __post_init__(self) -> None:
-        """Check the names of the channels."""
+        """Check the names of the channels, and the scale and grid."""
         for name in self.channels or ("none",):
             choose("input channel", name, dict.fromkeys(GREYS))
+        if self.window and not (len(self.window) == 2 and self.window[0] < self.window[1]):
+            raise ValueError(
+                f"window must be two rising intensities, or empty, found {self.window}"
+            )
+        possible = [one == 0 or FINEST <= one <= COARSEST for one in self.spacing]
+        if self.spacing and possible != [True] * 3:
+            raise ValueError(
+                f"spacing must be three of {FINEST} to {COARSEST} millimetres, or 0, along x, y "
+                f"and z, found {self.spacing}"
+            )
+        axes = sorted(_AXES.get(code, 3) for code in self.orientation)
+        if self.orientation and axes != [0, 1, 2]:
+            raise ValueError(
+                f"orientation must name an end of each axis, as RAS or LPS, found "
+                f"'{self.orientation}'"
+            )
 
     @property
     def sides(self) -> tuple[int, int]:
@@ -137,6 +164,7 @@ class OutputSpec:
         seed_threshold: for ``distance``, least answered distance (0..1) of a seed.
         gap: pixels by which objects grow back where the target's borders were eroded.
         min_area: objects with fewer pixels are dropped from mask and instances.
+        shape: ``ellipse`` where each structure is one, so that its circumference is measured.
     """
 
     threshold: float = 0.5
@@ -150,3 +178,4 @@ class OutputSpec:
     seed_threshold: float = 0.3
     gap: int = 0
     min_area: int = 0
+    shape: Literal["any", "ellipse"] = field(default="any", metadata=LATER)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from lib.tasks.click_spec import CLICK_MAPS, ClickSpec
+from lib.tasks.image_kind import PICTURES
 from lib.tasks.image_spec import AugmentSpec, OutputSpec, TargetSpec
 from lib.tasks.network_spec import EncoderDecoderSpec
 from lib.tasks.spec import Rows, TaskSpec
@@ -21,6 +22,9 @@ VHLLRHE = ROWS.add(
         "leaky ReLU, He initialisation, cross-entropy + Dice",
         kind="segmentation",
         labels={"nuclei": 1},
+        modalities=PICTURES,
+        strict=False,
+        dimensions=("2d", "3d", "loop"),  # stacks picture by picture
         network=EncoderDecoderSpec(
             topology="vnet",
             kernel_size=5,

@@ -7,7 +7,7 @@ torch, so listing the tasks is instant.
 from __future__ import annotations
 
 from lib.errors import InputError, choose
-from lib.tasks import density, nuclei, ultrasound
+from lib.tasks import density, nuclei, ultrasound, volumes
 from lib.tasks.spec import TaskSpec
 
 TASKS: dict[str, TaskSpec] = {}
@@ -34,5 +34,5 @@ def get_task(name: str) -> TaskSpec:
     return choose("task", name, TASKS)
 
 
-for _row in (*nuclei.ROWS, *ultrasound.ROWS, *density.ROWS):
+for _row in (*nuclei.ROWS, *ultrasound.ROWS, *volumes.ROWS, *density.ROWS):
     register(_row)

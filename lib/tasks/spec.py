@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from lib.errors import choose
 from lib.tasks.click_spec import CLICK_MAPS, ClickSpec
 from lib.tasks.exam_spec import ExamSpec
+from lib.tasks.image_kind import DIMENSIONS, Dimensions
 from lib.tasks.image_spec import PRESENCE, AugmentSpec, InputSpec, OutputSpec, TargetSpec
+from lib.tasks.monai_spec import MonaiSpec
 from lib.tasks.network_spec import ClassifierSpec, EncoderDecoderSpec
 from lib.tasks.spec_fields import LATER, parts_without_unused
 from lib.tasks.training_spec import TrainingSpec
@@ -21,6 +24,13 @@ class TaskSpec:
     Attributes:
         kind: name of a row of `lib.kinds`, which checks more than is checked here.
         labels: name of each structure, or class, and its value in label images.
+        modalities: DICOM modalities of the images that it is for; empty for any. Images that have
+            none, such as PNG, may be of any.
+        strict: whether images of other modalities are refused. If not, they are not offered, and
+            an answer that is asked for by name comes with a note: converters write any modality
+            into the pictures of a microscope.
+        dimensions: of the images that it is for, see `lib.tasks.fits`, what it was made for first;
+            empty for any.
         key_metric: the figure that picks the best epoch and decides on publishing.
         reference: where the network or recipe comes from.
         weights_licence: licence under which shipped weights may be used; empty where none ship.
@@ -35,7 +45,10 @@ class TaskSpec:
     description: str
     kind: str
     labels: Mapping[str, int]
-    network: EncoderDecoderSpec | ClassifierSpec
+    network: EncoderDecoderSpec | ClassifierSpec | MonaiSpec
+    modalities: tuple[str, ...] = ()
+    strict: bool = True
+    dimensions: tuple[Dimensions, ...] = ()
     input: InputSpec = field(default_factory=InputSpec)
     target: TargetSpec = field(default_factory=TargetSpec)
     augment: AugmentSpec = field(default_factory=AugmentSpec)
@@ -49,15 +62,23 @@ class TaskSpec:
 
     def __post_init__(self) -> None:
         """Check that the parts fit each other."""
-        if isinstance(self.network, EncoderDecoderSpec):
+        for name in self.dimensions:
+            choose("dimensions", name, dict.fromkeys(DIMENSIONS))
+        if isinstance(self.network, (EncoderDecoderSpec, MonaiSpec)):
             _check_maps(self, self.network)
         if isinstance(self.network, ClassifierSpec) or self.exam is not None:
             _check_classes(self)
 
     @property
     def encoder_decoder(self) -> EncoderDecoderSpec:
-        """The network of a segmentation task."""
+        """The network of a segmentation task of this app's own family."""
         assert isinstance(self.network, EncoderDecoderSpec), self.kind
+        return self.network
+
+    @property
+    def map_network(self) -> EncoderDecoderSpec | MonaiSpec:
+        """The network of a segmentation task."""
+        assert not isinstance(self.network, ClassifierSpec), self.kind
         return self.network
 
     @property
@@ -83,18 +104,34 @@ class TaskSpec:
         """Axes that an image must have: three for volumes, else two or, slice by slice, three."""
         return 3 if self.network.spatial_dims == 3 else None
 
+    @property
+    def is_for(self) -> dict[str, list[str]]:
+        """The images that it is for, as clients get to know it; empty lists are any."""
+        return {"modalities": list(self.modalities), "dimensions": list(self.dimensions)}
+
+    def for_any_image(self) -> TaskSpec:
+        """Return the row without a word on the images that it is for."""
+        return replace(self, modalities=(), dimensions=())
+
     def as_dict(self) -> dict[str, Any]:
         """Return the row as plain data, as it is stored in checkpoints and reports."""
         return asdict(replace(self, labels=dict(self.labels)))
 
     def as_trained(self) -> dict[str, Any]:
-        """Return what of the row decides the weights: all but the texts and the output options."""
-        untrained = ("description", "reference", "weights_licence", "output")
+        """Return what of the row decides the weights: not texts, output, or what it is for."""
+        untrained = {
+            "description",
+            "reference",
+            "weights_licence",
+            "output",
+            "strict",
+            *self.is_for,
+        }
         trained = parts_without_unused(self, self.as_dict())
         return {name: part for name, part in trained.items() if name not in untrained}
 
 
-def _check_maps(task: TaskSpec, network: EncoderDecoderSpec) -> None:
+def _check_maps(task: TaskSpec, network: EncoderDecoderSpec | MonaiSpec) -> None:
     answered = task.target.answered
     if task.target.maps[:1] != ("foreground",) or len(answered) != network.out_channels:
         raise ValueError(

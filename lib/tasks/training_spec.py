@@ -8,6 +8,9 @@ from typing import Literal
 from lib.errors import InputError
 from lib.tasks.spec_fields import LATER
 
+Compile = Literal["auto", "on", "off"]
+COMPILE: dict[str, Compile] = {"auto": "auto", "on": "on", "off": "off"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSpec:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lib.tasks.click_spec import CLICK_MAPS, ClickSpec
+from lib.tasks.image_kind import ULTRASOUND
 from lib.tasks.image_spec import AugmentSpec, InputSpec, OutputSpec, TargetSpec
 from lib.tasks.network_spec import EncoderDecoderSpec
 from lib.tasks.nuclei import THESIS, VHLLRHE
@@ -21,6 +22,9 @@ _NERVE = ROWS.add(
         description="A nerve in ultrasound frames and loops, often absent: V-Net in 2D, 5x5 "
         "kernels, leaky ReLU, He initialisation, cross-entropy + Dice",
         labels={"nerve": 1},
+        modalities=ULTRASOUND,
+        strict=True,
+        dimensions=("2d", "loop"),
         network=replace(VHLLRHE.encoder_decoder, norm="batch", out_channels=2, pooled_channels=1),
         input=InputSpec(dark_background=False, longest_side=256),
         target=TargetSpec(maps=("foreground", "presence")),
@@ -48,7 +52,7 @@ _LESION = ROWS.add(
         description="A lesion in breast ultrasound, often absent: the nerve recipe, 16 to 256 maps "
         "on half the resolution",
         labels={"lesion": 1},
-        network=replace(_NERVE.network, channels=(16, 32, 64, 128, 256)),
+        network=replace(_NERVE.encoder_decoder, channels=(16, 32, 64, 128, 256)),
         input=replace(_NERVE.input, longest_side=128),
         output=replace(_NERVE.output, keep="all"),  # lesions may be several
         training=replace(_NERVE.training, patch_size=128),
@@ -68,14 +72,59 @@ ROWS.add(
     )
 )
 
+# Small networks of one recipe, so that one can start from another's weights.
+_HEAD = ROWS.add(
+    replace(
+        _NERVE,
+        name="fetal_head",
+        description="The head of a fetus in ultrasound frames, for its circumference: V-Net in 2D, "
+        "3x3 kernels, 12 to 192 maps, cross-entropy + Dice",
+        labels={"head": 1},
+        network=replace(
+            _NERVE.encoder_decoder,
+            kernel_size=3,
+            channels=(12, 24, 48, 96, 192),
+            out_channels=1,
+            pooled_channels=0,
+        ),
+        input=replace(_NERVE.input, longest_side=192),
+        target=TargetSpec(),
+        output=OutputSpec(keep="largest", shape="ellipse"),
+        training=replace(
+            _NERVE.training, steps=1200, averaging=0.995, patch_size=(144, 192), val_interval=300
+        ),
+        key_metric="fg_dice",
+        reference="van den Heuvel et al. 2018, PLoS ONE (data); Milletari et al. 2016, V-Net",
+        weights_licence="CC-BY-4.0",
+    )
+)
+ROWS.add(
+    replace(
+        _HEAD,
+        name="nerve",
+        description="Nerves and vessels in ultrasound frames of regional anaesthesia: the network "
+        "of fetal_head with a map for each",
+        labels={"nerve": 1, "vessel": 2},
+        network=replace(_HEAD.encoder_decoder, out_channels=3),
+        input=replace(_HEAD.input, longest_side=256),
+        target=TargetSpec(maps=("foreground", "label_1", "label_2")),
+        output=OutputSpec(),  # there may be several of each
+        training=replace(_HEAD.training, steps=2500, patch_size=(224, 256), val_interval=500),
+        reference="tmkand, usgra-seg (data); Milletari et al. 2016, V-Net",
+        weights_licence="",
+    )
+)
+
 # One structure in volumes: the thesis's next step, in a size that trains on two cores in minutes.
-_VOLUME = ROWS.add(
+VOLUME = ROWS.add(
     TaskSpec(
         name="ultrasound3d_vnet",
         description="A structure in 3D ultrasound volumes: V-Net in 3D, 3x3x3 kernels, PReLU, 12 "
         "to 192 maps, cross-entropy + Dice",
         kind="segmentation",
         labels={"structure": 1},
+        modalities=ULTRASOUND,
+        dimensions=("3d",),
         network=EncoderDecoderSpec(
             spatial_dims=3,
             topology="vnet",
@@ -108,50 +157,52 @@ _VOLUME = ROWS.add(
         reference="Milletari et al. 2016, V-Net",
     )
 )
-ROWS.add(
+CLICKED_VOLUME = ROWS.add(
     replace(
-        _VOLUME,
+        VOLUME,
         name="ultrasound3d_click",
         description="A structure in 3D ultrasound volumes that follows clicks: the V-Net whose "
         "decoder sees them",
         kind="interactive",
-        network=replace(_VOLUME.encoder_decoder, guidance_channels=CLICK_MAPS),
+        network=replace(VOLUME.encoder_decoder, guidance_channels=CLICK_MAPS),
         output=OutputSpec(),
         key_metric="click_dice",
         clicks=ClickSpec(),
-        reference=f"{_VOLUME.reference}; Sofiiuk et al. 2022 (training with clicks)",
+        reference=f"{VOLUME.reference}; Sofiiuk et al. 2022 (training with clicks)",
     )
 )
 ROWS.add(
     replace(
-        _VOLUME,
+        VOLUME,
         name="ultrasound3d_structures",
         description="A gland and the cysts in it in 3D ultrasound volumes: the recipe for one "
         "structure, with a map for each of several",
         labels={"gland": 1, "cyst": 2},
-        network=replace(_VOLUME.network, out_channels=3),
+        network=replace(VOLUME.network, out_channels=3),
         target=TargetSpec(maps=("foreground", "label_1", "label_2")),
         output=OutputSpec(),
     )
 )
 ROWS.add(
     replace(
-        _VOLUME,
+        VOLUME,
         name="ultrasound2d_vnet",
         description="A structure in 3D ultrasound volumes, slice by slice: the same recipe in 2D, "
         "to compare with",
-        network=replace(_VOLUME.network, spatial_dims=2),
-        training=replace(_VOLUME.training, batch_size=16),
+        dimensions=("3d", "loop", "2d"),
+        network=replace(VOLUME.network, spatial_dims=2),
+        training=replace(VOLUME.training, batch_size=16),
     )
 )
 ROWS.add(
     replace(
-        _VOLUME,
+        VOLUME,
         name="nerve_cine",
         description="A nerve in ultrasound loops, in 2D + time: V-Net whose third axis is time",
         labels={"nerve": 1},
+        dimensions=("loop",),
         input=InputSpec(dark_background=False, longest_side=128, max_pixels=512**3),
-        training=replace(_VOLUME.training, patch_size=(32, 64, 64)),
+        training=replace(VOLUME.training, patch_size=(32, 64, 64)),
     )
 )
 ROWS.add(
@@ -161,6 +212,8 @@ ROWS.add(
         "kernels, PReLU, 16 to 256 maps, Dice",
         kind="segmentation",
         labels={"structure": 1},
+        modalities=ULTRASOUND,
+        dimensions=("3d",),
         network=EncoderDecoderSpec(
             spatial_dims=3,
             topology="vnet",

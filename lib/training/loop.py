@@ -15,6 +15,7 @@ from typing import Any
 import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
+from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from lib.data.studies import Item
@@ -23,14 +24,18 @@ from lib.files import write_json
 from lib.kinds import kind_of
 from lib.networks import place_network
 from lib.tasks.spec import TaskSpec
+from lib.training import progress
 from lib.training.batches import PreparedCases, StepBatches, loading_threads, prefetch
+from lib.training.compiling import compiled, pays
+from lib.training.familiarity import keep_familiarity
 from lib.training.options import FitOptions, FitResult
-from lib.training.plan import plan_run
+from lib.training.plan import iterations, plan_run
 from lib.training.progress import STATS, RunStatus, attach_progress, attach_tensorboard
 from lib.training.provenance import CheckpointWriter, initial_network
 from lib.training.resume import BEST, RunState, run_identity
 from lib.training.step import TrainingStep
 from lib.training.validation import Validator
+from lib.weights.capture import tape_for
 
 
 def fit(task: TaskSpec, items: Sequence[Item], options: FitOptions) -> FitResult:
@@ -83,6 +88,7 @@ def fit(task: TaskSpec, items: Sequence[Item], options: FitOptions) -> FitResult
     if not validator.kept:  # cannot happen: the last step always validates
         raise RuntimeError("training ended without a validation")
     if idist.get_rank() == 0:
+        keep_familiarity(options.out / BEST, task, training, validation, options)
         write_json(options.out / STATS, status.stats(done, active=False))
     return FitResult(
         weights=options.out / BEST,
@@ -109,27 +115,53 @@ def _start(
     torch.manual_seed(options.seed)
     network, origin = initial_network(task, options.init)
     network = place_network(network, device, dtype).train()
-    parallel = None
+    scoring = kind_of(task).scoring
+    parallel = tape = fast = None
     if idist.get_world_size() > 1:
         parallel = DistributedDataParallel(
             network,
             device_ids=[device.index or 0] if device.type == "cuda" else None,
-            find_unused_parameters=kind_of(task).scoring.partial,
+            find_unused_parameters=scoring.partial,
         )
-    loss = kind_of(task).scoring.loss(task, items)
-    return TrainingStep(network, task.training, device, dtype, loss, parallel), origin
+    else:
+        tape = tape_for(device, dtype)
+        if not scoring.partial:  # which weights a step trains depends on its batch
+            long = pays(task.training, task.network.spatial_dims)
+            fast = compiled(network, device, options.compile, long)
+    step = TrainingStep(
+        network,
+        task.training,
+        device,
+        dtype,
+        scoring.loss(task, items),
+        parallel=parallel,
+        compiled=fast,
+        tape=tape,
+        routed=scoring.partial,
+    )
+    return step, origin
 
 
 def _take_steps(steps: range, state: RunState, writer: CheckpointWriter, status: RunStatus) -> int:
-    """Take `steps`, validate between them, and return how many were taken."""
+    """Take `steps`, validate between them, and return how many were taken.
+
+    An iteration of the engine stands for one step or several, and its state counts steps.
+    """
     take_step, validator, options = state.take_step, state.validator, writer.options
     recipe, complete = validator.task.training, kind_of(validator.task).scoring.complete
-    engine = Engine(lambda _, batch: take_step(complete(validator.predictor, batch)))
+
+    def take(engine: Engine, count: int) -> Tensor:
+        for _ in range(count):
+            loss = take_step(complete(validator.predictor, next(loader)))
+            validator.losses.append(loss)
+        engine.state.iteration += count - 1  # the engine has counted one of these steps
+        return loss
+
+    engine = Engine(take)
     engine.logger.disabled = True  # errors are raised; the caller reports them
 
     @engine.on(Events.ITERATION_COMPLETED)
-    def note_loss(engine: Engine) -> None:
-        validator.losses.append(engine.state.output)
+    def save(engine: Engine) -> None:
         state.save_if_due(steps.start + engine.state.iteration)
 
     def due(engine: Engine, count: int) -> bool:
@@ -142,6 +174,8 @@ def _take_steps(steps: range, state: RunState, writer: CheckpointWriter, status:
         if validator.validate(step):
             writer.write(step)
         take_step.after_validation(validator.loss)
+        if options.on_validation is not None:
+            options.on_validation(step, validator.history[-1])
         if validator.out_of_patience():
             engine.terminate()
         state.save(step)
@@ -151,11 +185,30 @@ def _take_steps(steps: range, state: RunState, writer: CheckpointWriter, status:
         if options.tensorboard:
             attach_tensorboard(engine, status, take_step.scheduler, options.out / "tensorboard")
     rank, world_size = idist.get_rank(), idist.get_world_size()
-    batches = StepBatches(writer.training, options.seed, rank, world_size, options.new_ids)
-    with closing(prefetch(batches, steps, loading_threads())) as loader:
-        engine.run(loader, max_epochs=1, epoch_length=len(steps))
+    device = take_step.device
+    batches = StepBatches(
+        writer.training,
+        options.seed,
+        rank,
+        world_size,
+        options.new_ids,
+        device,
+        options.at_once,
+    )
+    counts = iterations(steps, steps_together(take_step), recipe.val_interval)
+    with closing(prefetch(batches, steps, loading_threads(), device)) as loader:
+        engine.run(counts, max_epochs=1, epoch_length=len(counts))
     taken: int = engine.state.iteration
     return taken
+
+
+def steps_together(take_step: TrainingStep) -> int:
+    """Return how many steps an iteration of the engine stands for at most.
+
+    Replays of recorded steps follow each other with nothing between, up to the next step that
+    TensorBoard shows.
+    """
+    return 1 if take_step.recorder is None else progress.TENSORBOARD_STEPS
 
 
 def _process_device(name: str | None) -> torch.device:

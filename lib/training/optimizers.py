@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from lib.errors import InputError, choose
@@ -25,13 +26,67 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "plain_sgd": torch.optim.SGD,
 }
 
+# so that a step can be recorded: nothing is read from the device, all state is on it
+_FUSED = {"fused": True}
+_CAPTURABLE = {"capturable": True, "foreach": True}
+_RECORDED: dict[str, dict[str, bool]] = {
+    "adam": {"fused": True, "capturable": True},
+    "adamw": {"fused": True, "capturable": True},
+    "nadam": _CAPTURABLE,
+    "rmsprop": _CAPTURABLE,
+    "sgd": _FUSED,
+    "plain_sgd": _FUSED,
+}
+_WAYS = ("fused", "capturable", "foreach")  # to compute the same
+_RATES = ("lr", "initial_lr")
 
-def build_optimizer(network: nn.Module, spec: TrainingSpec) -> torch.optim.Optimizer:
-    """Return the optimiser that the recipe names, over the network's parameters."""
+
+def build_optimizer(
+    network: nn.Module, spec: TrainingSpec, recorded: bool = False
+) -> torch.optim.Optimizer:
+    """Return the optimiser that the recipe names, over the network's parameters.
+
+    Args:
+        recorded: whether its steps are recorded and replayed. All of its state is then on the
+            device, the learning rate too, which a schedule writes to.
+
+    Raises:
+        InputError: an unknown optimiser, or an impossible learning rate.
+    """
     if not 0 < spec.learning_rate < math.inf:
         raise InputError(f"learning_rate must be positive, found {spec.learning_rate}")
     make = choose("optimizer", spec.optimizer, OPTIMIZERS)
-    return make(network.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay)
+    rate: float | Tensor = spec.learning_rate
+    ways: Mapping[str, bool] = {}
+    if recorded:
+        rate = torch.tensor(rate, device=next(network.parameters()).device)
+        ways = _RECORDED[spec.optimizer]
+    return make(network.parameters(), lr=rate, weight_decay=spec.weight_decay, **ways)
+
+
+def plain_state(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the state of an optimiser or schedule with rates as numbers, as not recorded."""
+    if "param_groups" in state:
+        groups = [
+            {name: float(value) if name in _RATES else value for name, value in group.items()}
+            for group in state["param_groups"]
+        ]
+        return {**state, "param_groups": groups}
+    if "_last_lr" in state:
+        return {**state, "_last_lr": [float(rate) for rate in state["_last_lr"]]}
+    return state
+
+
+def load_optimizer_state(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """Load a state into an optimiser that may compute it in another way than the one it is of."""
+    groups = optimizer.param_groups
+    ways = [{name: group[name] for name in _WAYS if name in group} for group in groups]
+    rates = [group["lr"] for group in groups]
+    stored = [{**group, **way} for group, way in zip(state["param_groups"], ways, strict=True)]
+    optimizer.load_state_dict({**state, "param_groups": stored})
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        if isinstance(rate, Tensor):  # the very tensor that is read
+            group["lr"] = rate.fill_(float(group["lr"]))
 
 
 def build_scheduler(
@@ -59,4 +114,7 @@ def build_scheduler(
         "cosine": lambda: LambdaLR(optimizer, cosine),
         "plateau": plateau,
     }
-    return choose("schedule", spec.schedule, schedules)()
+    schedule = choose("schedule", spec.schedule, schedules)()
+    if isinstance(schedule, LambdaLR):  # computed on the host, even where the rate is on the device
+        schedule.base_lrs = [spec.learning_rate for _ in schedule.base_lrs]
+    return schedule

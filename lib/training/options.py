@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from lib.data.case import Prepared
+from lib.data.case import Figures, Prepared
+from lib.tasks.training_spec import Compile
 from lib.training.batches import CACHE_BYTES
 from lib.weights.checkpoint import Checkpoint
 
@@ -31,8 +33,12 @@ class FitOptions:
         keep: which weights to keep: those that score ``best`` on the held-out cases, or those of
             the ``last`` validation, which were not selected on these cases.
         new_ids: ids of cases that `init` was not trained on; see `lib.training.replay`.
+        compile: whether to compile the network on a GPU: "on", "off", or "auto" for long runs;
+            see `lib.training.compiling`.
+        on_validation: called after each validation with its step and figures.
         prepared: cases that earlier runs in this process prepared with the same input and target,
             by image file; this run adds its own. None prepares all anew.
+        at_once: runs at the same time on one device, which share its memory.
     """
 
     out: Path
@@ -48,7 +54,10 @@ class FitOptions:
     validation_ids: frozenset[str] | None = None
     keep: Literal["best", "last"] = "best"
     new_ids: frozenset[str] = frozenset()
+    compile: Compile = "auto"
+    on_validation: Callable[[int, Figures], object] | None = None
     prepared: Prepared | None = None
+    at_once: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

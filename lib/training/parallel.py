@@ -18,6 +18,7 @@ from lib.data.studies import Item
 from lib.errors import DivergedError, InputError
 from lib.files import write_atomically
 from lib.processes import free_port
+from lib.tasks.outside import load_given
 from lib.tasks.spec import TaskSpec
 from lib.training.batches import check_shares
 from lib.training.loop import fit
@@ -104,6 +105,7 @@ def _worker(
     failure: Path,
 ) -> None:
     torch.set_num_threads(threads)
+    load_given()
     try:
         found = function(*arguments)
     except (InputError, DivergedError) as error:

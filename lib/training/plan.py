@@ -6,10 +6,28 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lib.data.studies import Item, split_items
-from lib.errors import InputError
+from lib.errors import InputError, choose
 from lib.kinds import kind_of
 from lib.tasks.spec import TaskSpec
+from lib.training.optimizers import OPTIMIZERS
 from lib.training.options import FitOptions
+
+
+def check_row(task: TaskSpec) -> None:
+    """Make sure that a row can be trained, as far as this shows before there are cases.
+
+    Raises:
+        InputError: its kind, loss, optimizer or sizes are none that there are, or its parts are not
+            those of its kind.
+    """
+    recipe = task.training
+    try:
+        kind = kind_of(task)
+        choose("loss", recipe.loss, kind.losses)
+        choose("optimizer", recipe.optimizer, OPTIMIZERS)
+        kind.cases.check_size(task)
+    except ValueError as error:
+        raise InputError(f"task '{task.name}': {error}") from None
 
 
 def plan_run(
@@ -31,6 +49,20 @@ def plan_run(
         )
     kind_of(task).cases.check_size(task)
     return task, training, validation
+
+
+def iterations(steps: range, together: int, interval: int) -> list[int]:
+    """Return how many of `steps` each iteration of the training engine stands for.
+
+    An iteration ends after every step whose number, counted from the start of the run, is a
+    multiple of `together` or of `interval`, and after the last one.
+    """
+    ends = [
+        step
+        for step in range(steps.start + 1, steps.stop + 1)
+        if step % together == 0 or step % interval == 0 or step == steps.stop
+    ]
+    return [end - begin for begin, end in zip([steps.start, *ends], ends, strict=False)]
 
 
 def _split(

@@ -6,14 +6,15 @@ import math
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ignite.engine import Engine, Events
-from ignite.handlers import ProgressBar
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
+from tqdm import tqdm
 
 from lib.files import write_json
 from lib.tasks.spec import TaskSpec
@@ -22,6 +23,7 @@ from lib.training.validation import Validator
 STATS = "stats.json"
 STATS_SECONDS = 1.0
 LINE_SECONDS = 5.0
+BAR_SECONDS = 0.5
 TENSORBOARD_STEPS = 10
 
 
@@ -68,7 +70,7 @@ class RunStatus:
 
     def figures(self, loss: Tensor) -> dict[str, str]:
         """Return what a progress bar or line shows after a step with this loss."""
-        shown = {"loss": f"{float(loss):.4f}"}
+        shown = {"loss": f"{float(loss):.4f}"}  # waits until the device has it
         key, validator = self.task.key_metric, self.validator
         if validator.history:
             shown[key] = f"{validator.history[-1][key]:.4f}"
@@ -86,8 +88,7 @@ def attach_progress(engine: Engine, status: RunStatus, folder: Path, visible: bo
     name, first, steps = status.task.name, status.first_step, status.task.training.steps
     terminal = os.isatty(2)
     if visible and terminal:
-        title = f"{name} from step {first}" if first else name
-        ProgressBar(persist=True, desc=title).attach(engine, output_transform=status.figures)
+        _attach_bar(engine, status)
     last = {"stats": 0.0, "line": time.time()}
 
     @engine.on(Events.ITERATION_COMPLETED)
@@ -109,6 +110,37 @@ def attach_progress(engine: Engine, status: RunStatus, folder: Path, visible: bo
             )
 
 
+def _attach_bar(engine: Engine, status: RunStatus) -> None:
+    """Show a bar of steps; Ignite's own counts iterations, which may be several steps."""
+    bar = tqdm(total=status.task.training.steps, initial=status.first_step, desc=status.task.name)
+    figures = _seldom(status.figures)
+
+    @engine.on(Events.ITERATION_COMPLETED)
+    def show(engine: Engine) -> None:
+        bar.set_postfix(figures(engine.state.output), refresh=False)
+        bar.update(status.first_step + engine.state.iteration - bar.n)
+
+    @engine.on(Events.COMPLETED)
+    def close() -> None:
+        bar.close()
+
+
+def _seldom(figures: Callable[[Tensor], dict[str, str]]) -> Callable[[Tensor], dict[str, str]]:
+    """Return `figures`, asked every half second; between, its last answer, so that no step waits.
+
+    The bar asks after each iteration, however seldom it draws.
+    """
+    last: dict[str, Any] = {"time": -math.inf, "shown": {}}
+
+    def shown(loss: Tensor) -> dict[str, str]:
+        if time.monotonic() - last["time"] >= BAR_SECONDS:
+            last.update(time=time.monotonic(), shown=figures(loss))
+        answer: dict[str, str] = last["shown"]
+        return answer
+
+    return shown
+
+
 def attach_tensorboard(
     engine: Engine, status: RunStatus, scheduler: LRScheduler, folder: Path
 ) -> None:
@@ -117,16 +149,27 @@ def attach_tensorboard(
 
     first, history = status.first_step, status.validator.history
     writer = SummaryWriter(str(folder))
+    waiting: list[tuple[int, float, Any, Any]] = []  # values that may still be on the device
+
+    def write() -> None:
+        for step, seconds, loss, rate in waiting:
+            writer.add_scalar("train/loss", float(loss), step, seconds)
+            writer.add_scalar("train/learning_rate", float(rate), step, seconds)
+        waiting.clear()
 
     @engine.on(Events.ITERATION_COMPLETED)
     def log(engine: Engine) -> None:
-        step = first + engine.state.iteration
+        step, now = first + engine.state.iteration, time.time()
         if step % TENSORBOARD_STEPS == 0:
-            writer.add_scalar("train/loss", float(engine.state.output), step)
-            writer.add_scalar("train/learning_rate", scheduler.get_last_lr()[0], step)
+            waiting.append((step, now, engine.state.output, scheduler.get_last_lr()[0]))
+        if waiting and now - waiting[0][1] >= STATS_SECONDS:
+            write()
         if history and history[-1]["step"] == step:
             for name, value in history[-1].items():
                 if name not in ("step", "loss"):
                     writer.add_scalar(f"validation/{name}", value, step)
 
-    engine.add_event_handler(Events.COMPLETED, writer.close)
+    @engine.on(Events.COMPLETED)
+    def close() -> None:
+        write()
+        writer.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from lib.weights.checkpoint import (
     versions,
 )
 
+GENERATIONS = 20  # ancestors of weights that their provenance tells of
+
 
 def initial_network(
     task: TaskSpec, init: Checkpoint | None
@@ -41,7 +44,29 @@ def initial_network(
         return build_network(task.network), None
     network, taken, fresh = transfer_network(task, init)
     transferred = {"tensors_taken": taken, "tensors_fresh": fresh}
-    return network, {**init.provenance, "task": init.task, **transferred}
+    return network, shortened({**init.provenance, "task": init.task, **transferred})
+
+
+def shortened(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a provenance with the last `GENERATIONS` of its ancestors.
+
+    Weights that are trained on day after day would hold more of them than of anything else. How
+    many earlier ones there were stands as ``earlier`` in the oldest one that is kept.
+    """
+    chain, earlier = [dict(provenance)], 0
+    while isinstance(older := chain[-1].get("from"), Mapping):
+        earlier = max(earlier, int(chain[-1].get("earlier") or 0))
+        chain.append(dict(older))
+    earlier = max(earlier, int(chain[-1].get("earlier") or 0))
+    if len(chain) > GENERATIONS:
+        earlier += len(chain) - GENERATIONS
+        del chain[GENERATIONS:]
+        chain[-1]["from"] = None
+    if earlier:
+        chain[-1]["earlier"] = earlier
+    for younger, older in zip(chain[-2::-1], chain[:0:-1], strict=True):
+        younger["from"] = older
+    return chain[0]
 
 
 @dataclass(frozen=True, kw_only=True)

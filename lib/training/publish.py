@@ -37,7 +37,8 @@ def train_and_submit(
         processes: how many share the work (one per GPU, or several on a CPU).
 
     Returns:
-        The result of the run, and the store's decision. Served weights that cannot be read, or do
+        The result of the run, and the store's decision. First weights are compared with the best
+        answer that looks at no image. Served weights that cannot be read, or do
         not fit the task's network, count as none.
     """
     labels = label_fingerprints(items)  # first: a label that changes during training stays new
@@ -55,9 +56,21 @@ def train_and_submit(
     options = replace(options, init=served if pretrained else None, new_ids=fresh)
     result = fit_in_processes(task, items, options, processes)
     data = TrainedOn(load_checkpoint(result.weights).provenance, labels)
-    return result, store.submit(
-        task.name, result.weights, result.metrics, task.key_metric, score, data
+    scoring, trivial = kind_of(task).scoring, None
+    if served is None:
+        _, held_out = split_items(items, task.training.val_split)
+        trivial = scoring.trivial(task, PreparedCases(held_out, task))
+    decision = store.submit(
+        task.name,
+        result.weights,
+        result.metrics,
+        task.key_metric,
+        score,
+        data,
+        trivial,
+        collapsed=bool(scoring.collapsed(task, result.steps, result.metrics)),
     )
+    return result, replace(decision, score=result.metrics[task.key_metric], before=score)
 
 
 def _served_weights(task: TaskSpec, store: ModelStore) -> Checkpoint | None:

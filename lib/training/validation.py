@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lib.data.case import VALIDATION_LOSS, Figures
 from lib.distributed import over_processes
-from lib.errors import DivergedError
+from lib.errors import DivergedError, choose
 from lib.kinds import kind_of, score_cases
 from lib.training.batches import PreparedCases
 from lib.weights.runner import NetworkRunner
@@ -62,6 +62,7 @@ class Validator:
 
         Raises:
             DivergedError: the mean loss since the last validation is not finite.
+            NotFoundError: the task's key metric is none of the figures.
         """
         mean_loss = self._mean_loss(step)
         self.losses.clear()
@@ -69,9 +70,10 @@ class Validator:
         self.warning = kind_of(self.task).scoring.collapsed(self.task, step, figures)
         if self.warning and idist.get_rank() == 0:
             logger.warning(self.warning)
-        self.history.append({"step": step, "loss": mean_loss, **figures})
         key = self.task.key_metric
-        better = not self.kept or figures[key] > self.kept[key]
+        score = choose(f"key_metric of task '{self.task.name}'", key, figures)
+        self.history.append({"step": step, "loss": mean_loss, **figures})
+        better = not self.kept or score > self.kept[key]
         if better or self.keep == "last":
             self.kept = figures
             return True

@@ -17,17 +17,18 @@ from typing import Any
 import numpy as np
 import torch
 from scipy import ndimage
-from torch import Tensor
+from torch import Tensor, nn
 
 from lib.classification.answer import combine
 from lib.classification.calibration import class_probabilities
-from lib.classification.cases import network_input
 from lib.classification.predictor import ExamPredictor
 from lib.data.transforms import prepare_image
 from lib.image import Image
+from lib.mammography.breast import network_input
 from lib.mammography.exams import Exam
 from lib.networks.classifiers import MultiViewClassifier
 from lib.networks.encoder_decoder import EncoderDecoder
+from lib.networks.monai_network import MonaiNetwork
 from lib.segmentation.predictor import Predictor
 from lib.tasks.image_spec import PRESENCE
 
@@ -95,20 +96,20 @@ def measure_prepared(
 ) -> Informativeness:
     """Measure an image prepared by `lib.data.transforms.prepare_image`, `(channels, *spatial)`."""
     network = predictor.network
-    assert isinstance(network, EncoderDecoder)
-    style = _Style(len(network.encoder[:FINE]))
-    with predictor.watching(network.encoder[:FINE], style):
+    fine, coarse = _watched(network)
+    style = _Style(len(fine))
+    with predictor.watching(fine, style):
         whole = _structure_probability(predictor, prepared)
     answers = [whole]
     for axes in predictor.mirrorings(prepared.ndim)[1:] if copies else ():
         mirrored = np.ascontiguousarray(np.flip(prepared, axes))
         answers.append(
-            np.flip(_structure_probability(predictor, mirrored), [axis - 1 for axis in axes])
+            np.flip(_structure_probability(predictor, mirrored), tuple(axis - 1 for axis in axes))
         )
     entropy = 0.0
     if passes:
         drop = _Dropping(seed)
-        with predictor.watching([network.encoder[-1], *network.decoder[:1]], drop):
+        with predictor.watching(coarse, drop):
             dropped = [_structure_probability(predictor, prepared) for _ in range(passes)]
         entropy = pixel_entropy(dropped)
     mean = np.mean(answers, axis=0)
@@ -119,6 +120,14 @@ def measure_prepared(
         float((mean >= predictor.task.output.threshold).mean()),
         style.features(),
     )
+
+
+def _watched(network: nn.Module) -> tuple[list[nn.Module], list[nn.Module]]:
+    """Return the modules whose maps are features, and those whose maps are dropped."""
+    if isinstance(network, MonaiNetwork):
+        return network.fine, network.coarse
+    assert isinstance(network, EncoderDecoder)
+    return list(network.encoder[:FINE]), [network.encoder[-1], *network.decoder[:1]]
 
 
 def soft_distance(copies: Sequence[np.ndarray]) -> float:

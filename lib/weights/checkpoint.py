@@ -19,6 +19,7 @@ from lib.errors import InputError
 from lib.files import write_atomically
 from lib.networks import build_network
 from lib.tasks.spec import TaskSpec
+from lib.weights.contents import check_archive, check_plain_parts, check_tensors
 
 FORMAT = 1
 
@@ -78,7 +79,9 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     if not path.is_file():
         raise InputError(f"{path.name}: no such weights file")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = _load(path)
+    except InputError:
+        raise
     except Exception as error:  # a foreign file fails in many ways: pickle, zip, struct, torch
         cause = str(error).strip().splitlines()[0][:160] if str(error).strip() else "unreadable"
         raise InputError(f"{path.name}: damaged or foreign weights file ({cause})") from None
@@ -87,6 +90,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             f"{path.name}: not a checkpoint of this app; expected one written by its training "
             f"(task, spec, weights, metrics, provenance)"
         )
+    check_plain_parts(path.name, content)
     if content["format"] > FORMAT:
         raise InputError(
             f"{path.name}: checkpoint format {content['format']}, this version reads up to "
@@ -105,7 +109,8 @@ def load_network(task: TaskSpec, checkpoint: Checkpoint) -> nn.Module:
     # the checkpoint was trained with the defaults of options that are newer than it
     defaults = asdict(type(task.network)())
     expected = _plain(asdict(task.network))
-    found = _plain({**defaults, **checkpoint.spec.get("network", {})})
+    stored = checkpoint.spec.get("network", {})
+    found = _plain({**defaults, **(stored if isinstance(stored, dict) else {"spec": stored})})
     if expected != found:
         keys = sorted(set(expected) | set(found))
         differing = [key for key in keys if expected.get(key) != found.get(key)]
@@ -117,7 +122,7 @@ def load_network(task: TaskSpec, checkpoint: Checkpoint) -> nn.Module:
     try:
         network.load_state_dict(checkpoint.weights)
     except RuntimeError as error:
-        cause = str(error).strip().splitlines()[-1].strip()
+        cause = str(error).strip().splitlines()[-1].strip()[:200]
         raise InputError(f"weights of task '{checkpoint.task}' are incomplete ({cause})") from None
     return network.eval()
 
@@ -183,6 +188,21 @@ def utc_now() -> str:
 
 _FIELDS = ("task", "spec", "weights", "metrics", "provenance")
 _LATER = ("answer",)  # files from before it lack it
+
+
+def _load(path: Path) -> Any:
+    """Return what is in a file of `torch.save`.
+
+    The file is mapped into memory first: a storage that claims to be longer than its bytes is cut
+    there, and read beyond them otherwise. What fits is then copied.
+    """
+    check_archive(path)
+    content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    weights = content.get("weights") if isinstance(content, dict) else None
+    if isinstance(weights, dict):
+        check_tensors(path, weights)
+        content["weights"] = {name: value.clone() for name, value in weights.items()}
+    return content
 
 
 def _plain(value: Any) -> Any:

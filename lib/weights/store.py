@@ -5,6 +5,7 @@ A folder of models holds::
     <task>.pt            published weights; while absent, the shipped ones are served
     versions/<task>/     every trained candidate; see `lib.weights.versions`
     runs/<task>/         the state of training
+    int8/<task>/         networks in int8; see `lib.weights.calibrated`
 
 The weights that are shipped, ``pretrained_<task>.pt``, are in the app's own folder. Publishing
 replaces one file atomically, so a request gets the old weights or the new.
@@ -12,36 +13,64 @@ replaces one file atomically, so a request gets the old weights or the new.
 
 from __future__ import annotations
 
+import logging
 import os
-import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
 
 from lib.errors import InputError, choose
-from lib.files import FileStamp, copy_atomically, file_stamp, sha256, write_json
+from lib.files import (
+    FileStamp,
+    copy_atomically,
+    file_stamp,
+    is_text,
+    read_object,
+    remove_leftovers,
+    sha256,
+    write_json,
+)
+from lib.leftovers import new_folder, remove_left
 from lib.weights.versions import (
     LABELS,
     SHIPPED,
     TrainedOn,
+    Trivial,
     Version,
-    read_object,
+    is_better,
     read_version,
     shipped_version,
 )
 
+logger = logging.getLogger(__name__)
+
 SHIPPED_PREFIX = "pretrained_"
+UPLOAD = ".upload-"  # begins the names of scratch folders
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether a candidate was published, why, and the version that it is now."""
+    """What was decided on a candidate.
+
+    Attributes:
+        published: whether it is served from now on.
+        reason: why, or why not.
+        version: that it is now.
+        score: its figure on the held-out cases; None where it was not told.
+        before: that of the weights that were served; None where there were none.
+    """
 
     published: bool
     reason: str
     version: str
+    score: float | None = None
+    before: float | None = None
 
 
 class ModelStore:
@@ -55,6 +84,8 @@ class ModelStore:
     def __init__(self, folder: str | os.PathLike[str], shipped: str | os.PathLike[str]) -> None:
         self.folder, self.shipped = Path(folder), Path(shipped)
         self._versions: dict[str, tuple[tuple[Path, FileStamp], str]] = {}
+        self._guard = threading.RLock()
+        self._file_lock = FileLock(self.folder / ".lock")
 
     def served_path(self, task: str) -> Path | None:
         """Return the file that is served for `task`, None where there are no weights."""
@@ -90,11 +121,17 @@ class ModelStore:
         return self.folder / "runs" / task
 
     def versions(self, task: str) -> list[Version]:
-        """Return all weights of `task`, oldest first."""
+        """Return all weights of `task`, oldest first; what cannot be read is logged instead."""
         shipped, published = self.shipped_path(task), self.published_path(task)
         digest = sha256(published) if published.is_file() else ""
-        files = sorted(self._version_folder(task).glob("*.pt"))
-        versions = [read_version(file, digest) for file in files]
+        versions = []
+        for file in sorted(self._version_folder(task).glob("*.pt")):
+            if not file.is_file() or not is_text(file.name):
+                continue
+            try:
+                versions.append(read_version(file, digest))
+            except OSError as error:
+                logger.warning(f"Version {file.name} of '{task}' cannot be read: {error.strerror}")
         if shipped.is_file():
             versions.insert(0, shipped_version(shipped, served=not digest))
         return versions
@@ -107,30 +144,29 @@ class ModelStore:
         key_metric: str,
         served_score: float | None,
         data: TrainedOn | None = None,
+        trivial: Trivial | None = None,
+        collapsed: bool = False,
     ) -> Decision:
         """Keep `candidate` as a version, and publish it if it beats the served weights.
+
+        First weights must beat the trivial answer by a margin, see `Trivial.least`. Weights whose
+        answers are all the same are never published.
 
         Args:
             metrics: the candidate's figures on the fixed validation cases.
             key_metric: the one that decides; larger is better.
             served_score: the served weights' figure on the same cases; None if there are none.
             data: what it was trained on.
+            trivial: the best answer that looks at no image, on the same cases; None if not known.
+            collapsed: whether it answers the same on every validation case.
         """
-        score = metrics[key_metric]
-        if served_score is None:
-            published, reason = True, f"first weights: {key_metric} {score:.4f}"
-        elif score > served_score:
-            published = True
-            reason = f"{key_metric} {score:.4f} beats the published {served_score:.4f}"
-        else:
-            published = False
-            reason = (
-                f"{key_metric} {score:.4f} does not beat the published {served_score:.4f} on the "
-                f"same validation cases; kept aside, the published model stays"
-            )
-        version = self.add(task, candidate, metrics, published, reason, data)
-        if published:
-            self.restore(task, version)
+        published, reason = is_better(
+            key_metric, metrics[key_metric], served_score, trivial, collapsed
+        )
+        with self._locked():
+            version = self.add(task, candidate, metrics, published, reason, data, trivial)
+            if published:
+                self.restore(task, version)
         return Decision(published, reason, version)
 
     def add(
@@ -141,6 +177,7 @@ class ModelStore:
         published: bool,
         reason: str,
         data: TrainedOn | None = None,
+        trivial: Trivial | None = None,
     ) -> str:
         """Copy `file` among the versions of `task` and return the version's id."""
         data = data or TrainedOn({})
@@ -149,18 +186,20 @@ class ModelStore:
         digest = sha256(file)
         now = datetime.now(timezone.utc)
         version = f"{now:%Y%m%dT%H%M%S%f}-{digest[:8]}"  # sorts by time, also within a second
-        if data.labels is not None:
-            write_json(folder / f"{version}{LABELS}", data.labels)
         record = {
             "created": f"{now:%Y-%m-%dT%H:%M:%SZ}",
             "published": published,
             "reason": reason,
             "metrics": metrics,
+            "trivial": asdict(trivial) if trivial else {},
             "training": data.training(),
             "sha256": digest,
         }
-        write_json(folder / f"{version}.json", record)
-        copy_atomically(file, folder / f"{version}.pt")
+        with self._locked():
+            if data.labels is not None:
+                write_json(folder / f"{version}{LABELS}", data.labels)
+            write_json(folder / f"{version}.json", record)
+            copy_atomically(file, folder / f"{version}.pt")
         return version
 
     def served_labels(self, task: str) -> dict[str, str]:
@@ -169,12 +208,12 @@ class ModelStore:
         It is empty where they are not known.
         """
         version = self._find_served(task) or SHIPPED
-        return read_object(self._version_folder(task) / f"{version}{LABELS}")
+        return _texts(read_object(self._version_folder(task) / f"{version}{LABELS}"))
 
     def last_labels(self, task: str) -> dict[str, str]:
         """Return the same for the last training, whether it was published or not."""
         files = sorted(self._version_folder(task).glob(f"*{LABELS}"))
-        return read_object(files[-1]) if files else {}
+        return _texts(read_object(files[-1])) if files else {}
 
     def restore(self, task: str, version: str) -> Path | None:
         """Serve `version` of `task` from now on; "shipped" goes back to the app's own weights.
@@ -184,12 +223,12 @@ class ModelStore:
         """
         paths = {item.id: item.path for item in self.versions(task)}
         source = choose(f"version of '{task}'", version, paths)
-        self._keep_published(task)
-        if version == SHIPPED:
-            self.published_path(task).unlink(missing_ok=True)
-        else:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            copy_atomically(source, self.published_path(task))
+        with self._locked():
+            self._keep_published(task)
+            if version == SHIPPED:
+                self.published_path(task).unlink(missing_ok=True)
+            else:
+                copy_atomically(source, self.published_path(task))
         return self.served_path(task)
 
     def withdraw(self, task: str) -> None:
@@ -201,15 +240,38 @@ class ModelStore:
         path = self.published_path(task)
         if not path.is_file():
             raise InputError(f"'{task}' has no published weights to withdraw")
-        self._keep_published(task)
-        path.unlink()
+        with self._locked():
+            self._keep_published(task)
+            path.unlink()
 
     @contextmanager
     def candidate_folder(self) -> Iterator[Path]:
         """Yield a scratch folder on the store's file system."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self.folder, prefix=".upload-") as folder:
-            yield Path(folder)
+        with new_folder(self.folder, UPLOAD) as folder:
+            yield folder
+
+    def clean(self) -> None:
+        """Remove what killed processes left: uploads, parts of files, records without weights."""
+        if not self.folder.is_dir():
+            return
+        versions = list(self.folder.glob("versions/*/"))
+        with self._locked():
+            remove_left(self.folder.glob(f"{UPLOAD}*"))
+            for folder in (self.folder, *versions, *self.folder.glob("runs/*/")):
+                remove_leftovers(folder)
+            for folder in versions:
+                for record in folder.glob("*.json"):
+                    name = record.name.removesuffix(LABELS).removesuffix(".json")
+                    if not (folder / f"{name}.pt").exists():
+                        record.unlink(missing_ok=True)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Lock the store against other threads and processes that change it; may be nested."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self._guard, self._file_lock:
+            yield
 
     def _keep_published(self, task: str) -> None:
         """Add published weights that somebody copied there to the versions."""
@@ -223,3 +285,7 @@ class ModelStore:
 
     def _version_folder(self, task: str) -> Path:
         return self.folder / "versions" / task
+
+
+def _texts(content: Mapping[str, Any]) -> dict[str, str]:
+    return {name: value for name, value in content.items() if isinstance(value, str)}

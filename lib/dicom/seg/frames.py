@@ -18,6 +18,8 @@ from lib.dicom.pixels import decode_frames
 from lib.errors import InputError
 from lib.image import MAX_VOXELS
 
+MAX_LOOKS = 2**33  # pixels looked at for the segments of a frame of a label map: ten seconds
+
 
 class SegFrames:
     """The frames of a segmentation, one at a time, as shares of 0 to 255."""
@@ -91,7 +93,13 @@ class SegFrames:
         number = self.segments[index]
         if self.type != "LABELMAP" and number is not None:
             return [number]
-        return [int(value) for value in np.unique(self.values(index)) if value]
+        found = [int(value) for value in np.unique(self.values(index)) if value]
+        if len(found) * self.rows * self.columns > MAX_LOOKS:
+            raise InputError(
+                f"a frame of {self.rows} x {self.columns} pixels holds {len(found)} segments, "
+                f"which are too many to be told apart; store the label as an image"
+            )
+        return found
 
     def share(self, index: int, number: int) -> np.ndarray:
         """Return the segment's share of each pixel, 0..255 as uint8 `(rows, columns)`.
@@ -130,7 +138,6 @@ def _uncoloured(data: pydicom.Dataset) -> pydicom.Dataset:
     other = pydicom.Dataset()
     other.update(data)
     other.file_meta = data.file_meta
-    other.is_little_endian, other.is_implicit_VR = data.is_little_endian, data.is_implicit_VR
     other.pop("PhotometricInterpretation", None)  # its element is shared with `data`
     other.PhotometricInterpretation = "MONOCHROME2"
     return other

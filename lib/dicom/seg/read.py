@@ -7,17 +7,21 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
 from pydicom.uid import SegmentationStorage
 
+from lib.dicom.frames import Choose
 from lib.dicom.header import tag_value
 from lib.dicom.objects import input_errors_only, open_object
 from lib.dicom.seg.alignment import align, source_frame
 from lib.dicom.seg.frames import SegFrames
 from lib.dicom.sources import Source, Sources, plane_of, read_sources
 from lib.errors import InputError
+from lib.isolation.calls import isolated
 from lib.tasks.spec import plain
 
 logger = logging.getLogger(__name__)
@@ -48,6 +52,7 @@ class Segment:
     author: str = ""
 
 
+@isolated()
 def read_segments(seg: str | os.PathLike[str] | pydicom.Dataset) -> tuple[Segment, ...]:
     """Return the segments of a file, sorted by number.
 
@@ -59,12 +64,21 @@ def read_segments(seg: str | os.PathLike[str] | pydicom.Dataset) -> tuple[Segmen
         return _segments(name, data)
 
 
+def _files(seg: Any, sources: Any, *_: object, **__: object) -> list[Path]:
+    """Return the files to read; none where sources or segmentation are in memory already."""
+    given = [seg, *(sources if isinstance(sources, (list, tuple)) else [sources])]
+    on_disk = all(isinstance(one, (str, os.PathLike)) for one in given)
+    return [Path(one) for one in given] if on_disk else []
+
+
+@isolated(_files)
 def read_seg(
     seg: str | os.PathLike[str] | pydicom.Dataset,
     sources: Source | Sequence[Source] | Sources,
     labels: Mapping[str, int] | None = None,
     *,
     instances: bool = False,
+    choose: Choose | None = None,
 ) -> np.ndarray:
     """Return a segmentation as label on the grid of its source images.
 
@@ -79,6 +93,7 @@ def read_seg(
             the viewer has named them by these, as "Segment 1". None takes the value kept in the
             file, else the number. Segments of other names are left out, which the log says.
         instances: each segment is an object of its own, as with `labels` of None.
+        choose: which volume of source files of several; None takes all frames.
 
     Returns:
         int32 `(rows, columns)` of one frame, else `(frames, rows, columns)`, 0 is background.
@@ -86,7 +101,7 @@ def read_seg(
     Raises:
         InputError: whatever is wrong with the file, and only that; the message names the file.
     """
-    found = read_sources(sources)
+    found = read_sources(sources, choose)
     name, data = _open(seg)
     with input_errors_only(name, _WHAT):
         return _read(name, data, found, None if instances else labels)

@@ -16,6 +16,7 @@ import pydicom
 from lib.dicom.header import tag_value
 from lib.dicom.objects import Author, input_errors_only, open_object, written_at
 from lib.errors import InputError
+from lib.isolation.calls import isolated
 from lib.mammography.report.codes import OWN_SCHEME, PERCENT_DENSE, PROBABILITIES, class_of
 
 _WHAT = "Structured Report"
@@ -54,6 +55,7 @@ class DensityReport:
     corrects: tuple[str, ...] = ()
 
 
+@isolated()
 def read_density_report(report: str | os.PathLike[str] | pydicom.Dataset) -> DensityReport:
     """Return the density answer of a Structured Report: ours, or any with a BI-RADS class in it.
 

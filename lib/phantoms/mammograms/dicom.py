@@ -106,6 +106,7 @@ def mammogram_dataset(
     data.ReferringPhysicianName = ""
     data.SeriesInstanceUID = uid(*key, "series", index)
     data.SeriesNumber = data.InstanceNumber = index + 1
+    data.SeriesDescription = f"{phantom.view.laterality} {phantom.view.projection}"
     _set_acquisition(data, phantom)
     _set_pixels(data, phantom)
     return data

@@ -7,7 +7,7 @@ percent of a border. Devices differ in detector, bits and photometric interpreta
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -46,14 +46,20 @@ class ExamPhantom:
 
 
 def exam_phantom(
-    seed: int, number: int, scale: float = 0.125, density: str | None = None
+    seed: int,
+    number: int,
+    scale: float = 0.125,
+    density: str | None = None,
+    years_before: int = 0,
 ) -> ExamPhantom:
-    """Return an exam; the same for the same seed, number, scale and density.
+    """Return an exam; the same for the same arguments.
 
     Args:
         number: of the exam; four consecutive numbers have the four classes.
         scale: of the detector: 1 is full size, 0.125 an eighth of the rows and columns.
         density: A to D; None draws it.
+        years_before: of a prior exam of the same breasts: compressed otherwise, and a hundredth of
+            their area denser for each year, within the class.
     """
     rng = np.random.default_rng((seed, number, 71))
     order = np.random.default_rng((seed, number // 4, 72)).permutation(4)
@@ -68,6 +74,10 @@ def exam_phantom(
         low, high = low + MARGIN * (class_index > 0), high - MARGIN * (class_index < 3)
         fraction = float(rng.uniform(low, high))
     anatomy = Anatomy.draw(rng)
+    if years_before:
+        ceiling = BORDERS[class_index + 1] - 1e-6
+        fraction = max(fraction, min(fraction + 0.01 * years_before, ceiling))
+        anatomy = replace(anatomy, thickness=anatomy.thickness * 1.06, depth=anatomy.depth * 0.98)
     detector = DETECTORS[int(rng.integers(len(DETECTORS)))]
     other = max(fraction - abs(rng.normal(0, 0.025)), 0.02)
     sides = {"R": fraction, "L": other} if rng.random() < 0.5 else {"R": other, "L": fraction}

@@ -114,7 +114,11 @@ def form_view(
         spacing: of the grid, mm.
     """
     breast, nipple = _outline(rng, anatomy, oblique, shape, spacing)
-    muscle = _muscle(rng, anatomy, shape, spacing) & breast if oblique else np.zeros(shape, bool)
+    if oblique:
+        muscle, muscular = _muscle(rng, anatomy, shape, spacing)
+        muscle &= breast
+    else:
+        muscle, muscular = np.zeros(shape, bool), np.zeros(shape, np.float32)
     rows, columns = shape
     padded = np.pad(breast, ((rows // 2, rows // 2), (0, columns // 2)), mode="edge")
     inward = ndimage.distance_transform_edt(padded)[rows // 2 : -(rows // 2), :columns] * spacing
@@ -123,10 +127,10 @@ def form_view(
     thickness = anatomy.thickness * np.sqrt(1 - (1 - np.clip(inward / edge, 0, 1)) ** 2)
     strands = _strands(rng, shape, anatomy.strands)
     share = np.clip(amount + strands * (1 - amount), 0, 1)  # glandular share of the path
-    share[muscle] = 0.9 + 0.06 * power_noise(rng, shape, 1.2)[muscle]
+    share += muscular * (0.9 + 0.06 * power_noise(rng, shape, 1.2) - share)
     fat = FAT * thickness
     attenuation = fat + (GLAND - FAT) * share * thickness
-    attenuation += GLAND * SKIN * (breast + 3 * np.exp(-((inward / SKIN - 0.7) ** 2)) * breast)
+    attenuation += GLAND * SKIN * (breast + 5 * np.exp(-((inward / SKIN - 0.7) ** 2)) * breast)
     photons = anatomy.dose * np.exp(-attenuation)
     attenuation += ndimage.gaussian_filter(rng.standard_normal(shape), 0.5) / np.sqrt(photons)
     shown = attenuation - anatomy.equalised * (fat - FAT * anatomy.thickness * breast)
@@ -171,12 +175,22 @@ def _outline(
 
 def _muscle(
     rng: np.random.Generator, anatomy: Anatomy, shape: tuple[int, int], spacing: float
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mask of the pectoral muscle, and its share of the path, 0..1.
+
+    Its edge bulges a little, and it thins out towards edge and foot.
+    """
     rows, columns = shape
     y = (np.arange(rows) + 0.5) * spacing / (rows * spacing * rng.uniform(0.5, 0.72))
-    edge = anatomy.muscle * anatomy.depth * (1 - y) * (1 + rng.uniform(0, 0.3) * y)
+    bulge = rng.uniform(0, 0.3)
+    edge = anatomy.muscle * anatomy.depth * (1 - y) * (1 + bulge * y)
     x = (columns - np.arange(columns) - 0.5) * spacing
-    return x[None, :] < edge[:, None]
+    within = edge[:, None] - x[None, :]
+    reach = max(anatomy.muscle * anatomy.depth, spacing)
+    thick = np.clip(within / (0.6 * reach), 0, 1) ** 0.35
+    fades = np.clip(1.25 - 0.45 * y, 0.6, 1)[:, None]
+    soft = ndimage.gaussian_filter((within > 0) * thick * fades, 0.8 / spacing)
+    return within > 0, soft.astype(np.float32)
 
 
 def _gland(
@@ -201,12 +215,14 @@ def _gland(
     under_skin = -2.5 * np.exp(-inward / 6)
     noise = 0.8 * power_noise(rng, shape, anatomy.coarseness)
     fibres = _fibres(rng, shape, y / spacing, (x - depth) / spacing, 1.15)
-    score = cone + under_skin + rng.uniform(0.6, 0.9) * noise + rng.uniform(0.35, 0.6) * fibres
+    score = cone + under_skin + rng.uniform(0.7, 1.0) * noise + rng.uniform(0.2, 0.35) * fibres
     cut = float(np.quantile(score[tissue], 1 - fraction))
     dense = (score > cut) & tissue
     # the gland gets thin towards its border, and fades into the fat beyond
-    rise = 1 / (1 + np.exp(-(score - cut) / 0.16))
-    lobes = 0.55 + 0.16 * power_noise(rng, shape, 1.1) + 0.12 * fibres
+    rise = 1 / (1 + np.exp(-(score - cut) / 0.22))
+    lobes = 0.55 + 0.17 * power_noise(rng, shape, 1.3) + 0.08 * fibres
+    (own,) = rng.spawn(1)
+    lobes += 0.5 * (_strands(own, shape, anatomy.strands) - 0.1)
     amount = np.where(tissue, np.clip(lobes, 0.15, 1) * anatomy.firmness * rise, 0)
     return dense, ndimage.gaussian_filter(amount, 0.5).astype(np.float32)
 
@@ -224,7 +240,7 @@ def _fibres(
     distance, angle = np.hypot(y, x), np.arctan2(y, -x)
     rows, columns = shape
     # in polar coordinates about the nipple: many cells along the angle, few along the radius
-    polar = np.stack((angle / np.pi * 0.5 * rows * 2.2, distance * 0.28))
+    polar = np.stack((angle / np.pi * 0.5 * rows * 2.2, distance * 0.45))
     stretched = ndimage.map_coordinates(noise, polar, order=1, mode="grid-wrap")
     return ((stretched - stretched.mean()) / stretched.std()).astype(np.float32)
 

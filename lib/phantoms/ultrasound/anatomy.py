@@ -5,6 +5,8 @@ Lengths are shares of the depth of the image.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from scipy import ndimage
 
@@ -20,7 +22,7 @@ from lib.phantoms.ultrasound.formation import Tissue
 from lib.segmentation.instances import largest
 
 
-class _Frame(Canvas):
+class Frame(Canvas):
     """A 2D canvas; `down` and `right` are the positions of its pixels."""
 
     def __init__(self, rng: np.random.Generator, size: tuple[int, int]) -> None:
@@ -28,18 +30,20 @@ class _Frame(Canvas):
         self.down, self.right = np.mgrid[: size[0], : size[1]].astype(np.float32) / np.float32(
             size[0]
         )
+        self.width = float(self.right.max())
 
     def ellipse(
         self, centre: tuple[float, float], radii: tuple[float, float], angle: float
     ) -> np.ndarray:
         """Return roughly the distance from an ellipse, negative inside it."""
-        y, x = self.down - centre[0], self.right - centre[1]
-        along = (x * np.cos(angle) + y * np.sin(angle)) / radii[1]
-        across = (y * np.cos(angle) - x * np.sin(angle)) / radii[0]
-        return (np.hypot(along, across) - 1) * min(radii)
+        tall, wide = map(float, radii)  # numbers of NumPy would widen what is in 32 bit
+        y, x = self.down - float(centre[0]), self.right - float(centre[1])
+        along = (x * math.cos(angle) + y * math.sin(angle)) / wide
+        across = (y * math.cos(angle) - x * math.sin(angle)) / tall
+        return (np.hypot(along, across) - 1) * min(tall, wide)
 
 
-def _muscle(canvas: _Frame, share: np.ndarray, slope: float) -> None:
+def _muscle(canvas: Frame, share: np.ndarray, slope: float) -> None:
     """Paint muscle: dark, with bright fibres in one direction."""
     rng = canvas.rng
     fibres = lines(canvas.noise(0.006, 0.09, slope=slope), rng.uniform(0.2, 0.35))
@@ -49,14 +53,14 @@ def _muscle(canvas: _Frame, share: np.ndarray, slope: float) -> None:
     canvas.mirror += share * fibres**4 * np.float32(rng.uniform(0.5, 2.0))
 
 
-def _fat(canvas: _Frame, share: np.ndarray, slope: float) -> None:
+def _fat(canvas: Frame, share: np.ndarray, slope: float) -> None:
     """Paint fat: dark lobules between bright septa."""
     septa = lines(canvas.noise(0.02, 0.07, slope=slope), 0.18)
     canvas.blend(share, -9 + 2 * canvas.noise(0.05, 0.08) + 14 * septa, SOFT * 0.9)
     canvas.mirror += share * septa**3 * np.float32(2.0)
 
 
-def _fascia(canvas: _Frame, distance: np.ndarray, strength: float) -> None:
+def _fascia(canvas: Frame, distance: np.ndarray, strength: float) -> None:
     """Paint a bright sheet where `distance` is 0; it has gaps: it shows only across the beam."""
     sheet = np.exp(-((distance / np.float32(0.006)) ** 2))
     broken = np.clip(0.7 + 0.5 * canvas.noise(0.1, 0.06), 0, 1.5)
@@ -64,15 +68,15 @@ def _fascia(canvas: _Frame, distance: np.ndarray, strength: float) -> None:
     canvas.mirror += np.exp(-((distance / np.float32(0.003)) ** 2)) * broken * np.float32(1.5)
 
 
-def _skin(canvas: _Frame) -> None:
+def _skin(canvas: Frame) -> None:
     thickness = canvas.rng.uniform(0.02, 0.045)
     canvas.blend(inside(canvas.down - thickness, 0.004), 8.0 + 3 * canvas.noise(0.004, 0.05))
 
 
-def _vessel(canvas: _Frame, radius: float) -> None:
+def _vessel(canvas: Frame, radius: float) -> None:
     """Paint a look-alike: round, without echo, bright above, below and behind."""
     rng = canvas.rng
-    centre = rng.uniform(0.2, 0.75), rng.uniform(0.05, canvas.right.max() - 0.05)
+    centre = rng.uniform(0.2, 0.75), rng.uniform(0.05, canvas.width - 0.05)
     radii = radius * rng.uniform(0.6, 1.0), radius
     distance = canvas.ellipse(centre, radii, rng.uniform(-0.4, 0.4))
     distance += 0.08 * radius * canvas.noise(0.03, 0.03)
@@ -83,10 +87,10 @@ def _vessel(canvas: _Frame, radius: float) -> None:
     canvas.mirror += wall * facing
 
 
-def _bone(canvas: _Frame) -> None:
+def _bone(canvas: Frame) -> None:
     """Paint the surface of a rib or process: bright, round, with shadow behind."""
     rng = canvas.rng
-    centre, half = rng.uniform(0, canvas.right.max()), rng.uniform(0.1, 0.22)
+    centre, half = rng.uniform(0, canvas.width), rng.uniform(0.1, 0.22)
     top = rng.uniform(0.62, 0.85) + rng.uniform(0.5, 1.5) * (canvas.right - centre) ** 2
     top += 0.008 * canvas.noise(0.5, 0.03)
     within = inside(np.abs(canvas.right - centre) - half, 0.02)
@@ -97,19 +101,19 @@ def _bone(canvas: _Frame) -> None:
     canvas.loss += deep * np.float32(BONE / 8)
 
 
-def _contact(canvas: _Frame) -> None:
+def _contact(canvas: Frame) -> None:
     """Paint poor contact of the probe at one side: a dark strip from the skin down."""
     rng = canvas.rng
     if rng.random() < 0.35:
         edge, deep = rng.uniform(0.0, 0.15), canvas.size[0] // 30
-        away = canvas.right if rng.random() < 0.5 else canvas.right.max() - canvas.right
+        away = canvas.right if rng.random() < 0.5 else canvas.width - canvas.right
         loss = np.float32(rng.uniform(3, 14) / (deep * 40 / canvas.size[0]))
         canvas.loss[:deep] += inside(away - edge, 0.04)[:deep] * loss
 
 
 def nerve_tissue(rng: np.random.Generator, size: tuple[int, int], present: bool) -> Tissue:
     """Return skin, fat and two muscles with vessels and bone, and a nerve where `present`."""
-    canvas = _Frame(rng, size)
+    canvas = Frame(rng, size)
     down, right = canvas.down, canvas.right
     slope = rng.uniform(-0.25, 0.25)
     bent = down - slope * 0.3 * (right - right.mean()) + 0.02 * canvas.noise(0.3, 0.25)
@@ -134,13 +138,13 @@ def nerve_tissue(rng: np.random.Generator, size: tuple[int, int], present: bool)
     return canvas.done()
 
 
-def _bundle(canvas: _Frame, epineurium: bool) -> np.ndarray:
+def _bundle(canvas: Frame, epineurium: bool) -> np.ndarray:
     """Paint a nerve, or a few dark rounds that look alike without `epineurium`; return its mask."""
     rng = canvas.rng
     short = rng.uniform(0.08, 0.14)
     long = short * rng.uniform(1.1, 1.8)
-    margin = canvas.right.max() * 0.5 - long - 0.02
-    centre = rng.uniform(0.32, 0.68), canvas.right.max() / 2 + rng.uniform(-1, 1) * margin
+    margin = canvas.width * 0.5 - long - 0.02
+    centre = rng.uniform(0.32, 0.68), canvas.width / 2 + rng.uniform(-1, 1) * margin
     angle = rng.uniform(-0.5, 0.5)
     distance = canvas.ellipse(centre, (short, long), angle)
     distance += 0.12 * short * canvas.noise(0.06, 0.06)
@@ -171,11 +175,11 @@ def _bundle(canvas: _Frame, epineurium: bool) -> np.ndarray:
     return distance < 0
 
 
-def _bright_patch(canvas: _Frame) -> None:
+def _bright_patch(canvas: Frame) -> None:
     """Paint a look-alike: fat between muscles, as bright as epineurium, without fascicles."""
     rng = canvas.rng
     radius = rng.uniform(0.06, 0.12)
-    centre = rng.uniform(0.25, 0.75), rng.uniform(0, canvas.right.max())
+    centre = rng.uniform(0.25, 0.75), rng.uniform(0, canvas.width)
     distance = canvas.ellipse(centre, (radius * rng.uniform(0.5, 1), radius), 0.0)
     distance += 0.25 * radius * canvas.noise(0.05, 0.07)
     canvas.blend(inside(distance, 0.15 * radius), rng.uniform(2, 7) + 2 * canvas.noise(0.03, 0.05))
@@ -183,7 +187,7 @@ def _bright_patch(canvas: _Frame) -> None:
 
 def breast_tissue(rng: np.random.Generator, size: tuple[int, int], present: bool) -> Tissue:
     """Return fat, glandular tissue and pectoral muscle, and a lesion where `present`."""
-    canvas = _Frame(rng, size)
+    canvas = Frame(rng, size)
     down, right = canvas.down, canvas.right
     slope = rng.uniform(-0.15, 0.15)
     bent = down + slope * 0.3 * (right - right.mean())
@@ -210,11 +214,11 @@ def breast_tissue(rng: np.random.Generator, size: tuple[int, int], present: bool
     return canvas.done()
 
 
-def _lobule(canvas: _Frame, shallow: float, deep: float) -> None:
+def _lobule(canvas: Frame, shallow: float, deep: float) -> None:
     """Paint a look-alike: an oval lobule of fat in the gland, with a thin bright rim all round."""
     rng = canvas.rng
     radius = rng.uniform(0.03, 0.09)
-    centre = rng.uniform(shallow, deep), rng.uniform(0, canvas.right.max())
+    centre = rng.uniform(shallow, deep), rng.uniform(0, canvas.width)
     radii = radius * rng.uniform(0.35, 0.6), radius
     distance = canvas.ellipse(centre, radii, rng.uniform(-0.3, 0.3))
     distance += 0.15 * radius * canvas.noise(0.04, 0.05)
@@ -222,7 +226,7 @@ def _lobule(canvas: _Frame, shallow: float, deep: float) -> None:
     canvas.echo += np.exp(-((distance / np.float32(0.008)) ** 2)) * np.float32(rng.uniform(0, 6))
 
 
-def _shadow(canvas: _Frame, at: tuple[float, float], half: float) -> None:
+def _shadow(canvas: Frame, at: tuple[float, float], half: float) -> None:
     """Raise the attenuation in a thin layer at `at` (down, right): all behind it gets dark."""
     row = int(at[0] * canvas.size[0])
     deep = max(2, canvas.size[0] // 40)
@@ -231,12 +235,12 @@ def _shadow(canvas: _Frame, at: tuple[float, float], half: float) -> None:
     canvas.loss[row : row + deep] += layer * np.float32(loss)
 
 
-def _lesion(canvas: _Frame, malignant: bool) -> None:
+def _lesion(canvas: Frame, malignant: bool) -> None:
     rng = canvas.rng
     radius = rng.uniform(0.06, 0.17)
     aspect = rng.uniform(0.8, 1.3) if malignant else rng.uniform(0.45, 0.8)
-    margin = max(canvas.right.max() * 0.5 - radius - 0.03, 0.0)
-    centre = rng.uniform(0.28, 0.58), canvas.right.max() / 2 + rng.uniform(-1, 1) * margin
+    margin = max(canvas.width * 0.5 - radius - 0.03, 0.0)
+    centre = rng.uniform(0.28, 0.58), canvas.width / 2 + rng.uniform(-1, 1) * margin
     distance = canvas.ellipse(centre, (radius * aspect, radius), rng.uniform(-0.4, 0.4))
     if malignant:
         distance += radius * (0.2 * canvas.noise(0.06, 0.06) + 0.1 * canvas.noise(0.02, 0.02))

@@ -15,7 +15,7 @@ import scipy.fft
 from scipy import ndimage
 
 SPEED_OF_SOUND = 1.54  # mm per microsecond, soft tissue
-LOOKS = (-1.3, 0.0, 1.3)  # tilts of the compounded beams, in standard deviations of their spectrum
+LOOKS = (-1.3, 0.0, 1.3)
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,8 @@ class Scanner:
         dynamic_range: from white to black, dB.
         white: share of the pixels that are saturated, 0..1.
         curve: exponent of the grey map after the logarithm; above 1 the image is darker.
+        looks: tilts of the compounded beams, in standard deviations of their spectrum; a single
+            one gives fully developed speckle, more of them smooth it.
     """
 
     frequency: float = 7.5
@@ -65,6 +67,7 @@ class Scanner:
     dynamic_range: float = 55.0
     white: float = 0.004
     curve: float = 2.0
+    looks: tuple[float, ...] = LOOKS
 
     def coarser(self, factor: float) -> Scanner:
         """Return the scanner with a point-spread function `factor` times as large."""
@@ -126,7 +129,7 @@ def form_image(
     noise = 10 ** ((gain + np.float32(scanner.noise)) / 20)
     field = (strength * _amplitude(tissue.echo) + tissue.mirror) * _amplitude(gain - lost)
     field += noise * rng.standard_normal(shape, dtype=np.float32)
-    intensity = _intensity(field, spacing, scanner)
+    intensity = echo_intensity(field, spacing, scanner)
     reference = np.quantile(intensity.ravel()[::7], 1 - scanner.white)
     level = 1 + np.log10(intensity / reference + 1e-9) * np.float32(10 / scanner.dynamic_range)
     return (np.clip(level, 0, 1) ** np.float32(scanner.curve) * 255).astype(np.uint8)
@@ -146,10 +149,16 @@ def _gain(scanner: Scanner, rows: int, step: float) -> np.ndarray:
     return scanner.compensated * step * depth + smooth
 
 
-def _intensity(field: np.ndarray, spacing: tuple[float, ...], scanner: Scanner) -> np.ndarray:
-    """Return the squared envelope of the echo, averaged over the looks of spatial compounding.
+def echo_intensity(field: np.ndarray, spacing: tuple[float, ...], scanner: Scanner) -> np.ndarray:
+    """Return the squared envelope of the echo, summed over the looks of spatial compounding.
 
-    The beam is narrow at the focus and widens away from it.
+    The beam is narrow at the focus and widens away from it. Of many scatterers and one look the
+    envelope has a Rayleigh distribution: its mean is 1.91 of its standard deviation (Burckhardt,
+    Speckle in ultrasound B-mode scans, IEEE Trans. Sonics Ultrason. 25:1, 1978).
+
+    Args:
+        field: amplitudes of the reflectors, float32 `([slices,] rows, columns)`.
+        spacing: in array order, mm.
     """
     shape = field.shape
     sigma = [max(scanner.lateral / step, 0.8) for step in spacing]
@@ -170,7 +179,7 @@ def _intensity(field: np.ndarray, spacing: tuple[float, ...], scanner: Scanner) 
     away = np.abs(np.linspace(0, 1, shape[-2], dtype=np.float32) - np.float32(scanner.focus))
     blur = np.clip(away * 1.3, 0, 1)[:, np.newaxis]
     total = np.zeros(shape, np.float32)
-    for look in LOOKS:
+    for look in scanner.looks:
         echo = np.zeros(shape, np.complex64)
         for width, share in ((sigma[-1], 1 - blur), (2.2 * sigma[-1], blur)):
             tilted = frequencies[-1] - np.float32(look / (2 * np.pi * width))

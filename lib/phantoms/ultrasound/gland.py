@@ -38,7 +38,7 @@ def gland_tissue(
     radii = rng.uniform(0.24, 0.36, 3)
     room = np.maximum(sides / unit / 2 - radii - 0.05, 0.0)
     centre = rng.uniform(-1, 1, 3) * np.minimum(room, 0.15)
-    gland = _ball(axes, centre, radii) + 0.12 * radii.min() * canvas.noise(0.1, 0.1, 0.1)
+    gland = _ball(axes, centre, radii) + 0.12 * float(radii.min()) * canvas.noise(0.1, 0.1, 0.1)
     for _ in range(rng.integers(2, 5)):
         _tube(canvas, axes, gland, contrast, fine)
     share = inside(gland, 0.015)
@@ -59,8 +59,10 @@ def gland_tissue(
 
 def _ball(axes: tuple[np.ndarray, ...], centre: np.ndarray, radii: np.ndarray) -> np.ndarray:
     """Return the distance from an ellipsoid, about 0 on it, negative inside."""
-    squares = [((x - c) / r) ** 2 for x, c, r in zip(axes, centre, radii, strict=True)]
-    return ((np.sqrt(sum(squares)) - 1) * radii.min()).astype(np.float32)
+    squares = [
+        ((x - c) / r) ** 2 for x, c, r in zip(axes, centre.tolist(), radii.tolist(), strict=True)
+    ]
+    return ((np.sqrt(sum(squares)) - 1) * float(radii.min())).astype(np.float32)
 
 
 def _tube(
@@ -74,10 +76,13 @@ def _tube(
     rng = canvas.rng
     reach = axes[1].max(), axes[2].max()
     at, lean = rng.uniform(-0.9, 0.9, 2) * reach, rng.uniform(-0.35, 0.35, 2)
-    radii = rng.uniform(0.1, 0.22, 2)
-    y = (axes[1] - at[0] - lean[0] * axes[0]) / radii[0]
-    x = (axes[2] - at[1] - lean[1] * axes[0]) / radii[1]
-    distance = ((np.sqrt(y * y + x * x) - 1) * radii.min()).astype(np.float32) + 0.015 * fine
+    radii = rng.uniform(0.1, 0.22, 2).tolist()
+    down, right = (
+        axis - a - b * axes[0]
+        for axis, a, b in zip(axes[1:], at.tolist(), lean.tolist(), strict=True)
+    )
+    y, x = down / radii[0], right / radii[1]
+    distance = ((np.sqrt(y * y + x * x) - 1) * min(radii)).astype(np.float32) + 0.015 * fine
     distance = np.maximum(distance, 0.03 - gland)  # beside the gland, not in it
     canvas.blend(inside(distance, 0.015), contrast + rng.normal(0, 1) + 1.5 * fine)
     _capsule(canvas, distance, rng.uniform(0, 6))
@@ -93,7 +98,7 @@ def _capsule(canvas: Canvas, distance: np.ndarray, strength: float) -> None:
 def _stone(canvas: Canvas, axes: tuple[np.ndarray, ...]) -> None:
     """Paint a small bright reflector anywhere, with shadow behind it."""
     rng = canvas.rng
-    centre = np.array([rng.uniform(-0.8, 0.8) * p.max() for p in axes])
+    centre = np.array([rng.uniform(-0.8, 0.8) * float(p.max()) for p in axes])
     share = inside(_ball(axes, centre, rng.uniform(0.02, 0.05, 3)), 0.006)
     canvas.echo += 20 * share
     canvas.loss += share * np.float32(rng.uniform(2, 8))

@@ -1,4 +1,4 @@
-"""Synthetic ultrasound from a seed: nerve frames, breast frames, gland volumes and cine loops.
+"""Synthetic ultrasound from a seed: frames of nerves, breasts and fetal heads, volumes and loops.
 
 The anatomy has look-alikes (vessels, fat lobules, muscle bundles) with the grey of the structure
 but not its shape; `lib.phantoms.ultrasound.formation` makes the image of it.
@@ -6,6 +6,7 @@ but not its shape; `lib.phantoms.ultrasound.formation` makes the image of it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,17 @@ from lib.errors import choose
 from lib.io.pictures import save_picture
 from lib.io.volumes import save_volume
 from lib.phantoms.ultrasound.anatomy import breast_tissue, nerve_tissue
-from lib.phantoms.ultrasound.formation import Tissue, draw_scanner, form_image, scatterers
+from lib.phantoms.ultrasound.fetal import fetal_tissue
+from lib.phantoms.ultrasound.formation import (
+    Scanner,
+    Tissue,
+    draw_scanner,
+    form_image,
+    scatterers,
+)
 from lib.phantoms.ultrasound.gland import gland_tissue
+from lib.phantoms.ultrasound.look import USUAL, Look, form_look
+from lib.phantoms.ultrasound.sector import Sector
 
 DEPTH = 40.0  # mm, of the 2D frames
 
@@ -41,30 +51,57 @@ class Phantom:
     spacing: tuple[float, ...]
 
 
-def nerve_frame(seed: int, size: tuple[int, int] = (420, 580), present: bool = True) -> Phantom:
+def nerve_frame(
+    seed: int,
+    size: tuple[int, int] = (420, 580),
+    present: bool = True,
+    scanner: Scanner | None = None,
+) -> Phantom:
     """Return a cross-section of a nerve in muscle; the nerve is missing if not `present`.
 
     The nerve is a bundle of hypo-echoic fascicles in a hyper-echoic epineurium. The image is 40 mm
-    deep.
+    deep. `scanner` None draws a machine.
     """
     rng = np.random.default_rng((seed, 1, *size, present))
-    return _frame(rng, nerve_tissue(rng, size, present), size)
+    return _frame(rng, nerve_tissue(rng, size, present), size, scanner)
 
 
-def breast_frame(seed: int, size: tuple[int, int] = (256, 256), present: bool = True) -> Phantom:
+def breast_frame(
+    seed: int,
+    size: tuple[int, int] = (256, 256),
+    present: bool = True,
+    scanner: Scanner | None = None,
+) -> Phantom:
     """Return breast tissue with a lesion; the lesion is missing if not `present`.
 
     Half of the lesions are smooth ovals with enhancement behind them, half are irregular with
-    shadow. The image is 40 mm deep.
+    shadow. The image is 40 mm deep. `scanner` None draws a machine.
     """
     rng = np.random.default_rng((seed, 2, *size, present))
-    return _frame(rng, breast_tissue(rng, size, present), size)
+    return _frame(rng, breast_tissue(rng, size, present), size, scanner)
+
+
+def fetal_frame(
+    seed: int, size: tuple[int, int] = (400, 540), scanner: Scanner | None = None
+) -> Phantom:
+    """Return a fetal head in the uterus as the fan of a curved array; the label is the whole head.
+
+    The image is 120 mm deep. Lower frequencies reach farther and are blurred as much more, so the
+    image is formed as one of a third of the depth at three times the frequency.
+    """
+    rng = np.random.default_rng((seed, 5, *size))
+    tissue, drawn = fetal_tissue(rng, size), draw_scanner(rng)
+    near = _spacing(size)
+    fan = Look(sector=Sector(radius=18.0, half_angle=rng.uniform(33, 39)))
+    image, label = form_look(rng, tissue, near, scanner or drawn, fan)
+    return Phantom(image, label, (3 * near[0], 3 * near[1]))
 
 
 def gland_volume(
     seed: int,
     size: tuple[int, int, int] = (64, 96, 96),
     spacing: tuple[float, float, float] = (1.0, 0.6, 0.6),
+    look: Look = USUAL,
 ) -> Phantom:
     """Return a volume with one gland (1), half of the time with a cyst in it (2).
 
@@ -74,11 +111,12 @@ def gland_volume(
     Args:
         size: slices, rows (depth), columns.
         spacing: in the same order, mm.
+        look: of volumes of another kind: blurred, of low contrast, with drop-outs, a fan.
     """
     rng = np.random.default_rng((seed, 3, *size))
     tissue = gland_tissue(rng, size, spacing)
-    image = form_image(rng, tissue, spacing, draw_scanner(rng).coarser(2.5))
-    return Phantom(image, tissue.label, spacing)
+    image, label = form_look(rng, tissue, spacing, draw_scanner(rng).coarser(2.5), look)
+    return Phantom(image, label, spacing)
 
 
 def cine(
@@ -87,6 +125,7 @@ def cine(
     size: tuple[int, int] = (256, 256),
     kind: Literal["nerve", "breast"] = "nerve",
     present: bool = True,
+    scanner: Scanner | None = None,
 ) -> Phantom:
     """Return a loop of one anatomy that moves as with breathing and an unsteady hand.
 
@@ -95,15 +134,18 @@ def cine(
     """
     draw = choose("kind", kind, {"nerve": nerve_tissue, "breast": breast_tissue})
     rng = np.random.default_rng((seed, 4, frames, *size, present))
-    still, scanner, spacing = draw(rng, size, present), draw_scanner(rng), _spacing(size)
+    still, drawn, spacing = draw(rng, size, present), draw_scanner(rng), _spacing(size)
+    scanner = scanner or drawn
     strength = scatterers(rng, size, scanner.density)
     grid = np.mgrid[: size[0], : size[1]].astype(np.float32)
     push = _push(rng, size)
-    phase, kept = rng.uniform(0, 2 * np.pi, 2), rng.uniform(0.95, 0.985)
+    phase, kept = rng.uniform(0, 2 * np.pi, 2).tolist(), rng.uniform(0.95, 0.985)
     images, labels = [], []
     for frame in range(frames):
         turn = 2 * np.pi * frame / max(frames, 12)
-        positions = grid + push[0] * np.sin(turn + phase[0]) + push[1] * np.sin(2 * turn + phase[1])
+        positions = (
+            grid + push[0] * math.sin(turn + phase[0]) + push[1] * math.sin(2 * turn + phase[1])
+        )
         moved = Tissue(
             _moved(still.echo, positions, 1),
             _moved(still.loss, positions, 1),
@@ -212,9 +254,12 @@ def _write(path: Path, pixels: np.ndarray, spacing: tuple[float, ...]) -> None:
         save_picture(path, pixels)
 
 
-def _frame(rng: np.random.Generator, tissue: Tissue, size: tuple[int, int]) -> Phantom:
+def _frame(
+    rng: np.random.Generator, tissue: Tissue, size: tuple[int, int], scanner: Scanner | None
+) -> Phantom:
     spacing = _spacing(size)
-    return Phantom(form_image(rng, tissue, spacing, draw_scanner(rng)), tissue.label, spacing)
+    drawn = draw_scanner(rng)
+    return Phantom(form_image(rng, tissue, spacing, scanner or drawn), tissue.label, spacing)
 
 
 def _spacing(size: tuple[int, int]) -> tuple[float, float]:

@@ -1,0 +1,1 @@
+"""What is taken away from an answer: tables, pictures with outlines, ROIs, and other formats."""

@@ -1,0 +1,1 @@
+"""A synthetic male pelvis as MR and CT."""
