@@ -15,10 +15,12 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from infer.predictor_cache import PublishedPredictors
 from infer.result_files import ResultFiles
 from lib.errors import choose
+from lib.exports.targets import Exporter
 from lib.image import Geometry
-from lib.io.masks import write_mask
+from lib.io.masks import Names, write_mask
 from lib.mammography.exams import Exam, exam_of, group_exams
 from lib.tasks.spec import TaskSpec
+from lib.weights.backend_names import TORCH
 from lib.weights.runner import NetworkRunner
 from lib.weights.store import ModelStore
 
@@ -40,17 +42,26 @@ class InferSettings:
     Attributes:
         device: name of the device, where a request names none.
         precision: number format, see `lib.devices.resolve_precision`.
+        backend: what computes on CPUs, see `lib.weights.backend_names`. With "auto" torch
+            answers until OpenVINO is ready.
+        wait: whether "auto" waits for OpenVINO instead, so that all answers come from it.
         flips: whether answers are averaged over mirrored copies, where a request does not say.
         find_exam: returns the exam that a file is a view of; by default the file stands alone.
         result_files: returns where files of an answer are kept for viewers to fetch; None where an
             answer has no files but the label image.
+        exporter: gets each answer of a segmentation.
+        software: version of the app, for files that keep it.
     """
 
     device: str = "auto"
     precision: str = "auto"
+    backend: str = TORCH
+    wait: bool = False
     flips: bool = False
     find_exam: Callable[[Path], Exam | None] = exam_of_file
     result_files: Callable[[], ResultFiles | None] = lambda: None
+    exporter: Exporter | None = None
+    software: str = "unversioned"
 
 
 class ModelInfer(InferTask, Generic[Runner]):
@@ -81,11 +92,21 @@ class ModelInfer(InferTask, Generic[Runner]):
             config=config,
         )
         self.task, self.store, self.settings = task, store, settings
-        self.predictors = PublishedPredictors[Runner](task, store, settings.precision)
+        self.predictors = PublishedPredictors[Runner](
+            task, store, settings.precision, settings.backend, settings.wait
+        )
+
+    def info(self) -> dict[str, Any]:
+        """Return what clients get to know, with what the task is for; empty lists are any."""
+        return {**super().info(), **self.task.is_for}
 
     def is_valid(self) -> bool:
-        """Tell whether there are weights; a task without any is not offered."""
-        return self.store.served_path(self.task.name) is not None
+        """Tell whether there are weights that can answer; a task without any is not offered."""
+        return not self.problem()
+
+    def problem(self) -> str:
+        """Return why there is no answer of the task; empty if there is."""
+        return self.predictors.problem()
 
     def version(self) -> str:
         """Return the version of the weights that answer; `UnpublishedError` without any."""
@@ -103,18 +124,20 @@ class ModelInfer(InferTask, Generic[Runner]):
         return str(path) if path else None
 
 
-def write_label(label: np.ndarray, geometry: Geometry, suffix: str, dtype: Any = None) -> str:
+def write_label(
+    label: np.ndarray, geometry: Geometry, suffix: str, dtype: Any = None, names: Names = ()
+) -> str:
     """Write a label image into a temporary file, which the caller deletes, and return its path.
 
     Args:
         dtype: name of the type of its values; None takes the smallest.
+        names: of the values, which .nrrd keeps.
     """
     handle, file = tempfile.mkstemp(suffix=suffix)
     os.close(handle)
     try:
-        write_mask(
-            file, label, geometry, choose("result_dtype", str(dtype), _DTYPES) if dtype else None
-        )
+        kept = choose("result_dtype", str(dtype), _DTYPES) if dtype else None
+        write_mask(file, label, geometry, kept, names)
     except BaseException:
         os.unlink(file)
         raise

@@ -10,20 +10,15 @@ from typing import Any
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
 from infer.base import InferSettings, ModelInfer, first, write_label
-from infer.result_files import ResultFiles
-from lib.classification.answer import ExamAnswer
+from infer.exam_views import exam_and_view, keep_files, require_answered
 from lib.classification.files import tissue_label, view_geometry, write_exam_files
 from lib.classification.predictor import ExamPredictor
 from lib.errors import InputError, choose
 from lib.io.masks import result_extension
 from lib.mammography.density_labels import DENSITIES
-from lib.mammography.exam_files import same_file
-from lib.mammography.exams import Exam
 from lib.tasks.exam_spec import SALIENCY
 from lib.tasks.spec import TaskSpec
 from lib.weights.store import ModelStore
-
-RESULTS = "/results"  # path of the route that hands out the files of an answer
 
 
 class ClassificationInfer(ModelInfer[ExamPredictor]):
@@ -35,6 +30,7 @@ class ClassificationInfer(ModelInfer[ExamPredictor]):
     """
 
     infer_type = InferType.CLASSIFICATION
+    by_exam = True
 
     def __init__(self, task: TaskSpec, store: ModelStore, settings: InferSettings) -> None:
         super().__init__(task, store, settings, {"saliency": list(SALIENCY)})
@@ -46,9 +42,10 @@ class ClassificationInfer(ModelInfer[ExamPredictor]):
             The label file, which the caller deletes, and the answer as
             `lib.classification.answer.ExamAnswer.as_dict` has it, with ``view`` (the one asked
             for), ``notes`` on the exam's files, ``label_names`` (the values of all classes of the
-            scale, as viewers draw the n-th name as value n), ``latencies`` in seconds and
-            ``model_version``; and, as `lib.classification.files` names them but as paths on the
-            server, ``dense_tissue`` and ``saliency`` of each view.
+            scale, as viewers draw the n-th name as value n), ``latencies`` in seconds,
+            ``model_version``, and ``figure`` and ``card`` of its weights (see
+            `lib.weights.figures`); and, as `lib.classification.files` names them but as paths on
+            the server, ``dense_tissue``, ``tissue`` and ``saliency`` of each view.
 
         Raises:
             InputError: no view of an exam, one that cannot be answered, or a wrong parameter.
@@ -64,19 +61,20 @@ class ClassificationInfer(ModelInfer[ExamPredictor]):
                 "away, or ask with POST /infer/<model> for each image"
             )
         predictor, version = self.predictor(request)
-        exam, asked = self._exam(path)
+        exam, asked = exam_and_view(path, self.settings.find_exam)
         answer = predictor(exam, pictures=bool(methods))
-        if asked not in answer.views:
-            raise InputError(
-                f"{path.name}: view {asked} of exam '{exam.id}' cannot be answered: "
-                f"{answer.left_out[asked]}; ask by one of {', '.join(answer.views)}"
-            )
+        require_answered(path, exam.id, asked, answer.views, answer.left_out)
         writing = time.perf_counter()
         label = tissue_label(self.task, answer, asked)
         grid = view_geometry(path, label.shape)
         file = write_label(label, grid, suffix, request.get("result_dtype"))
         try:
-            files = _keep_files(kept, predictor, answer, methods, suffix) if kept else {}
+            files = keep_files(
+                kept,
+                lambda folder: write_exam_files(
+                    predictor, answer, lambda name, view: folder / name, methods, suffix
+                ),
+            )
         except BaseException:
             os.unlink(file)
             raise
@@ -90,30 +88,10 @@ class ClassificationInfer(ModelInfer[ExamPredictor]):
             "label_names": _names_up_to(max(self.task.labels.values())),
             "latencies": {name: round(spent, 4) for name, spent in seconds.items()},
             "model_version": version,
+            **self.predictors.evidence(version),
             **files,
         }
         return file, summary
-
-    def _exam(self, path: Path) -> tuple[Exam, str]:
-        """Return the exam of a file, and which view of it the file is.
-
-        Raises:
-            InputError: it is no view of an exam, or left out of it.
-        """
-        exam = self.settings.find_exam(path)
-        if exam is None:
-            raise InputError(
-                f"{path.name}: no view of a mammography exam by its tags or name; expected a "
-                f"mammogram as DICOM, or a name as EXAM_R-CC.png; rename it or choose another model"
-            )
-        asked = next((view.name for view, file in exam.views.items() if same_file(file, path)), "")
-        if not asked:
-            why = next((why for file, why in exam.others if same_file(file, path)), "no plain view")
-            raise InputError(
-                f"{path.name}: left out of exam '{exam.id}' ({why}); ask by one of its views "
-                f"{', '.join(sorted(file.name for file in exam.views.values())) or '(it has none)'}"
-            )
-        return exam, asked
 
 
 def _names_up_to(value: int) -> dict[str, int]:
@@ -129,25 +107,3 @@ def _methods(saliency: Any) -> tuple[str, ...]:
     asked = first(saliency)
     name = {True: "gradcam", False: "none", None: "none", "": "none"}.get(asked, str(asked))
     return choose("saliency", name, SALIENCY)
-
-
-def _keep_files(
-    kept: ResultFiles,
-    predictor: ExamPredictor,
-    answer: ExamAnswer,
-    methods: tuple[str, ...],
-    suffix: str,
-) -> dict[str, Any]:
-    """Write the files of an answer, and return their paths on the server."""
-    with kept.new_folder() as folder:
-        names = write_exam_files(
-            predictor, answer, lambda name, view: folder / name, methods, suffix
-        )
-    return dict(_paths(names, f"{RESULTS}/{folder.name}"))
-
-
-def _paths(names: Any, root: str) -> Any:
-    """Return nested dictionaries of file names as paths under `root`."""
-    if isinstance(names, dict):
-        return {key: _paths(value, root) for key, value in names.items()}
-    return f"{root}/{names}"

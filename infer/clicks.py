@@ -39,7 +39,7 @@ class ClickInfer(SegmentationInfer[ClickPredictor]):
     """
 
     infer_type = InferType.DEEPGROW
-    takes_flips = offers_instances = False
+    takes_flips = offers_instances = by_rows = False
 
     def __init__(self, task: TaskSpec, store: ModelStore, settings: InferSettings) -> None:
         super().__init__(task, store, settings)

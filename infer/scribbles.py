@@ -46,6 +46,10 @@ class UntrainedInfer(InferTask):
             type=kind, labels=values, dimension=3, description=description, config={"channel": ""}
         )
 
+    def info(self) -> dict[str, Any]:
+        """Return what clients get to know; images of any modality and dimensions are answered."""
+        return {**super().info(), "modalities": [], "dimensions": []}
+
     def is_valid(self) -> bool:
         """Return true: there are no weights that could be missing."""
         return True

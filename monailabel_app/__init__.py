@@ -1,3 +1,3 @@
 """The MONAI Label app: server, command line and shipped weights."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -5,13 +5,12 @@ from __future__ import annotations
 import copy
 import logging
 import os
-import sys
-import threading
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.infer_v2 import InferTask
@@ -19,12 +18,11 @@ from monailabel.interfaces.tasks.scoring import ScoringMethod
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
 
-from infer.base import InferSettings
-from infer.build import build_infer
-from infer.result_files import ResultFiles
-from infer.scribbles import REGION, SCRIBBLES, RegionInfer, ScribblesInfer
+from infer.base import InferSettings, ModelInfer
+from infer.build import build_infer, build_untrained
 from lib.devices import keep_freed_memory
-from lib.errors import DivergedError, InputError, UnpublishedError, choose, parse_switch, unknown
+from lib.errors import UnpublishedError, choose, parse_switch, unknown
+from lib.isolation import calls
 from lib.kinds import kind_of
 from lib.tasks.registry import get_task
 from lib.tasks.spec import TaskSpec
@@ -33,20 +31,25 @@ from monailabel_app import __version__
 from monailabel_app.active.background import ScoringSettings
 from monailabel_app.active.quiet import Quiet
 from monailabel_app.active.reading import start_reading
+from monailabel_app.active.samples import Samples
 from monailabel_app.active.scoring_methods import make_methods
 from monailabel_app.active.strategies import ActiveLearning, ActiveStrategy
-from monailabel_app.archive.open import is_google, open_archive, open_google
-from monailabel_app.batch import ResumableBatch
+from monailabel_app.active.turns import Turns
+from monailabel_app.archive.open import is_google
 from monailabel_app.config import SHIPPED_MODELS, AppConfig
+from monailabel_app.datastores import open_datastore
 from monailabel_app.retraining import Retraining
-from monailabel_app.studies.datastore import StudiesDatastore
+from monailabel_app.server_batch import ResumableBatch
+from monailabel_app.start import check_models, considerate, prepare_temporary_folder, starting
+from monailabel_app.studies.fitting import check_fit
 from monailabel_app.studies.protocol import NOT_STORED, StudiesProtocol
-from monailabel_app.web.users import Users
+from monailabel_app.web.changes import note_training, open_audit_log, save_answer
+from monailabel_app.web.ownership import OwnedResultFiles
+from monailabel_app.web.sessions import SafeSessions
+from monailabel_app.web.users_file import UsersFile
 from trainers.base import ModelTrain, build_trainer
 
 logger = logging.getLogger(__name__)
-
-BACKGROUND_NICENESS = 10
 
 
 class App(MONAILabelApp):
@@ -54,24 +57,30 @@ class App(MONAILabelApp):
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
         keep_freed_memory()  # before threads start, each with a heap of its own
-        try:
+        with starting():
             self.config = AppConfig.from_conf({k: v for k, v in conf.items() if k != "server_mode"})
-            self.users = Users.read(self.config.users) if self.config.users else None
-        except InputError as error:
-            _refuse_to_start(error)
-        self.store = ModelStore(self.config.model_dir, SHIPPED_MODELS)
-        self.result_files = ResultFiles()
+            self.users = UsersFile(self.config.users) if self.config.users else None
+            prepare_temporary_folder()
+            calls.read_in_workers()
+            writable = check_models(self.config.model_dir)
+            self.store = ModelStore(self.config.model_dir, SHIPPED_MODELS)
+            if writable:
+                self.store.clean()
+            self.audit = open_audit_log(self.config)
+        self.result_files = OwnedResultFiles()
+        self.result_files.bound(self.config.results_mb, self.config.results_minutes)
         self.retraining: Retraining | None = None
         # more requests at once are no faster together, and delay short ones
-        self._inferring = threading.BoundedSemaphore(os.cpu_count() or 1)
-        super().__init__(
-            app_dir,
-            studies,
-            conf,
-            name="MONAI Label: U-Net and V-Net family",
-            description="Nuclei segmentation with U-Nets and V-Nets, retrained on your labels",
-            version=__version__,
-        )
+        self.turns = Turns(os.cpu_count() or 1, self.config.queue)
+        with starting():
+            super().__init__(
+                app_dir,
+                studies,
+                conf,
+                name="MONAI Label: U-Net and V-Net family",
+                description="Nuclei segmentation with U-Nets and V-Nets, retrained on your labels",
+                version=__version__,
+            )
         # MONAI Label would start a process for each method after each next sample and training
         self._auto_update_scoring = False
 
@@ -79,48 +88,44 @@ class App(MONAILabelApp):
 
     def init_datastore(self) -> StudiesProtocol:
         """Open the studies: a local folder, or a DICOMweb archive at a URL."""
-        if not self.studies.startswith(("http://", "https://")):
-            reload = os.environ.get("MONAI_LABEL_DATASTORE_AUTO_RELOAD", "true").lower() == "true"
-            store = StudiesDatastore(self.studies, reload, tasks=self._served())
-            store.readers = self.config.readers
-            for sentence in store.passed_over.sentences:
-                logger.warning(sentence)
-            return store
-        url = str(self.studies).strip().rstrip("/")
-        if is_google(url):
+        studies = str(self.studies)
+        if is_google(studies):
             self._download_dcmqi_tools()  # with which MONAI Label reads and writes DICOM SEG
-            return open_google(url)
-        tasks = [get_task(name) for name in self.config.models]
-        config = self.config
-        try:
-            return open_archive(
-                url, config.archive_cache, config.archive_cache_gb, tasks, config.readers
-            )
-        except InputError as error:
-            _refuse_to_start(error)
+        return open_datastore(studies, self.config, self._served())
+
+    def _load_sessions(self, load: bool = False) -> SafeSessions | None:
+        """Return MONAI Label's store of uploaded images; None where sessions are off."""
+        path, seconds = settings.MONAI_LABEL_SESSION_PATH, settings.MONAI_LABEL_SESSION_EXPIRY
+        return SafeSessions(path, seconds) if load else None
+
+    def cleanup_sessions(self) -> None:
+        """Remove what is kept for a time; MONAI Label asks for it at the start and from then on."""
+        self.result_files.expire()
+        if self._sessions is not None:
+            self._sessions.remove_expired()
 
     def init_infers(self) -> dict[str, InferTask]:
         """Return an infer task per served row, and those that need no weights."""
         rows = self._served()
         labels = [name for task in rows if kind_of(task).painted for name in task.labels]
-        names = list(dict.fromkeys(labels))
-        untrained = {SCRIBBLES: ScribblesInfer(names), REGION: RegionInfer(names)} if names else {}
         settings = InferSettings(
             device=self.config.device,
             precision=self.config.precision,
+            backend=self.config.backend,
             flips=self.config.flips,
             find_exam=self.datastore().exam_of,
             # a process beside the server has no place for files of answers
             result_files=lambda: self.result_files if self._server_mode else None,
+            software=__version__,
         )
-        return {task.name: build_infer(task, self.store, settings) for task in rows} | untrained
+        trained = {task.name: build_infer(task, self.store, settings) for task in rows}
+        return trained | build_untrained(list(dict.fromkeys(labels)), settings)
 
     def init_trainers(self) -> dict[str, TrainTask]:
         """Return a trainer per served row."""
-        device, precision = self.config.device, self.config.precision
-        return {
-            task.name: build_trainer(task, self.store, device, precision) for task in self._served()
-        }
+        config = self.config
+        options = self.store, config.device, config.precision, config.compile
+        return {task.name: build_trainer(task, *options) for task in self._served()}
 
     def _served(self) -> list[TaskSpec]:
         """Return the rows to serve; those that the server cannot answer are logged instead."""
@@ -128,7 +133,8 @@ class App(MONAILabelApp):
         others = [task.name for task in tasks if not kind_of(task).served]
         if others:
             logger.warning(f"Not served yet, use the command line: {', '.join(others)}")
-        return [task for task in tasks if kind_of(task).served]
+        served = [task for task in tasks if kind_of(task).served]
+        return [task.for_any_image() for task in served] if self.config.any_modality else served
 
     @cached_property
     def active(self) -> ActiveLearning:
@@ -149,13 +155,15 @@ class App(MONAILabelApp):
 
     def init_batch_infer(self) -> ResumableBatch:
         """Return the task that answers on many images."""
-        return ResumableBatch(self.require_model)
+        return ResumableBatch(self.require_model, self.config.model_dir)
 
     def on_init_complete(self) -> None:
         """Finish the start of the server: replace routes, score images, train on new labels."""
         from monailabel_app.web import routes
 
         super().on_init_complete()
+        for task in self._infers.values():
+            task.is_valid()  # names damaged weights in the log
         routes.install(self, self.users)
         self.active.background.start()
         start_reading(self.datastore(), self.quiet)
@@ -169,10 +177,19 @@ class App(MONAILabelApp):
         return self.active.background.quiet
 
     @property
+    def models(self) -> Mapping[str, InferTask]:
+        """The models by name."""
+        return dict(self._infers)
+
+    @property
+    def samples(self) -> Samples:
+        """What of the images can be labelled at once, and which tasks it fits."""
+        return self.active.samples
+
+    @property
     def trainers(self) -> Mapping[str, ModelTrain]:
         """The trainers by model."""
-        trainers: Mapping[str, ModelTrain] = self._trainers
-        return trainers
+        return dict(self._trainers)
 
     # --- requests --------------------------------------------------------------------------------
 
@@ -184,10 +201,8 @@ class App(MONAILabelApp):
             UnpublishedError: it has no weights.
         """
         task = choose("model", model, self._infers)
-        if not task.is_valid():
-            raise UnpublishedError(
-                f"'{model}' has no weights yet; train it first with POST /train/{model}"
-            )
+        if isinstance(task, ModelInfer) and (problem := task.problem()):
+            raise UnpublishedError(problem)
         return task
 
     def require_trainer(self, model: str) -> ModelTrain:
@@ -210,8 +225,7 @@ class App(MONAILabelApp):
         """
         request = copy.deepcopy(request)
         store = datastore or self.datastore()
-        name = str(request.get("model", ""))
-        task = self.require_model(name)
+        task = self.require_model(str(request.get("model", "")))
         image = str(request.get("image", ""))
         uri = store.get_image_uri(image) if image else ""
         uploaded = not uri and Path(image).is_absolute() and Path(image).exists()
@@ -219,25 +233,23 @@ class App(MONAILabelApp):
             raise unknown("image", image, store.list_images())
         save = parse_switch(request.get("save_label"), "save_label")
         request["image"] = uri or image
+        unfit = check_fit(task, store, image if uri else "", Path(request["image"]), request)
         request["description"] = task.description
-        with self._inferring:
+        with self.turns.slot():
             file, summary = task(request)
+        summary |= {"unfit": unfit} if unfit else {}
         label: str | None = file
         tag = str(request.get("label_tag") or "original")
         if file and save and not uploaded:
-            label = store.save_label(image, file, tag, {"model": name, "params": summary})
+            label = save_answer(self, store, image, file, tag, request, summary)
         return {"label": label, "tag": tag, "file": file, "params": summary}
 
     def train(self, request: dict[str, Any]) -> dict[str, Any]:
         """Train a model; a process started for it has a lower priority than the server."""
         self.require_trainer(str(request.get("model", "")))
-        if self._server_mode:
-            return super().train(request)
-        os.nice(BACKGROUND_NICENESS)
-        try:
-            return super().train(request)
-        except (InputError, DivergedError) as error:
-            sys.exit(f"Error: {error}")  # one line in the task's details, not a traceback
+        result = considerate(partial(super().train, request), alone=not self._server_mode)
+        note_training(self, request["model"], result, by="" if self._server_mode else "training")
+        return result
 
     def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return the next image to label, one that nobody else works on."""
@@ -253,13 +265,8 @@ class App(MONAILabelApp):
     ) -> dict[str, Any]:
         """Score images; a process started for it has a lower priority than the server."""
         self.require_scoring_method(str(request.get("method", "")))
-        if self._server_mode:
-            return super().scoring(request, datastore)
-        os.nice(BACKGROUND_NICENESS)
-        try:
-            return super().scoring(request, datastore)
-        except InputError as error:
-            sys.exit(f"Error: {error}")  # one line in the task's details, not a traceback
+        work = partial(super().scoring, request, datastore)
+        return considerate(work, alone=not self._server_mode)
 
     def on_save_label(self, image_id: str, label_id: str) -> dict[str, Any]:
         """End the lease of the image, and count the label for retraining.
@@ -288,13 +295,6 @@ class App(MONAILabelApp):
         if info is not None:
             info["versions"] = [version.as_dict() for version in self.store.versions(model)]
         return info
-
-
-def _refuse_to_start(error: InputError) -> NoReturn:
-    """End the process with one line: uvicorn would print a traceback."""
-    logger.error(str(error))
-    print(f"Error: {error}", flush=True)
-    os._exit(2)
 
 
 __all__ = ["App"]

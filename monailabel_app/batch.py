@@ -1,36 +1,37 @@
 """Answers of a model on all images of a studies folder, stored as labels; a batch can be resumed.
 
 An image is skipped if its label was made by the same version of the weights. The server's batch
-(`ResumableBatch`) and the verb `batch-infer` (`answer_share`) store the same.
+(`monailabel_app.server_batch`) and the verb `batch-infer` (`answer_share`) store the same.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
-from monailabel.interfaces.tasks.batch_infer import BatchInferTask
-from monailabel.interfaces.tasks.infer_v2 import InferTask
 from tqdm import tqdm
 
-from infer.base import InferSettings, ModelInfer, channel_of, first
+from infer.base import InferSettings, ModelInfer, first
 from infer.build import build_infer
-from lib.errors import InputError, choose
+from lib.devices import resolve_device
+from lib.errors import NO_SPACE, InputError, choose, printable
+from lib.exports.targets import Exporter, Pieces
 from lib.io.channels import RGB
 from lib.io.read import default_channel
+from lib.tasks.fits import refusal
 from lib.tasks.registry import get_task
+from lib.threads import do_beside, images_beside
+from lib.weights.backend_names import TORCH
 from lib.weights.store import ModelStore
+from monailabel_app import __version__
 from monailabel_app.config import SHIPPED_MODELS
 from monailabel_app.studies.datastore import StudiesDatastore
-
-logger = logging.getLogger(__name__)
 
 ORIGINAL = str(DefaultLabelTag.ORIGINAL.value)
 
@@ -79,57 +80,6 @@ def is_of_channel(store: Datastore, image: str, tag: str, channel: str) -> bool:
     return read == now or not channel and not read and now not in RGB
 
 
-class ResumableBatch(BatchInferTask):
-    """MONAI Label's batch, without the images that are answered already.
-
-    MONAI Label's own (0.8.5) ends at the first image that cannot be read; this one names it in the
-    result and goes on.
-
-    Args:
-        model: returns the infer task of a name.
-    """
-
-    def __init__(self, model: Callable[[str], InferTask]) -> None:
-        self.model = model
-
-    def get_images(self, request: dict[str, Any], datastore: Datastore) -> list[str]:
-        """Return the ids of the images to answer on."""
-        images: list[str] = super().get_images(request, datastore)
-        name = str(request["model"])
-        tag = str(request.get("label_tag") or ORIGINAL)
-        task = self.model(name)
-        if not isinstance(task, ModelInfer):
-            return images
-        answer = name, task.version(), result_of(task, request.get("result"))
-        channel = channel_of(request)
-        return [
-            id
-            for id in images
-            if not is_answered(datastore, id, tag, *answer)
-            or not is_of_channel(datastore, id, tag, channel)
-        ]
-
-    def __call__(
-        self,
-        request: dict[str, Any],
-        datastore: Datastore,
-        infer: Callable[[dict[str, Any], Datastore], dict[str, Any]],
-    ) -> dict[str, Any]:
-        """Answer; the result has an entry per image, with ``error`` if there is no answer."""
-
-        def answer(request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
-            try:
-                return infer(request, datastore)
-            except InputError as error:
-                logger.warning(f"Image '{request['image']}' is skipped: {error}")
-                return {"error": str(error)}
-
-        # MONAI Label's own default becomes the tag "DefaultLabelTag.ORIGINAL" from Python 3.11 on
-        request = {**request, "label_tag": str(request.get("label_tag") or ORIGINAL)}
-        result: dict[str, Any] = super().__call__(request, datastore, answer)
-        return result
-
-
 @dataclass(frozen=True, kw_only=True)
 class Batch:
     """What to answer, and how.
@@ -141,6 +91,8 @@ class Batch:
         labelled: whether to answer on images with an accepted label too.
         result: kind of label image, see `result_of`; None for the task's first, which viewers show.
         channel: name or number of the channel to read; empty for that of ``channels.csv``.
+        any_modality: whether to answer on images of modalities that the task is not for.
+        exports: see `lib.exports.targets.check_targets`; with any all images are answered again.
     """
 
     task: str
@@ -150,9 +102,12 @@ class Batch:
     labelled: bool = False
     device: str = "auto"
     precision: str = "auto"
+    backend: str = TORCH
     flips: bool = False
     result: str | None = None
     channel: str = ""
+    any_modality: bool = False
+    exports: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass
@@ -164,44 +119,59 @@ class Answers:
         written: images that were answered now.
         skipped: number of images that were answered before.
         failed: error by id of image.
+        passed_over: why images are none that the task is for, by id.
+        pieces: what goes into exports of all images, see `lib.exports.targets.write_joint`.
     """
 
     version: str
     written: list[dict[str, Any]] = field(default_factory=list)
     skipped: int = 0
     failed: dict[str, str] = field(default_factory=dict)
+    passed_over: dict[str, str] = field(default_factory=dict)
+    pieces: Pieces = field(default_factory=dict)
 
     def add(self, other: Answers) -> None:
         """Add the answers of another process."""
         self.written = sorted(self.written + other.written, key=lambda row: row["image"])
         self.skipped += other.skipped
         self.failed |= other.failed
+        self.passed_over |= other.passed_over
+        self.pieces = {name: found + other.pieces[name] for name, found in self.pieces.items()}
 
 
 def answer_share(batch: Batch, rank: int = 0, world_size: int = 1, local_rank: int = 0) -> Answers:
     """Answer on every `world_size`-th image, from the `rank`-th on, in the order of their ids.
 
     The shares depend on the images only: processes that start or resume at different times never
-    answer on the same image.
+    answer on the same image. While one image runs through the network others are read, separated
+    and written; the answers are those of one after the other. What fails on one image is kept with
+    its name, and the others are answered.
 
     Raises:
         InputError: there are no images, or no weights, or the task has no such kind of result.
+        OSError: no space is left for labels.
     """
     store = StudiesDatastore(str(batch.folder))
     images = sorted(store.list_images())
     if not images:
         raise InputError(f"no images in '{batch.folder}'; give a folder with images at its top")
+    exporter = Exporter(batch.exports)
     task = build_infer(
         get_task(batch.task),
         ModelStore(batch.models, SHIPPED_MODELS),
         InferSettings(
             device=_device(batch.device, world_size, local_rank),
             precision=batch.precision,
+            backend=batch.backend,
+            wait=True,
             flips=batch.flips,
             find_exam=store.exam_of,
+            exporter=exporter if batch.exports else None,
+            software=__version__,
         ),
     )
-    answers, result = Answers(task.version()), result_of(task, batch.result)
+    answers = Answers(task.version(), pieces=exporter.pieces)
+    result = result_of(task, batch.result)
     bar = tqdm(
         images[rank::world_size],
         desc=batch.task if world_size == 1 else f"{batch.task} {rank + 1}/{world_size}",
@@ -209,19 +179,37 @@ def answer_share(batch: Batch, rank: int = 0, world_size: int = 1, local_rank: i
         position=local_rank,
         disable=None,
     )
-    for image in bar:
-        if not batch.labelled and store.get_label_info(image, DefaultLabelTag.FINAL.value):
-            continue
-        if is_answered(
-            store, image, batch.tag, batch.task, answers.version, result
-        ) and is_of_channel(store, image, batch.tag, batch.channel):
-            answers.skipped += 1
-            continue
+
+    def waiting() -> Iterator[str]:
+        for image in bar:
+            if not batch.labelled and store.get_label_info(image, DefaultLabelTag.FINAL.value):
+                continue
+            known = not batch.exports and is_answered(
+                store, image, batch.tag, batch.task, answers.version, result
+            )
+            if known and is_of_channel(store, image, batch.tag, batch.channel):
+                answers.skipped += 1
+                continue
+            yield image
+
+    def answer(image: str) -> None:
         try:
+            if not batch.any_modality and (reason := refusal(task.task, store.kind(image))):
+                answers.passed_over[image] = reason
+                return
             answers.written.append(_answer(store, task, image, batch, result))
-        except InputError as error:
-            answers.failed[image] = str(error)
-            tqdm.write(f"Error: {image}: {error}", file=sys.stderr)
+        except Exception as error:  # of the image, else of a library or the device on this image
+            if isinstance(error, OSError) and error.errno in NO_SPACE:
+                raise
+            kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+            answers.failed[image] = reason = printable(f"{kind}{error}")
+            tqdm.write(f"Error: {image}: {reason}", file=sys.stderr)
+
+    gpu = resolve_device(task.settings.device).type != "cpu"
+    do_beside(answer, waiting(), images_beside(gpu))
+    answers.written.sort(key=lambda row: str(row["image"]))
+    answers.failed = dict(sorted(answers.failed.items()))
+    answers.passed_over = dict(sorted(answers.passed_over.items()))
     return answers
 
 
@@ -235,10 +223,8 @@ def _answer(
         store.save_label(image, file, batch.tag, {"model": batch.task, "params": summary})
     finally:
         os.unlink(file)
-    seconds = summary["latencies"]["total"]
-    return {"image": image, "label": Path(store.get_label_uri(image, batch.tag)).name} | {
-        "seconds": seconds
-    }
+    told = {"seconds": summary["latencies"]["total"], "warnings": summary.get("warnings", [])}
+    return {"image": image, "label": Path(store.get_label_uri(image, batch.tag)).name} | told
 
 
 def _device(device: str, world_size: int, local_rank: int) -> str:

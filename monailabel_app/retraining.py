@@ -112,6 +112,7 @@ class Retraining:
         logger.info(f"{count} new labels: '{name}' is trained automatically")
         self._tried[name] = fingerprints
         AsyncTask.run("train", request, enqueue=True)
+        self.app.audit.write("training started", name, by="auto_train", labels=count)
         return 0
 
 

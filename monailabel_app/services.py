@@ -11,6 +11,10 @@ from infer.result_files import ResultFiles
 from lib.tasks.spec import TaskSpec
 from lib.weights.store import ModelStore
 from monailabel_app.active.quiet import Quiet
+from monailabel_app.active.samples import Samples
+from monailabel_app.active.strategies import ActiveLearning
+from monailabel_app.active.turns import Turns
+from monailabel_app.audit import AuditLog
 from monailabel_app.config import AppConfig
 from monailabel_app.studies.protocol import StudiesProtocol
 from trainers.base import ModelTrain
@@ -23,15 +27,31 @@ class AppServices(Protocol):
         config: its options.
         store: published weights and their versions.
         result_files: files of answers, for viewers to fetch.
+        audit: where changes of labels and models are written down.
+        turns: who runs a model next.
     """
 
     config: AppConfig
     store: ModelStore
     result_files: ResultFiles
+    audit: AuditLog
+    turns: Turns
+
+    @property
+    def active(self) -> ActiveLearning:
+        """The strategies, and how informative images and exams are."""
 
     @property
     def quiet(self) -> Quiet:
         """Counts requests, so that images are scored between them."""
+
+    @property
+    def models(self) -> Mapping[str, InferTask]:
+        """The models by name, with weights or without."""
+
+    @property
+    def samples(self) -> Samples:
+        """What of the images can be labelled at once, and which tasks it fits."""
 
     @property
     def trainers(self) -> Mapping[str, ModelTrain]:

@@ -5,22 +5,29 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from monailabel.interfaces.tasks.train import TrainTask
 
-from lib.data.studies import Item, split_items
+from lib.data.labels import without
+from lib.data.studies import LEAST_ITEMS, Item, split_items
 from lib.devices import resolve_device
 from lib.errors import InputError, parse_switch
+from lib.io.read import stem
 from lib.kinds import kind_of, list_labelled, resolve
+from lib.leftovers import why_not_writable
+from lib.tasks.fits import refusal
+from lib.tasks.image_kind import ImageKind
 from lib.tasks.spec import TaskSpec
+from lib.tasks.training_spec import Compile
 from lib.training.options import FitOptions
+from lib.training.plan import check_row
 from lib.training.publish import train_and_submit
 from lib.weights.store import ModelStore
-from trainers.parameters import Parameter, TrainingRequest, parse_name, read_values
+from trainers.parameters import Parameter, TrainingRequest, parse_name, parse_text, read_values
 from trainers.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
@@ -28,14 +35,34 @@ logger = logging.getLogger(__name__)
 FINE_TUNING = 0.1  # of the recipe's learning rate, from published weights on
 
 
+@dataclass(frozen=True)
+class Supply:
+    """What there is to train a task on.
+
+    Attributes:
+        labels: accepted labels that the task can be trained on.
+        missing: how many more are needed at least to train at all.
+        reason: why it cannot be trained yet; empty where it can.
+    """
+
+    labels: int
+    missing: int
+    reason: str = ""
+
+
 class TrainingData(Protocol):
     """A datastore that has, or makes, a studies folder to train on.
 
     Attributes:
         readers: whose labels to take, one of `lib.data.reader_choice.READERS`.
+        is_local: whether the files of the images tell their modalities; else `modality` does.
     """
 
     readers: str
+    is_local: bool
+
+    def modality(self, image_id: str) -> str:
+        """Return the DICOM modality of an image; empty where nothing tells it."""
 
     def training_folder(self, content: str) -> Path:
         """Return a studies folder with the accepted labels of one content.
@@ -65,26 +92,36 @@ class ModelTrain(TrainTask):
         return items
 
     def __init__(
-        self, task: TaskSpec, store: ModelStore, device: str = "auto", precision: str = "auto"
+        self,
+        task: TaskSpec,
+        store: ModelStore,
+        device: str = "auto",
+        precision: str = "auto",
+        compile: Compile = "auto",
     ) -> None:
         super().__init__(f"Train: {task.description}")
-        self.task, self.store, self.precision = task, store, precision
+        self.task, self.store = task, store
+        self.precision, self.compile = precision, compile
         self.run_folder = RunFolder(store.run_folder(task.name), task.name)
         recipe = task.training
         devices = [device, *(name for name in ("auto", "cpu", "cuda") if name != device)]
         self.parameters: dict[str, Parameter] = {
-            "max_epochs": Parameter(50, int, 1),
-            "train_batch_size": Parameter(recipe.batch_size, int, 1),
+            "max_epochs": Parameter(50, int, 1, 10**6),
+            "train_batch_size": Parameter(recipe.batch_size, int, 1, 4096),
             "val_split": Parameter(recipe.val_split, float, 0.0),
-            "early_stop_patience": Parameter(recipe.early_stop_patience, int, 0),
-            "learning_rate": Parameter(recipe.learning_rate * FINE_TUNING, float, 0.0),
+            "early_stop_patience": Parameter(recipe.early_stop_patience, int, 0, 10**6),
+            "learning_rate": Parameter(recipe.learning_rate * FINE_TUNING, float, 0.0, 1e3),
             **self.kind_parameters(),
-            "seed": Parameter(0, int, 0),
+            "seed": Parameter(0, int, 0, 2**32 - 1),
             "pretrained": Parameter(True, parse_switch),
             "multi_gpu": Parameter(True, parse_switch),
-            "device": Parameter(devices, str),
+            "device": Parameter(devices, parse_text),
             "name": Parameter("train_01", parse_name),
         }
+
+    def info(self) -> dict[str, Any]:
+        """Return what clients get to know, with the structures and what the task is for."""
+        return {**super().info(), "labels": dict(self.task.labels), **self.task.is_for}
 
     def config(self) -> dict[str, Any]:
         """Return the parameters with their defaults, as clients show them."""
@@ -120,11 +157,38 @@ class ModelTrain(TrainTask):
         """Return `items`, and why labels are left out, by id."""
         kind = kind_of(task)
         folder = datastore.training_folder(kind.label)
-        return kind.matching(list_labelled(folder, task, datastore.readers), task)
+        items, left_out = kind.matching(list_labelled(folder, task, datastore.readers), task)
+        if datastore.is_local or kind.by_exam:
+            return items, left_out
+        # an archive's volumes of slices lie in files that have no modality
+        for item in items:
+            if reason := refusal(task, ImageKind(datastore.modality(stem(item.image)))):
+                left_out[item.id] = reason
+        return without(items, left_out, task)
+
+    def supply(self, datastore: TrainingData) -> Supply:
+        """Return how many labels there are, and whether they are enough for the defaults."""
+        try:
+            items = self.items(datastore, self.task)
+        except InputError as error:  # none, or none of its structures
+            return Supply(0, LEAST_ITEMS, str(error))
+        # the views of an exam share its label
+        labels = len({item.sample for item in items} if kind_of(self.task).by_exam else items)
+        try:
+            split_items(items, self.task.training.val_split)
+        except InputError as error:
+            return Supply(labels, max(1, LEAST_ITEMS - labels), str(error))
+        return Supply(labels, 0)
 
     def check(self, request: Mapping[str, Any], datastore: TrainingData) -> None:
         """Refuse a request that could not be trained, before a process is started for it."""
         options = self.read(request)
+        if self.store.folder.is_dir() and (reason := why_not_writable(self.store.folder)):
+            raise InputError(
+                f"the folder of the weights cannot be written to ({reason}), so nothing can be "
+                f"trained; start the server with another --conf model_dir"
+            )
+        self.run_folder.require_free()
         resolve_device(options.device)
         task = self.changed_task(options.kind_values)
         split_items(self.items(datastore, task), options.val_split)
@@ -153,12 +217,14 @@ class ModelTrain(TrainTask):
                     seed=options.seed,
                     device=options.device,
                     precision=self.precision,
+                    compile=self.compile,
                     command=f"monailabel train {self.task.name} ({options.name})",
                 ),
                 self.store,
                 pretrained=options.pretrained,
                 processes=_processes(options),
             )
+            self.run_folder.note(asdict(decision))
             self.run_folder.clear()
         logger.info(f"Training '{self.task.name}': {decision.reason}")
         print(f"{self.task.name}: {decision.reason}", flush=True)
@@ -207,15 +273,20 @@ def _processes(options: TrainingRequest) -> int:
 
 
 def build_trainer(
-    task: TaskSpec, store: ModelStore, device: str = "auto", precision: str = "auto"
+    task: TaskSpec,
+    store: ModelStore,
+    device: str = "auto",
+    precision: str = "auto",
+    compile: Compile = "auto",
 ) -> ModelTrain:
     """Return what trains `task` on the server.
 
     Raises:
-        InputError: the server does not train such tasks.
+        InputError: the server does not train such tasks, or the row is wrong.
     """
+    check_row(task)
     entry = kind_of(task).trainer
     if entry is None:
         raise InputError(f"'{task.name}' ({task.kind}) is not trained here; use the command line")
-    trainer: ModelTrain = resolve(entry)(task, store, device, precision)
+    trainer: ModelTrain = resolve(entry)(task, store, device, precision, compile)
     return trainer

@@ -20,7 +20,7 @@ class ClassificationTrain(ModelTrain):
 
     def kind_parameters(self) -> dict[str, Parameter]:
         """Return ``input_size``."""
-        return {"input_size": Parameter(max(self.task.input.sides), int, 1)}
+        return {"input_size": Parameter(max(self.task.input.sides), int, 1, 8192)}
 
     def changed_task(self, kind_values: Mapping[str, Any]) -> TaskSpec:
         """Return the row with the input size; unequal sides stay if the larger is asked for."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lib.errors import InputError, unknown
+from lib.errors import InputError, shown, unknown
 
 IGNORED = {"model", "local_rank", "gpus", "bundle_path", "client_id", "dataset", "tracking"}
 
@@ -19,12 +19,14 @@ class Parameter:
     Attributes:
         default: as viewers show it; a list of choices begins with the default.
         parse: reads a value; raises `TypeError` or `ValueError` for one that does not fit.
-        least: smallest value allowed, None for any.
+        least: smallest value allowed, None for any; only numbers have one.
+        most: largest value allowed.
     """
 
     default: Any
     parse: Callable[[Any], Any]
     least: float | None = None
+    most: float = math.inf
 
     def read(self, name: str, value: Any) -> Any:
         """Return the value, checked; viewers may send a list of choices back as it is.
@@ -34,15 +36,21 @@ class Parameter:
         """
         value = _first(value)
         try:
+            if self.least is not None and isinstance(value, bool):
+                raise TypeError("expected a number")
             read = self.parse(value)
         except (OverflowError, TypeError, ValueError) as error:
             raise InputError(
-                f"training parameter {name}: {value!r} does not fit ({error}); the default is "
-                f"{_first(self.default)!r}"
+                f"training parameter {name}: '{shown(value)}' does not fit ({error}); the default "
+                f"is {_first(self.default)!r}"
             ) from None
         if self.least is not None and not self.least <= read < math.inf:
             raise InputError(
-                f"training parameter {name}: expected at least {self.least}, found {value}"
+                f"training parameter {name}: expected at least {self.least}, found {shown(value)}"
+            )
+        if self.least is not None and read > self.most:
+            raise InputError(
+                f"training parameter {name}: expected at most {self.most}, found {shown(value)}"
             )
         return read
 
@@ -89,6 +97,13 @@ def read_values(request: Mapping[str, Any], parameters: Mapping[str, Parameter])
             raise unknown("training parameter", name, parameters)
         values[name] = parameters[name].read(name, value)
     return values
+
+
+def parse_text(value: Any) -> str:
+    """Read a text, or a number as text."""
+    if isinstance(value, (dict, list, bool)):
+        raise TypeError("expected a text")
+    return str(value)
 
 
 def parse_name(value: Any) -> str:

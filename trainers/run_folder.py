@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from lib.errors import BusyError
-from lib.files import write_json
+from lib.files import read_object, remove_leftovers, write_json
 from lib.training.progress import STATS
 from lib.training.resume import STATE
 
+HOLDER = "holder.json"  # who trains, or did last
 LOCK_SECONDS = 1.0  # longer than `in_progress` holds the lock
 
 
@@ -28,17 +31,39 @@ class RunFolder:
 
     def stats(self) -> dict[str, Any]:
         """Return the status of the last run in the fields that viewers read; empty without one."""
-        try:
-            # a loss that is not finite has no place in a JSON answer
-            text = (self.path / STATS).read_text()
-            stats = json.loads(text, parse_constant=lambda _: None)
-        except (OSError, ValueError):
+        stats = read_object(self.path / STATS)
+        if not stats:
             return {}
         # a process that was killed could not write that it ended
         stats["active"] = bool(stats.get("active")) and self.in_progress()
         if not stats["active"]:  # 3D Slicer takes a total time as the end of training
             stats["total_time"] = str(stats.get("seconds", 0))
-        return dict(stats)
+        return stats
+
+    def note(self, outcome: Mapping[str, Any]) -> None:
+        """Add to the status of the run what became of its weights."""
+        write_json(self.path / STATS, {**self.stats(), "active": False, "outcome": dict(outcome)})
+
+    def holder(self) -> str:
+        """Return who trains now: process, machine and time; empty if nobody does."""
+        if not self.in_progress():
+            return ""
+        told = read_object(self.path / HOLDER)
+        if not told.keys() >= {"process", "machine", "since"}:
+            return "by another process"
+        return f"by process {told['process']} on {told['machine']} since {told['since']}"
+
+    def require_free(self) -> None:
+        """Refuse another run while one is in progress, of whatever server.
+
+        Raises:
+            BusyError: it says who trains.
+        """
+        if holder := self.holder():
+            raise BusyError(
+                f"'{self.task}' is being trained already, {holder}; wait for it, or stop it there "
+                f"with DELETE /train/"
+            )
 
     def in_progress(self) -> bool:
         """Tell whether a run holds the folder."""
@@ -58,6 +83,10 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(self._lock_file, timeout=LOCK_SECONDS):
+                remove_leftovers(self.path)
+                since = datetime.now(timezone.utc).isoformat(timespec="seconds")
+                holder = {"process": os.getpid(), "machine": gethostname(), "since": since}
+                write_json(self.path / HOLDER, holder)
                 (self.path / STATS).unlink(missing_ok=True)  # of the run before
                 try:
                     yield
@@ -66,10 +95,8 @@ class RunFolder:
                         write_json(self.path / STATS, {**stats, "active": False})
                     raise
         except Timeout:
-            raise BusyError(
-                f"'{self.task}' is being trained already; wait for it, or stop it with "
-                f"DELETE /train/"
-            ) from None
+            self.require_free()
+            raise BusyError(f"'{self.task}' was being trained until now; ask again") from None
 
     def clear(self) -> None:
         """Drop the state of a finished or stopped run, so that the next starts afresh."""

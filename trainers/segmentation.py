@@ -10,7 +10,9 @@ from lib.data.studies import Item
 from lib.tasks.spec import TaskSpec
 from lib.tasks.training_spec import read_patch_size, show_patch_size
 from trainers.base import ModelTrain
-from trainers.parameters import Parameter
+from trainers.parameters import Parameter, parse_text
+
+MAX_SIDE = 8192  # of a patch, as of an image
 
 
 class SegmentationTrain(ModelTrain):
@@ -22,7 +24,7 @@ class SegmentationTrain(ModelTrain):
     def kind_parameters(self) -> dict[str, Parameter]:
         """Return ``patch_size`` and ``channel``."""
         patch = show_patch_size(self.task.training.patch_size)
-        return {"patch_size": Parameter(patch, read_patch_size), "channel": Parameter("", str)}
+        return {"patch_size": Parameter(patch, _patch_size), "channel": Parameter("", parse_text)}
 
     def changed_task(self, kind_values: Mapping[str, Any]) -> TaskSpec:
         """Return the row with its patch size."""
@@ -33,3 +35,11 @@ class SegmentationTrain(ModelTrain):
         """Return the items in the channel that was asked for."""
         channel = kind_values["channel"].strip()
         return [replace(item, channel=channel) for item in items] if channel else items
+
+
+def _patch_size(value: Any) -> int | tuple[int, ...]:
+    """Read a patch size of sides that an image may have."""
+    size = read_patch_size(value)
+    if max(size if isinstance(size, tuple) else (size,)) > MAX_SIDE:
+        raise ValueError(f"expected sides of at most {MAX_SIDE} pixels")
+    return size

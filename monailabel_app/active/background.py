@@ -19,6 +19,7 @@ from lib.active_learning.strategies import STRATEGIES
 from lib.errors import InputError
 from lib.kinds import kind_of
 from lib.mammography.exams import Exam
+from lib.shared_lock import SharedLock
 from lib.tasks.spec import TaskSpec
 from lib.uncertainty.informativeness import PASSES
 from lib.weights.store import ModelStore
@@ -33,6 +34,7 @@ LOWEST_PRIORITY = 19
 REPOSITORY = Path(__file__).resolve().parents[2]
 LOOK_SECONDS = 20.0  # between looks for new images, labels and weights
 SETTLE_SECONDS = 2.0  # after a change, as more may follow
+CLAIMS = 64  # locks on samples; two servers rarely want the same for different ones
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,8 @@ class Background:
 
     A sample is measured if it is new, if its files changed, or if it was measured with other
     weights. Unlabelled samples come first, in an order that is random but always the same: those
-    that are measured already are a random part of all.
+    that are measured already are a random part of all. Servers on the same studies share the work
+    and what came of it: each takes a sample that no other one measures.
 
     Args:
         tasks: the served tasks that have scores, by name.
@@ -84,6 +87,7 @@ class Background:
         self._changed = threading.Event()
         self._worker: subprocess.Popen[bytes] | None = None
         self._refused: dict[str, str] = {}  # versions that cannot be used, by task
+        self._claims: dict[int, SharedLock] = {}
 
     def start(self) -> None:
         """Begin to measure, for the first task that has weights and for those asked for."""
@@ -101,7 +105,7 @@ class Background:
         with self._guard:
             if task.name not in self._records:
                 self._records[task.name] = Records(
-                    self.samples.store.scores_folder / f"{task.name}.jsonl"
+                    self.samples.store.shared_folder / f"{task.name}.jsonl"
                 )
             records = self._records[task.name]
             records.open(self.store.served_version(task.name))
@@ -152,23 +156,38 @@ class Background:
         records = self.records(task)
         if self._refused.get(task.name) == records.version:
             return True
-        samples = self.samples.all(task)
+        samples = self.samples.fitting(task)
         records.keep(samples.keys())
         missing = self._missing(task, samples, records, passes)
+        measured = elsewhere = 0
         for id, stamp in missing:
             self.quiet.wait()
             if time.monotonic() > until or self.store.served_version(task.name) != records.version:
                 return False
-            answer = self._ask(task, samples[id], passes)
-            if not answer.version:
-                logger.error(f"Scores of '{task.name}': {answer.error}")
-                self._refused[task.name] = records.version
-                return True
-            if answer.version == records.version:
-                records.add(id, Record(stamp, passes, answer.measured, answer.error))
-        if missing:
+            with self._claim(id).tried() as mine:
+                if not mine:
+                    elsewhere += 1
+                elif _lacks(records.get(id), stamp, passes):
+                    answer = self._ask(task, samples[id], passes)
+                    if not answer.version:
+                        logger.error(f"Scores of '{task.name}': {answer.error}")
+                        self._refused[task.name] = records.version
+                        return True
+                    measured += 1
+                    # other weights may be served meanwhile, by another server too
+                    if answer.version == records.version == self.store.served_version(task.name):
+                        records.add(id, Record(stamp, passes, answer.measured, answer.error))
+        if measured and not elsewhere:
             logger.info(f"Scores of '{task.name}': all {len(samples)} measured")
-        return True
+        return not (measured and elsewhere)
+
+    def _claim(self, id: str) -> SharedLock:
+        """Return the lock that a server holds while it measures a sample, and some others."""
+        number = _random_order(id)[0] % CLAIMS
+        if number not in self._claims:
+            file = self.samples.store.shared_folder / f".measuring-{number:02}.lock"
+            self._claims[number] = SharedLock(file)
+        return self._claims[number]
 
     def _missing(
         self, task: TaskSpec, samples: Groups, records: Records, passes: int
@@ -178,7 +197,7 @@ class Background:
         missing = []
         for id, images in samples.items():
             stamp, record = self.samples.store.stamp(images), records.get(id)
-            if record is None or record.stamp != stamp or record.passes < passes:
+            if _lacks(record, stamp, passes):
                 missing.append((id not in unlabelled, _random_order(id), id, stamp))
         return [(id, stamp) for _, _, id, stamp in sorted(missing)]
 
@@ -236,6 +255,11 @@ class Background:
             self._worker.stdin.close()
             self._worker.wait()
             self._worker = None
+
+
+def _lacks(record: Record | None, stamp: str, passes: int) -> bool:
+    """Tell whether a sample is to be measured: it was not, or before it changed, or too little."""
+    return record is None or record.stamp != stamp or record.passes < passes
 
 
 def _random_order(id: str) -> bytes:

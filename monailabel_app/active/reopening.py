@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from lib.errors import InputError
 from lib.kinds import kind_of
 from lib.tasks.spec import TaskSpec
+from monailabel_app.active.leases import Leases
 from monailabel_app.active.samples import Groups, Samples
 from monailabel_app.studies.protocol import FINAL
 
@@ -51,21 +51,18 @@ REOPENING: dict[str, Reopening] = {
 
 
 class Reopened:
-    """The finished samples, and which of them were given out again since the server started."""
+    """The finished samples, and which of them were given out again lately."""
 
-    def __init__(self, samples: Samples) -> None:
-        self.samples, self.store = samples, samples.store
-        self._turns: dict[str, int] = {}  # by image: which one it was of all that were given out
-        self._open: dict[str, TaskSpec] = {}  # what each open image was given out for
-        self._guard = threading.Lock()
+    def __init__(self, samples: Samples, leases: Leases) -> None:
+        self.samples, self.store, self.leases = samples, samples.store, leases
 
     def ranked(self, strategy: str, samples: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
         """Return the ids of samples in the order of a strategy; what was given out comes last."""
-        key = REOPENING[strategy].key
+        key, turns = REOPENING[strategy].key, self.leases.turns()
 
         def order(id: str) -> tuple[float, ...]:
             images = samples[id]
-            turn = max(self._turns.get(image, 0) for image in images)
+            turn = max(turns.get(image, 0) for image in images)
             return (turn, *key(self.info(images)))
 
         return tuple(sorted(sorted(samples), key=order))
@@ -106,25 +103,9 @@ class Reopened:
         labelled = (id for id in images if self._is_labelled(id))
         return next((self.store.get_label_info(id, FINAL) for id in labelled), {})
 
-    def give(self, images: tuple[str, ...], task: TaskSpec) -> dict[str, Any]:
-        """Note that the images of a sample are given out again; return what is told of its label.
-
-        That is ``label``, its file, and ``label_tag``.
-        """
-        with self._guard:
-            turn = max(self._turns.values(), default=0) + 1
-            self._turns.update(dict.fromkeys(images, turn))
-            self._open.update(dict.fromkeys(images, task))
+    def label_of(self, images: tuple[str, ...]) -> dict[str, Any]:
+        """Return what is told of the label of a sample: ``label``, its file, and ``label_tag``."""
         return {"label": str(self.store.accepted_label(images) or ""), "label_tag": FINAL}
-
-    def close(self, image: str) -> None:
-        """Note that an image has a new label."""
-        with self._guard:
-            self._open.pop(image, None)
-
-    def task_of(self, image: str) -> TaskSpec | None:
-        """Return the task for which an image was given out again, until it has a new label."""
-        return self._open.get(image)
 
     def _is_labelled(self, image: str) -> bool:
         return bool(self.store.get_label_by_image_id(image, FINAL))

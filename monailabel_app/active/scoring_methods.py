@@ -43,8 +43,9 @@ class ReviewMethod(ScoringMethod):
         """Score, and store the figures.
 
         Returns:
-            ``method``, ``model``, ``model_version``, the numbers ``scored`` and ``failed``, and
-            the `REPORTED` ``images`` to look at first.
+            ``method``, ``model``, ``model_version``, the numbers ``scored``, ``failed`` and
+            ``passed_over`` (images that the model is not for, or cannot answer), and the
+            `REPORTED` ``images`` to look at first.
         """
         task = self._task(str(request.get("model") or ""))
         version = self.active.store.served_version(task.name)
@@ -55,7 +56,8 @@ class ReviewMethod(ScoringMethod):
         about = {"model": task.name, "model_version": version}
         scored = [row for row in rows if "error" not in row]
         self._store({row["id"]: row for row in scored}, about, datastore)
-        counts = {"scored": len(scored), "failed": len(rows) - len(scored)}
+        over = len(self.active.samples.all(task)) - len(self.active.samples.fitting(task))
+        counts = {"scored": len(scored), "failed": len(rows) - len(scored), "passed_over": over}
         return {"method": self.name, **about, **counts, "images": rows[:REPORTED]}
 
     def _models(self) -> list[str]:

@@ -19,7 +19,7 @@ from lib.tasks.spec import TaskSpec
 from lib.uncertainty.informativeness import Informativeness
 from lib.weights.store import ModelStore
 from monailabel_app.active.background import Background, ScoringSettings
-from monailabel_app.active.leases import Leases
+from monailabel_app.active.leases import FILE, Leases
 from monailabel_app.active.ranking import Rankings
 from monailabel_app.active.reopening import REOPENING, Reopened
 from monailabel_app.active.samples import Groups, Samples
@@ -118,9 +118,9 @@ class ActiveLearning:
     ) -> None:
         self.datastore, self.tasks, self.store = datastore, dict(tasks), store
         self.settings = settings
-        self.leases = Leases()
+        self.leases = Leases(datastore.shared_folder / FILE)
         self.samples = Samples(datastore)
-        self.reopened = Reopened(self.samples)
+        self.reopened = Reopened(self.samples, self.leases)
         measured = {name: task for name, task in self.tasks.items() if kind_of(task).strategies}
         self.background = Background(self.samples, measured, store, settings)
         self.rankings = Rankings(self.samples, self.background.records)
@@ -140,19 +140,22 @@ class ActiveLearning:
             if fits(strategy, task) and self.store.served_path(name) is not None
         ]
 
-    def task(self, strategy: str, model: str) -> TaskSpec:
+    def task(self, strategy: str, model: str, like: str = "") -> TaskSpec:
         """Return the task whose samples and scores a request is about.
 
-        That is `model`; without one, the first task that the strategy is for, one with weights if
-        there is any.
+        That is `model`. Without one, it is the first task that the strategy is for and that fits
+        `like`, or some image, one with weights if there is any; if none fits, one that takes all
+        images as they come.
+
+        Args:
+            like: an image of the kind that is asked for; "" for any.
 
         Raises:
             NotFoundError: no such model.
             InputError: the strategy is not for this model.
         """
         if not model:
-            fitting = [name for name, task in self.tasks.items() if fits(strategy, task)]
-            model = next(iter([*self._models(strategy), *fitting]))
+            return self._task_for(strategy, like)
         task = choose("model", model, self.tasks)
         if not fits(strategy, task):
             raise InputError(
@@ -161,29 +164,47 @@ class ActiveLearning:
             )
         return task
 
+    def _task_for(self, strategy: str, like: str) -> TaskSpec:
+        fitting = [name for name, task in self.tasks.items() if fits(strategy, task)]
+        tasks = [self.tasks[name] for name in dict.fromkeys([*self._models(strategy), *fitting])]
+        for task in tasks:
+            if self.samples.fitting_with(task, like):
+                return task
+        by_image = [task for task in tasks if not (kind_of(task).by_exam or task.image_dims)]
+        return (*by_image, *tasks)[0].for_any_image()
+
     def next(self, strategy: ActiveStrategy, request: dict[str, Any]) -> dict[str, Any]:
         """Return the next image to label, one that nobody else works on; empty if there is none.
 
-        The answer has ``id``, ``path`` and ``model``; for a mammogram ``exam``, its id; and if the
-        sample was measured, its ``scores`` and the ``model_version`` that they were measured with.
-        A finished image comes with ``label``, the file of its accepted label, and ``label_tag``.
+        With a ``model`` all are images that it is for; with the id of an image as ``like``, all are
+        of the kind of that one, unless it is none that the model is for.
+
+        The answer has ``id``, ``path`` and ``model``, empty where none fits; for a mammogram
+        ``exam``, its id; and if the sample was measured, its ``scores`` and the ``model_version``
+        that they were measured with. A finished image comes with ``label``, the file of its
+        accepted label, and ``label_tag``.
 
         Raises:
-            NotFoundError: an ``id`` that is no image.
+            NotFoundError: an ``id``, or ``like``, that is no image.
             InputError: one that is not finished, or cannot be read.
             BusyError: one that somebody else works on.
         """
         reopens = strategy.name in REOPENING
         asked = str(request.get("id") or "") if reopens else ""
-        task = self.task(
-            strategy.name, str(request.get("model") or self.reopened.model_of(asked, self.tasks))
+        model, like = str(request.get("model") or ""), str(request.get("like") or "")
+        of_label = self.reopened.model_of(
+            asked,
+            {n: task for n, task in self.tasks.items() if self.samples.fitting_with(task, asked)},
         )
+        task = self.task(strategy.name, model or of_label, like or asked)
         who = str(request.get("client_id") or "")
         if not reopens and STRATEGIES[strategy.name].measures:
             self.background.request(task, strategy.name)
         unreadable: set[str] = set()
         while True:
             samples, ranked = self._candidates(task, reopens, asked)
+            if like and (not model or self.samples.fitting_with(task, like)):
+                samples = self.samples.like(samples, like)
             readable = {id: own for id, own in samples.items() if unreadable.isdisjoint(own)}
             offered = self.leases.free(readable, who)
             chosen = strategy(request, FreeSamples(task, offered, ranked))
@@ -195,7 +216,10 @@ class ActiveLearning:
                     f"image '{asked}' is being labelled by somebody else; ask again later, or "
                     f"for another image"
                 )
-            if not self.leases.take(offered, id, who):
+            if not self.leases.take(offered, id, who, task.name if reopens else ""):
+                continue
+            if not reopens and not self.samples.is_unlabelled(task, id):
+                self.leases.drop(offered[id])  # somebody labelled it a moment ago
                 continue
             image = offered[id][0]
             if reason := unfit(self.datastore.look(image), image, task):
@@ -206,7 +230,7 @@ class ActiveLearning:
                 unreadable.add(image)
                 continue
             answer = self._answer(task, id, offered[id])
-            return {**answer, **self.reopened.give(offered[id], task)} if reopens else answer
+            return {**answer, **self.reopened.label_of(offered[id])} if reopens else answer
 
     def _candidates(self, task: TaskSpec, reopens: bool, asked: str) -> tuple[Groups, Ranked]:
         """Return the samples to choose from, and what ranks them by a strategy."""
@@ -218,7 +242,7 @@ class ActiveLearning:
 
     def _answer(self, task: TaskSpec, id: str, images: tuple[str, ...]) -> dict[str, Any]:
         answer: dict[str, Any] = {"id": images[0], "path": self.datastore.get_image_uri(images[0])}
-        answer["model"] = task.name
+        answer["model"] = task.name if self.tasks[task.name] is task else ""
         if kind_of(task).by_exam:
             answer["exam"] = id
         records = self.background.records(task)
@@ -228,14 +252,26 @@ class ActiveLearning:
             answer["model_version"] = records.version
         return answer
 
+    def exam_doubts(self) -> dict[str, float]:
+        """Return how doubtful a model's answers on exams are, 0..1, as far as they are measured.
+
+        It is `Informativeness.margin` of the first served model for exams that has weights; the
+        others are measured in the background from now on.
+        """
+        for name in self._models("margin"):
+            if kind_of(self.tasks[name]).by_exam:
+                self.background.request(self.tasks[name], "margin")
+                records = self.background.records(self.tasks[name]).all()
+                return {id: one.measured.margin for id, one in records.items() if one.measured}
+        return {}
+
     def reopened_for(self, image: str) -> TaskSpec | None:
         """Return the task for which somebody works on a finished image again; else None."""
-        return self.reopened.task_of(image) if self.leases.is_held([image]) else None
+        return self.tasks.get(self.leases.reopened_for(image))
 
     def saved(self, image: str) -> None:
         """End the lease of an image, and look at its new label."""
         self.leases.drop([image])
-        self.reopened.close(image)
         self.background.look()
 
 

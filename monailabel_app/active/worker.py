@@ -22,6 +22,7 @@ from lib.io.labels import read_label
 from lib.io.read import read_image
 from lib.kinds import kind_of, measure
 from lib.mammography.exams import Exam
+from lib.tasks.outside import load_given
 from lib.tasks.registry import get_task
 from lib.uncertainty.informativeness import Informativeness
 from lib.weights.checkpoint import load_checkpoint
@@ -144,6 +145,7 @@ def serve(source: BinaryIO, target: BinaryIO) -> None:
 def main() -> None:
     """Serve on standard input and output; what libraries print goes to standard error."""
     torch.set_num_threads(1)
+    load_given()
     with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as target:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
         serve(sys.stdin.buffer, target)

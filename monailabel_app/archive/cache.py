@@ -6,13 +6,14 @@ import json
 import logging
 import os
 import shutil
-import tempfile
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from lib.leftovers import new_folder, remove_left
 
 logger = logging.getLogger(__name__)
 
@@ -104,13 +105,8 @@ class FolderCache:
 
     def _clear_leftovers(self) -> None:
         """Remove folders that a killed process was making."""
-        for path in self.root.glob("*/.*"):
-            if path.name.startswith((_MAKING, _GONE)):
-                try:
-                    if time.time() - path.stat().st_mtime > self.grace:
-                        shutil.rmtree(path, ignore_errors=True)
-                except OSError:
-                    continue
+        remove_left(self.root.glob(f"*/{_MAKING}*"))
+        remove_left(self.root.glob(f"*/{_GONE}*"))
 
 
 @contextmanager
@@ -118,16 +114,13 @@ def making_folder(path: Path) -> Iterator[Path]:
     """Yield a folder that becomes `path` when the body ends well, unless somebody was faster."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # its mode is 0700: patients' images are for the server's user alone
-    folder = Path(tempfile.mkdtemp(prefix=_MAKING, dir=path.parent))
-    try:
+    with new_folder(path.parent, _MAKING) as folder:
         yield folder
         try:
             folder.rename(path)
         except OSError:
             if not path.is_dir():
                 raise
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _sizes(folder: Path) -> dict[str, int]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from pathlib import Path
 
 from monailabel_app.archive.dicomweb import Archive, Series
 from monailabel_app.archive.images import MODALITIES, ArchiveImage, images_of
@@ -22,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 LEAST_SECONDS = 2.0
 KEPT_TIMES = 10  # a listing is kept for this many times the seconds that it took
+PATIENCE_SECONDS = 0.5  # of requests that can do with the last listing
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,20 @@ class Listing:
 class Catalogue:
     """Lists the archive, and keeps the listing for a moment.
 
-    A slow archive is asked less often. Labels stored through this server are seen at once.
+    A slow archive is asked less often. Labels stored through this server are seen at once, and
+    those stored through another one with the same file of changes.
+
+    Args:
+        changes: a file whose time of change is that of the last storing by any server; None for
+            one server alone.
     """
 
-    def __init__(self, archive: Archive, files: LabelFiles) -> None:
-        self.archive, self.files = archive, files
+    def __init__(self, archive: Archive, files: LabelFiles, changes: Path | None = None) -> None:
+        self.archive, self.files, self.changes = archive, files, changes
+        self._changed = self._last_change()
         self._lock = threading.Lock()
+        self._lister = ThreadPoolExecutor(1, "listing")
+        self._coming: Future[tuple[int, Listing]] | None = None
         self._listed: dict[tuple[str, int], list[ArchiveImage]] = {}
         self._listing: Listing | None = None
         self._until = 0.0
@@ -52,38 +64,83 @@ class Catalogue:
         Raises:
             ArchiveError: it does not answer.
         """
-        listing = self._listing
-        if listing is not None and time.monotonic() < self._until:
+        if (listing := self._current()) is not None:
             return listing
+        asked = self._asked
+        while True:  # twice at most: one that began before a label was stored may lack it
+            began, listing = self._next().result()
+            if began >= asked:
+                return listing
+
+    def last(self) -> Listing | None:
+        """Return the newest listing that can be had without waiting for a silent archive.
+
+        Returns:
+            None where the archive was never listed, and does not answer at once.
+        """
+        if (listing := self._current()) is not None:
+            return listing
+        coming = self._next()
+        if self.archive.circuit.closed:
+            wait([coming], timeout=PATIENCE_SECONDS)
+        return self._listing
+
+    def _last_change(self) -> int:
+        try:
+            return self.changes.stat().st_mtime_ns if self.changes else 0
+        except OSError:
+            return 0
+
+    def _current(self) -> Listing | None:
+        if (changed := self._last_change()) != self._changed:
+            self._changed = changed
+            self._ask_again()
+        return self._listing if time.monotonic() < self._until else None
+
+    def _next(self) -> Future[tuple[int, Listing]]:
+        """Return the listing that is being made, begun now if there is none, and its number."""
         with self._lock:
-            if self._listing is not None and time.monotonic() < self._until:
-                return self._listing
-            asked, start = self._asked, time.monotonic()
-            listing = self._list()
-            now = time.monotonic()
-            self._listing = listing
-            # a label that was stored meanwhile may be missing in it
-            fresh = asked == self._asked
-            self._until = now + max(LEAST_SECONDS, KEPT_TIMES * (now - start)) if fresh else 0.0
-            return listing
+            if self._coming is None or self._coming.done():
+                self._coming = self._lister.submit(self._list_anew)
+            return self._coming
+
+    def _list_anew(self) -> tuple[int, Listing]:
+        asked, start = self._asked, time.monotonic()
+        listing = self._list()
+        now = time.monotonic()
+        self._listing = listing
+        # a label that was stored meanwhile may be missing in it
+        fresh = asked == self._asked
+        self._until = now + max(LEAST_SECONDS, KEPT_TIMES * (now - start)) if fresh else 0.0
+        return asked, listing
 
     def refresh(self) -> None:
-        """Ask the archive again at the next call of `get`."""
+        """Ask the archive again at the next call of `get`, at the other servers too."""
+        self._ask_again()
+        if self.changes is not None:
+            try:
+                self.changes.parent.mkdir(parents=True, exist_ok=True)
+                self.changes.touch()
+                now = time.time_ns()
+                os.utime(self.changes, ns=(now, now))
+            except OSError as error:
+                logger.error(f"Other servers see what was stored here later: {error}")
+
+    def _ask_again(self) -> None:
         self._asked += 1
         self._until = 0.0
 
     def _list(self) -> Listing:
         images: dict[str, ArchiveImage] = {}
         listed = {}
-        for modality in MODALITIES:
-            for series in self.archive.series(modality):
+        found = self.archive.series()
+        for series in found:
+            if series.modality in MODALITIES:
                 key = series.uid, series.count
                 listed[key] = self._listed.get(key) or images_of(self.archive, series)
                 images.update((image.id, image) for image in listed[key])
         self._listed = listed
-        series_of_labels = [
-            series for modality in LABEL_MODALITIES for series in self.archive.series(modality)
-        ]
+        series_of_labels = [series for series in found if series.modality in LABEL_MODALITIES]
         return Listing(images, self._labels(images, series_of_labels))
 
     def _labels(

@@ -8,18 +8,14 @@ in the patient, and one damaged segmentation ends its lists and trainings.
 
 from __future__ import annotations
 
-import json
 import logging
-import tempfile
-import zipfile
 from pathlib import Path
 from typing import Any
-
-import pydicom
 
 from lib.data.reader_choice import LATEST
 from lib.data.studies import FINAL_LABELS
 from lib.data.versions import UNKNOWN, VERSIONS, LabelVersion, facts_of, version_name
+from lib.dicom.parse import parse_file
 from lib.errors import InputError, NotFoundError, unknown
 from lib.mammography.report.read import DensityReport
 from monailabel_app.archive.images import ArchiveImage
@@ -27,6 +23,7 @@ from monailabel_app.archive.labels import ArchivedLabel
 from monailabel_app.archive.objects import ANYBODY, fitting_tasks, make_foreign, make_objects
 from monailabel_app.archive.reader import ArchiveReader
 from monailabel_app.archive.training_folder import Entry, make_training_folder
+from monailabel_app.studies.dataset import dataset_zip
 from monailabel_app.studies.label_files import prepare_label
 from monailabel_app.studies.names import check_tag, tag_name
 from monailabel_app.studies.protocol import FINAL
@@ -76,8 +73,7 @@ class ArchiveDatastore(ArchiveReader):
                 tasks=tasks,
             )
         try:
-            for data in made:
-                self.archive.store(data)
+            self.archive.store(made)
         finally:
             self.catalogue.refresh()
         return image_id if label.drawn else ""
@@ -181,21 +177,12 @@ class ArchiveDatastore(ArchiveReader):
             return None
 
     def get_dataset_archive(self, limit_cases: int | None) -> str:
-        """Return a new ZIP file of images with accepted labels.
+        """Return a new ZIP file of images with accepted labels, which the caller deletes.
 
         Raises:
             NotFoundError: there are none.
         """
-        pairs = self.datalist()[: limit_cases or None]
-        if not pairs:
-            raise NotFoundError("no image has a final label yet, so there is nothing to download")
-        with tempfile.NamedTemporaryFile(suffix=".zip", delete=False) as file:
-            with zipfile.ZipFile(file, "w") as archive:
-                for pair in pairs:
-                    for what, path in pair.items():
-                        archive.write(path, f"{what}/{Path(path).name}")
-                archive.writestr("metadata.json", json.dumps(self.json(), default=str))
-        return file.name
+        return dataset_zip(self.datalist()[: max(0, limit_cases or 0) or None], self.json())
 
     # --- changes ---------------------------------------------------------------------------------
 
@@ -206,12 +193,14 @@ class ArchiveDatastore(ArchiveReader):
             InputError: not a DICOM file, or no image that is listed here.
         """
         try:
-            data = pydicom.dcmread(image_filename)
+            data = parse_file(image_filename)
+        except InputError:
+            raise
         except Exception:
             raise InputError(
                 "an archive takes DICOM files; convert the image, or serve a studies folder"
             ) from None
-        self.archive.store(data)
+        self.archive.store([data])
         self.catalogue.refresh()
         images = self.catalogue.get().images
         for id in (str(data.SOPInstanceUID), str(data.SeriesInstanceUID)):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +15,14 @@ import pydicom
 import requests
 from dicomweb_client import DICOMwebClient
 from pydicom import Dataset
-from requests.adapters import HTTPAdapter
 
+from lib.dicom.geometry import number
 from lib.dicom.header import tag_value
+from monailabel_app.archive.circuit import ArchiveError, Circuit, is_silence
+from monailabel_app.archive.sessions import SILENT_SECONDS, new_session
 
 logger = logging.getLogger(__name__)
 
-CONNECT_SECONDS, READ_SECONDS = 5, 120
 _UID = re.compile(r"[0-9][0-9.]{0,63}")
 _AS_STORED = (("application/dicom", "*"),)  # any other request may change the pixels
 _SERIES_FIELDS = (
@@ -32,10 +32,6 @@ _SERIES_FIELDS = (
 _INSTANCE_FIELDS = ("SOPInstanceUID", "NumberOfFrames", "ImagePositionPatient", "InstanceNumber")
 
 
-class ArchiveError(RuntimeError):
-    """The archive does not answer, or refuses (HTTP 502)."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Series:
     """One series as the archive lists it.
@@ -43,6 +39,7 @@ class Series:
     Attributes:
         study: StudyInstanceUID.
         uid: SeriesInstanceUID.
+        modality: empty where the archive tells none.
         count: number of instances.
         patient: PatientID.
         facts: further DICOM attributes by keyword, for clients.
@@ -63,6 +60,7 @@ class Archive:
         url: root of DICOMweb.
         user, password: sent with each request, unless `user` is empty.
         prefixes: paths of QIDO, WADO and STOW below the root, if the archive has such.
+        silent_seconds: without a byte, after which a request is given up.
     """
 
     def __init__(
@@ -71,11 +69,13 @@ class Archive:
         user: str = "",
         password: str = "",
         prefixes: tuple[str | None, str | None, str | None] = (None, None, None),
+        silent_seconds: float = SILENT_SECONDS,
     ) -> None:
         self.url = url.rstrip("/")
         self._login = (user, password) if user else None
-        self._prefixes = prefixes
+        self._prefixes, self._silent_seconds = prefixes, silent_seconds
         self._local = threading.local()
+        self.circuit = Circuit(self.url, trial_seconds=2 * silent_seconds)
 
     @property
     def _client(self) -> DICOMwebClient:
@@ -89,46 +89,31 @@ class Archive:
                 wado_url_prefix=wado,
                 stow_url_prefix=stow,
             )
-            client.set_http_retry_params(
-                retry=True, max_attempts=3, wait_exponential_multiplier=100
-            )
+            # its own would also repeat what was given up, and store objects twice
+            client.set_http_retry_params(retry=False)
             self._local.client = client
         client = self._local.client
         assert isinstance(client, DICOMwebClient)
         return client
 
     def new_session(self) -> requests.Session:
-        """Return a session with the archive's login, and with nothing else of the environment.
+        """Return a session with the archive's login and time limits."""
+        return new_session(self._login, self._silent_seconds)
 
-        Only ``REQUESTS_CA_BUNDLE``, the certificates to trust, counts: netrc files and proxies are
-        meant for other servers.
-        """
-        session = requests.Session()
-        session.trust_env = False
-        session.auth = self._login
-        session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, _WithTimeout(max_retries=1))
-        return session
-
-    def series(self, modality: str) -> list[Series]:
-        """Return the series of a modality; those without valid UIDs are left out and logged.
+    def series(self) -> list[Series]:
+        """Return all series; those without valid UIDs are left out and logged.
 
         Raises:
             ArchiveError: no answer.
         """
-        with self._requesting(f"list {modality}"):
-            rows = self._client.search_for_series(
-                search_filters={"Modality": modality},
-                fields=list(_SERIES_FIELDS),
-                get_remaining=True,
-            )
+        with self._requesting("list its series"):
+            rows = self._client.search_for_series(fields=list(_SERIES_FIELDS), get_remaining=True)
         found = []
         for row in rows:
             try:
-                found.append(_series(Dataset.from_json(row), modality))
+                found.append(_series(Dataset.from_json(row)))
             except Exception as error:
-                logger.warning(f"A series of {modality} is left out of the list: {error}")
+                logger.warning(f"A series is left out of the list: {error}")
         return found
 
     def instances(self, series: Series) -> list[Dataset]:
@@ -141,8 +126,34 @@ class Archive:
         found = [data for data in found if is_uid(tag_value(data, "SOPInstanceUID"))]
         return sorted(
             found,
-            key=lambda data: (int(tag_value(data, "InstanceNumber") or 0), data.SOPInstanceUID),
+            key=lambda data: (number(data, "InstanceNumber"), data.SOPInstanceUID),
         )
+
+    def series_of(self, instance: str) -> str:
+        """Return the SeriesInstanceUID of an instance; empty where the archive lists no such one.
+
+        Raises:
+            ArchiveError: no answer.
+        """
+        with self._requesting(f"find instance {instance}"):
+            rows = self._client.search_for_instances(
+                search_filters={"SOPInstanceUID": instance},
+                fields=["SOPInstanceUID", "SeriesInstanceUID"],
+                limit=1,
+            )
+        for row in map(Dataset.from_json, rows):
+            if str(tag_value(row, "SOPInstanceUID")) == instance:  # some archives do not filter
+                return str(tag_value(row, "SeriesInstanceUID") or "")
+        return ""
+
+    def metadata(self, study: str, series: str) -> list[dict[str, Any]]:
+        """Return the metadata of the instances of a series, in the JSON model of DICOM.
+
+        Raises:
+            ArchiveError: no answer.
+        """
+        with self._requesting(f"describe series {series}"):
+            return self._client.retrieve_series_metadata(study, series)
 
     def download(self, study: str, series: str, folder: Path, instance: str = "") -> list[Path]:
         """Write the instances of a series, or the one named, into `folder` and return their files.
@@ -161,47 +172,54 @@ class Archive:
             raise ArchiveError(f"the archive at {self.url} gives nothing of series {series}")
         return files
 
-    def store(self, data: Dataset) -> None:
-        """Store an object.
+    def store(self, objects: Sequence[Dataset]) -> None:
+        """Store objects, all in one request.
 
         Raises:
-            ArchiveError: no answer, or the archive refused the object.
+            ArchiveError: no answer, or the archive refused one of them.
         """
-        with self._requesting("store"):
-            answer = self._client.store_instances([data])
+        with self._requesting("say whether it is there; nothing was stored"):
+            self._client.search_for_series(limit=1)
+        with self._requesting("store", unsure="; it may have stored it or not: look, then repeat"):
+            answer = self._client.store_instances(objects)
         failed = tag_value(answer, "FailedSOPSequence") or []
-        if failed or not tag_value(answer, "ReferencedSOPSequence"):
-            why = tag_value(failed[0], "FailureReason") if failed else "no answer"
-            raise ArchiveError(
-                f"the archive at {self.url} refused {data.SOPClassUID.name} ({why}); nothing was "
-                f"stored"
-            )
+        stored = len(tag_value(answer, "ReferencedSOPSequence") or [])
+        if not failed and stored == len(objects):
+            return
+        why = tag_value(failed[0], "FailureReason") if failed else "no answer"
+        names = ", ".join(dict.fromkeys(data.SOPClassUID.name for data in objects))
+        kept = f"only {stored} of {len(objects)} objects were" if stored else "nothing was"
+        raise ArchiveError(f"the archive at {self.url} refused {names} ({why}); {kept} stored")
 
     @contextmanager
-    def _requesting(self, what: str) -> Iterator[None]:
-        """Turn errors of HTTP into an `ArchiveError` of one line."""
+    def _requesting(self, what: str, unsure: str = "") -> Iterator[None]:
+        """Turn errors of HTTP into an `ArchiveError` of one line.
+
+        Args:
+            unsure: said of a request after which nothing came.
+        """
         try:
-            yield
+            with self.circuit.request():
+                yield
         except requests.HTTPError as error:
             status = error.response.status_code if error.response is not None else 0
             hint = "; give user and password" if status in (401, 403) else ""
             raise ArchiveError(
                 f"the archive at {self.url} answered {status} when asked to {what}{hint}"
             ) from None
+        except requests.ConnectTimeout:
+            raise ArchiveError(self._silence(what, "no connection")) from None
         except requests.RequestException as error:
+            kind = type(error).__name__
             raise ArchiveError(
-                f"the archive at {self.url} does not answer when asked to {what} "
-                f"({type(error).__name__}); is it running?"
+                self._silence(what, kind) + (unsure if is_silence(error) else "")
             ) from None
 
-
-class _WithTimeout(HTTPAdapter):
-    """Sets a time limit for requests that have none."""
-
-    def send(self, *arguments: Any, **options: Any) -> requests.Response:
-        if options.get("timeout") is None:
-            options["timeout"] = (CONNECT_SECONDS, READ_SECONDS)
-        return super().send(*arguments, **options)
+    def _silence(self, what: str, kind: str) -> str:
+        return (
+            f"the archive at {self.url} does not answer when asked to {what} ({kind}); is it "
+            f"running?"
+        )
 
 
 def is_uid(value: object) -> bool:
@@ -209,17 +227,17 @@ def is_uid(value: object) -> bool:
     return bool(_UID.fullmatch(str(value)))
 
 
-def _series(row: Dataset, modality: str) -> Series:
+def _series(row: Dataset) -> Series:
     study, uid = str(row.StudyInstanceUID), str(row.SeriesInstanceUID)
     if not (is_uid(study) and is_uid(uid)):
         raise ValueError(f"'{study[:64]}', '{uid[:64]}' are no UIDs")
     facts = {tag: str(tag_value(row, tag) or "") for tag in _SERIES_FIELDS}
     count = int(tag_value(row, "NumberOfSeriesRelatedInstances") or 1)
-    facts["Modality"] = modality
+    facts["Modality"] = facts["Modality"].strip().upper()
     return Series(
         study=study,
         uid=uid,
-        modality=modality,
+        modality=facts["Modality"],
         count=count,
         patient=facts["PatientID"].strip(),
         facts=facts,
@@ -231,5 +249,5 @@ def _write(data: pydicom.Dataset, folder: Path) -> Path:
     if not is_uid(uid):
         raise ArchiveError(f"the archive gave an instance of UID '{uid[:64]}'")
     path = folder / f"{uid}.dcm"
-    pydicom.dcmwrite(path, data, write_like_original=False)
+    pydicom.dcmwrite(path, data, enforce_file_format=True)
     return path

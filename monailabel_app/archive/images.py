@@ -17,15 +17,23 @@ from typing import Any
 import pydicom
 
 from lib.dicom.header import tag_value
+from lib.dicom.parse import parse_file
 from lib.dicom.series import order_slices, read_series
 from lib.errors import InputError
 from lib.io.volumes import write_volume
+from lib.tasks.image_kind import MAMMOGRAPHY, PICTURES, SCANS, ULTRASOUND, ImageKind
 from monailabel_app.archive.cache import FolderCache
 from monailabel_app.archive.dicomweb import Archive, Series
 
 logger = logging.getLogger(__name__)
 
-MODALITIES = ("CT", "MR", "US", "MG")
+# What holds pixels that can be labelled; doses, documents and waveforms do not. Those without a
+# modality are what a converter made.
+MODALITIES = frozenset(
+    (*SCANS, *ULTRASOUND, *MAMMOGRAPHY, *PICTURES, "")
+    + ("CR", "DX", "XA", "RF", "RG", "NM", "IO", "PX", "TG")  # X-ray and nuclear medicine
+    + ("ES", "OP", "OPT", "OCT", "IVOCT", "DMS")  # endoscopes, the eye, vessels, the skin
+)
 _ALWAYS_VOLUMES = ("CT", "MR")
 _IMAGES, _HEADERS, _ORDER = "images", "headers", "order.json"
 
@@ -56,6 +64,17 @@ class ArchiveImage:
         facts = {name: value for name, value in self.series.facts.items() if value}
         return {**facts, "name": f"{self.id}{self.extension}"}
 
+    def kind(self, found: ImageKind | None = None) -> ImageKind:
+        """Return what the archive lists of it, and the dimensions found in its file.
+
+        A mammogram that was not looked at counts as one: few are tomosynthesis.
+        """
+        known = "" if found is None else found.dimensions
+        dimensions = "3d" if self.slices else known
+        if not dimensions and self.series.modality in MAMMOGRAPHY:
+            dimensions = "mammogram"
+        return ImageKind(self.series.modality, dimensions)
+
 
 def images_of(archive: Archive, series: Series) -> list[ArchiveImage]:
     """Return the images of a series."""
@@ -84,6 +103,10 @@ class ImageFiles:
     def __init__(self, archive: Archive, cache: FolderCache) -> None:
         self.archive, self.cache = archive, cache
 
+    def is_cached(self, image: ArchiveImage) -> bool:
+        """Tell whether `path` needs no archive."""
+        return self.cache.has(_IMAGES, _key(image))
+
     def path(self, image: ArchiveImage) -> Path:
         """Return the file of an image, ``<id>.dcm`` or ``<id>.nrrd``.
 
@@ -91,9 +114,7 @@ class ImageFiles:
             ArchiveError: it cannot be downloaded.
             InputError: its slices do not form a volume.
         """
-        # a series that grows is another volume
-        key = f"{image.id}-{image.series.count if image.slices else 1}"
-        folder = self.cache.get(_IMAGES, key, lambda new: self._download(image, new))
+        folder = self.cache.get(_IMAGES, _key(image), lambda new: self._download(image, new))
         return folder / f"{image.id}{image.extension}"
 
     def sources(self, image: ArchiveImage) -> list[Path]:
@@ -126,7 +147,12 @@ class ImageFiles:
         headers = folder / _HEADERS
         headers.mkdir()
         for file in ordered:
-            header = pydicom.dcmread(file, stop_before_pixels=True)
-            pydicom.dcmwrite(headers / file.name, header, write_like_original=False)
+            header = parse_file(file, header_only=True)
+            pydicom.dcmwrite(headers / file.name, header, enforce_file_format=True)
         shutil.rmtree(slices)  # what was there twice is left
         (headers / _ORDER).write_text(json.dumps([file.name for file in ordered]))
+
+
+def _key(image: ArchiveImage) -> str:
+    # a series that grows is another volume
+    return f"{image.id}-{image.series.count if image.slices else 1}"

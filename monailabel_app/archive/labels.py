@@ -13,14 +13,15 @@ from typing import Any, Literal
 import pydicom
 
 from lib.data.label_names import Labels, common_name
+from lib.data.label_records import labelled_channel
 from lib.data.structures import values_by_name
 from lib.dicom.header import tag_value
 from lib.dicom.objects import written_at
+from lib.dicom.parse import parse_file
 from lib.dicom.seg.read import read_seg, read_segments
-from lib.dicom.sources import read_sources
 from lib.errors import InputError
 from lib.image import MAX_VOXELS
-from lib.io.channels import chooser
+from lib.io.channels import Chooser
 from lib.io.masks import write_mask
 from lib.io.read import read_image
 from lib.mammography.density_labels import write_density
@@ -86,7 +87,9 @@ def read_label_object(file: Path, series: Series) -> ArchivedLabel:
         InputError: the file is damaged, or no SEG or density report.
     """
     try:
-        data = pydicom.dcmread(file)
+        data = parse_file(file)
+    except InputError:
+        raise
     except Exception as error:
         raise InputError(f"{file.name}: not a DICOM file ({type(error).__name__})") from None
     tag = read_label_tag(data)
@@ -220,13 +223,7 @@ class LabelFiles:
             labels = values_by_name([name for name, _ in segments], self.tasks(image))
             names = common_name(tuple((labels or {}).items()))
         channel = labelled_channel(label.info)
-        sources = read_sources(self.images.sources(image), chooser(channel) if channel else None)
-        mask = read_seg(source, sources, labels)
+        choose = Chooser(channel) if channel else None
+        mask = read_seg(source, self.images.sources(image), labels, choose=choose)
         geometry = read_image(self.images.path(image), MAX_VOXELS, None, channel).geometry
         write_mask(path, mask, geometry, names=names)
-
-
-def labelled_channel(info: Mapping[str, Any]) -> str:
-    """Return the channel that the information on a label names, of itself or of its request."""
-    params = info.get("params")
-    return str(info.get("channel") or (isinstance(params, Mapping) and params.get("channel")) or "")

@@ -13,19 +13,20 @@ import numpy as np
 from pydicom import Dataset
 
 from lib.data.label_names import values_of
+from lib.data.label_records import labelled_channel
 from lib.dicom.objects import Author
 from lib.dicom.seg.write import make_seg
 from lib.dicom.sources import read_sources
 from lib.errors import InputError
-from lib.io.channels import chooser
+from lib.io.channels import Chooser
 from lib.kinds import kind_of
-from lib.mammography.density_labels import BIRADS, SCALE, read_density, read_scale
+from lib.mammography.density_labels import BIRADS, SCALE, read_density, read_percent, read_scale
 from lib.mammography.report.read import DensityReport
 from lib.mammography.report.write import make_density_report
 from lib.tasks.spec import TaskSpec
 from monailabel_app import __version__
 from monailabel_app.archive.images import ArchiveImage
-from monailabel_app.archive.labels import DENSITY_MODALITY, labelled_channel
+from monailabel_app.archive.labels import DENSITY_MODALITY
 from monailabel_app.archive.private_tags import write_private_tags
 from monailabel_app.studies.label_files import ANSWER, PreparedLabel
 from monailabel_app.studies.protocol import FINAL, FOREIGN
@@ -98,16 +99,17 @@ def make_objects(
     if label.extension.lower() == ANSWER:
         answer = json.loads(label.file.read_text(encoding="utf-8"))
         density, scale = read_density(label.file), read_scale(label.file)
-        return [report(_Density(density, scale), {**info, "answer": answer})]
+        found = _Density(density, scale, percent=read_percent(label.file))
+        return [report(found, {**info, "answer": answer})]
     if label.pixels is None:
         raise InputError(f"{label.file.name}: no label of an image or a volume; store one of these")
     pixels = label.pixels
     names, instances = _names(label, tasks)
-    found = _find_density(pixels, names, info) if views else None
-    made = [report(found, dict(info))] if found else []
+    painted = _find_density(pixels, names, info) if views else None
+    made = [report(painted, dict(info))] if painted else []
     later = when + timedelta(microseconds=len(made))  # the newest object is the label
     channel = labelled_channel(info)
-    frames = read_sources(list(sources), chooser(channel) if channel else None)
+    frames = read_sources(list(sources), Chooser(channel) if channel else None)
     seg = make_seg(pixels, frames, names, author, instances=instances, when=later)
     write_private_tags(seg, tag, dict(info))
     return [*made, seg]

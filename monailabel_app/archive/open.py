@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from pathlib import Path
 
 from dicomweb_client import DICOMwebClient
 from dicomweb_client.ext.gcp.session_utils import create_session_from_gcp_credentials
 from monailabel.config import settings
 from monailabel.datastore.dicom import DICOMWebDatastore
 
-from lib.data.reader_choice import LATEST
 from lib.errors import InputError
-from lib.tasks.spec import TaskSpec
+from lib.tasks.registry import get_task
 from monailabel_app.archive.datastore import ArchiveDatastore
 from monailabel_app.archive.dicomweb import Archive
+from monailabel_app.config import AppConfig
 from monailabel_app.studies.folder import FolderStudies
 
 _OTHER_PROTOCOLS = ("xnat", "dsa")
@@ -44,9 +42,7 @@ def open_google(url: str) -> GoogleArchive:
     )
 
 
-def open_archive(
-    url: str, cache: Path, gigabytes: float, tasks: Sequence[TaskSpec], readers: str = LATEST
-) -> ArchiveDatastore:
+def open_archive(url: str, config: AppConfig) -> ArchiveDatastore:
     """Return the archive at `url`; it is not asked for anything yet.
 
     User and password are those of ``MONAI_LABEL_DATASTORE_USERNAME`` and ``_PASSWORD``, or of the
@@ -68,6 +64,8 @@ def open_archive(
         settings.MONAI_LABEL_WADO_PREFIX,
         settings.MONAI_LABEL_STOW_PREFIX,
     )
-    archive = Archive(url, user, password, prefixes)
-    folder = cache.expanduser() / hashlib.sha256(url.encode()).hexdigest()[:16]
-    return ArchiveDatastore(archive, folder, int(gigabytes * 1e9), tasks, readers)
+    archive = Archive(url, user, password, prefixes, config.archive_seconds)
+    cache = config.archive_cache.expanduser() / hashlib.sha256(url.encode()).hexdigest()[:16]
+    tasks = [get_task(name) for name in config.models]
+    limit = int(config.archive_cache_gb * 1e9)
+    return ArchiveDatastore(archive, cache, limit, tasks, config.readers)

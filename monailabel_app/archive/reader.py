@@ -3,172 +3,29 @@
 from __future__ import annotations
 
 import io
-import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter
 
-from lib.data.readable import Look
-from lib.data.reader_choice import LATEST
-from lib.errors import NotFoundError
-from lib.mammography.exams import Exam, exam_of, group_exams
-from lib.tasks.spec import TaskSpec
-from monailabel_app.archive.cache import FolderCache
-from monailabel_app.archive.catalogue import Catalogue
-from monailabel_app.archive.dicomweb import Archive
-from monailabel_app.archive.images import ArchiveImage, ImageFiles
-from monailabel_app.archive.labels import DENSITY_MODALITY, ArchivedLabel, LabelFiles
-from monailabel_app.archive.objects import fitting_tasks
+from monailabel_app.archive.catalogue import Listing
+from monailabel_app.archive.image_reader import ArchiveImages
+from monailabel_app.archive.labels import ArchivedLabel
 from monailabel_app.archive.proxy import proxy_router
+from monailabel_app.archive.veil import Veil
 from monailabel_app.studies.names import tag_name
-from monailabel_app.studies.protocol import FINAL, FOREIGN, StudiesProtocol
+from monailabel_app.studies.protocol import FINAL, FOREIGN
 
 
-class ArchiveReader(StudiesProtocol):
-    """Reads images, exams and labels of a DICOMweb archive.
-
-    Args:
-        cache_folder: folder for downloaded files; several processes of one machine may share it.
-        limit: its size in bytes, without what trainings in progress use.
-        tasks: the served tasks; they name the values of labels.
-        readers: whose labels a training takes, where several readers labelled an image.
-    """
-
-    is_local = False
-
-    def __init__(
-        self,
-        archive: Archive,
-        cache_folder: Path,
-        limit: int,
-        tasks: Sequence[TaskSpec],
-        readers: str = LATEST,
-    ) -> None:
-        self.archive, self.tasks, self.readers = archive, tuple(tasks), readers
-        self.cache_folder = cache_folder
-        cache = FolderCache(cache_folder / "files", limit)
-        self.image_files = ImageFiles(archive, cache)
-        self.labels = LabelFiles(
-            archive,
-            cache,
-            self.image_files,
-            lambda image: [task.labels for task in fitting_tasks(self.tasks, image)],
-        )
-        self.catalogue = Catalogue(archive, self.labels)
-        self._info: dict[tuple[str, str], dict[str, Any]] = {}
-        self._looks: dict[tuple[str, int], Look] = {}  # by image, and length of its series
-        self._guard = threading.Lock()
-
-    # --- images ----------------------------------------------------------------------------------
-
-    def list_images(self) -> list[str]:
-        """Return the ids of all images."""
-        return list(self.catalogue.get().images)
-
-    def image(self, image_id: str) -> ArchiveImage:
-        """Return an image.
-
-        Raises:
-            NotFoundError: no such image; for a series of several images the message names them.
-        """
-        images = self.catalogue.get().images
-        if (found := images.get(image_id)) is not None:
-            return found
-        members = [image.id for image in images.values() if image.series.uid == image_id]
-        if members:
-            raise NotFoundError(
-                f"series '{image_id}' holds {len(members)} images; name one by its SOPInstanceUID: "
-                f"{', '.join(members[:8])}"
-            )
-        raise NotFoundError(
-            f"unknown image '{image_id}': not among the {len(images)} images of "
-            f"{self.archive.url}; expected a SeriesInstanceUID of CT, MR, US or MG"
-        )
-
-    def require_image(self, image_id: str) -> None:
-        """Refuse an unknown image as `image` does."""
-        self.image(image_id)
-
-    def files(self, ids: Iterable[str]) -> dict[str, Path]:
-        """Return the files of images by id, downloaded if they are not cached."""
-        return {id: Path(self.get_image_uri(id)) for id in ids}
-
-    def sources(self, image_id: str) -> list[Path]:
-        """Return the DICOM files of an image, those of slices without their pixels."""
-        return self.image_files.sources(self.image(image_id))
+class ArchiveReader(ArchiveImages):
+    """Reads images, exams and labels of a DICOMweb archive."""
 
     def stamp(self, ids: Iterable[str]) -> str:
         """Return the UIDs of the accepted labels: the files of an archive never change."""
         infos = (self.get_label_info(id, FINAL) for id in ids)
         return " ".join(str(info.get("SOPInstanceUID") or info.get("ts", "")) for info in infos)
-
-    def look(self, image_id: str) -> Look:
-        """Return what is found in an image, downloaded and read to its end if it was not before."""
-        image = self.image(image_id)
-        key = image.id, image.series.count
-        if key not in self._looks:
-            self._looks[key] = super().look(image_id)
-        return self._looks[key]
-
-    def looks(self) -> Mapping[str, Look]:
-        """Return what was found in the images that were looked at since the server started."""
-        images = self.catalogue.get().images
-        return {
-            id: look
-            for (id, count), look in list(self._looks.items())
-            if id in images and images[id].series.count == count
-        }
-
-    def get_image_uri(self, image_id: str) -> str:
-        """Return the file of an image, downloaded if it is not cached; "" for an unknown id."""
-        try:
-            image = self.image(image_id)
-        except NotFoundError:
-            return ""
-        return str(self.image_files.path(image))
-
-    def get_image(self, image_id: str, params: object = None) -> io.BytesIO | None:
-        """Return the content of the image file."""
-        uri = self.get_image_uri(image_id)
-        return io.BytesIO(Path(uri).read_bytes()) if uri else None
-
-    def get_image_info(self, image_id: str) -> dict[str, Any]:
-        """Return what the archive lists on an image, and the information kept since the start."""
-        found = self.catalogue.get().images.get(image_id)
-        return {**found.info, **self._kept_info(image_id, "")} if found else {}
-
-    def exam_of(self, file: Path) -> Exam | None:
-        """Return the exam of a downloaded mammogram; None if the file is no mammogram."""
-        image = self.catalogue.get().images.get(file.stem)
-        if image is None or image.series.modality != DENSITY_MODALITY:
-            return exam_of(file, group_exams([file]))
-        return exam_of(file, group_exams(self._views(image)))
-
-    def exam_ids(self) -> dict[str, str]:
-        """Return the StudyInstanceUID of each mammogram."""
-        return {
-            id: image.series.study
-            for id, image in self.catalogue.get().images.items()
-            if image.series.modality == DENSITY_MODALITY
-        }
-
-    def patients(self) -> dict[str, str]:
-        """Return nothing: the DICOM files name their patients."""
-        return {}
-
-    def _views(self, image: ArchiveImage) -> list[Path]:
-        """Return the files of all mammograms of the study that an image belongs to."""
-        if image.series.modality != DENSITY_MODALITY:
-            return []
-        return [
-            self.image_files.path(other)
-            for other in self.catalogue.get().images.values()
-            if other.series.study == image.series.study
-            and other.series.modality == DENSITY_MODALITY
-        ]
 
     def kept_aside(self, image_id: str) -> dict[str, list[str]]:
         """Return the names of structures in labels of the image that no task has, by their tag."""
@@ -182,9 +39,11 @@ class ArchiveReader(StudiesProtocol):
 
     # --- labels ----------------------------------------------------------------------------------
 
-    def _labels_of(self, image_id: str, tag: str = "") -> list[ArchivedLabel]:
+    def _labels_of(
+        self, image_id: str, tag: str = "", listing: Listing | None = None
+    ) -> list[ArchivedLabel]:
         """Return the labels of an image, the newest first, without those found damaged."""
-        listing = self.catalogue.get()
+        listing = listing or self.catalogue.get()
         image = listing.images.get(image_id)
         return [
             label
@@ -246,22 +105,40 @@ class ArchiveReader(StudiesProtocol):
     # --- what the server needs ---------------------------------------------------------------
 
     @property
-    def scores_folder(self) -> Path:
+    def shared_folder(self) -> Path:
         """A folder in the cache."""
         return self.cache_folder / "scores"
 
-    def router(self) -> APIRouter:
+    def router(self, reader: Callable[[], str] = lambda: "") -> APIRouter:
         """Return the routes by which viewers reach the archive."""
-        return proxy_router(self.archive, self.catalogue.refresh)
+        veil = Veil(self, self.image_series, reader)
+        return proxy_router(self.archive, self.catalogue.refresh, self.decoded, veil)
+
+    def image_series(self) -> frozenset[str]:
+        """Return the SeriesInstanceUIDs of the images, as they were listed last."""
+        listing = self.catalogue.last()
+        images = listing.images.values() if listing else ()
+        return frozenset(image.series.uid for image in images)
 
     # --- overviews -------------------------------------------------------------------------------
 
     def status(self) -> dict[str, Any]:
-        """Return the number of images, and the number of labels by tag."""
-        ids = self.list_images()
-        tags = Counter(tag for id in ids for tag in self.get_labels_by_image_id(id))
-        status = {"total": len(ids), "completed": tags.get(FINAL, 0), "label_tags": dict(tags)}
-        return self.counted(status, self.get_labeled_images())
+        """Return the number of images, and the number of labels by tag.
+
+        It does not wait for a silent archive: the figures are those of the last listing then, and
+        ``error`` says so.
+        """
+        last = self.catalogue.last()
+        listing = last or Listing({}, {})
+        labels = {id: self._labels_of(id, listing=listing) for id in listing.images}
+        tags = Counter(tag for own in labels.values() for tag in {label.tag for label in own})
+        status = {"total": len(labels), "completed": tags.get(FINAL, 0), "label_tags": dict(tags)}
+        final = [id for id, own in labels.items() if any(label.tag == FINAL for label in own)]
+        counted = self.counted(status, final)
+        if last is None or not self.archive.circuit.closed:
+            silent = f"the archive at {self.archive.url} does not answer"
+            counted["error"] = f"{silent}; these are its last figures" if last else silent
+        return counted
 
     def json(self) -> dict[str, Any]:
         """Return images and labels in the form of MONAI Label's index."""

@@ -8,13 +8,16 @@ import shutil
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from lib.data.groups import Grouped, is_nobody, write_groups
 from lib.data.studies import FINAL_LABELS
+from lib.leftovers import process_folder
 from monailabel_app.archive.cache import making_folder
 
 _KEPT_SECONDS = 24 * 3600.0
+_OF_PROCESS = "process-"  # begins the names of the folders of processes
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,9 @@ def make_training_folder(root: Path, entries: Iterable[Entry]) -> Path:
         digest.update(
             f"{entry.file}|{stat.st_ino}|{entry.folder / entry.name}|{entry.patient}\n".encode()
         )
-    folder = root / str(os.getpid()) / digest.hexdigest()[:16]
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    _remove_old(root)
+    own = _own_folder(root, os.getpid())
+    folder = own / digest.hexdigest()[:16]
+    _remove_old(own)
     if folder.is_dir():
         os.utime(folder)
         return folder
@@ -77,21 +80,16 @@ def _link(file: Path, target: Path) -> None:
         shutil.copy2(file, target)
 
 
-def _remove_old(root: Path) -> None:
-    """Remove the folders of processes that ended, and those of this process that are a day old."""
-    for folder in root.iterdir():
-        if folder.name.isdigit() and not _is_running(int(folder.name)):
-            shutil.rmtree(folder, ignore_errors=True)
-    for folder in (root / str(os.getpid())).iterdir():
+@lru_cache
+def _own_folder(root: Path, process: int) -> Path:
+    """Return the folder of this process; those of processes that ended, anywhere, are removed."""
+    root.mkdir(parents=True, exist_ok=True)
+    return process_folder(root, _OF_PROCESS)
+
+
+def _remove_old(own: Path) -> None:
+    """Remove the training folders of this process that are a day old."""
+    own.mkdir(exist_ok=True)
+    for folder in own.iterdir():
         if time.time() - folder.stat().st_mtime > _KEPT_SECONDS:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ import click
 
 from lib.errors import InputError
 from lib.tasks.registry import get_task
-from monailabel_app.cli import options
+from monailabel_app.cli import export_options, options
 
 if TYPE_CHECKING:
     from monailabel_app.batch import Answers, Batch
@@ -32,6 +32,7 @@ class BatchOptions:
     models: Path = options.models()
     device: str = options.device()
     precision: str = options.precision()
+    backend: str = options.backend()
     channel: str = options.channel()
     flips: bool = options.flips()
     result: str | None = options.option(
@@ -39,7 +40,9 @@ class BatchOptions:
         type=click.Choice(("mask", "instances")),
         help="Values of label images; by default mask, of which viewers show all.",
     )
+    any_modality: bool = options.any_modality()
     processes: int = options.processes()
+    exports: dict[str, Path] = export_options.exports()
     json_file: Path | None = options.json_file()
 
 
@@ -49,7 +52,8 @@ def batch_infer(chosen: BatchOptions) -> None:
     """Answer with TASK on the unlabelled images of a studies folder, as labels of a tag.
 
     Images that these weights have answered already are skipped, so a run that was interrupted goes
-    on, and one after a retraining does all again. Images that cannot be answered are named and
+    on, and one after a retraining does all again. With --table or another export all images are
+    answered, so that it is of all. Images that cannot be answered are named and
     passed over; the exit status is then 2.
 
     With --processes, or under torchrun on one or more machines that share the folder, each process
@@ -63,6 +67,7 @@ def batch_infer(chosen: BatchOptions) -> None:
             "--tag final is for labels that somebody accepted; choose another, such as original"
         )
     from infer.build import infer_class
+    from lib.exports.targets import write_joint
     from lib.training.parallel import launched_by_torchrun, run_in_processes
     from monailabel_app.batch import Batch, answer_share
     from monailabel_app.studies.names import check_tag
@@ -73,6 +78,7 @@ def batch_infer(chosen: BatchOptions) -> None:
             f"--flips is for segmentation, '{spec.name}' does not take it; leave it away"
         )
     options.check_channel(chosen.channel, spec)
+    export_options.check_exports(chosen.exports, spec, one_image=False)
     batch = Batch(
         task=spec.name,
         folder=studies,
@@ -81,9 +87,12 @@ def batch_infer(chosen: BatchOptions) -> None:
         labelled=chosen.labelled,
         device=chosen.device,
         precision=chosen.precision,
+        backend=chosen.backend,
         flips=chosen.flips,
         result=chosen.result,
         channel=chosen.channel,
+        any_modality=chosen.any_modality,
+        exports=chosen.exports,
     )
     main = True
     if launched_by_torchrun():
@@ -95,13 +104,26 @@ def batch_infer(chosen: BatchOptions) -> None:
     else:
         answers = answer_share(batch)
     if main:
+        write_joint(chosen.exports, answers.pieces)
+        for row in answers.written:
+            for warning in row["warnings"]:
+                click.echo(f"{row['image']}: {warning}", err=True)
         click.echo(
             f"{spec.name} {answers.version}: {len(answers.written)} images answered, "
             f"{answers.skipped} had their answer, {len(answers.failed)} failed; "
             f"labels in {studies.name}/labels/{tag}"
         )
+        for name, path in chosen.exports.items():
+            click.echo(f"{name}: {path}")
+        if over := answers.passed_over:
+            click.echo(
+                f"{len(over)} images passed over, the first: {next(iter(over))}: "
+                f"{next(iter(over.values()))}; --any-modality answers them all the same"
+            )
         report = {"task": spec.name, "command": options.command_line(), "tag": tag}
-        options.save_json(chosen.json_file, report | asdict(answers))
+        told = asdict(replace(answers, pieces={}))
+        del told["pieces"]
+        options.save_json(chosen.json_file, report | told)
     if answers.failed:
         sys.exit(2)
 

@@ -148,14 +148,14 @@ def import_dataset(dataset: str, source: Path, folder: Path, **chosen: Any) -> N
         if option.required and option.name not in chosen:
             values = " ".join((option.flag, *option.values))
             raise click.UsageError(f"import {dataset} needs {values}: {option.help.rstrip('.')}")
-    with _progress(dataset) as show:
+    with progress(dataset) as show:
         report = importer.run(source, folder, show, **chosen)
     for line in report.lines:
         click.echo(line)
 
 
 @contextmanager
-def _progress(what: str) -> Iterator[OnItem]:
+def progress(what: str) -> Iterator[OnItem]:
     """Yield a function that shows on a terminal how many items are done, and of how many."""
     from tqdm import tqdm
 

@@ -30,8 +30,8 @@ class EvaluateOptions(options.ModelOptions):
     plots: Path | None = options.option(
         "--plots",
         type=options.FOLDER,
-        help="Exams: folder for the reliability diagram, the confusion matrix and, for two "
-        "classes, the ROC curve.",
+        help="Folder for pictures: the reliability diagram, and the ten images answered worst; of "
+        "exams the confusion matrix and, for two classes, the ROC curve.",
     )
 
 
@@ -54,7 +54,7 @@ def evaluate(chosen: EvaluateOptions) -> None:
     kind = kind_of(spec)
     evaluation = kind.evaluation
     if chosen.plots and evaluation.plots is None:
-        raise InputError(f"--plots is for tasks on exams; leave it away for '{spec.name}'")
+        raise InputError(f"--plots: nothing is drawn of '{spec.name}' ({spec.kind}); leave it away")
     predictor, path = load_predictor(spec, chosen, chosen.flips)
     items, left_out = kind.matching(list_labelled(chosen.studies, spec, chosen.readers), spec)
     options.say_passed_over(chosen.studies)
@@ -80,5 +80,6 @@ def evaluate(chosen: EvaluateOptions) -> None:
     show_report(evaluation, report)
     options.save_json(chosen.json_file, report.as_dict())
     if chosen.plots and evaluation.plots:
-        for file in evaluation.plots(chosen.plots, report.as_dict(), f"{spec.name}_"):
+        answered = predictor, items
+        for file in evaluation.plots(chosen.plots, report.as_dict(), f"{spec.name}_", *answered):
             click.echo(f"{file} written")

@@ -13,9 +13,12 @@ import click
 from lib.errors import InputError
 from lib.files import in_file_name, write_json
 from lib.tasks.exam_spec import SALIENCY
+from lib.tasks.fits import require_fit
+from lib.tasks.image_kind import ImageKind
 from lib.tasks.registry import get_task
 from lib.tasks.spec import TaskSpec
-from monailabel_app.cli import options
+from monailabel_app import __version__
+from monailabel_app.cli import export_options, options
 
 if TYPE_CHECKING:  # every verb's help would load numpy
     from lib.classification.answer import ViewAnswer
@@ -28,10 +31,11 @@ class InferOptions(options.ModelOptions):
     """What `infer` is asked for."""
 
     task: str = options.task()
-    files: tuple[Path, ...] = options.argument("files", type=options.FILE, nargs=-1, required=True)
+    files: tuple[Path, ...] = options.argument("files", type=options.IMAGE, nargs=-1, required=True)
     out: Path = options.out(required=True, help="Folder for the label images.")
     channel: str = options.channel()
     flips: bool = options.flips()
+    any_modality: bool = options.any_modality()
     result: str | None = options.option(
         "--result", type=click.Choice(RESULTS), help="By default instances, else mask."
     )
@@ -45,6 +49,7 @@ class InferOptions(options.ModelOptions):
         show_default=False,
         help="Density tasks: show where each view's network looks, as overlay PNG and scalar NRRD.",
     )
+    exports: dict[str, Path] = export_options.exports()
     json_file: Path | None = options.json_file()
 
     def about(self, weights: Path) -> dict[str, Any]:
@@ -77,9 +82,18 @@ def answer_images(task: TaskSpec, chosen: InferOptions) -> dict[str, str]:
     """
     from tqdm import tqdm
 
+    from infer.large import check_large
+    from lib.exports.answer import answer_of
+    from lib.exports.formats import option_of
+    from lib.exports.targets import Exporter, write_joint
+    from lib.io.facts import dicom_facts
     from lib.io.masks import result_extension, write_mask, write_probabilities
     from lib.io.read import read_image, stem
-    from lib.segmentation.answer import label_image
+    from lib.io.rows import large_image
+    from lib.segmentation.answer import MASK, label_image
+    from lib.segmentation.measures import counts_and_volumes
+    from lib.weights.familiarity import doubts
+    from monailabel_app.cli.large import answer_with_bar
     from monailabel_app.cli.predictors import load_predictor
 
     files, out = chosen.files, chosen.out
@@ -88,6 +102,8 @@ def answer_images(task: TaskSpec, chosen: InferOptions) -> dict[str, str]:
             f"--saliency is for tasks on mammography exams; '{task.name}' is for segmentation, its "
             f"mask shows what it found: leave it away, or ask for --result probabilities"
         )
+    export_options.check_exports(chosen.exports, task, len(files) == 1)
+    exporter = Exporter(chosen.exports)
     predictor, weights = load_predictor(task, chosen, chosen.flips)
     result = chosen.result or ("instances" if task.output.instances else "mask")
     if result == "instances" and not task.output.instances:
@@ -108,8 +124,24 @@ def answer_images(task: TaskSpec, chosen: InferOptions) -> dict[str, str]:
                     f"{file.name}: its result would overwrite '{target}', an input or another "
                     f"result; choose another --out or --format, or rename the file"
                 )
+            kind = ImageKind() if chosen.any_modality else ImageKind(dicom_facts(file)[0])
+            unfit = require_fit(task, kind, "--any-modality")
+            large = large_image(file, task.input.max_pixels, chosen.channel)
+            if large is not None:
+                check_large(file.name, result, suffix, list(chosen.exports), option_of)
+                row = answer_with_bar(predictor, large, target, result, chosen.exports)
+                for note in (*row.get("notes", ()), *row["warnings"], *([unfit] if unfit else [])):
+                    click.echo(f"{file.name}: {note}", err=True)
+                taken.add(target.resolve())
+                written.append({"file": file.name, "result": target.name, **row})
+                continue
             image = read_image(file, task.input.max_pixels, task.image_dims, chosen.channel)
-            prediction = predictor(image, instances=result != "probabilities")
+            separated = result != "probabilities" or bool(chosen.exports)
+            prediction = predictor(image, instances=separated)
+            if chosen.exports:
+                kind_of_label = MASK if result == "probabilities" else result
+                made = kind_of_label, weights.name, __version__
+                exporter(answer_of(task, image, prediction, *made))
             if result == "probabilities":
                 write_probabilities(target, prediction.probabilities[0], image.geometry)
             else:
@@ -119,18 +151,25 @@ def answer_images(task: TaskSpec, chosen: InferOptions) -> dict[str, str]:
             failed[str(file)] = str(error)
             click.echo(f"Error: {error}", err=True)
             continue
-        for note in image.notes:
+        doubted = doubts(prediction.strangeness)
+        for note in (*image.notes, *doubted["warnings"], *([unfit] if unfit else [])):
             click.echo(f"{file.name}: {note}", err=True)
         taken.add(target.resolve())
         row = {"file": file.name, "result": target.name, "seconds": prediction.seconds}
-        row |= image.facts
+        row |= image.facts | doubted
+        if separated:
+            row |= counts_and_volumes(prediction, task.labels, image)
         if prediction.presence is not None:
             row["presence"] = round(prediction.presence, 4)
         if prediction.instances is not None:
             row["objects"] = int(prediction.instances.max(initial=0))
         written.append(row)
+    write_joint(chosen.exports, exporter.pieces)
     click.echo(f"{len(written)} of {len(files)} images segmented into {out}")
-    summary = {**chosen.about(weights), "images": written, "failed": failed}
+    for name, path in chosen.exports.items():
+        click.echo(f"{name}: {path}")
+    about = {**chosen.about(weights), "backend": predictor.backend.name}
+    summary = {**about, "images": written, "failed": failed}
     options.save_json(chosen.json_file, summary)
     return failed
 
@@ -148,6 +187,7 @@ def answer_exams(task: TaskSpec, chosen: InferOptions) -> dict[str, str]:
     from monailabel_app.cli.predictors import load_predictor
 
     files, out, saliency = chosen.files, chosen.out, SALIENCY[chosen.saliency]
+    export_options.check_exports(chosen.exports, task, len(files) == 1)
     options.check_channel(chosen.channel, task)
     if chosen.result or chosen.suffix:
         raise InputError(

@@ -38,6 +38,7 @@ def list_images(chosen: ListOptions) -> None:
     from lib.data.readable import unfit_for_all
     from lib.data.studies import list_items
     from lib.errors import InputError
+    from lib.tasks.fits import misfit
     from lib.tasks.registry import get_task
     from monailabel_app.studies.readable import Looks
 
@@ -58,6 +59,8 @@ def list_images(chosen: ListOptions) -> None:
                 "size": list(look.size),
                 "labelled": item.label is not None,
                 "unreadable": unfit_for_all(look, item.image.name, tasks),
+                "kind": str(look.kind),
+                "tasks": [task.name for task in tasks if not misfit(task, look.kind)],
             }
         )
     looks.save()
@@ -66,7 +69,9 @@ def list_images(chosen: ListOptions) -> None:
     readable = len(rows) - len(unreadable)
     for row in rows:
         size = " x ".join(map(str, row["size"]))
-        state = row["unreadable"] or f"{size}, {'labelled' if row['labelled'] else 'unlabelled'}"
+        misfits = "" if row["tasks"] else f"; none of the tasks is for {row['kind']}"
+        status = f"{size}, {'labelled' if row['labelled'] else 'unlabelled'}{misfits}"
+        state = row["unreadable"] or status
         click.echo(f"{row['id']}  {'unreadable: ' if row['unreadable'] else ''}{state}")
     click.echo(
         f"{len(rows)} images in {chosen.studies}: {readable} readable, {labelled} of them "

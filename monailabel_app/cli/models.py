@@ -8,11 +8,13 @@ from pathlib import Path
 import click
 
 from lib.errors import InputError
+from lib.tasks import outside
 from lib.tasks.registry import TASKS, get_task
 from lib.tasks.spec import TaskSpec
 from lib.weights.store import SHIPPED_PREFIX, ModelStore
+from lib.weights.versions import COUNTED, Version
 from monailabel_app.cli import options
-from monailabel_app.config import SHIPPED_MODELS
+from monailabel_app.config import MODEL_DIR, SHIPPED_MODELS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +28,12 @@ class ListOptions:
 @click.command(name="list")
 @options.of(ListOptions)
 def list_tasks(chosen: ListOptions) -> None:
-    """List the tasks, and which of them have weights."""
+    """List the tasks, and which of them have weights; own tasks are checked."""
+    if outside.names():
+        from lib.training.plan import check_row  # imports torch
+
+        for name in outside.names():
+            check_row(get_task(name))
     store = ModelStore(chosen.models, SHIPPED_MODELS)
     rows = {
         name: {
@@ -85,6 +92,9 @@ def models(chosen: ModelsOptions) -> None:
     if chosen.restore:
         if not task:
             raise InputError("--restore needs a task: models TASK --restore VERSION")
+        from lib.training.acceptance import check_version  # imports torch
+
+        check_version(store, get_task(task), chosen.restore)
         store.restore(names[0], chosen.restore)
         click.echo(f"{names[0]}: version {chosen.restore} is served")
     table = {name: store.versions(name) for name in names}
@@ -103,14 +113,30 @@ def models(chosen: ModelsOptions) -> None:
                 trained_on = f"{cases} cases ({trained_on})"
             click.echo(
                 f"{mark} {name}  {version.id:24}  {kept:10}  {shown}  {trained_on}  "
-                f"{version.reason}"
+                f"{version.reason}; {_warned(version, get_task(name))}"
             )
-    if any(table.values()):
+    if any(version.served for versions in table.values() for version in versions):
         click.echo("* is served now")
+    elif any(table.values()):
+        click.echo("none of them is served; --restore VERSION serves one")
+    if chosen.models == MODEL_DIR:
+        click.echo(f"in {MODEL_DIR}; --models or UNETVNET_MODELS names another folder")
     options.save_json(
         chosen.json_file,
         {name: [v.as_dict() for v in versions] for name, versions in table.items()},
     )
+
+
+def _warned(version: Version, task: TaskSpec) -> str:
+    """Return whether answers of a version warn of images unlike those that it was trained on."""
+    if task.exam is not None:
+        return "doubts are told by exam"
+    images = version.training.get(COUNTED)
+    if not images:
+        return (
+            "no warning of images unlike its training: made before there was one, or by few images"
+        )
+    return "warns of images unlike its training"
 
 
 def _export(task: TaskSpec, weights: Path | None, file: Path) -> None:

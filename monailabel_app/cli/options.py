@@ -29,7 +29,8 @@ from lib.data.reader_choice import LATEST, READERS
 from lib.errors import InputError
 from lib.files import write_json
 from lib.tasks.spec import TaskSpec
-from monailabel_app.config import SHIPPED_MODELS
+from lib.weights.backend_names import BACKENDS, default_backend
+from monailabel_app.config import MODEL_DIR
 
 if TYPE_CHECKING:  # every verb's help would load numpy
     from lib.data.studies import Item
@@ -38,6 +39,7 @@ Record = TypeVar("Record")
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
+IMAGE = click.Path(path_type=Path)  # a file, or the folder of an OME-Zarr
 
 
 def argument(*names: str, **settings: Any) -> Any:
@@ -82,6 +84,19 @@ def _in_existing_folder(
     return file
 
 
+def _is_there(ctx: click.Context, option: click.Parameter, name: str) -> str:
+    """Refuse a GPU where there is none: only a server, which viewers ask so, takes the CPU then."""
+    if name == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise InputError(
+                f"{option.opts[0]} cuda: no CUDA device is found here; use cpu, or auto for the "
+                f"best there is"
+            )
+    return name
+
+
 flag = partial(option, is_flag=True)
 positive = partial(option, type=click.IntRange(1))  # a whole number
 task = partial(argument, "task")
@@ -93,13 +108,14 @@ models = partial(
     option,
     "--models",
     type=FOLDER,
-    default=SHIPPED_MODELS,
+    envvar="UNETVNET_MODELS",
+    default=MODEL_DIR,
     show_default=False,
-    help="Folder of the served weights and their versions.",
+    help="Folder of the served weights and their versions; UNETVNET_MODELS names another default.",
 )
 out = partial(option, "--out", type=FOLDER)
 init_from = partial(option, "--init-from", type=FILE, help="Weights to start from; default random.")
-device = partial(option, "--device", default="auto", help="cpu, cuda, cuda:N.")
+device = partial(option, "--device", default="auto", callback=_is_there, help="cpu, cuda, cuda:N.")
 precision = partial(
     option,
     "--precision",
@@ -107,7 +123,16 @@ precision = partial(
     default="auto",
     help="Number format; auto takes a shorter one where the hardware gains from it.",
 )
+backend = partial(
+    option,
+    "--backend",
+    type=click.Choice(list(BACKENDS)),
+    default=default_backend,
+    show_default="auto",
+    help="What computes on CPUs; auto takes OpenVINO where it is installed.",
+)
 flips = partial(flag, "--flips", help="Average over mirrored copies.")
+any_modality = partial(flag, "--any-modality", help="DICOM of modalities it is not for, too.")
 seed = partial(option, "--seed", type=click.IntRange(0), default=0)
 split = partial(
     option,
@@ -125,7 +150,8 @@ readers = partial(
     "readers, or the label of each.",
 )
 processes = partial(positive, "--processes", default=1)
-jobs = partial(positive, "--jobs", default=1)
+at_once = partial(positive, default=None, show_default="one for 4 cores, at most 4")
+jobs = partial(at_once, "--at-once", "--jobs", "jobs")
 steps = partial(positive, "--steps")
 epochs = partial(positive, "--epochs")
 learning_rate = partial(option, "--learning-rate", type=float)
@@ -160,6 +186,7 @@ class ModelOptions:
     models: Path = models()
     device: str = device()
     precision: str = precision()
+    backend: str = backend()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,6 +261,13 @@ def show_left_out(reasons: Mapping[str, str]) -> None:
     """Say on standard error which labels are left out, and why."""
     for id, reason in reasons.items():
         click.echo(f"label of '{id}' left out: {reason}", err=True)
+
+
+def how_many_at_once(asked: int | None) -> int:
+    """Return how many trainings to run at the same time."""
+    from benchmarks.harness.processes import choose_at_once
+
+    return asked or choose_at_once()
 
 
 def command_line() -> str:

@@ -37,7 +37,13 @@ def load_predictor(task: TaskSpec, model: ModelOptions, flips: bool = False) -> 
         )
     options = {"flips": True} if flips else {}
     predictor = kind.predictor.from_checkpoint(
-        task, load_checkpoint(path), model.device, model.precision, **options
+        task,
+        load_checkpoint(path),
+        model.device,
+        model.precision,
+        model.backend,
+        model.models,
+        **options,
     )
     return predictor, path
 

@@ -87,7 +87,7 @@ class ReproduceOptions:
     )
     device: str = options.device()
     precision: str = options.precision()
-    jobs: int = options.jobs(help="Runs at the same time.")
+    jobs: int | None = options.jobs(help="Runs at the same time, on one device.")
     page_only: bool = options.flag("--page-only", help="Only write the page again, train nothing.")
     json_file: Path | None = options.json_file()
     page: Path | None = options.page(help="Markdown page; by default beside the JSON.")
@@ -148,7 +148,7 @@ def _run(
         folds=chosen.folds,
         seeds=chosen.seeds,
         recipe=chosen.recipe,
-        jobs=chosen.jobs,
+        jobs=options.how_many_at_once(chosen.jobs),
         execution=Execution(chosen.device, chosen.precision, command=options.command_line()),
         data_name=chosen.studies.name,
         initial_weights=chosen.prior,

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 import click
 
 from monailabel_app.cli import options
+from monailabel_app.config import DEFAULT_MODELS, load_own_tasks
 
 if TYPE_CHECKING:
-    from lib.phantoms.dicom_studies import DemoStudy
+    from lib.phantoms.dicom_study import DemoStudy
     from monailabel_app.archive.orthanc import Orthanc
 
-TASKS = "busi_lesion,nerve_cine,ultrasound3d_structures,density_birads"
+# for each kind of demo study; the models that ship are served with them
+TASKS = ("busi_lesion", "nerve_cine", "ultrasound3d_structures", "volume_vnet", "density_birads")
 _USER = "server"
 
 
@@ -34,7 +36,7 @@ class ServeDicomOptions:
         type=click.IntRange(1, 65535),
         help="Take images by C-STORE too, from AE title DEMO on this machine.",
     )
-    count: int = options.option("--count", type=click.IntRange(0, 99), default=2)
+    count: int = options.option("--count", type=click.IntRange(0, 99), default=1)
     seed: int = options.seed()
     conf: tuple[tuple[str, str], ...] = options.conf(help="As for `serve`.")
     verbose: bool = options.verbose()
@@ -43,7 +45,7 @@ class ServeDicomOptions:
 @click.command(name="serve-dicom")
 @options.of(ServeDicomOptions)
 def serve_dicom(chosen: ServeDicomOptions) -> None:
-    """Start an Orthanc in FOLDER with COUNT demo studies of each kind, and the server on it.
+    """Start an Orthanc in FOLDER with the studies of COUNT times four patients, and the server.
 
     Both answer this machine alone; Ctrl-C stops both. FOLDER keeps images and labels. Orthanc gets
     a new password each time, which only the server knows.
@@ -53,17 +55,19 @@ def serve_dicom(chosen: ServeDicomOptions) -> None:
     from monailabel_app.archive.orthanc import Orthanc
     from monailabel_app.cli.serve import Server
 
+    own = load_own_tasks(dict(chosen.conf))
     password = secrets.token_urlsafe(24)
     orthanc = Orthanc(
         chosen.folder, chosen.archive_port, chosen.dicom_port, {_USER: password}
     ).start()
     try:
-        from lib.phantoms.dicom_studies import demo_studies
+        from lib.phantoms.demo_archive import demo_archive
 
         click.echo(f"Orthanc is ready at {orthanc.url}; storing demo studies ...")
-        studies = demo_studies(chosen.seed, chosen.count)
+        studies = demo_archive(chosen.seed, chosen.count)
         _store(orthanc, password, studies)
-        defaults = {"models": TASKS, "archive_cache": str((chosen.folder / "cache").resolve())}
+        models = ",".join(dict.fromkeys((*DEFAULT_MODELS, *TASKS, *own)))
+        defaults = {"models": models, "archive_cache": str((chosen.folder / "cache").resolve())}
         server = Server(
             studies=orthanc.url,
             models=chosen.models,
@@ -86,14 +90,13 @@ def _store(orthanc: Orthanc, password: str, studies: Sequence[DemoStudy]) -> Non
 
     archive = Archive(orthanc.url, _USER, password)
     for study in studies:
-        for data in study.datasets:
-            archive.store(data)
+        archive.store(study.datasets)
 
 
 def _say_what_to_open(address: str, studies: Sequence[DemoStudy]) -> None:
     """Print the addresses of server and viewers."""
     viewer = f"{address}/ohif/monai-label?StudyInstanceUIDs="
-    lines = [f"  {study.kind:<12}{viewer}{study.study}" for study in studies]
+    lines = [f"  {study.kind:<15}{viewer}{study.study}" for study in studies]
     click.echo(
         f"""
 MONAI Label is ready at {address}  (Ctrl-C stops it and the archive)

@@ -78,7 +78,7 @@ class SimulateOptions(options.SizeOptions):
     out: Path | None = options.out(help="Folder; default runs/active_learning_TASK.")
     device: str = options.device()
     precision: str = options.precision()
-    jobs: int = options.jobs(help="Strategies at once.")
+    jobs: int | None = options.jobs(help="Strategies at the same time, on one device.")
     page: Path | None = options.page(help="Markdown page; by default in the folder.")
     json_file: Path | None = options.json_file()
 
@@ -118,7 +118,7 @@ def simulate_active_learning(chosen: SimulateOptions) -> None:
         test_share=chosen.test_share,
         target=chosen.target,
         continued=chosen.continued,
-        jobs=chosen.jobs,
+        jobs=options.how_many_at_once(chosen.jobs),
         execution=Execution(
             chosen.device, chosen.precision, progress=False, command=options.command_line()
         ),

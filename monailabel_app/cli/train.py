@@ -11,7 +11,7 @@ import click
 from lib.errors import InputError
 from lib.tasks.registry import get_task
 from lib.tasks.spec import TaskSpec
-from lib.tasks.training_spec import TrainingSpec, read_patch_size
+from lib.tasks.training_spec import COMPILE, Compile, TrainingSpec, read_patch_size
 from monailabel_app.cli import options
 from monailabel_app.config import SHIPPED_MODELS
 
@@ -87,6 +87,12 @@ class TrainOptions(RecipeOptions, options.SizeOptions):
     seed: int = options.seed()
     device: str = options.device()
     precision: str = options.precision()
+    compile: Compile = options.option(
+        "--compile",
+        type=click.Choice(list(COMPILE)),
+        default="auto",
+        help="Compile the network on a GPU; auto does for long trainings.",
+    )
     input_size: str | None = options.option(
         "--input-size", help="Exams: pixels that the breast is resampled to, 350 or 350x256."
     )
@@ -101,6 +107,9 @@ class TrainOptions(RecipeOptions, options.SizeOptions):
     )
     fold: int | None = options.option(
         "--fold", type=click.IntRange(0), help="Only this one of --folds, from 0."
+    )
+    at_once: int | None = options.at_once(
+        "--at-once", help="Of --folds: trainings at the same time, on one device."
     )
     processes: int = options.processes()
     cache_mib: int = options.option("--cache-mib", type=click.IntRange(0), default=2048)
@@ -118,6 +127,10 @@ class TrainOptions(RecipeOptions, options.SizeOptions):
         if self.fold is not None and (self.folds is None or self.fold >= self.folds):
             raise InputError(
                 f"--fold {self.fold} needs --folds K with K above {self.fold}, found {self.folds}"
+            )
+        if (self.at_once or 1) > 1 and (self.folds is None or self.processes > 1):
+            raise InputError(
+                "--at-once is for --folds, and not with --processes; leave one of them away"
             )
         if self.folds and self.publish:
             raise InputError(
@@ -172,6 +185,7 @@ def train(chosen: TrainOptions) -> None:
         seed=chosen.seed,
         device=chosen.device,
         precision=chosen.precision,
+        compile=chosen.compile,
         init=load_checkpoint(chosen.init_from) if chosen.init_from else None,
         resume=chosen.resume,
         cache_bytes=chosen.cache_mib * 2**20,
@@ -184,7 +198,13 @@ def train(chosen: TrainOptions) -> None:
         if launched_by_torchrun():
             raise InputError("--folds and torchrun do not go together; use --processes instead")
         report = cross_validate(
-            task, items, run, chosen.folds, only=chosen.fold, processes=chosen.processes
+            task,
+            items,
+            run,
+            chosen.folds,
+            only=chosen.fold,
+            processes=chosen.processes,
+            at_once=1 if chosen.processes > 1 else options.how_many_at_once(chosen.at_once),
         )
         options.save_json(chosen.json_file, {**about, **report})
         return
@@ -213,10 +233,21 @@ def train(chosen: TrainOptions) -> None:
         f"{task.name}: {task.key_metric} {score:.4f} on {len(result.validation_ids)} held-out "
         f"images after {result.steps} steps, weights in {result.weights}"
     )
-    if reason:
-        click.echo(f"{task.name}: {reason}")
+    click.echo(f"{task.name}: {reason}" if reason else _next_step(chosen, result.weights))
     figures = {**result_figures(result), "stopped_early": result.stopped_early, "gate": reason}
     options.save_json(chosen.json_file, {**about, **figures})
+
+
+def _next_step(chosen: TrainOptions, weights: Path) -> str:
+    """Return what can be done with weights that were not published."""
+    program = click.get_current_context().find_root().info_name
+    tried = f"try them with: {program} infer {chosen.task} FILES --weights {weights}"
+    if chosen.init_from or chosen.changed_task().network != get_task(chosen.task).network:
+        return f"Not served. To {tried}"
+    return (
+        f"Not served yet. The same command with --publish serves them if they beat the served ones "
+        f"(it trains no further); {tried}"
+    )
 
 
 def _input_size(text: str) -> int | tuple[int, int]:

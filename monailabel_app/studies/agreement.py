@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from statistics import fmean
@@ -29,7 +29,11 @@ Pair = tuple[str, str]  # names of readers, sorted
 
 
 def agreement(
-    masks: Path, densities: Path, task: TaskSpec | None = None, image: str | None = None
+    masks: Path,
+    densities: Path,
+    task: TaskSpec | None = None,
+    image: str | None = None,
+    hidden: Container[str] = (),
 ) -> dict[str, Any]:
     """Return how far readers agree: ``masks`` of images and ``densities`` of exams.
 
@@ -37,6 +41,7 @@ def agreement(
         masks, densities: studies folders with label images, and with densities of exams.
         task: names the structures, and which of the two there is; None compares both.
         image: id of the only image to compare; None for all.
+        hidden: ids of exams that are left out.
 
     Raises:
         InputError: no such folder, or no image in it.
@@ -49,7 +54,7 @@ def agreement(
     if not by_exam:
         found["masks"] = mask_agreement(masks, task, image)
     if by_exam or task is None:
-        found["densities"] = density_agreement(densities, image)
+        found["densities"] = density_agreement(densities, image, hidden)
     return found
 
 
@@ -130,15 +135,22 @@ def _mean(values: Sequence[float]) -> dict[str, Any]:
     return {"mean": fmean(values) if values else None, "n": len(values)}
 
 
-def density_agreement(studies: Path, image: str | None = None) -> dict[str, Any]:
+def density_agreement(
+    studies: Path, image: str | None = None, hidden: Container[str] = ()
+) -> dict[str, Any]:
     """Return how far the newest densities of readers agree, by exam and by pair of readers.
 
     Args:
         image: id of a view of the only exam to compare, or of the exam; None for all.
+        hidden: ids of exams that are left out.
     """
     rows: list[dict[str, Any]] = []
     pairs: dict[tuple[str, ...], list[tuple[str, str]]] = defaultdict(list)
-    exams = [exam for exam in unlabelled_exams(studies) if image in (None, *ids_of(exam))]
+    exams = [
+        exam
+        for exam in unlabelled_exams(studies)
+        if image in (None, *ids_of(exam)) and exam.id not in hidden
+    ]
     for exam_id, labels in exam_labels_of_readers(studies, exams).items():
         given, failed = _densities(labels)
         if len(labels) < 2:

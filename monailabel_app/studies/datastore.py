@@ -24,11 +24,13 @@ from lib.data.readable import Look
 from lib.data.readers import remove_readers
 from lib.errors import InputError, NotFoundError, unknown
 from lib.files import copy_atomically, restored_on_error
+from lib.image import MAX_PIXELS
+from lib.io.pixel_files import pixel_file
 from lib.io.read import check_readable, extension, image_extensions
-from lib.io.volumes import pixel_file
+from lib.tasks.image_kind import ImageKind
 from lib.tasks.spec import TaskSpec
 from monailabel_app.studies.index import file_record
-from monailabel_app.studies.label_files import PreparedLabel, prepare_label
+from monailabel_app.studies.label_files import PreparedLabel, is_large, prepare_label
 from monailabel_app.studies.names import check_id, check_tag
 from monailabel_app.studies.protocol import FINAL, FOREIGN
 from monailabel_app.studies.readable import Looks
@@ -88,6 +90,10 @@ class StudiesDatastore(VersionedLabels):
         objects = self._datastore.objects
         return {id: look for id, look in list(self._looked.items()) if id in objects}
 
+    def kind(self, image_id: str) -> ImageKind:
+        """Return the kind of an image, which its header tells."""
+        return self._looks.at(self._require_image(image_id)).kind
+
     def status(self) -> dict[str, Any]:
         """Return the numbers of images and of labels; what cannot be read is counted apart."""
         counted = self.counted(super().status(), self.get_labeled_images())
@@ -141,10 +147,16 @@ class StudiesDatastore(VersionedLabels):
 
         Raises:
             NotFoundError: no such image.
-            InputError: the tag is no plain name, or the file is no label of the image.
+            InputError: the tag is no plain name, or the file is no label of the image; or it is an
+                accepted one that is too large to train on.
         """
         tag = check_tag(label_tag)
         image = self._require_image(image_id)
+        if tag == FINAL and is_large(Path(label_filename)):
+            raise InputError(
+                f"label for '{image.name}' refused: more than {MAX_PIXELS} pixels are too many to "
+                f"train on; crop the image, and label the parts"
+            )
         label = prepare_label(label_filename, image, label_info or {}, self.tasks)
         with self._locked():
             self._init_from_datastore_file()
@@ -159,7 +171,7 @@ class StudiesDatastore(VersionedLabels):
     def _save(self, image_id: str, tag: str, label: PreparedLabel) -> None:
         """Write a label and its record; an older one of the tag is replaced."""
         item = self._datastore.objects[image_id]
-        folder = Path(self._datastore.label_path(tag))
+        folder = self._require_inside(Path(self._datastore.label_path(tag)))
         folder.mkdir(parents=True, exist_ok=True)
         name = self._filename(image_id, label.extension)
         before = item.labels

@@ -24,11 +24,14 @@ from monailabel.datastore.local import (
 )
 from pydantic import ValidationError
 
+from lib.data.readers import MADE
 from lib.data.studies import image_ids
 from lib.data.versions import VERSIONS
+from lib.errors import InputError
 from lib.files import file_stamp, is_text, remove_leftovers, write_atomically
 from lib.io.read import extension, image_extensions
 from monailabel_app.studies.label_files import id_and_extension, image_and_extension, is_label_file
+from monailabel_app.studies.protocol import SCORES
 
 logger = logging.getLogger(__name__)
 
@@ -36,24 +39,32 @@ logger = logging.getLogger(__name__)
 class IndexedFolder(LocalDatastore):
     """A studies folder with an index that is written atomically and follows the files.
 
-    Threads and processes share one lock on it; see `_locked`.
+    Threads and processes share one lock on it; see `_locked`. What another server writes into it is
+    seen by the next look at it.
     """
+
+    _index: LocalDatastoreModel
 
     def __init__(self, folder: str, auto_reload: bool = False, read_only: bool = False) -> None:
         self._guard = threading.RLock()
         self._file_lock = FileLock(str(Path(folder) / ".lock"))
-        self._depth = 0
+        self._depth = self._owner = 0
         self._config_ts: object = None
         self._orphans: set[str] = set()
         patterns = [f"*{ext}" for ext in image_extensions()]
         super().__init__(folder, extensions=patterns, auto_reload=auto_reload, read_only=read_only)
-        remove_leftovers(Path(folder))
-        for tag in Path(folder, "labels").iterdir():
-            if tag.is_dir():
-                remove_leftovers(tag)
+        self._clean()
         if auto_reload and hasattr(self, "_handler"):
             # MONAI Label does not notice files that are moved into the folder
             self._handler.on_moved = self._on_any_event
+
+    def _clean(self) -> None:
+        """Remove what killed processes left; those that save hold the lock meanwhile."""
+        root = Path(self._datastore_path)
+        inner = (root / MADE, root / SCORES, *root.glob("labels/*/"), *root.glob(f"{VERSIONS}/*/"))
+        with self._locked():
+            for folder in (root, *inner):
+                remove_leftovers(folder)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -62,18 +73,36 @@ class IndexedFolder(LocalDatastore):
             if self._depth == 0:
                 self._file_lock.acquire()
             self._depth += 1
+            self._owner = threading.get_ident()
             try:
                 yield
             finally:
                 self._depth -= 1
                 if self._depth == 0:
+                    self._owner = 0
                     self._file_lock.release()
+
+    @property
+    def _datastore(self) -> LocalDatastoreModel:
+        """The index as it is in its file now; MONAI Label reads and replaces this attribute."""
+        if self._owner != threading.get_ident():  # who holds the lock has read it
+            try:
+                changed = file_stamp(Path(self._datastore_config_path)) != self._config_ts
+            except FileNotFoundError:
+                changed = False
+            if changed:
+                self._init_from_datastore_file()
+        return self._index
+
+    @_datastore.setter
+    def _datastore(self, index: LocalDatastoreModel) -> None:
+        self._index = index
 
     def _to_id(self, file: str) -> tuple[str, str]:
         return id_and_extension(Path(file).name)
 
     def _list_files(self, path: str, patterns: object) -> dict[str, str]:
-        return {name: name for name in _names(path, lambda name: bool(extension(name)))}
+        return {name: name for name in self._names(path, lambda name: bool(extension(name)))}
 
     def _init_from_datastore_file(self, throw_exception: bool = False) -> None:
         """Read the index if it changed; a damaged index is renamed, and a new one is made."""
@@ -152,6 +181,27 @@ class IndexedFolder(LocalDatastore):
                 self._datastore.objects = objects
                 self._update_datastore_file()
 
+    def get_image_uri(self, image_id: str) -> str:
+        """Return the file of an image; empty if there is none in the folder."""
+        return self._inside(super().get_image_uri(image_id))
+
+    def get_label_uri(self, label_id: str, label_tag: str) -> str:
+        """Return the file of a label; empty if there is none in the folder."""
+        return self._inside(super().get_label_uri(label_id, label_tag))
+
+    def _inside(self, uri: str) -> str:
+        """Return a path without links, or nothing where links led out of the folder."""
+        return uri if Path(uri).is_relative_to(os.path.realpath(self._datastore_path)) else ""
+
+    def _require_inside(self, folder: Path) -> Path:
+        """Return a folder of labels; one that leads out of the studies folder is refused."""
+        if not self._inside(os.path.realpath(folder)):
+            raise InputError(
+                f"'{folder.name}' leads out of the studies folder, so no label is read or written "
+                f"there; replace the link by a folder"
+            )
+        return folder
+
     def _files_of_images(self) -> set[str]:
         return set(self._list_files(self._datastore.image_path(), ()))
 
@@ -159,7 +209,42 @@ class IndexedFolder(LocalDatastore):
         """Return the names of the label files, by tag."""
         folders = Path(self._datastore.label_path(None)).iterdir()
         tags = [tag for tag in folders if tag.is_dir() and tag.name != VERSIONS.name]
-        return {tag.name: set(_names(tag, is_label_file)) for tag in tags}
+        return {tag.name: set(self._names(tag, is_label_file)) for tag in tags}
+
+    def _names(self, folder: str | Path, is_listed: Callable[[str], bool]) -> list[str]:
+        """Return the names of files in a folder that `is_listed` accepts, sorted.
+
+        Hidden ones are left out, and links that lead out of the studies folder, or nowhere.
+        """
+        if not self._inside(os.path.realpath(folder)):
+            self._warn_of_link(Path(folder))
+            return []
+        names = []
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith(".") or not is_text(entry.name):
+                    continue
+                if is_listed(entry.name) and self._is_inner_file(entry):
+                    names.append(entry.name)
+        return sorted(names)
+
+    def _is_inner_file(self, entry: os.DirEntry[str]) -> bool:
+        try:
+            if not entry.is_file():
+                return False
+        except OSError:  # a link to itself
+            return False
+        if entry.is_symlink() and not self._inside(os.path.realpath(entry.path)):
+            self._warn_of_link(Path(entry.path))
+            return False
+        return True
+
+    def _warn_of_link(self, path: Path) -> None:
+        if str(path) not in self._orphans:
+            self._orphans.add(str(path))
+            logger.warning(
+                f"{path.name} leads out of the studies folder and is not served; copy it"
+            )
 
     def _add_new_images(self, objects: dict[str, ImageLabelModel], files: set[str]) -> None:
         """List new image files by the ids that `lib.data.studies` gives them."""
@@ -198,16 +283,3 @@ def _with_existing(
 def file_record(name: str, ext: str, info: dict[str, Any] | None = None) -> DataModel:
     """Return a new record of an image or a label file for the index."""
     return DataModel(info={**(info or {}), "ts": int(time.time()), "name": name}, ext=ext)
-
-
-def _names(folder: str | Path, is_listed: Callable[[str], bool]) -> list[str]:
-    """Return the names of files in a folder that `is_listed` accepts, sorted, no hidden ones."""
-    with os.scandir(folder) as entries:
-        return sorted(
-            entry.name
-            for entry in entries
-            if not entry.name.startswith(".")
-            and is_text(entry.name)
-            and is_listed(entry.name)
-            and entry.is_file()
-        )

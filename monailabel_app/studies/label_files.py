@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from lib.data.ignore import IGNORE, split_ignored
+from lib.data.frame_ranges import FRAMES, leave_unoutlined, read_frame_ranges
+from lib.data.ignore import IGNORE, IGNORE_NAME, split_ignored
 from lib.data.label_names import (
     as_label_info,
     read_label_info,
@@ -22,6 +23,7 @@ from lib.data.structures import sort_structures
 from lib.errors import InputError, listed
 from lib.image import (
     DICOM_EXTENSIONS,
+    MAX_PIXELS,
     MAX_VOXELS,
     PICTURE_EXTENSIONS,
     VOLUME_EXTENSIONS,
@@ -34,7 +36,8 @@ from lib.io.labels import read_label
 from lib.io.layers import is_plain, label_names, labelled_id
 from lib.io.masks import MASK_EXTENSIONS, Names, write_mask
 from lib.io.read import extension, image_geometry, image_size, read_image, stem
-from lib.mammography.density_labels import read_density
+from lib.io.rows import large_image
+from lib.mammography.density_labels import read_density, read_percent
 from lib.segmentation.answer import INSTANCES
 from lib.tasks.spec import TaskSpec
 
@@ -115,6 +118,8 @@ def prepare_label(
     ``label_names`` of a model's answer. Without names a label must have values of a task, unless a
     task has one structure, whose objects any numbers may be.
 
+    A label image that is too large to be read whole is stored as it came.
+
     Args:
         file: a label image, or JSON such as ``{"density": "C"}``.
         info: information that came with the label.
@@ -129,10 +134,13 @@ def prepare_label(
     plain = PreparedLabel(file=file, image=image, info=dict(info), extension=suffix)
     try:
         if suffix.lower() == ANSWER:
+            read_percent(file)  # refuses numbers out of range
             return replace(plain, info={**info, "density": read_density(file)})
         if len(image_size(image)) > 3:
             return plain
         _check_size(file, image)
+        if is_large(file):
+            return plain
         pixels = read_label(file, _grid(image))
         label = replace(plain, pixels=pixels, changed=not _is_as_stored(file, image))
         told = names_in(file, read_label_info(info.get("label_info")), pixels)
@@ -144,14 +152,32 @@ def prepare_label(
             label = replace(label, names=answered if named else ())
         else:
             _check_values(pixels, labels)
-        assert label.pixels is not None
-        split_ignored(label.pixels, file.name)  # refuses a label that says nothing
+        drawn = label.pixels
+        assert drawn is not None
+        if FRAMES in info:
+            label = _with_frames(label, drawn)
+        else:
+            split_ignored(drawn, file.name)  # refuses a label that says nothing
     except InputError as error:  # an uploaded file has a temporary name
         cause = str(error).removeprefix(f"{file.name}: ")
         raise InputError(f"label for '{image.name}' refused: {cause}") from None
     if label.changed and extension(file) not in MASK_EXTENSIONS:
         label = replace(label, extension=".nrrd")
     return label
+
+
+def is_large(file: Path) -> bool:
+    """Tell whether a label image is too large to be read whole; its header is looked at.
+
+    Raises:
+        InputError: it is, and cannot be read by rows, or holds no whole numbers.
+    """
+    image = large_image(file, MAX_PIXELS)
+    if image is None:
+        return False
+    if image.colour or image.read(0, 1).dtype.kind not in "iu":
+        raise InputError("it holds no whole numbers, expected the number of an object or 0")
+    return True
 
 
 def _check_size(file: Path, image: Path) -> None:
@@ -203,6 +229,39 @@ def _sorted(label: PreparedLabel, told: Names, tasks: Sequence[Mapping[str, int]
         changed=True,
     )
     return replace(ours, drawn=bool(found.label.any()), foreign=foreign)
+
+
+def _with_frames(label: PreparedLabel, drawn: np.ndarray) -> PreparedLabel:
+    """Return a label that ignores frames in which a structure is said to be and not outlined."""
+    count = len(drawn) if drawn.ndim == 3 else 1
+    ranges = read_frame_ranges(label.info[FRAMES], count)
+    info = {key: value for key, value in label.info.items() if key != FRAMES}
+    if not ranges:
+        return replace(label, info=info)
+    every = values_of(drawn) - {IGNORE}  # of objects without names
+    values = {
+        name: {value for own, value in label.names if value and _is_of(own, name)}
+        if label.names
+        else every
+        for name in ranges
+    }
+    stack = drawn.reshape(count, *drawn.shape[-2:])
+    pixels = leave_unoutlined(stack, values, ranges).reshape(drawn.shape)
+    names = label.names
+    if names and IGNORE in pixels and IGNORE not in dict(names).values():
+        names = (*names, (IGNORE_NAME, IGNORE))
+    return replace(
+        label,
+        pixels=pixels,
+        names=names,
+        info={**info, FRAMES: ranges, **({"label_info": as_label_info(names)} if names else {})},
+        changed=label.changed or not np.array_equal(pixels, drawn),
+    )
+
+
+def _is_of(own: str, structure: str) -> bool:
+    """Tell whether a name is that of a structure, or of a numbered object of it."""
+    return own == structure or own.removeprefix(structure).strip().isdecimal()
 
 
 def _answered_names(info: Mapping[str, Any]) -> Names:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,13 @@ from lib.data.readable import Look, look_at, unfit_for_all
 from lib.data.reader_choice import LATEST
 from lib.data.versions import CLIENT, RESTORED_BY, RESTORED_FROM, LabelVersion
 from lib.errors import InputError, NotFoundError
+from lib.io.facts import dicom_facts
 from lib.mammography.exams import Exam
+from lib.tasks.image_kind import ImageKind
 from lib.tasks.spec import TaskSpec
 
 FINAL, ORIGINAL = "final", "original"  # tags of labels that a person accepted, or a model made
+SCORES = ".scores"  # folder of a studies folder for scores of the images and who works on which
 NAMED = 100  # unreadable images that an overview names
 NOT_STORED = (
     "all that is drawn is of structures that no served task has; it is kept aside, and the image "
@@ -43,12 +46,45 @@ class StudiesProtocol(Datastore):
 
     @property
     @abstractmethod
-    def scores_folder(self) -> Path:
-        """The folder for the scores of the images."""
+    def shared_folder(self) -> Path:
+        """The folder of what all servers on these studies share: scores and leases."""
 
     @abstractmethod
     def require_image(self, image_id: str) -> None:
         """Raise `NotFoundError` if there is no such image."""
+
+    def image_of(self, uid: str) -> str:
+        """Return the id of the image that a request names.
+
+        Args:
+            uid: an id of the datastore, or the SOPInstanceUID of an instance of the image, or the
+                SeriesInstanceUID of a series that is one image.
+
+        Raises:
+            NotFoundError: no such image, or a series of several.
+        """
+        self.require_image(uid)
+        return uid
+
+    def uids_of(self, image_id: str) -> dict[str, str]:
+        """Return the UIDs by which viewers find an image; empty where it has none.
+
+        Returns:
+            ``StudyInstanceUID``, ``SeriesInstanceUID`` and ``SOPInstanceUID``, that of a volume's
+            first slice.
+        """
+        return {}
+
+    def channels(self, image_id: str) -> dict[str, str]:
+        """Return the SeriesInstanceUID of each channel of an image by its name or number.
+
+        The one to begin with comes first. Empty for one channel, for colour, and in an archive.
+        """
+        return {}
+
+    def channel_of(self, name: str) -> str:
+        """Return the channel that a UID shows, of an id the one to begin with; "" for none."""
+        return ""
 
     @abstractmethod
     def files(self, ids: Iterable[str]) -> dict[str, Path]:
@@ -62,6 +98,13 @@ class StudiesProtocol(Datastore):
     def stamp(self, ids: Iterable[str]) -> str:
         """Return a text that changes when a file of these images or their label changes."""
 
+    def at_hand(self, image_id: str, exam: bool) -> bool:
+        """Tell whether an answer on an image, or its exam, needs no other machine."""
+        return True
+
+    def fetch(self, image_id: str, exam: bool) -> None:
+        """Bring an image, or all of its exam, onto this machine."""
+
     def kept_aside(self, image_id: str) -> dict[str, list[str]]:
         """Return the names of structures in labels of the image that no task has, by their tag."""
         return {}
@@ -73,6 +116,14 @@ class StudiesProtocol(Datastore):
     @abstractmethod
     def exam_ids(self) -> dict[str, str]:
         """Return the id of the exam of each image that belongs to one."""
+
+    @abstractmethod
+    def study_images(self, image_id: str) -> list[str]:
+        """Return the ids of the images of an image's study, sorted; its own is among them.
+
+        Raises:
+            NotFoundError: no such image.
+        """
 
     @abstractmethod
     def patients(self) -> dict[str, str]:
@@ -139,6 +190,10 @@ class StudiesProtocol(Datastore):
                 return Path(self.get_label_uri(id, FINAL))
         return None
 
+    def label_checksum(self, image_id: str, tag: str) -> str:
+        """Return the SHA-256 of a label's file; empty if there is none, or only in an archive."""
+        return ""
+
     def look(self, image_id: str) -> Look:
         """Return what is found in an image that is read to its end, if it was not before."""
         try:
@@ -149,6 +204,18 @@ class StudiesProtocol(Datastore):
     def looks(self) -> Mapping[str, Look]:
         """Return what is known of the images, by id; by default nothing."""
         return {}
+
+    def kinds(self) -> dict[str, ImageKind]:
+        """Return the kinds of the images, by id, as far as they are known without opening more."""
+        return {id: look.kind for id, look in self.looks().items()}
+
+    def kind(self, image_id: str) -> ImageKind:
+        """Return the kind of an image, whose file is opened if nothing else tells it."""
+        return self.look(image_id).kind
+
+    def modality(self, image_id: str) -> str:
+        """Return the DICOM modality of an image; empty where nothing tells it."""
+        return dicom_facts(self.files([image_id])[image_id])[0]
 
     def unreadable(self, task: TaskSpec | None = None) -> dict[str, str]:
         """Return why images cannot be answered, by id, as far as that is known.
@@ -184,6 +251,11 @@ class StudiesProtocol(Datastore):
             else:
                 self.update_label_info(id, tag, info)
 
-    def router(self) -> APIRouter:
-        """Return the routes that the datastore adds to the server; by default none."""
+    def router(self, reader: Callable[[], str] = lambda: "") -> APIRouter:
+        """Return the routes that the datastore adds to the server; by default none.
+
+        Args:
+            reader: names who asks, if densities of others are to be kept from them; see
+                `monailabel_app.studies.blindness`.
+        """
         return APIRouter()

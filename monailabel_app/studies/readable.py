@@ -12,11 +12,15 @@ from typing import Any
 from lib.data.readable import Look, look_at
 from lib.files import FileStamp, file_stamp, write_json
 from lib.io.channels import CHANNELS
+from lib.io.read import image_size
+from lib.isolation.calls import read_ahead
 from monailabel_app import __version__
+from monailabel_app.studies.protocol import SCORES
 
-MEMORY = Path(".scores", "readable.json")  # in a studies folder
+MEMORY = Path(SCORES, "readable.json")  # in a studies folder
 SECONDS = 0.5  # that an overview spends on reading files to their end
 SMALL = 4 << 20  # bytes of the largest file that an overview reads to its end
+_FORM = "modality"  # of what is written down
 ASK_AGAIN_SECONDS = 30.0  # after which a file that could not be read is looked at again
 
 
@@ -70,6 +74,7 @@ class Looks:
         if (rules := self._found_rules()) != self._rules:
             with self._guard:
                 self._rules, self._looks = rules, {}
+        read_ahead(image_size, [(path,) for path in files.values() if str(path) not in self._looks])
         looks = {id: self.at(path) for id, path in files.items()}
         unread = [(_bytes(files[id]), id) for id, look in looks.items() if not look.whole]
         until = time.monotonic() + SECONDS
@@ -97,7 +102,7 @@ class Looks:
         with self._guard:
             self._unsaved = False
             whole = {
-                path: [*stamp, *look.size]
+                path: [*stamp, look.modality, look.over_time, *look.size]
                 for path, (stamp, look, _) in self._looks.items()
                 if look.whole and not look.error
             }
@@ -110,8 +115,8 @@ class Looks:
     def _found_rules(self) -> str:
         """Return what decides how the files are read, beside the files."""
         if self._channels is None or not self._channels.exists():
-            return __version__
-        return f"{__version__} {file_stamp(self._channels)}"
+            return f"{__version__} {_FORM}"
+        return f"{__version__} {_FORM} {file_stamp(self._channels)}"
 
     def _recall(self) -> None:
         try:
@@ -119,9 +124,13 @@ class Looks:
             found: Any = json.loads(self.memory.read_bytes())
             if found["rules"] != self._rules:
                 return
-            for path, (time_ns, size, inode, *sides) in found["whole"].items():
-                self._looks[path] = (time_ns, size, inode), Look(tuple(sides), whole=True), 0.0
-        except (AssertionError, OSError, ValueError, KeyError, TypeError, AttributeError):
+            for path, (time_ns, size, inode, modality, loop, *sides) in found["whole"].items():
+                look = Look(tuple(sides), whole=True, modality=str(modality), over_time=bool(loop))
+                self._looks[path] = (time_ns, size, inode), look, 0.0
+        except (
+            *(AssertionError, AttributeError, KeyError, OSError),
+            *(RecursionError, TypeError, ValueError),
+        ):
             return
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from lib.data.versions import (
     UNKNOWN,
+    VERSIONS,
     LabelVersion,
     facts_of,
     forget_version,
@@ -37,6 +38,7 @@ class VersionedLabels(FolderStudies, IndexedFolder):
     def label_versions(self, image_id: str) -> list[LabelVersion]:
         """Return the versions of an image's accepted label, the oldest first."""
         self.require_image(image_id)
+        self._require_inside(self.folder / VERSIONS / image_id)
         with self._locked():
             return self._with_found(image_id, read_versions(self.folder, image_id))
 
@@ -70,6 +72,7 @@ class VersionedLabels(FolderStudies, IndexedFolder):
 
     def _keep_found(self, image_id: str) -> list[LabelVersion]:
         """Keep what was done to the accepted label by hand; return all versions."""
+        self._require_inside(self.folder / VERSIONS / image_id)
         kept = read_versions(self.folder, image_id)
         versions = self._with_found(image_id, kept)
         for found in versions[len(kept) :]:

@@ -23,14 +23,14 @@ from lib.dicom.objects import Author
 from lib.dicom.seg.write import make_seg
 from lib.dicom.sources import Sources, read_sources
 from lib.errors import InputError
-from lib.io.channels import chooser
+from lib.io.channels import Chooser
 from lib.io.labels import read_label
 from lib.io.read import image_size
 from lib.mammography.mammogram import is_dicom
 from lib.segmentation.answer import INSTANCES
 from monailabel_app import __version__
 from monailabel_app.services import AppServices
-from monailabel_app.web.checks import read_object
+from monailabel_app.web.objects import read_object
 
 DICOM_SEG = "dicom_seg"
 
@@ -46,7 +46,7 @@ def answer_as_seg(app: AppServices, arguments: dict[str, Any]) -> Response:
     """
     params = {**read_object("params", arguments.get("params")), "result_extension": ".nrrd"}
     model = arguments["model"]
-    with _image(app, arguments) as (image, files):
+    with image_of(app, arguments) as (image, files):
         if others := [file.name for file in files if not is_dicom(file)]:
             raise InputError(
                 f"{others[0]} is no DICOM image, so no DICOM segmentation can refer to it; ask for "
@@ -57,18 +57,18 @@ def answer_as_seg(app: AppServices, arguments: dict[str, Any]) -> Response:
         try:
             labels = app.require_model(model).labels
             if channel := answer["params"].get("channel"):
-                sources = read_sources(files, chooser(channel))
+                sources = read_sources(files, Chooser(channel))
             seg = _seg(Path(answer["file"]), answer["params"], sources, model, labels)
         finally:
             Path(answer["file"]).unlink()
     content = io.BytesIO()
-    pydicom.dcmwrite(content, seg, write_like_original=False)
+    pydicom.dcmwrite(content, seg, enforce_file_format=True)
     name = f'attachment; filename="{seg.SOPInstanceUID}.dcm"'
     return Response(content.getvalue(), 200, {"Content-Disposition": name}, "application/dicom")
 
 
 @contextmanager
-def _image(app: AppServices, arguments: dict[str, Any]) -> Iterator[tuple[str, Sequence[Path]]]:
+def image_of(app: AppServices, arguments: dict[str, Any]) -> Iterator[tuple[str, Sequence[Path]]]:
     """Yield the image, as its id or its file, and its DICOM files."""
     upload = arguments.get("file")
     if upload:
@@ -97,7 +97,7 @@ def _seg(
     names, numbered = summary["label_names"], summary.get("result") == INSTANCES
     if answered := summary.get("class"):  # of an exam; the other classes would be empty segments
         names = {answered: names[answered]}
-    author = Author(model, str(summary["model_version"]), "", __version__)
+    author = Author(model, str(summary.get("model_version", "")), "", __version__)
     return make_seg(
         pixels, sources, labels if numbered else names, author, instances=numbered, too_many="merge"
     )

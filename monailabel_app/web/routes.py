@@ -1,7 +1,7 @@
 """Routes that replace those of MONAI Label's web server (0.8.5), all in one place.
 
 * Its endpoints are coroutines that block the event loop: while one request infers, no other is
-  answered. Here each runs in a worker thread.
+  answered. Here each runs in a thread of a pool for its kind (`monailabel_app.web.lanes`).
 * A wrong name or input is answered with 500 and no reason. Here it is 4xx with the reason.
 * Ids, tags and parameters reach file paths unchecked. Here they are checked first.
 * Uploaded weights overwrite the published file in place, unread. Here they are read, then
@@ -14,41 +14,55 @@ These routes come before MONAI Label's own; `install` is called when the app is 
 
 from __future__ import annotations
 
-import errno
 import inspect
 import logging
-import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, Depends, Header, HTTPException
+from fastapi import APIRouter, Depends, Header, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse
 from fastapi.routing import APIRoute
 from monailabel.config import settings
-from monailabel.endpoints import datastore, infer
+from monailabel.endpoints import datastore, infer, session
 from monailabel.endpoints.user.auth import RBAC
-from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
 from monailabel.utils.async_tasks.task import AsyncTask
 
-from infer.classification import RESULTS
+from infer.exam_views import RESULTS
 from lib.data.versions import CLIENT
-from lib.errors import BusyError, DivergedError, InputError, NotFoundError, UnpublishedError
-from lib.files import sha256
-from lib.tasks.registry import get_task
-from lib.weights.checkpoint import load_checkpoint, load_network
-from lib.weights.versions import TrainedOn
-from monailabel_app.active.quiet import Quiet
-from monailabel_app.archive.dicomweb import ArchiveError
+from lib.errors import NotFoundError
+from lib.isolation.pool import remove_left_folders_soon
 from monailabel_app.services import AppServices
 from monailabel_app.viewers import ohif as viewer
+from monailabel_app.viewers.pages import pages_router
 from monailabel_app.web import slicer
+from monailabel_app.web.blindness import blind_reader, shown_listing
+from monailabel_app.web.changes import Change, make_changes, model_change
 from monailabel_app.web.checks import Check, make_checks
-from monailabel_app.web.dicom_seg import DICOM_SEG, answer_as_seg
-from monailabel_app.web.login import fix_openid, require_users
+from monailabel_app.web.export_routes import exports_router
+from monailabel_app.web.exports import MADE_HERE, answer_as_file, with_outputs
+from monailabel_app.web.image_names import name_images
+from monailabel_app.web.interpolation import interpolation_router
+from monailabel_app.web.lanes import Lanes
+from monailabel_app.web.log_lines import shorten_lines
+from monailabel_app.web.login import install_login
+from monailabel_app.web.middleware import install_middleware
+from monailabel_app.web.models import delete_model, restore_model, update_model
+from monailabel_app.web.objects import check_json
+from monailabel_app.web.ownership import own_session
+from monailabel_app.web.parameters import TASK, read_task
 from monailabel_app.web.readers import readers_router
-from monailabel_app.web.users import Users
+from monailabel_app.web.reading import reading_router
+from monailabel_app.web.reasons import answer_invalid, answered, explain
+from monailabel_app.web.request_files import PassingFile, keep_files_in_requests, request_files
+from monailabel_app.web.saved import saved_router
+from monailabel_app.web.slides import ANY_TYPE, SLIDES, answer_slide
+from monailabel_app.web.training import training_router
+from monailabel_app.web.users_file import UsersFile
+from monailabel_app.web.viewer import viewer_router
 
 logger = logging.getLogger(__name__)
 
@@ -62,22 +76,30 @@ _ENDPOINTS = (  # modules of `monailabel.endpoints`
 _CLIENT = inspect.Parameter(
     CLIENT, inspect.Parameter.KEYWORD_ONLY, default=Header("", alias="user-agent"), annotation=str
 )
-_FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_REQUEST = inspect.Parameter("http_request", inspect.Parameter.KEYWORD_ONLY, annotation=Request)
 
 
-def install(app: AppServices, users: Users | None) -> None:
+def install(app: AppServices, users: UsersFile | None) -> None:
     """Put this app's routes in front of MONAI Label's in the running web server."""
     from monailabel.app import app as web
 
     router = APIRouter()
     checks = make_checks(app)
-    replacements = _replacements(app)
+    replacements, changes = _replacements(app), make_changes(app)
+    lanes = Lanes(app)
     for module in _ENDPOINTS:
         for route in import_module(f"monailabel.endpoints.{module}").router.routes:
             if isinstance(route, APIRoute) and inspect.iscoroutinefunction(route.endpoint):
                 name = f"{module}.{route.endpoint.__name__}"
                 router.routes.append(
-                    _replaced(route, checks.get(name), replacements.get(name), app.quiet)
+                    _replaced(
+                        route,
+                        name,
+                        checks.get(name),
+                        replacements.get(name),
+                        changes.get(name, lambda arguments: nullcontext()),
+                        lanes,
+                    )
                 )
 
     def reload() -> dict[str, Any]:
@@ -94,15 +116,25 @@ def install(app: AppServices, users: Users | None) -> None:
 
     def restore(model: str, version: str) -> dict[str, Any]:
         """Serve a version of a model again; `GET /model/info/<model>` lists them."""
-        _answer(lambda: app.model_file(model, validate=False))  # refuses unknown models
-        _answer(lambda: app.store.restore(model, version))
+        answered(lambda: app.model_file(model, validate=False))  # refuses unknown models
+        with model_change(app, "model restored", model, version=version):
+            answered(lambda: restore_model(app, model, version))
         return {"model": model, "version": version}
 
-    fix_openid()
-    if users is not None:
-        router.include_router(require_users(web, users))
-    router.include_router(app.datastore().router())
-    router.include_router(readers_router(app, _answer))
+    keep_files_in_requests()
+    shorten_lines(f"monailabel.endpoints.{module}" for module in _ENDPOINTS)
+    authenticate = install_login(web, router, users, app.audit.refused)
+    router.include_router(pages_router())
+    router.include_router(app.datastore().router(blind_reader))
+    local = app.datastore().is_local
+    asking = lanes.cheap if local else lanes.archive
+    router.include_router(readers_router(app, answered, asking))
+    router.include_router(viewer_router(app, answered, asking))
+    router.include_router(reading_router(app, answered, asking))
+    router.include_router(interpolation_router(answered, lanes.changes))
+    router.include_router(exports_router(app, answered, lanes.cheap, lanes.changes))
+    router.include_router(saved_router(app, answered, asking))
+    router.include_router(training_router(app, answered, lanes.cheap, asking))
     user = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))
     admin = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ADMIN))
     router.add_api_route("/reload", reload, methods=["POST"], include_in_schema=False)
@@ -110,27 +142,51 @@ def install(app: AppServices, users: Users | None) -> None:
     router.add_api_route(
         "/model/restore/{model}", restore, methods=["POST"], dependencies=[admin], tags=["Model"]
     )
+    web.add_exception_handler(RequestValidationError, answer_invalid)
     web.include_router(router)
     web.router.routes.insert(0, web.router.routes.pop())
+    install_middleware(web, app.config, authenticate, app.audit)
 
 
 def _replaced(
-    route: APIRoute, check: Check | None, replacement: Replacement | None, quiet: Quiet
+    route: APIRoute,
+    endpoint_name: str,
+    check: Check | None,
+    replacement: Replacement | None,
+    change: Change,
+    lanes: Lanes,
 ) -> APIRoute:
     """Return `route` with an endpoint that runs in a thread and answers errors with the reason."""
     original = route.endpoint
-    signature = inspect.signature(original)
-    if original is datastore.api_save_label:
-        signature = signature.replace(parameters=[*signature.parameters.values(), _CLIENT])
+    signature = with_outputs(inspect.signature(original))
+    extra = [_CLIENT, _REQUEST] if original is datastore.api_save_label else [_REQUEST]
+    signature = signature.replace(parameters=[*signature.parameters.values(), *extra])
 
-    def endpoint(**arguments: Any) -> Any:
-        try:
-            with quiet.request():
-                if check is not None:
+    async def endpoint(**arguments: Any) -> Any:
+        request = arguments.pop(_REQUEST.name)
+
+        def check_all() -> None:
+            for name, value in arguments.items():
+                if isinstance(value, dict):
+                    check_json(name, value)
+            try:
+                name_images(lanes.app.datastore(), endpoint_name, arguments)
+            except NotFoundError:
+                if check is not None:  # says it first of a name that no image can have
                     check(arguments)
+                raise
+            if check is not None:
+                check(arguments)
+
+        def work() -> Any:
+            with request_files(arguments), change(arguments):
                 if replacement is not None:
                     return replacement(arguments)
                 return _finish(original(**arguments))
+
+        try:
+            with lanes.app.quiet.request():
+                return await lanes.run(endpoint_name, request, arguments, check_all, work)
         except HTTPException:
             raise
         except Exception as error:
@@ -146,18 +202,8 @@ def _replaced(
         endpoint,
         methods=route.methods,
         include_in_schema=False,  # the original route documents it
+        **(ANY_TYPE if endpoint_name in SLIDES else {}),
     )
-
-
-def _answer(work: Callable[[], Any]) -> Any:
-    """Call a function; its errors are answered with the reason."""
-    try:
-        return work()
-    except Exception as error:
-        status, reason = explain(error)
-        if status >= 500:
-            logger.exception(reason)
-        raise HTTPException(status, reason) from None
 
 
 def _finish(coroutine: Any) -> Any:
@@ -170,62 +216,21 @@ def _finish(coroutine: Any) -> Any:
     raise RuntimeError("an endpoint of MONAI Label now waits; it must not be run in a thread")
 
 
-def explain(error: Exception) -> tuple[int, str]:
-    """Return the HTTP status and the one-line reason for an error."""
-    if isinstance(error, NotFoundError):
-        return 404, str(error)
-    if isinstance(error, UnpublishedError):
-        return 409, str(error)
-    if isinstance(error, BusyError):
-        return 429, str(error)
-    if isinstance(error, (InputError, DivergedError)):
-        return 400, str(error)
-    if isinstance(error, ArchiveError):
-        return 502, str(error)
-    if isinstance(error, MONAILabelException):
-        missing = error.error in (MONAILabelError.APP_ERROR, MONAILabelError.INVALID_INPUT)
-        return (404 if missing else 500), error.msg
-    if isinstance(error, OSError) and error.errno in _FULL_DISK:
-        return 507, "no space left on the server's disk; not finished; free some, then repeat"
-    if isinstance(error, MemoryError):
-        return 507, "the server ran out of memory for this request; use a smaller image"
-    return 500, f"the server failed on this request ({type(error).__name__}); see its log"
-
-
 def _replacements(app: AppServices) -> dict[str, Replacement]:
     """Return the functions that replace endpoints, by module and function."""
 
-    def update_model(arguments: dict[str, Any]) -> dict[str, Any]:
-        name = arguments["model"]
-        app.model_file(name, validate=False)  # refuses unknown models
-        with app.store.candidate_folder() as folder:
-            file = Path(folder) / "upload.pt"
-            with open(file, "wb") as target:
-                shutil.copyfileobj(arguments["file"].file, target)
-            checkpoint = load_checkpoint(file)
-            load_network(get_task(name), checkpoint)
-            version = app.store.add(
-                name,
-                file,
-                checkpoint.metrics,
-                published=True,
-                reason="uploaded by an administrator",
-                data=TrainedOn(checkpoint.provenance),
-            )
-        path = app.store.restore(name, version)
-        assert path is not None
-        return {"checksum": f"SHA256:{sha256(path)}", "modified_time": int(path.stat().st_mtime)}
-
-    def delete_model(arguments: dict[str, Any]) -> dict[str, Any]:
-        app.model_file(arguments["model"], validate=False)
-        app.store.withdraw(arguments["model"])
-        return {}
+    def stop_task(method: str) -> Any:
+        stopped = AsyncTask.stop(method)
+        remove_left_folders_soon()  # of what it had begun, which was killed with it
+        return stopped
 
     def stop_training(arguments: dict[str, Any]) -> Any:
-        stopped = AsyncTask.stop("train")
+        stopped = stop_task("train")
         if stopped is None:
             return None
-        app.require_trainer(stopped["request"]["model"]).run_folder.clear()
+        model = stopped["request"]["model"]
+        app.require_trainer(model).run_folder.clear()
+        app.audit.write("training stopped", model)
         return stopped
 
     def train_all(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -233,9 +238,10 @@ def _replacements(app: AppServices) -> dict[str, Replacement]:
         params = arguments.get("params") or {}
         sync = bool(arguments.get("run_sync"))
         own = {name: value for name, value in params.items() if isinstance(value, dict)}
-        for name in own:
+        for name, values in own.items():
             app.require_trainer(name)
-        requests = {name: {"model": name, **own.get(name, {})} for name in app.trainers}
+            own[name] = read_task(values, TASK, model=name)
+        requests = {name: {**own.get(name, {}), "model": name} for name in app.trainers}
         for name, request in requests.items():
             app.require_trainer(name).check(request, app.datastore())
         result = {}
@@ -245,32 +251,50 @@ def _replacements(app: AppServices) -> dict[str, Replacement]:
         return result
 
     def run_inference(arguments: dict[str, Any]) -> Any:
-        if arguments["output"] == DICOM_SEG:
-            return answer_as_seg(app, arguments)
+        if arguments["output"] in MADE_HERE:
+            return answer_as_file(app, arguments)
         return _finish(infer.api_run_inference(**arguments))
 
     def next_sample(arguments: dict[str, Any]) -> dict[str, Any]:
         """Answer without asking all models and rewriting the whole index, as MONAI Label does."""
         request = {"strategy": arguments["strategy"], **(arguments.get("params") or {})}
         sample = app.next_sample(request)
-        info = app.datastore().get_image_info(sample["id"]) if sample else {}
+        store, id = app.datastore(), sample.get("id", "")
+        info = {**store.get_image_info(id), **store.uids_of(id)} if id else {}
         return slicer.as_sample({**sample, **info})
 
     def list_datastore(arguments: dict[str, Any]) -> Any:
-        return slicer.as_listed(app, _finish(datastore.api_datastore(**arguments)))
+        listing = shown_listing(app.datastore(), _finish(datastore.api_datastore(**arguments)))
+        return slicer.as_listed(app, listing)
+
+    def create_session(arguments: dict[str, Any]) -> Any:
+        created = _finish(session.api_create_session(**arguments))
+        own_session(app.sessions(), created["session_id"])
+        return created
 
     def download_label(arguments: dict[str, Any]) -> Any:
         reopened = slicer.label_file(app, arguments["label"], arguments["tag"])
         return reopened or _finish(datastore.api_download_label(**arguments))
 
+    def download_dataset(arguments: dict[str, Any]) -> PassingFile:
+        file = app.datastore().get_dataset_archive(arguments.get("limit_cases"))
+        return PassingFile(file, media_type="application/zip", filename="dataset.zip")
+
     return {
         "infer.api_run_inference": run_inference,
+        **dict.fromkeys(SLIDES, partial(answer_slide, app)),
         "activelearning.api_sample": next_sample,
         "datastore.api_datastore": list_datastore,
         "datastore.api_download_label": download_label,
+        "session.api_create_session": create_session,
         "train.api_run": train_all,
-        "model.api_update_model": update_model,
-        "model.api_delete_model": delete_model,
+        "model.api_update_model": partial(update_model, app),
+        "model.api_delete_model": partial(delete_model, app),
+        "datastore.api_download_dataset": download_dataset,
         "train.api_stop": stop_training,
-        "ohif.api_get_ohif": lambda arguments: viewer.serve(arguments["path"]),
+        "batch_infer.api_stop": lambda arguments: stop_task("batch_infer"),
+        "scoring.api_stop": lambda arguments: stop_task("scoring"),
+        "ohif.api_get_ohif": lambda arguments: viewer.serve(
+            arguments["path"], uploads=not app.datastore().is_local
+        ),
     }

@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from fastapi.responses import FileResponse
-from starlette.background import BackgroundTask
 
 from infer.base import write_label
 from lib.data.label_names import read_label_info
@@ -32,6 +30,7 @@ from lib.tasks.spec import TaskSpec
 from monailabel_app.services import AppServices
 from monailabel_app.studies.label_files import ANSWER
 from monailabel_app.studies.protocol import FINAL, ORIGINAL
+from monailabel_app.web.request_files import PassingFile
 
 logger = logging.getLogger(__name__)
 
@@ -107,9 +106,7 @@ def label_file(app: AppServices, image: str, tag: str) -> FileResponse | None:
     if (found := _segments(app, image, task)) is None:
         return FileResponse(uri, filename=Path(uri).name)
     file = write_label(found.label, found.geometry, SHOWN)
-    return FileResponse(
-        file, filename=f"{image}{SHOWN}", background=BackgroundTask(os.unlink, file)
-    )
+    return PassingFile(file, filename=f"{image}{SHOWN}")
 
 
 class _Segments(NamedTuple):

@@ -1,16 +1,22 @@
-// The answer on a mammography exam: class, probabilities, views, notes, saliency, correction.
+// What a density model says of an exam, in words: class, probability, breasts, views, doubts.
 
 const SIDES = { R: 'right', L: 'left' };
 const percent = share => `${(100 * share).toFixed(1)} %`;
+const CLASS_WORDS = {
+  A: 'almost entirely fatty',
+  B: 'scattered fibroglandular density',
+  C: 'heterogeneously dense',
+  D: 'extremely dense',
+  'non-dense': 'fatty or scattered (A or B)',
+  dense: 'heterogeneously or extremely dense (C or D)',
+};
 
-/** The whole answer as elements; `correct` is called with the class that a reader chose. */
-function densityAnswer(answer, classes, correct) {
+/** The whole answer as elements. */
+function densityAnswer(answer) {
   const parts = [
     make('div', { class: 'ml-class' }, [
       make('span', { class: 'ml-letter' }, [answer.class]),
-      make('span', { title: `exam ${answer.exam}` }, [
-        `from ${answer.views_used.length} of 4 views`,
-      ]),
+      make('span', { title: `exam ${answer.exam}` }, [answerInWords(answer)]),
     ]),
     bars(answer.probabilities, answer.class),
   ];
@@ -18,40 +24,43 @@ function densityAnswer(answer, classes, correct) {
     parts.push(
       make('div', { class: 'ml-warning', role: 'alert' }, [
         make('strong', {}, ['Needs a reader']),
-        make(
-          'ul',
-          {},
-          answer.reasons.map(reason => make('li', {}, [reason]))
-        ),
+        bullets(answer.reasons),
       ])
     );
   }
-  parts.push(table(['Breast', 'Class', 'Probability'], breastRows(answer)));
-  parts.push(table(['View', 'Class', 'Probability', 'Dense'], viewRows(answer)));
   const notes = [
     ...(answer.notes ?? []),
     ...Object.entries(answer.views).flatMap(([name, view]) =>
       [...view.doubts, ...view.notes].map(note => `${name}: ${note}`)
     ),
   ];
-  if (notes.length) {
-    parts.push(
-      make('details', {}, [
-        make('summary', {}, [`${notes.length} notes`]),
-        make(
-          'ul',
-          {},
-          notes.map(note => make('li', {}, [note]))
-        ),
-      ])
-    );
-  }
-  if (answer.saliency) {
-    parts.push(saliencyBox(answer));
-  }
-  parts.push(make('div', { class: 'ml-small' }, [`Model version ${answer.model_version}`]));
-  parts.push(correction(classes, answer.class, correct));
+  parts.push(
+    folded('Breasts and views', [
+      table(['Breast', 'Class', 'Probability'], breastRows(answer)),
+      table(['View', 'Class', 'Probability'], viewRows(answer)),
+    ]),
+    ...(notes.length ? [folded(`${notes.length} notes`, [bullets(notes)])] : []),
+    make('div', { class: 'ml-small' }, [`Model version ${answer.model_version}`])
+  );
   return parts;
+}
+
+const bullets = lines =>
+  make(
+    'ul',
+    {},
+    lines.map(line => make('li', {}, [line]))
+  );
+
+const folded = (title, parts) => make('details', {}, [make('summary', {}, [title]), ...parts]);
+
+/** The class and how sure the model is of it, in a sentence or two. */
+function answerInWords(answer) {
+  const [first, second] = Object.entries(answer.probabilities).sort((one, two) => two[1] - one[1]);
+  const meaning = CLASS_WORDS[answer.class] ?? 'density';
+  const seen = `from ${answer.views_used.length} of 4 views`;
+  const next = second ? `, then ${second[0]} with ${percent(second[1])}` : '';
+  return `${meaning}: probability ${percent(first[1])}${next}; ${seen}`;
 }
 
 function bars(probabilities, answered) {
@@ -83,7 +92,6 @@ function viewRows(answer) {
     name,
     view.class,
     percent(view.probabilities[view.class]),
-    view.percent_density === undefined ? '' : `${view.percent_density.toFixed(0)} %`,
   ]);
   const left = Object.entries(answer.left_out).map(([name, why]) => [name, `not used: ${why}`]);
   return [...used, ...left];
@@ -108,57 +116,4 @@ function table(heads, rows) {
     ]),
     make('tbody', {}, rows.map(line)),
   ]);
-}
-
-/** Saliency maps of the views: one view and one method at a time, or none. */
-function saliencyBox(answer) {
-  const picture = make('img', { alt: 'saliency', class: 'ml-saliency' });
-  picture.hidden = true;
-  const choices = Object.entries(answer.saliency).flatMap(([view, methods]) =>
-    Object.entries(methods).map(([method, files]) => [`${view}, ${method}`, files.overlay])
-  );
-  const select = make('select', { 'aria-label': 'Saliency of a view' }, [
-    make('option', { value: '' }, ['off']),
-    ...choices.map(([name, file]) => make('option', { value: file }, [name])),
-  ]);
-  select.addEventListener('change', () => {
-    picture.hidden = !select.value;
-    if (select.value) {
-      picture.src = new URL(select.value, SERVER).toString();
-    }
-  });
-  return make('div', {}, [make('label', {}, ['Saliency ', select]), picture]);
-}
-
-function correction(classes, answered, correct) {
-  return make('div', {}, [
-    make('div', { class: 'ml-small' }, ['The reader’s class, saved as the label of the exam:']),
-    make(
-      'div',
-      { class: 'ml-row' },
-      classes.map(name => {
-        const button = make('button', { class: 'ml-choice', 'data-class': name }, [name]);
-        button.title = name === answered ? `Accept class ${name}` : `Correct to class ${name}`;
-        button.addEventListener('click', () => correct(name, button));
-        return button;
-      })
-    ),
-  ]);
-}
-
-/** Draw the dense tissue of each view that is on the screen. */
-async function drawTissue(model, asked, answer, label) {
-  const value = answer.label_names[answer.class];
-  const labels = { [`dense tissue, class ${answer.class}`]: value };
-  const shown = { ...mammograms(), [answer.view]: asked };
-  const files = answer.dense_tissue ?? {};
-  for (const [view, displaySet] of Object.entries(shown)) {
-    let data = view === answer.view ? label.data : null;
-    if (!data && files[view]) {
-      data = (await readNrrd(await (await ask('GET', files[view])).arrayBuffer())).data;
-    }
-    if (data && viewportsOf(displaySet).length) {
-      drawLabel(await ensureLabelmap(displaySet, model, labels), data);
-    }
-  }
 }

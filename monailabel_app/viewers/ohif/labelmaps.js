@@ -1,8 +1,7 @@
 // Label maps over all kinds of images: volumes, single frames and cine.
 //
 // OHIF keeps a label map as one image for each image of a display set; in viewports that reformat
-// it shows them as a volume too, which holds the same values. Its MONAI Label panel writes into
-// that volume only, and into one label map for the whole study.
+// it shows them as a volume too, which holds the same values.
 
 const OVERLAY_COLOURS = [
   [86, 180, 233, 255],
@@ -108,53 +107,11 @@ function takeLabel(segmentationId) {
   return { data, sizes, grid };
 }
 
-/** The label map that the reader works on in the active viewport. */
+/** The label map that the reader works on in the active viewport; undefined if it is a layer. */
 function activeLabelmap() {
   const { segmentationService, viewportGridService } = window.services;
   const { activeViewportId } = viewportGridService.getState();
-  return segmentationService.getActiveSegmentation(activeViewportId)?.segmentationId;
-}
-
-/** Let OHIF's own MONAI Label panel draw on any display set, also on images that are no volume. */
-function teachPanel(segmentationService) {
-  let answered = ''; // series of the answer that arrives
-  if (!segmentationService.monailabelTaught) {
-    const open = XMLHttpRequest.prototype.open;
-    XMLHttpRequest.prototype.open = function (method, url, ...more) {
-      const { pathname, searchParams } = new URL(url, window.location.href);
-      if (/\/infer\//.test(pathname)) {
-        this.addEventListener('load', () => (answered = searchParams.get('image')));
-      }
-      return open.call(this, method, url, ...more);
-    };
-    const native = segmentationService.getLabelmapVolume.bind(segmentationService);
-    segmentationService.getLabelmapVolume = segmentationId => {
-      const own = displaySetOf(segmentationId);
-      const asked = [activeDisplaySet(), ...window.services.displaySetService.getActiveDisplaySets()]
-        .filter(Boolean)
-        .find(displaySet => !answered || displaySet.SeriesInstanceUID === answered);
-      if (segmentationId !== '1' || !asked || asked === own) {
-        const drawn = { getCompleteScalarDataArray: () => takeLabel(segmentationId).data };
-        drawn.setCompleteScalarDataArray = data => drawLabel(segmentationId, data);
-        return native(segmentationId) ?? (own ? { voxelManager: drawn } : null);
-      }
-      const labels = Object.fromEntries(
-        Object.values(segmentationState().getSegmentation('1').segments).map(segment => [
-          segment.label,
-          segment.segmentIndex,
-        ])
-      );
-      const made = ensureLabelmap(asked, 'MONAI Label', labels);
-      const size = asked.imageIds.length * asked.instances[0].Rows * asked.instances[0].Columns;
-      const voxelManager = {
-        getCompleteScalarDataArray: () => {
-          const id = `MONAI Label:${asked.displaySetInstanceUID}`;
-          return labelImages(id).length ? takeLabel(id).data : new Uint8Array(size);
-        },
-        setCompleteScalarDataArray: data => made.then(id => drawLabel(id, data)),
-      };
-      return { voxelManager };
-    };
-    segmentationService.monailabelTaught = true;
-  }
+  const segmentationId =
+    segmentationService.getActiveSegmentation(activeViewportId)?.segmentationId;
+  return labelLayers.has(segmentationId) ? undefined : segmentationId;
 }

@@ -1,8 +1,17 @@
-// The mode "MONAI Label": OHIF's segmentation mode with this app's panel, for CT, MR, US and MG.
+// The mode "MONAI Label": OHIF's segmentation mode with this app's panel, for images.
 
-const MODALITIES = ['CT', 'MR', 'US', 'MG'];
+// OT is what a folder's pictures and volumes are that tell no modality
+const MODALITIES = [
+  ...['CT', 'MR', 'US', 'MG', 'OT', 'SC', 'GM', 'SM', 'XC', 'DX', 'CR', 'PT', 'NM', 'ES', 'OP'],
+  ...['IVUS', 'OCT', 'XA', 'RF'],
+];
+// OHIF would show its player over pictures and volumes too
+const CINE = { id: 'autoCineModalities', modalities: ['US', 'IVUS', 'XA', 'RF', 'ES'] };
 const EXTENSION = 'monailabel';
-const STACK_TOOLS = ['default', 'mpr'];
+
+/** Whether a study with these modalities, between slashes of any kind, holds an image. */
+const opensModalities = modalities =>
+  modalities.split(/[\\/]/).some(modality => MODALITIES.includes(modality));
 
 const isSeg = name => name.includes('extension-cornerstone-dicom-seg');
 
@@ -24,7 +33,7 @@ const viewport = (id, side) => ({
 
 const viewSelector = view => ({
   seriesMatchingRules: [
-    { attribute: 'mammogramView', constraint: { equals: { value: view } }, required: true },
+    { attribute: 'hungView', constraint: { equals: { value: view } }, required: true },
   ],
 });
 
@@ -63,18 +72,21 @@ const mammographyProtocol = {
 };
 
 function addProtocols(hangingProtocolService) {
-  hangingProtocolService.addCustomAttribute('mammogramView', 'View of a mammogram', displaySet =>
-    mammogramView(displaySet)
-  );
+  hangingProtocolService.addCustomAttribute('hungView', 'View that a mammogram is hung as', hungView);
   hangingProtocolService.addCustomAttribute(
     'hasMammograms',
     'Whether there are mammograms of a known view',
-    (study, options) => options.displaySets.some(found => mammogramView(found))
+    (study, { displaySets }) => hangs(displaySets, found => isOfExam(found, displaySets))
   );
   hangingProtocolService.addCustomAttribute(
     'hasVolumes',
     'Whether there are series that are volumes',
-    (study, options) => options.displaySets.some(found => found.isReconstructable)
+    (study, options) => hangs(options.displaySets, hasPlanes)
+  );
+  hangingProtocolService.addCustomAttribute(
+    'isAskedFor',
+    'Whether the address of the page asks for it',
+    isAskedFor
   );
   hangingProtocolService.addCustomAttribute(
     'isImage',
@@ -94,14 +106,23 @@ function addProtocols(hangingProtocolService) {
       defaultDisplaySetId: {
         seriesMatchingRules: [
           { attribute: 'isImage', constraint: { equals: { value: true } }, required: true },
-          { attribute: 'isDisplaySetFromUrl', constraint: { equals: true }, weight: 10 },
+          ASKED_FIRST,
         ],
       },
     },
   };
   hangingProtocolService.addProtocol(image.id, image);
+  const planes = hangingProtocolService.getProtocolById('mpr');
+  const { activeDisplaySet: first } = planes.displaySetSelectors;
   const volume = {
-    ...hangingProtocolService.getProtocolById('mpr'),
+    ...planes,
+    displaySetSelectors: {
+      ...planes.displaySetSelectors,
+      activeDisplaySet: {
+        ...first,
+        seriesMatchingRules: [...first.seriesMatchingRules, ASKED_FIRST],
+      },
+    },
     id: 'monailabel.volume',
     name: 'Volume',
     isPreset: false,
@@ -132,34 +153,38 @@ function limitToOpenStudies(extensionManager) {
 async function modeFactory({ modeConfiguration, loadModules }) {
   const [segmentation] = await loadModules(['@ohif/mode-segmentation']);
   const base = segmentation.modeFactory({ modeConfiguration });
-  let unlimited = () => {};
+  let restore = [];
   return {
     ...base,
     id: '@ohif/mode-monai-label',
     routeName: 'monai-label',
     displayName: 'MONAI Label',
     onModeEnter: managers => {
-      const { hangingProtocolService, segmentationService, toolGroupService } =
-        managers.servicesManager.services;
+      const { customizationService, hangingProtocolService } = managers.servicesManager.services;
       base.onModeEnter(managers);
-      for (const name of STACK_TOOLS) {
-        toolGroupService.getToolGroup(name)?.addTool('ProbeMONAILabel');
-      }
+      watchStudies(false);
+      refusals.ofStudy = '';
+      provideFirstFrames();
+      customizationService.addModeCustomizations([CINE]);
       hangingProtocolService.setActiveProtocolIds([
         mammographyProtocol.id,
         'monailabel.volume',
         'monailabel.image',
       ]);
-      teachPanel(segmentationService);
-      unlimited = limitToOpenStudies(managers.extensionManager);
+      restore = [
+        limitToOpenStudies(managers.extensionManager),
+        separateStills(managers.extensionManager),
+        hangByKind(managers.servicesManager.services),
+      ];
     },
     onModeExit: managers => {
-      unlimited();
+      restore.forEach(undo => undo());
       base.onModeExit(managers);
+      watchStudies(true);
     },
     isValidMode: ({ modalities }) => ({
-      valid: modalities.split(/[\\/]/).some(modality => MODALITIES.includes(modality)),
-      description: `MONAI Label opens ${MODALITIES.join(', ')}`,
+      valid: opensModalities(modalities),
+      description: 'MONAI Label opens images',
     }),
     // OHIF's viewport for DICOM SEG ends the page over images without geometry (ultrasound)
     sopClassHandlers: base.sopClassHandlers.filter(handler => !isSeg(handler)),
@@ -169,17 +194,11 @@ async function modeFactory({ modeConfiguration, loadModules }) {
       path: 'monai-label',
       layoutTemplate: found => {
         const layout = route.layoutTemplate(found);
-        const panels = [
-          `${EXTENSION}.panelModule.annotate`,
-          ...layout.props.rightPanels,
-          '@ohif/extension-monai-label.panelModule.monailabel',
-        ];
+        const rightPanels = [`${EXTENSION}.panelModule.annotate`]; // OHIF's own ones do less
         const viewports = layout.props.viewports.filter(({ namespace }) => !isSeg(namespace));
-        return { ...layout, props: { ...layout.props, viewports, rightPanels: panels } };
+        return { ...layout, props: { ...layout.props, viewports, rightPanels } };
       },
     })),
-    // without this app's extension: the configuration registers it, and OHIF would look for a file
-    extensions: { ...base.extensions, '@ohif/extension-monai-label': '^3.0.0' },
   };
 }
 

@@ -2,14 +2,11 @@
 
 const SERVER = `${window.location.origin}/`;
 
-// OHIF's own MONAI Label panel reads the server's address here
-document.cookie = `MONAILABEL_SERVER_URL=${escape(SERVER)}`;
-
 /** Send a request; a refusal becomes an error with the server's reason. */
-async function ask(method, path, { query = {}, form, json } = {}) {
+async function ask(method, path, { query = {}, form, json, signal } = {}) {
   const url = new URL(path, SERVER);
   Object.entries(query).forEach(([name, value]) => url.searchParams.set(name, value));
-  const options = { method };
+  const options = { method, signal };
   if (form) {
     options.body = new FormData();
     Object.entries(form).forEach(([name, value]) =>
@@ -41,21 +38,21 @@ async function askJson(...request) {
 /**
  * Run a model on an image.
  *
+ * @param {object} more parameters of the request; of them `label` is a file that goes with it
  * @returns {{answer: object, label: {data: Uint8Array, sizes: number[], header: object}}}
  */
-async function infer(model, image, more = {}) {
+async function infer(model, image, { label: drawn, ...more } = {}) {
   const params = {
     result_extension: '.nrrd',
     result_dtype: 'uint8',
     index: 'file', // slices of clicks are counted as in the archive
     ...more,
   };
-  const form = await (
-    await ask('POST', `infer/${encodeURIComponent(model)}`, {
-      query: { image, output: 'all' },
-      form: { params: JSON.stringify(params) },
-    })
-  ).formData();
+  const path = `infer/${encodeURIComponent(model)}`;
+  const sent = { params: JSON.stringify(params), ...(drawn ? { label: drawn } : {}) };
+  const form = await stoppable(model, async signal =>
+    (await ask('POST', path, { query: { image, output: 'all' }, form: sent, signal })).formData()
+  );
   const summary = form.get('params');
   const answer = JSON.parse(typeof summary === 'string' ? summary : await summary.text());
   return { answer, label: await readNrrd(await form.get('image').arrayBuffer()) };
@@ -65,6 +62,9 @@ async function infer(model, image, more = {}) {
 function saveLabel(image, file, params) {
   return askJson('PUT', 'datastore/label', {
     query: { image },
-    form: { params: JSON.stringify({ client: 'OHIF', ...params }), label: file },
+    form: {
+      params: JSON.stringify({ client: 'OHIF', client_id: readerId(), ...params }),
+      label: file,
+    },
   });
 }
