@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from benchmarks.active_learning.protocol import Protocol, Samples, split_samples
 from benchmarks.active_learning.report import summarise, verdicts
 from benchmarks.active_learning.rounds import FIRST, WHOLE, Player
@@ -15,6 +17,7 @@ from lib.active_learning.strategies import STRATEGIES
 from lib.data.studies import Item
 from lib.devices import resolve_device
 from lib.files import write_json
+from lib.training.shared_cases import SharedCases, share_cases
 
 
 def simulate(protocol: Protocol, items: Sequence[Item], say: Say = print) -> dict[str, Any]:
@@ -36,7 +39,13 @@ def simulate(protocol: Protocol, items: Sequence[Item], say: Say = print) -> dic
         f"{protocol.task.name}: {len(samples.pool)} samples may be chosen, "
         f"{samples.test_samples} are tested on"
     )
-    player = Player(protocol, samples, say)
+    played_on = [*samples.items(list(samples.pool)), *samples.test]
+    with share_cases(played_on, protocol.task) as cases:
+        return _simulate(Player(protocol, samples, say, cases), device)
+
+
+def _simulate(player: Player, device: torch.device) -> dict[str, Any]:
+    protocol, samples = player.protocol, player.samples
     if protocol.jobs > 1:
         play_in_processes(player)
     labels = player.measurer
@@ -80,7 +89,7 @@ def play_in_processes(player: Player) -> None:
             f"seed {seed}, {name}",
             protocol.jobs,
             _play_part,
-            *(quiet, player.samples, seed, name),
+            *(quiet, player.samples, player.cases, seed, name),
             after="" if name in (FIRST, WHOLE) else f"seed {seed}, {FIRST}",
         )
         for name in (FIRST, WHOLE, *sorted(protocol.strategies, key=cost, reverse=True))
@@ -90,5 +99,7 @@ def play_in_processes(player: Player) -> None:
     run_in_processes(jobs, protocol.jobs, lambda name, status: say(f"{name}: ended, {status}"))
 
 
-def _play_part(protocol: Protocol, samples: Samples, seed: int, name: str) -> None:
-    Player(protocol, samples).play_part(seed, name)
+def _play_part(
+    protocol: Protocol, samples: Samples, cases: SharedCases | None, seed: int, name: str
+) -> None:
+    Player(protocol, samples, cases=cases).play_part(seed, name)

@@ -16,7 +16,8 @@ from lib.data.ignore import UNKNOWN
 from lib.data.studies import Item
 from lib.kinds import kind_of, measure
 from lib.segmentation.predictor import Predictor
-from lib.training.batches import PreparedCases
+from lib.training.batches import CACHE_BYTES, PreparedCases
+from lib.training.shared_cases import SharedCases
 from lib.uncertainty.informativeness import PASSES, Informativeness, measure_prepared
 from lib.weights.checkpoint import load_checkpoint
 from lib.weights.runner import NetworkRunner
@@ -27,11 +28,17 @@ class Measurer:
 
     Attributes:
         prepared: the prepared images so far, which trainings may share.
+
+    Args:
+        cases: the prepared samples; others are then prepared whenever they are needed.
     """
 
-    def __init__(self, protocol: Protocol, samples: Samples) -> None:
+    def __init__(
+        self, protocol: Protocol, samples: Samples, cases: SharedCases | None = None
+    ) -> None:
         self.protocol, self.samples = protocol, samples
-        self.prepared: Prepared = {}
+        self.prepared: Prepared = cases.open() if cases else {}
+        self._cache_bytes = 0 if cases else CACHE_BYTES
         self._measured: dict[tuple[Path, bool], dict[str, Informativeness]] = {}
 
     def measured(
@@ -87,4 +94,4 @@ class Measurer:
         return measure_prepared(runner, image, seed, passes, copies)
 
     def _case(self, items: Sequence[Item]) -> Case:
-        return PreparedCases(items, self.protocol.task, prepared=self.prepared)[0]
+        return PreparedCases(items, self.protocol.task, self._cache_bytes, self.prepared)[0]

@@ -25,6 +25,7 @@ from lib.files import write_json
 from lib.tasks.spec import TaskSpec
 from lib.training.loop import fit
 from lib.training.options import FitOptions
+from lib.training.shared_cases import SharedCases
 from lib.uncertainty.informativeness import Informativeness
 from lib.weights.checkpoint import Checkpoint, load_checkpoint, weights_fingerprint
 
@@ -59,11 +60,21 @@ class Cell:
 
 
 class Player:
-    """Plays one protocol on one split of the samples."""
+    """Plays one protocol on one split of the samples.
 
-    def __init__(self, protocol: Protocol, samples: Samples, say: Say = print) -> None:
-        self.protocol, self.samples, self.say = protocol, samples, say
-        self.measurer = Measurer(protocol, samples)
+    Args:
+        cases: the prepared samples, for this player and others; None prepares them as they come.
+    """
+
+    def __init__(
+        self,
+        protocol: Protocol,
+        samples: Samples,
+        say: Say = print,
+        cases: SharedCases | None = None,
+    ) -> None:
+        self.protocol, self.samples, self.say, self.cases = protocol, samples, say, cases
+        self.measurer = Measurer(protocol, samples, cases)
         self._test_fingerprint = fingerprint_of(samples.test)
         self._init = load_checkpoint(protocol.init_from) if protocol.init_from else None
         self._only_found = False  # whether nothing may be trained or chosen
@@ -185,7 +196,10 @@ class Player:
             validation_ids=frozenset(item.id for item in self.samples.test),
             keep="last",  # so that nothing is chosen on the test set
             prepared=self.measurer.prepared,
+            at_once=self.protocol.jobs,
         )
+        if self.cases:
+            options = self.cases.given_to(options, self.protocol.jobs)
         fitted = fit(task, [*items, *self.samples.test], options)
         return {
             "figures": fitted.metrics,

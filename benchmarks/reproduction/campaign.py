@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,15 @@ from benchmarks.harness.processes import run_in_processes, torch_job
 from benchmarks.reproduction.pages.panel import save_panel
 from benchmarks.reproduction.plan import Campaign
 from benchmarks.reproduction.report import assemble
-from benchmarks.reproduction.run import FAILURE, RESULT, Run, execute, finished, write_failure
+from benchmarks.reproduction.run import (
+    FAILURE,
+    RESULT,
+    Run,
+    execute,
+    finished,
+    trained_alike,
+    write_failure,
+)
 from benchmarks.reproduction.sources import volume_items
 from benchmarks.reproduction.splits import Split, always_empty, fold_split, hash_split
 from benchmarks.reproduction.study import Study
@@ -24,6 +33,7 @@ from lib.devices import resolve_device
 from lib.errors import InputError
 from lib.files import write_json
 from lib.training.progress import STATS
+from lib.training.shared_cases import CasePool, SharedCases
 from lib.weights.checkpoint import utc_now
 
 
@@ -76,12 +86,16 @@ def reproduce(campaign: Campaign, items: Sequence[Item], say: Say = print) -> di
         else:
             missing.append(run)
     say(f"{study.name}: {len(missing)} of {len(runs)} runs to do")
-    if campaign.jobs > 1:
-        _do_at_once(missing, splits, campaign, say, gather)
-    else:
+    to_train = [run for run in missing if not trained_alike(run, splits[run.split_name])]
+    trained_on = {run.name: (run.task, splits[run.split_name].training) for run in to_train}
+    with CasePool(trained_on) as pool:
+        if campaign.jobs > 1:
+            _do_at_once(missing, splits, campaign, pool, say, gather)
+            return gather()
         for run in missing:
             say(f"{run.name}: starts")
-            execute(run, splits[run.split_name], campaign.execution)
+            execute(run, splits[run.split_name], campaign.execution, 1, pool.of(run.name))
+            pool.done(run.name)
             say(f"{run.name}: {_figures(run)}")
             gather()
     return gather()
@@ -125,6 +139,7 @@ def _do_at_once(
     missing: Sequence[Run],
     splits: Mapping[str, Split],
     campaign: Campaign,
+    pool: CasePool,
     say: Say,
     gather: Callable[[], object],
 ) -> None:
@@ -134,6 +149,7 @@ def _do_at_once(
 
     def ended(name: str, status: int) -> None:
         run = by_name[name]
+        pool.done(name)
         if not any((run.folder / file).is_file() for file in (RESULT, FAILURE)):
             reason = f"its process ended with status {status}"
             write_failure(run, splits[run.split_name], "ProcessError", reason)
@@ -153,10 +169,20 @@ def _do_at_once(
         for file in (RESULT, FAILURE, STATS):
             (run.folder / file).unlink(missing_ok=True)
     jobs = [
-        torch_job(run.name, campaign.jobs, execute, run, splits[run.split_name], quiet)
+        torch_job(
+            run.name,
+            campaign.jobs,
+            execute,
+            *(run, splits[run.split_name], quiet, campaign.jobs),
+            late=partial(_cases_of, pool, run.name),
+        )
         for run in missing
     ]
     run_in_processes(jobs, campaign.jobs, ended, show_progress)
+
+
+def _cases_of(pool: CasePool, name: str) -> tuple[SharedCases | None]:
+    return (pool.of(name),)
 
 
 def _progress(folder: Path) -> str:

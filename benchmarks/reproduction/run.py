@@ -18,6 +18,7 @@ from lib.kinds import kind_of
 from lib.tasks.spec import TaskSpec
 from lib.training.loop import fit
 from lib.training.options import FitOptions
+from lib.training.shared_cases import SharedCases
 from lib.weights.checkpoint import Checkpoint, load_checkpoint
 from lib.weights.runner import NetworkRunner
 
@@ -86,7 +87,7 @@ def finished(run: Run, split: Split) -> dict[str, Any] | None:
     return read_result(run.folder / RESULT, run.identity(split))
 
 
-def _trained_alike(run: Run, split: Split) -> dict[str, Any] | None:
+def trained_alike(run: Run, split: Split) -> dict[str, Any] | None:
     """Return the result of a finished run that differs in the output options only."""
     result, identity = read_result(run.folder / RESULT), run.identity(split)
     if result is None or run.setting.weights != "best" or not (run.folder / BEST).is_file():
@@ -94,21 +95,31 @@ def _trained_alike(run: Run, split: Split) -> dict[str, Any] | None:
     return result if {**result["identity"], "output": identity["output"]} == identity else None
 
 
-def execute(run: Run, split: Split, execution: Execution) -> None:
+def execute(
+    run: Run,
+    split: Split,
+    execution: Execution,
+    at_once: int = 1,
+    cases: SharedCases | None = None,
+) -> None:
     """Do the run and write its figures, or the reason why there are none, to its folder.
 
     Where only the output options have changed since, it is tested again and not trained. A full
     disk (`OSError`) is raised, as the reason could not be written either.
+
+    Args:
+        at_once: runs at the same time on one device, this one included.
+        cases: prepared for this run and others; None prepares those of this run.
     """
     run.folder.mkdir(parents=True, exist_ok=True)
-    trained = _trained_alike(run, split)
+    trained = trained_alike(run, split)
     for name in (RESULT, FAILURE):
         (run.folder / name).unlink(missing_ok=True)
     try:
         if trained:
             result = _test_again(trained, run, split, execution)
         else:
-            result = _train_and_test(run, split, execution)
+            result = _train_and_test(run, split, execution, at_once, cases)
     except OSError:
         raise
     except Exception as error:  # whatever stops one variant must not stop the others
@@ -125,7 +136,9 @@ def write_failure(run: Run, split: Split, error: str, reason: str) -> None:
     write_json(run.folder / FAILURE, {**_head(run), **failure})
 
 
-def _train_and_test(run: Run, split: Split, execution: Execution) -> dict[str, Any]:
+def _train_and_test(
+    run: Run, split: Split, execution: Execution, at_once: int, cases: SharedCases | None
+) -> dict[str, Any]:
     options = FitOptions(
         out=run.folder,
         seed=run.seed,
@@ -136,9 +149,12 @@ def _train_and_test(run: Run, split: Split, execution: Execution) -> dict[str, A
         command=execution.command,
         validation_ids=split.validation_ids,
         keep=run.setting.weights,
+        at_once=at_once,
     )
     if run.initial_weights:
         options = replace(options, init=run.initial_weights.load(options))
+    if cases:
+        options = cases.given_to(options, at_once)
     start = time.perf_counter()
     fitted = fit(run.task, split.training, options)
     trained = time.perf_counter()

@@ -162,7 +162,7 @@ def _write_large(folder: Path) -> list[str]:
         data.WindowCenter, data.WindowWidth = "32768", "65536"
         _encode(data, pixels, encoding)
         ids.append(f"large_{view.view.name}")
-        data.save_as(folder / f"{ids[-1]}.dcm", write_like_original=False)
+        data.save_as(folder / f"{ids[-1]}.dcm", enforce_file_format=True)
     return ids
 
 

@@ -41,22 +41,27 @@ def training_batch(size: int, side: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(targets))
 
 
+def phantom(side: int, seed: int) -> Image:
+    """Return nuclei as `lib.io.read.read_image` would, `(side, side)`."""
+    return _image(nuclei_phantom(seed, rows=side, columns=side, nuclei=120)[0])
+
+
 def prepared_image(side: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return a prepared phantom, float32 `(1, side, side)`, and its foreground `(side, side)`."""
     image, label = nuclei_phantom(seed, rows=side, columns=side, nuclei=120)
     return prepare_image(_image(image), get_task(TASK).input), label > 0
 
 
-def weights(store: ModelStore, folder: Path) -> tuple[Path, str]:
-    """Return a file with weights of `TASK` and where they come from.
+def weights(store: ModelStore, folder: Path, name: str = TASK) -> tuple[Path, str]:
+    """Return a file with weights of a task for nuclei and where they come from.
 
     Where there are no served weights the network is trained for a few steps on phantoms.
     """
-    if served := served_weights(TASK, store):
+    if served := served_weights(name, store):
         return served
     studies = folder / "training"
     write_nuclei_studies(studies, count=8, labelled=8, seed=SEED)
-    task = get_task(TASK)
+    task = get_task(name)
     recipe = replace(task.training, steps=FEW_STEPS, batch_size=4, val_interval=FEW_STEPS)
     result = fit(
         replace(task, training=recipe),
@@ -86,9 +91,9 @@ def forced_variants() -> list[str]:
     return [name for name, dtype in FORCED.items() if resolve_precision(CPU, dtype) != auto]
 
 
-def precision_name() -> str:
-    """Return the name of the precision that "auto" picks here."""
-    return str(resolve_precision(CPU)).removeprefix("torch.")
+def precision_name(device: torch.device = CPU) -> str:
+    """Return the name of the precision that "auto" picks on `device`."""
+    return str(resolve_precision(device)).removeprefix("torch.")
 
 
 def _image(pixels: np.ndarray) -> Image:

@@ -20,15 +20,25 @@ TEMPLATE = Path(__file__).with_name("pages") / "benchmarks.md.j2"
 # by the names of the benchmarks, which are those of the templates of their sections
 TITLES = {
     "training-step": "Training step",
+    "train": "Training from cold start",
+    "study": "A study, runs at once",
     "rows": "Training throughput of every row",
     "inference": "Inference",
+    "answers": "Answers of the default model",
+    "batch": "Answers on a folder",
     "volume": "One volume",
     "server": "Server",
     "exam": "Four-view exam",
+    "viewer": "A study in the viewer",
     "annotators": "Many annotators",
+    "kills": "Kills",
+    "soak": "Many requests",
     "clicks": "Clicks",
     "scribbles": "Scribbles",
 }
+
+_GPU_SCRIPT = ("training-step", "train", "study", "rows", "inference", "batch")
+ON_GPU = {name: TITLES[name] for name in _GPU_SCRIPT}
 
 
 def main() -> int:
@@ -41,9 +51,11 @@ def main() -> int:
     if not sections:
         print(f"no results in {RESULTS.name}; run `python -m monailabel_app benchmark NAME` first")
         return 1
+    measured = {name for name, *_, report in sections if report.get("device") == "cuda"}
     text = render(
         TEMPLATE,
         sections=sections,
+        unmeasured=[title for name, title in ON_GPU.items() if name not in measured],
         bf16_words=bf16_words,
         speedup=speedup,
         memory=memory,

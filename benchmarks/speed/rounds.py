@@ -7,6 +7,7 @@ process does not help another, and its peak of memory is its own.
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import resource
 import statistics
@@ -19,6 +20,8 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
+
+import torch
 
 from lib.errors import InputError
 
@@ -114,6 +117,37 @@ def measure(
         for variant in variants:
             timed[variant].peak_mib, timed[variant].result = ask(variant, _finish)
     return timed
+
+
+def measure_here(
+    prepare: Prepare, variant: str, settings: Mapping[str, Any], runs: int, seconds: float
+) -> dict[str, Timed]:
+    """Time a variant in this process, as `measure` does: for GPUs, whose memory is freed between.
+
+    Raises:
+        InputError: it failed; the message has its last line.
+    """
+    timed = Timed(base_mib=peak_mib())
+    try:
+        run, finish = prepare(variant, **settings)
+        for _ in range(2 * WARM_UP + 1):  # a step is recorded after a few
+            run()
+        deadline = time.monotonic() + seconds
+        while len(timed.seconds) < runs:
+            if len(timed.seconds) >= MIN_ROUNDS and time.monotonic() > deadline:
+                break
+            start = time.perf_counter()
+            run()
+            timed.seconds.append(time.perf_counter() - start)
+        timed.peak_mib, timed.result = peak_mib(), finish()
+    except Exception as error:
+        reason = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+        raise InputError(f"benchmark: '{variant}' failed: {reason}") from None
+    finally:
+        run = finish = None  # type: ignore[assignment]
+        gc.collect()
+        torch.cuda.empty_cache()
+    return {variant: timed}
 
 
 def compare(timed: Mapping[str, Timed], base: str) -> dict[str, dict[str, Any]]:

@@ -10,15 +10,16 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from monai.networks import nets
 from torch import Tensor, nn
 
+from benchmarks.speed.device_load import count_flops, load_lines, load_of
 from benchmarks.speed.fixtures import SEED
-from benchmarks.speed.rounds import Timed, measure
+from benchmarks.speed.rounds import Timed, measure, measure_here
 from lib.data.targets import is_binary
 from lib.devices import resolve_device, resolve_precision
 from lib.errors import InputError
@@ -27,10 +28,14 @@ from lib.networks import build_network, place_network
 from lib.tasks.registry import TASKS
 from lib.tasks.spec import TaskSpec
 from lib.training.step import TrainingStep
+from lib.weights.capture import tape_for
 
 # for the steps of one network; at least `MIN_STEPS` are timed, whatever they take
 SECONDS = 6.0
 MIN_STEPS = 2
+STEPS_ON_CUDA = 50  # in place of `runs`; a network has a second there
+SECONDS_ON_CUDA = 1.5
+QUICK_ROWS = ("nuclei_u3clr",)
 FOREGROUND_SHARE = 0.3
 SEGMENTING = {name: task for name, task in TASKS.items() if not (task.exam or task.clicks)}
 
@@ -70,7 +75,8 @@ def prepare(
     dtype = resolve_precision(target, trained_dims=task.network.spatial_dims)
     network = place_network(_network(task, peer), target, dtype).train()
     loss = kind_of(task).scoring.loss(task, [])
-    step = TrainingStep(network, task.training, target, dtype, loss)
+    tape = tape_for(target, dtype)
+    step = TrainingStep(network, task.training, target, dtype, loss, tape=tape)
     batch = random_batch(task)
     losses: list[float] = []
 
@@ -84,9 +90,9 @@ def prepare(
             "first_loss": round(losses[0], 5),
         }
         if target.type == "cuda":
-            figures["peak_device_memory_mib"] = round(
-                torch.cuda.max_memory_allocated(target) / 2**20
-            )
+            moved = [part.to(target) for part in batch]
+            flops = count_flops(lambda: step.gradients(*moved))
+            figures.update(load_of(lambda: step((*moved,)), flops, target, dtype))
         return figures
 
     return run, finish
@@ -111,31 +117,43 @@ def run(
     device: str | None = None,
     rows: Mapping[str, TaskSpec] = SEGMENTING,
     peers: tuple[Peer, ...] = PEERS,
+    quick: bool = False,
 ) -> dict[str, Any]:
     """Measure `rows` and the `peers` beside them, and return settings and figures.
 
-    A network that does not fit into memory is left out, with the reason.
+    A network that does not fit into memory is left out, with the reason. On CUDA, where a process
+    for each would take longer than the steps, all run in this one.
+
+    Args:
+        quick: one row alone, with tiny patches, to see that it runs.
 
     Raises:
         InputError: no network could be measured, or no such device.
     """
     target = resolve_device(device)
+    if quick:
+        rows, peers = {name: _tiny(rows[name]) for name in QUICK_ROWS}, ()
     figures, left_out = {}, {}
     for name, task in rows.items():
         for peer in (None, *(peer for peer in peers if peer.beside == name)):
             variant = name if peer is None else f"MONAI {peer.network}, as {name}"
-            settings = {"threads": torch.get_num_threads(), "device": str(target)}
+            settings: dict[str, Any] = {"threads": torch.get_num_threads(), "device": str(target)}
             try:
-                timed = measure(
-                    prepare,
-                    [variant],
-                    {**settings, "task": task, "peer": peer},
-                    runs,
-                    SECONDS,
-                    warm_up=1,
-                    min_rounds=MIN_STEPS,
-                    start_method="spawn" if target.type == "cuda" else "forkserver",
-                )
+                settings |= {"task": task, "peer": peer}
+                if target.type == "cuda":
+                    many, seconds = STEPS_ON_CUDA, SECONDS_ON_CUDA
+                    timed = measure_here(prepare, variant, settings, many, seconds)
+                else:
+                    timed = measure(
+                        prepare,
+                        [variant],
+                        settings,
+                        runs,
+                        SECONDS,
+                        warm_up=1,
+                        min_rounds=MIN_STEPS,
+                        start_method="forkserver",
+                    )
             except InputError as error:
                 left_out[variant] = str(error)
             else:
@@ -148,9 +166,9 @@ def run(
         "what": f"training steps of every row, and of MONAI's networks beside them, {on}",
         "device": target.type,
         "unit": "s",
-        "most_steps": runs,
+        "most_steps": STEPS_ON_CUDA if target.type == "cuda" else runs,
         "least_steps": MIN_STEPS,
-        "seconds_per_network": SECONDS,
+        "seconds_per_network": SECONDS_ON_CUDA if target.type == "cuda" else SECONDS,
         "left_out": left_out,
         "figures": figures,
     }
@@ -164,10 +182,10 @@ def table(report: Mapping[str, Any]) -> list[str]:
     lines = [f"{'':{width}}  {heads}"]
     for name, row in figures.items():
         lines.append(
-            f"{name:{width}}  {row['parameters'] / 1e6:>8.2f} M  {row['median_s']:>6.2f} s  "
+            f"{name:{width}}  {row['parameters'] / 1e6:>8.2f} M  {row['median_s']:>6.3g} s  "
             f"{row['images_per_s']:>8.2f}  {row['million_per_s']:>9.3f}  {memory(row)}"
         )
-    return lines
+    return [*lines, *load_lines(figures)]
 
 
 def memory(row: Mapping[str, Any]) -> str:
@@ -175,6 +193,11 @@ def memory(row: Mapping[str, Any]) -> str:
     words = f"{row['peak_memory_mib']} MiB ({row['memory_of_the_work_mib']})"
     on_device = row.get("peak_device_memory_mib")
     return words if on_device is None else f"{on_device} MiB on the device"
+
+
+def _tiny(task: TaskSpec) -> TaskSpec:
+    recipe = replace(task.training, batch_size=2, patch_size=task.encoder_decoder.input_size(32))
+    return replace(task, training=recipe)
 
 
 def _network(task: TaskSpec, peer: Peer | None) -> nn.Module:
@@ -199,9 +222,9 @@ def _figures(timed: Timed, task: TaskSpec, peer: Peer | None) -> dict[str, Any]:
         "features": None if peer is None else peer.arguments.get("features"),
         "batch_size": batch,
         "patch": list(sides),
-        "median_s": round(median, 4),
-        "min_s": round(min(timed.seconds), 4),
-        "max_s": round(max(timed.seconds), 4),
+        "median_s": round(median, 5),
+        "min_s": round(min(timed.seconds), 5),
+        "max_s": round(max(timed.seconds), 5),
         "steps": len(timed.seconds),
         "images_per_s": round(batch / median, 3),
         "million_per_s": round(batch * math.prod(sides) / median / 1e6, 4),

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from lib.processes import end, free_port, wait_until_answers
 APP = Path(__file__).resolve().parents[2] / "monailabel_app"
 START_SECONDS = 300  # of patience; a quiet machine takes a tenth
 TRAINING_START_SECONDS = 300  # the same
+NONE: Mapping[str, str] = MappingProxyType({})
 QUICK = {"max_epochs": 500, "train_batch_size": 4, "patch_size": 128, "val_split": 0.2}
 
 
@@ -44,12 +46,24 @@ class Server:
         start_seconds: from the start of the process to its first answer.
     """
 
-    def __init__(self, studies: Path, weights: Mapping[str, Path], folder: Path) -> None:
+    def __init__(
+        self,
+        studies: Path,
+        weights: Mapping[str, Path],
+        folder: Path,
+        *,
+        untrained: Sequence[str] = (),
+        temporary: Path | None = None,
+        conf: Mapping[str, str] = NONE,
+    ) -> None:
         """Prepare the server.
 
         Args:
             weights: files of the tasks that are served; the first is trained and asked.
             folder: for copies of the weights, sessions and the log.
+            untrained: tasks that are served without weights.
+            temporary: the server's TMPDIR; by default that of this process.
+            conf: further options, as of ``--conf``.
         """
         models = folder / "models"
         models.mkdir()
@@ -61,14 +75,17 @@ class Server:
         self._command = [sys.executable, "-m", "monailabel.main", "start_server"]
         self._command += ["--app", str(APP), "--studies", str(studies), "--host", "127.0.0.1"]
         self._command += ["--port", str(port), "--conf", "model_dir", str(models)]
-        self._command += ["--conf", "models", ",".join(weights)]
-        self._folder = folder
+        for key, value in {"models": ",".join([*weights, *untrained]), **conf}.items():
+            self._command += ["--conf", key, value]
+        self._folder, self._temporary = folder, temporary
 
     def __enter__(self) -> Server:
         """Start the process, and wait for its first answer."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith("MONAI_LABEL_")}
         environment["MONAI_LABEL_SESSION_PATH"] = str(self._folder / "sessions")
         environment["MONAI_LABEL_AUTO_UPDATE_SCORING"] = "false"
+        if self._temporary is not None:
+            environment["TMPDIR"] = str(self._temporary)
         log_file = self._folder / "server.log"
         begin = time.perf_counter()
         with open(log_file, "wb") as log:
