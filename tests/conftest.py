@@ -5,33 +5,78 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image as PillowImage
+from nuclei_samples import write_nuclei
 
 from lib.data.studies import Item, list_items
-from lib.phantoms.nuclei import nuclei_phantom
+from lib.isolation import calls
+from lib.segmentation.losses import LOSSES
+from lib.tasks import outside
 from lib.tasks.density import VIEWS
 from lib.tasks.registry import TASKS
 from lib.tasks.spec import TaskSpec
+from lib.weights.backend_names import TORCH, VARIABLE
+
+# converting networks takes seconds, and servers do it beside their answers: only tests of it ask
+os.environ.setdefault(VARIABLE, TORCH)
+
+if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+    # tests count what is left behind in these folders: each process of the suite has its own
+    for place in ("TMPDIR", "XDG_CACHE_HOME", "MONAI_LABEL_SESSION_PATH"):
+        if place in os.environ:
+            own = Path(os.environ[place]) / worker
+            own.mkdir(parents=True, exist_ok=True)
+            os.environ[place] = str(own)
+    tempfile.tempdir = None
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SIDE = 64
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Run each file in one process, and all browsers in the same: two at once take both cores."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "browsers" if Path(file).parent.name == "e2e" else file
+
+    return Scheduling(config, log)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def read_in_this_process() -> Iterator[None]:
+    """Apps and verbs run inside the tests start no workers: these would not see what is patched."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(calls, "read_in_workers", lambda: None)
+        yield
+
+
+@pytest.fixture
+def own_tasks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The test may load tasks from outside; the tables are then as they were."""
+    tasks, losses = dict(TASKS), dict(LOSSES)
+    monkeypatch.setattr(outside, "_loaded", {})
+    monkeypatch.setattr(outside, "_names", {})
+    monkeypatch.setenv(outside.VARIABLE, "")
+    yield
+    for table, before in ((TASKS, tasks), (LOSSES, losses)):
+        table.clear()
+        table.update(before)
+
+
 def write_studies(folder: Path, count: int = 8, side: int = SIDE) -> Path:
     """Write `count` fluorescence phantoms with labels in MONAI Label's layout."""
-    labels = folder / "labels" / "final"
-    labels.mkdir(parents=True)
-    for index in range(count):
-        image, label = nuclei_phantom(index, rows=side, columns=side, nuclei=6)
-        PillowImage.fromarray(image).save(folder / f"nucleus_{index}.png")
-        PillowImage.fromarray(label).save(labels / f"nucleus_{index}.png")
-    return folder
+    return write_nuclei(folder, count, side)
 
 
 @pytest.fixture(scope="session")

@@ -21,14 +21,15 @@ from scipy import ndimage
 
 from infer.base import ModelInfer
 from infer.build import build_infer
-from lib.data.case import Case, Evaluation, Scoring
+from infer.percent_density import PERCENT_DENSITY
+from lib.data.case import Batch, Evaluation, Scoring
 from lib.errors import InputError
 from lib.io.labels import read_label
 from lib.io.read import read_image
 from lib.kinds import KINDS, TaskKind, kind_of, register
 from lib.segmentation.losses import LOSSES
 from lib.segmentation.predictor import Predictor
-from lib.segmentation.training import SEGMENTATION_CASES, draw_training_patch
+from lib.segmentation.training import SEGMENTATION_CASES, draw_training_patches
 from lib.tasks import registry
 from lib.tasks.registry import TASKS, get_task
 from lib.tasks.spec import TaskSpec
@@ -56,9 +57,10 @@ class Counter(Predictor):
         return float(self(read_image(file)).probabilities[0].sum()) / AREA
 
 
-def draw(case: Case, task: TaskSpec, rng: np.random.Generator) -> Case:
-    image, target = draw_training_patch(case, task, rng)
-    return image, np.array(count_objects(target[0]), np.float32)
+def draw(cases, task, rngs) -> Batch:
+    images, targets = draw_training_patches(cases, task, rngs)
+    counts = [count_objects(target[0]) for target in targets.cpu().numpy()]
+    return images, torch.tensor(counts, dtype=torch.float32)
 
 
 def squared_error(logits: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
@@ -209,7 +211,7 @@ def test_the_app_serves_and_trains_it(task, store, items, tmp_path, monkeypatch)
     monkeypatch.setenv("MONAI_LABEL_DATASTORE_AUTO_RELOAD", "false")
     conf = {"models": TASK, "model_dir": str(store.folder), "device": "cpu", "scoring": "off"}
     app = App(str(tmp_path / "app"), str(items[0].image.parent), conf)
-    assert set(app.info()["models"]) == {TASK} == set(app.info()["trainers"])
+    assert set(app.info()["models"]) - {PERCENT_DENSITY} == {TASK} == set(app.info()["trainers"])
     assert set(app.info()["strategies"]) == {"random", "first", *REOPENING}
     assert not app.info()["scoring"]
     answer = app.infer({"model": TASK, "image": items[0].id})

@@ -36,6 +36,7 @@ def test_there_is_an_example_of_each_table():
         "A loss",
         "A data set importer",
         "A file type",
+        "A form of answers",
         "A kind of task",
         "A button in the OHIF panel",
     ]
@@ -48,9 +49,9 @@ def test_the_example_of_a_button_uses_functions_of_the_panel():
     )
     defined = set(re.findall(r"function (\w+)\(", scripts))
     called = set(re.findall(r"(?<![.\w])(\w+)\(", code)) - {"async"}
-    assert called == {"action", "infer", "requireImage"}
+    assert called == {"addSection", "action", "infer", "requireImage"}
     assert called <= defined
-    assert re.search(r"function fillPanel\(.*?\baction\(", scripts, re.DOTALL)
+    assert re.search(r"^addSection\(.*?\baction\(", scripts, re.DOTALL | re.MULTILINE)
 
 
 def test_the_files_that_the_documents_name_are_there():

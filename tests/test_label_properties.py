@@ -276,7 +276,7 @@ def test_the_stored_bits_of_dicom_are_read_and_no_others(folder, case):
     data.PixelRepresentation = int(signed)
     data.PixelData = words.tobytes() + b"\0" * (words.nbytes % 2)
     data["PixelData"].VR = "OB" if words.itemsize == 1 else "OW"
-    pydicom.dcmwrite(path, data, write_like_original=False)
+    pydicom.dcmwrite(path, data, enforce_file_format=True)
     try:
         image = read_image(path, spatial_dims=None)
     except InputError as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-PACKAGES = ("monailabel_app", "benchmarks", "infer", "trainers", "lib")
+PACKAGES = ("fuzz", "monailabel_app", "benchmarks", "infer", "trainers", "lib")
 LONGEST_FILE = 300
 MODULES_AT_THE_TOP_OF_LIB = 12
 

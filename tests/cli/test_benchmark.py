@@ -41,7 +41,7 @@ def test_rows_are_measured_on_the_device_asked_for_and_written(cli, monkeypatch,
 
 def test_a_device_is_refused_where_the_benchmark_has_none(cli):
     cli("benchmark", "server", "--device", "cuda").assert_refused(
-        "--device is for rows, not for 'server'"
+        "--device is for training-step, train, study, rows, inference, batch, not for 'server'"
     )
 
 
@@ -80,7 +80,9 @@ def test_a_volume_is_measured_in_the_size_asked_for_and_written(
 
 
 def test_a_size_is_refused_where_the_benchmark_has_one_of_its_own(cli):
-    cli("benchmark", "inference", "--size", 64).assert_refused("--size is for volume")
+    cli("benchmark", "inference", "--size", 64).assert_refused(
+        "--size is for answers, volume, slide, not for"
+    )
 
 
 def test_scribbles_are_measured_on_the_studies_asked_for_and_written(
@@ -96,4 +98,6 @@ def test_scribbles_are_measured_on_the_studies_asked_for_and_written(
     assert report["dice"]["images"] == 3
     assert f"Dice median {report['dice']['full']['median']:.3f}" in ended.out
     assert report["seconds"]["volume"]["click_s"] >= 0
-    cli("benchmark", "scribbles", "--task", "nuclei").assert_refused("--task is for clicks")
+    cli("benchmark", "scribbles", "--task", "nuclei").assert_refused(
+        "--task is for inference, batch, clicks, not for 'scribbles'"
+    )

@@ -25,7 +25,7 @@ def test_images_are_listed_with_their_state_and_series_can_be_included(cli, tmp_
     _png(studies / "cut.png", cut=True)
     for index, data in enumerate(volume_study(1, (6, 16, 16)).datasets):
         (studies / "CT_1").mkdir(exist_ok=True)
-        data.save_as(studies / "CT_1" / f"IM{index}", write_like_original=False)
+        data.save_as(studies / "CT_1" / f"IM{index}", enforce_file_format=True)
     ended = cli("list-images", studies, "--json", tmp_path / "list.json")
     assert ended.status == 0
     lines = ended.out.splitlines()

@@ -42,10 +42,10 @@ def test_list_tells_which_tasks_have_weights(cli, models, tmp_path):
     }
 
 
-def _two_versions(models, tmp_path) -> list[str]:
+def _two_versions(models, tmp_path, one: bytes = b"one") -> list[str]:
     store = ModelStore(models, tmp_path / "nothing_shipped")
     ids = []
-    for content, score in ((b"one", 0.5), (b"two", 0.75)):
+    for content, score in ((one, 0.5), (b"two", 0.75)):
         (tmp_path / "candidate.pt").write_bytes(content)
         data = TrainedOn({"data": "0123456789abcdef", "training_cases": 7}, {"image": "print"})
         decision = store.submit(
@@ -70,12 +70,12 @@ def test_models_lists_versions_and_marks_the_live_one(cli, models, tmp_path):
     assert rows[1]["training"] == {"data": "0123456789abcdef", "training_cases": 7}
 
 
-def test_models_puts_a_version_back(cli, models, tmp_path):
-    first, _ = _two_versions(models, tmp_path)
+def test_models_puts_a_version_back(cli, models, tmp_path, weights):
+    first, _ = _two_versions(models, tmp_path, weights.read_bytes())
     ended = cli("models", TASK, "--models", models, "--restore", first)
     assert ended.status == 0
     assert f"{TASK}: version {first} is served" in ended.out
-    assert (models / f"{TASK}.pt").read_bytes() == b"one"
+    assert (models / f"{TASK}.pt").read_bytes() == weights.read_bytes()
 
 
 def test_models_without_weights_says_so(cli, models):
@@ -127,3 +127,12 @@ def test_a_json_file_in_a_missing_folder_is_refused_before_the_work(cli, tmp_pat
     ended = cli("list", "--json", target)
     ended.assert_refused("folder '", "absent' for --json does not exist; make it first")
     assert ended.out == ""
+
+
+def test_models_that_were_all_kept_aside_are_not_said_to_be_served(cli, models, tmp_path):
+    file = tmp_path / "aside.pt"
+    file.write_bytes(b"aside")
+    ModelStore(models, models).add(TASK, file, {"mean_iou": 0.1}, published=False, reason="worse")
+    ended = cli("models", TASK, "--models", models)
+    assert "kept aside" in ended.out and "none of them is served" in ended.out
+    assert "* is served now" not in ended.out

@@ -96,7 +96,7 @@ def test_requests_that_do_not_fit_the_study_are_refused(cli, exam_studies, studi
     )
 
 
-def test_evaluate_draws_its_figures_where_asked(cli, exam_studies, studies, tmp_path, exam_weights):
+def test_evaluate_draws_its_figures_where_asked(cli, exam_studies, tmp_path, exam_weights):
     words = ("evaluate", "density_birads", "--studies", exam_studies, "--weights", exam_weights)
     ended = cli(*words, *CPU, "--plots", tmp_path / "plots", "--json", tmp_path / "score.json")
     assert ended.status == 0, ended.err
@@ -105,6 +105,3 @@ def test_evaluate_draws_its_figures_where_asked(cli, exam_studies, studies, tmp_
     report = json.loads((tmp_path / "score.json").read_text())
     assert list(report["by_breast"]) == ["L", "R"]
     assert len(report["exams"]) == len(list_exams(exam_studies))
-    cli("evaluate", "nuclei", "--studies", studies, "--plots", tmp_path).assert_refused(
-        "--plots is for tasks on exams; leave it away for 'nuclei'"
-    )

@@ -95,7 +95,10 @@ def test_an_interrupted_training_goes_on_and_ends_the_same(train, tmp_path, monk
 def test_publishing_goes_through_the_gate(train, models, tmp_path):
     ended = train("--steps", 2, "--publish")
     assert ended.status == 0, ended.err
-    assert "first weights: mean_iou" in ended.out
+    assert "an empty mask scores" in ended.out and "kept aside" in ended.out
+    store = ModelStore(models, tmp_path)
+    assert store.served_path(TASK) is None
+    store.restore(TASK, store.versions(TASK)[0].id)  # as somebody may who wants them nevertheless
     live = (models / f"{TASK}.pt").read_bytes()
     # the same run again scores the same, which is not better
     ended = train("--steps", 2, "--publish", "--json", tmp_path / "run.json", out="again")
@@ -103,7 +106,7 @@ def test_publishing_goes_through_the_gate(train, models, tmp_path):
     assert "does not beat the published" in ended.out
     assert "does not beat" in json.loads((tmp_path / "run.json").read_text())["gate"]
     assert (models / f"{TASK}.pt").read_bytes() == live
-    assert [v.published for v in ModelStore(models, tmp_path).versions(TASK)][0]
+    assert [v.published for v in ModelStore(models, tmp_path).versions(TASK)] == [False, False]
 
 
 def test_epochs_are_passes_over_the_training_images(train, tmp_path):
@@ -248,3 +251,23 @@ def test_labels_of_other_structures_are_left_out_and_named(cli, studies, tmp_pat
     assert "label of 'nucleus_0' left out: nucleus_0.seg.nrrd: is a label of vessel" in ended.err
     used = report["training_ids"] + report["validation_ids"]
     assert "nucleus_0" not in used and "nucleus_1" in used
+
+
+def test_a_run_that_is_not_published_says_how_it_can_be_without_training_again(train, tmp_path):
+    ended = train("--steps", 2)
+    assert "Not served yet. The same command with --publish serves them" in ended.out
+    assert f"infer {TASK} FILES --weights {tmp_path / 'run' / 'best.pt'}" in ended.out
+    written = (tmp_path / "run" / "best.pt").stat().st_mtime_ns
+    ended = train("--steps", 2, "--publish")
+    assert ended.status == 0 and "kept aside" in ended.out and "Not served yet" not in ended.out
+    assert (tmp_path / "run" / "best.pt").stat().st_mtime_ns == written
+    narrow = train("--steps", 1, "--channels", "4,6,8,8,8", out="narrow")
+    assert "Not served. To try them" in narrow.out and "--publish" not in narrow.out
+
+
+def test_a_gpu_that_is_not_there_is_refused(cli, studies, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    for verb, *words in (("train", TASK, "--studies", studies), ("infer", TASK, studies / "a.png")):
+        cli(verb, *words, "--device", "cuda").assert_refused(
+            "--device cuda: no CUDA device is found here; use cpu, or auto"
+        )

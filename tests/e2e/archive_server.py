@@ -18,7 +18,10 @@ from monailabel_app.archive.orthanc import Orthanc
 
 
 class ArchiveServer(Server):
-    """`monailabel start_server` whose studies are an archive; it serves `MODEL` and `models`."""
+    """`monailabel start_server` whose studies are an archive; it serves `MODEL` and `models`.
+
+    `MODEL` is one for nuclei, which stands in for models of all kinds of images.
+    """
 
     def __init__(self, folder: Path, orthanc: Orthanc, *models: str, **conf: str) -> None:
         super().__init__(
@@ -26,7 +29,7 @@ class ArchiveServer(Server):
             ",".join((MODEL, *models)),
             archive_cache=str(folder / "cache"),
             device="cpu",
-            **conf,
+            **{"any_modality": "true", **conf},
         )
         self.studies = orthanc.url  # type: ignore[assignment]
         self.orthanc = orthanc

@@ -94,3 +94,4 @@ def new_viewer(request: pytest.FixtureRequest) -> Iterator[Callable[[Any, str], 
             print("\n".join(viewer.log[-40:]))
         viewer.page.close()
     assert not [viewer.faults for viewer in opened if viewer.faults]
+    assert not [viewer.outside for viewer in opened if viewer.outside], "all works offline"

@@ -182,7 +182,6 @@ def test_bad_objects_are_said_and_neither_the_list_nor_the_training_stops(
     report.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
     report.file_meta.MediaStorageSOPClassUID = report.SOPClassUID
     report.file_meta.MediaStorageSOPInstanceUID = report.SOPInstanceUID
-    report.is_little_endian, report.is_implicit_VR = True, False
     report.preamble = b"\0" * 128
     stow(archive, [report])
     store = _open(archive, tmp_path)
@@ -339,7 +338,7 @@ def test_a_label_that_does_not_fit_is_refused_and_nothing_is_stored(archive, stu
 def test_an_archive_that_does_not_answer_is_said(archive, studies, tmp_path):
     store = _open(archive, tmp_path)
     archive.stop()
-    with pytest.raises(ArchiveError, match="does not answer when asked to list CT.*running"):
+    with pytest.raises(ArchiveError, match="does not answer when asked to list.*running"):
         store.list_images()
 
 

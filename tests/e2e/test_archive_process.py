@@ -26,7 +26,7 @@ def test_every_call_starts_an_archive_of_its_own(new_orthanc, orthanc, demo):
     other: Orthanc = new_orthanc(users={"reader": "secret"})
     assert other.port != orthanc.port
     assert client(other).search_for_series() == [] == objects(other, "SEG")
-    refused = requests.get(f"{other.url}/series", timeout=10)
+    refused = requests.get(f"{other.url}/series", timeout=60)
     assert refused.status_code == 401
 
 

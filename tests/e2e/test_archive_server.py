@@ -68,7 +68,7 @@ def _file(study: DemoStudy, series: str, folder: Path) -> Path:
         sitk.WriteImage(image, str(folder / "image.nrrd"))
         return folder / "image.nrrd"
     (data,) = [data for data in study.datasets if data.SeriesInstanceUID == series]
-    data.save_as(folder / "image.dcm", write_like_original=False)
+    data.save_as(folder / "image.dcm", enforce_file_format=True)
     return folder / "image.dcm"
 
 
@@ -101,7 +101,7 @@ def test_an_image_comes_as_it_was_drawn(server, studies, kind, tmp_path):
 def test_a_volume_of_slices_lies_where_itk_puts_it(server, studies, tmp_path):
     study = studies["volume"]
     for index, data in enumerate(study.datasets):
-        data.save_as(tmp_path / f"{index:03d}.dcm", write_like_original=False)
+        data.save_as(tmp_path / f"{index:03d}.dcm", enforce_file_format=True)
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(tmp_path)))
     true = reader.Execute()
@@ -275,7 +275,7 @@ def test_a_viewers_query_reaches_the_archive_and_nothing_but_dicomweb_does(share
     assert len(server.get("/proxy/dicom/studies", **ask).json()) == 4
     assert len(server.get("/proxy/dicom/studies?limit=3", **ask).json()) == 3
     for path in ("../system", "%2e%2e/system", "studies/../../instances", "wado/..%2fsystem"):
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
         connection.request("GET", f"/proxy/dicom/{path}", headers=headers["otto"])
         answer = connection.getresponse()
         assert answer.status == 404 and b"DicomAet" not in answer.read()
@@ -307,6 +307,9 @@ def test_a_segmentation_that_a_viewer_stores_is_a_label_at_once(shared):
     web.store_instances([seg])
     listed = server.get("/datastore/?output=all", headers=headers["anna"]).json()["objects"]
     assert "final" in listed[study.series[0]]["labels"]
+    lines = (server.model_dir / "audit.jsonl").read_text().splitlines()
+    noted = [one for one in map(json.loads, lines) if one["what"] == "stored in the archive"]
+    assert noted[-1]["by"] == "anna" and noted[-1]["on"].startswith("studies")
 
 
 def test_two_users_get_different_images_and_both_labels_are_kept_with_their_names(shared, tmp_path):

@@ -116,6 +116,7 @@ def _click(viewer: Viewer, place: tuple[int, int]) -> None:
 
 
 def _drag(viewer: Viewer, place: tuple[int, int]) -> None:
+    """Press on a pixel, and let go beside it."""
     x, y = viewer.page.evaluate(_PLACE, list(place))
     viewer.page.mouse.move(x, y)
     viewer.page.mouse.down()
@@ -256,7 +257,7 @@ def test_clicks_wait_for_the_answer_under_way_and_refused_ones_are_taken_back(
 
     refusal = {"status": 400, "json": {"detail": "no such thing"}}
     viewer.page.route("**/infer/**", lambda route: route.fulfill(**refusal))
-    _drag(viewer, (72, 72))
+    _click(viewer, (72, 72))
     assert _refused(viewer) == "no such thing"
     viewer.page.unroute("**/infer/**")
     _click(viewer, (24, 48))
@@ -267,9 +268,10 @@ def test_clicks_wait_for_the_answer_under_way_and_refused_ones_are_taken_back(
     assert np.array_equal(_on_screen(viewer, frame), drawn)
     assert viewer.page.evaluate(_WINDOW) == window
 
-    viewer.click("Add")  # off again: the mouse is OHIF's
-    _drag(viewer, (60, 60))
+    _drag(viewer, (60, 60))  # no click, so OHIF's
     viewer.page.wait_for_function(f"old => ({_WINDOW})().upper !== old.upper", arg=window)
+    viewer.click("Add")  # off again: the mouse is OHIF's
+    _click(viewer, (60, 60))
     assert len(asked.points) == 3
 
 
@@ -286,11 +288,9 @@ def test_a_click_in_any_plane_of_a_volume_is_answered_in_its_slice(viewer, serve
         dy, dx = map(float, data.PixelSpacing)
         world = np.array(data.ImagePositionPatient, float) + column * dx * across + row * dy * down
         spot = viewer.page.evaluate(_PLACE_IN_PLANE, [plane, world.tolist()])
-        if plane:  # as OHIF has it, the first click in another viewport makes it the active one
-            viewer.page.mouse.click(*spot)
-            viewer.page.wait_for_function(_ACTIVE, arg=plane)
-        viewer.page.mouse.click(*spot)
+        viewer.page.mouse.click(*spot)  # in a viewport that need not be the active one
         viewer.status()
+        viewer.page.wait_for_function(_ACTIVE, arg=plane)
         points.append([column, row, place])
         assert asked.points[-1] == [points, []]
         found = viewer.drawn()

@@ -175,7 +175,7 @@ def test_two_people_with_tokens_of_their_own_label_different_images_at_once(
     for name, viewer in viewers.items():  # opened again, the label is that which was submitted
         viewer.open(next(study.study for study in frames if images[name] in study.series))
         viewer.choose(MODEL)
-        assert "is shown" in viewer.press("Accepted")
+        assert "what you submit" in viewer.correct()
         (drawn,) = viewer.drawn().values()
         assert np.array_equal(drawn, labels[name])
     segs = [seg for seg in objects(server.orthanc, "SEG") if str(seg.SOPInstanceUID) not in before]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,16 @@ _PAINT = """([place, side]) => {
     }
 }"""
 _ASKED = "() => new URLSearchParams(location.search).get('initialSeriesInstanceUID')"
+_INSTANCE = """() => {
+    const { cornerstoneViewportService, displaySetService, viewportGridService } = window.services;
+    const { activeViewportId, viewports } = viewportGridService.getState();
+    const [uid] = viewports.get(activeViewportId)?.displaySetInstanceUIDs ?? [];
+    const viewport = cornerstoneViewportService.getCornerstoneViewport(activeViewportId);
+    const displaySet = viewport?.getImageData?.() && displaySetService.getDisplaySetByUID(uid);
+    return displaySet && displaySet.instances[0].SOPInstanceUID;
+}"""
+_NUMBER = """instance => window.services.displaySetService.getActiveDisplaySets()
+    .findIndex(found => found.instances.some(one => one.SOPInstanceUID === instance))"""
 _HUNG = """() => {
     const { displaySetService, viewportGridService } = window.services;
     return [...viewportGridService.getState().viewports.values()].map(viewport => {
@@ -67,6 +78,46 @@ _HUNG = """() => {
         return `${instance.ImageLaterality}-${instance.ViewPosition}`;
     });
 }"""
+# brings a slice into view in the first viewport of the image, and answers where its voxels, each
+# slice, row and column, lie on the page
+_ON_VOXELS = """async ([places, voxels]) => {
+    const { cornerstone } = window;
+    for (const { viewport } of cornerstone.getEnabledElements()) {
+        const ids = viewport.getImageIds();
+        const numberOf = ([instance, frame]) => ids.findIndex(id =>
+            cornerstone.metaData.get('instance', id)?.SOPInstanceUID === instance &&
+            Number(/frames\\/([0-9]+)/.exec(id)?.[1] ?? 1) === frame);
+        const [first, last] = [numberOf(places[0]), numberOf(places[places.length - 1])];
+        if (first < 0 || last < 0) continue;
+        const step = places.length > 1 ? (last - first) / (places.length - 1) : 0;
+        const stack = viewport.type === 'stack';
+        if (stack) await viewport.setImageIdIndex(first + step * voxels[0][0]);
+        const { imageData } = viewport.getImageData();
+        const worlds = voxels.map(([slice, row, column]) =>
+            imageData.indexToWorld([column, row, stack ? 0 : first + step * slice])
+        );
+        if (!stack) viewport.jumpToWorld(worlds[0]);
+        const { left, top } = viewport.canvas.getBoundingClientRect();
+        return worlds.map(world => {
+            const [x, y] = viewport.worldToCanvas(world);
+            return [left + x, top + y];
+        });
+    }
+}"""
+# which axis of the voxels, 0 for slices, the first viewport cuts; planes of a volume are the
+# patient's, not those that were acquired
+_CUT = """() => {
+    const [{ viewport }] = window.cornerstone.getEnabledElements();
+    if (viewport.type === 'stack') return 0;
+    const { viewPlaneNormal } = viewport.getCamera();
+    const { direction } = viewport.getImageData();
+    const along = [2, 1, 0].map(axis => Math.abs(
+        viewPlaneNormal.reduce((sum, part, at) => sum + part * direction[3 * axis + at], 0)));
+    return along.indexOf(Math.max(...along));
+}"""
+
+Places = Sequence[tuple[str, int]]
+Voxel = Sequence[float]
 
 
 class Viewer:
@@ -85,15 +136,22 @@ class Viewer:
         page.set_default_timeout(PATIENCE_MS)
         page.on("console", lambda line: self.log.append(f"{line.type}: {line.text[:300]}"))
         page.on("pageerror", lambda error: self.faults.append(str(error)))
-        page.route(lambda url: not url.startswith(server), lambda route: route.abort())
+        self.outside: list[str] = []  # addresses of other sites that the page asked for
+        page.route(lambda url: not url.startswith(server), self._refuse)
+
+    def _refuse(self, route: Any) -> None:
+        self.outside.append(route.request.url)
+        route.abort()
 
     def open_list(self, query: str = "") -> None:
         """Open the list of studies."""
         self.page.goto(f"{self.server}/ohif/{query}", wait_until="commit", timeout=PATIENCE_MS)
 
-    def open(self, study: str) -> None:
-        """Open a study in the mode of this app, and wait for its images and the panel."""
+    def open(self, study: str, instance: str = "") -> None:
+        """Open a study, or an instance of it, in the mode of this app; wait for image and panel."""
         address = f"{self.server}/ohif/monai-label?StudyInstanceUIDs={study}"
+        if instance:
+            address += f"&initialSOPInstanceUID={instance}"
         self.page.goto(address, wait_until="commit", timeout=PATIENCE_MS)
         self.wait_until_open()
 
@@ -113,6 +171,17 @@ class Viewer:
         if notice.count():
             notice.click()
 
+    def hang(self, instance: str) -> None:
+        """Double-click the thumbnail of an instance, and wait until it is on the screen."""
+        number = self.page.evaluate(_NUMBER, instance)
+        self.page.locator("[data-cy='study-browser-thumbnail']").nth(number).dblclick()
+        self.page.wait_for_function(f"instance => ({_INSTANCE})() === instance", arg=instance)
+
+    def shown(self) -> str:
+        """SOPInstanceUID of what the active viewport shows, of a volume the first slice."""
+        self.page.wait_for_function(_SHOWN)
+        return str(self.page.evaluate(_INSTANCE))
+
     def click(self, name: str) -> None:
         """Press a button of the panel."""
         self.page.locator(".monailabel").get_by_role("button", name=name, exact=True).click()
@@ -120,6 +189,12 @@ class Viewer:
     def press(self, name: str) -> str:
         """Press a button of the panel, wait until it is done, and return what the panel says."""
         self.click(name)
+        return self.status()
+
+    def correct(self) -> str:
+        """Press Correct beside what counts as the label of the shown image."""
+        row = self.page.locator(f".ml-work[data-instance='{self.shown()}']:has(.ml-current)")
+        row.get_by_role("button", name="Correct", exact=True).click()
         return self.status()
 
     def next_image(self) -> str:
@@ -138,6 +213,11 @@ class Viewer:
     def choose(self, model: str) -> None:
         self.page.get_by_label("Model", exact=True).select_option(model)
 
+    def offered(self) -> list[str]:
+        """Return the models that the panel offers."""
+        options = self.page.get_by_label("Model", exact=True).locator("option")
+        return list(options.all_inner_texts())
+
     def drawn(self) -> dict[tuple[str, int], np.ndarray]:
         """Label maps `(rows, columns)` as they are on the screen, by instance and frame from 1."""
         found = {}
@@ -150,6 +230,60 @@ class Viewer:
     def paint(self, place: int, side: int = 4) -> None:
         """Turn round a square at the corner of the first label map's image at `place`."""
         self.page.evaluate(_PAINT, [place, side])
+
+    def take(self, tool: str) -> None:
+        """Have a drawing tool on, by its button unless it is on already."""
+        button = self.page.locator(f"[data-tool='{tool}']")
+        if button.get_attribute("aria-pressed") != "true":
+            button.click()
+        self.page.locator(f"[data-tool='{tool}'][aria-pressed='true']").wait_for()
+
+    def cut(self) -> int:
+        """Return which axis of the voxels, slices, rows or columns, the first viewport cuts."""
+        return int(self.page.evaluate(_CUT))
+
+    def at(self, places: Places, *voxels: Voxel) -> list[tuple[float, float]]:
+        """Bring a voxel into view in the first viewport of an image; return where some lie.
+
+        Args:
+            places: SOPInstanceUID and frame from 1 of each slice.
+            voxels: slice, row and column of each, all in one plane of the viewport; whole numbers
+                are the middles.
+
+        Returns:
+            Places on the page, pixels.
+        """
+        asked = [[float(part) for part in voxel] for voxel in voxels]
+        found = self.page.evaluate(_ON_VOXELS, [list(map(list, places)), asked])
+        return [(float(x), float(y)) for x, y in found]
+
+    def click_pixel(self, place: tuple[str, int], column: int, row: int) -> None:
+        """Click on the middle of a pixel of one slice or frame; see `at`."""
+        (spot,) = self.at([place], (0, row, column))
+        self.page.mouse.click(*spot)
+
+    def click_voxel(self, places: Places, voxel: Voxel) -> str:
+        """Click on a voxel with the tool that is on; see `at`. Return what the panel says."""
+        (spot,) = self.at(places, voxel)
+        self.page.mouse.click(*spot)
+        return self.status()
+
+    def drag(self, places: Places, *voxels: Voxel) -> str:
+        """Drag over voxels with the tool that is on; see `at`. Return what the panel says."""
+        first, *others = self.at(places, *voxels)
+        mouse = self.page.mouse
+        mouse.move(*first)
+        mouse.down()
+        for spot in others:
+            mouse.move(*spot)
+        mouse.up()
+        return self.status()
+
+    def set_brush(self, diameter: float) -> None:
+        """Enter the size of brush and eraser, pixels."""
+        size = self.page.locator("input.ml-size")
+        size.fill(f"{diameter:.0f}")
+        size.press("Enter")
 
     def hung(self) -> list[str]:
         """Return the views in the order of their viewports."""

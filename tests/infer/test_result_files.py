@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from infer.result_files import ResultFiles
-from lib.errors import NotFoundError
+from lib.errors import InputError, NotFoundError
 
 
 def _store(results: ResultFiles, text: str) -> str:
@@ -41,3 +43,28 @@ def test_an_answer_that_fails_leaves_nothing():
     assert not folder.exists()
     with pytest.raises(NotFoundError, match="these results are gone"):
         results.find(folder.name, "mask.nrrd")
+
+
+def test_answers_are_kept_within_a_size_and_for_a_time(monkeypatch):
+    results = ResultFiles()
+    results.bound(megabytes=10e-6, minutes=1)
+    first, second = _store(results, "six..."), _store(results, "seven..")
+    with pytest.raises(NotFoundError, match="these results are gone"):
+        results.find(first, "mask.nrrd")
+    folder = results.find(second, "mask.nrrd").parent
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 61)
+    results.expire()
+    assert not folder.exists()
+    with pytest.raises(NotFoundError, match="for 1 minutes"):
+        results.find(second, "mask.nrrd")
+
+
+def test_an_answer_larger_than_all_that_is_kept_is_refused():
+    results = ResultFiles()
+    results.bound(megabytes=3e-6, minutes=1)
+    kept = _store(results, "a")
+    with pytest.raises(InputError, match="results_mb"):
+        _store(results, "four")
+    assert results.find(kept, "mask.nrrd").exists()
+    assert len(list(results.find(kept, "mask.nrrd").parents[1].iterdir())) == 1

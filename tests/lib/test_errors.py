@@ -25,3 +25,11 @@ def test_a_switch_is_off(value):
 def test_something_else_is_no_switch():
     with pytest.raises(InputError, match="flips: expected true or false, found 'sometimes'"):
         parse_switch("sometimes", "flips")
+
+
+def test_an_error_is_one_short_printable_line() -> None:
+    error = InputError("a.dcm: found '\x00\n\x1b[31m\udc80' and " + "x" * 5000 + " end")
+    text = str(error)
+    assert text.isprintable() and len(text) < 1000
+    assert "\\x00\\n\\x1b[31m" in text and text.endswith(" end")
+    assert str(InputError("plain, grün")) == "plain, grün"

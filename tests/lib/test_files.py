@@ -10,8 +10,10 @@ from lib.files import (
     copy_atomically,
     file_stamp,
     fingerprint,
+    read_object,
     remove_leftovers,
     replaced_atomically,
+    restored_on_error,
     sha256,
     write_atomically,
     write_json,
@@ -52,15 +54,39 @@ def test_a_copy_has_the_same_content(tmp_path):
     assert sha256(tmp_path / "a") == sha256(tmp_path / "b")
 
 
-def test_leftovers_of_killed_processes_go_and_recent_ones_stay(tmp_path):
-    import os
-
-    for name in (".a.png.x1.partial", ".b.png.x2.partial", "c.png"):
+def test_leftovers_of_killed_processes_go_and_those_at_work_stay(tmp_path):
+    for name in (".a.png.x1.partial", "c.png"):
         (tmp_path / name).touch()
-    os.utime(tmp_path / ".a.png.x1.partial", (1, 1))
-    os.utime(tmp_path / "c.png", (1, 1))
-    remove_leftovers(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".b.png.x2.partial", "c.png"]
+    with replaced_atomically(tmp_path / "b.png") as working:
+        remove_leftovers(tmp_path)
+        assert sorted(tmp_path.iterdir()) == sorted([working, tmp_path / "c.png"])
+        working.write_text("b")
+    assert (tmp_path / "b.png").read_text() == "b"
+
+
+def test_a_file_that_is_kept_for_the_case_of_an_error_is_no_leftover(tmp_path):
+    (tmp_path / "a").write_text("old")
+    with pytest.raises(OSError, match="full"), restored_on_error(tmp_path / "a"):
+        (tmp_path / "a").unlink()
+        remove_leftovers(tmp_path)
+        raise OSError("full")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[1]", "{", "[" * 100_000, '{"a": "\\ud800"}', "5", '{"a": 1' + "0" * 5000 + "}"]
+)
+def test_what_is_no_object_of_json_counts_as_an_empty_one(tmp_path, text):
+    file = tmp_path / "a.json"
+    file.write_text(text)
+    assert read_object(file) == {}
+    assert read_object(tmp_path) == read_object(tmp_path / "none") == {}
+
+
+def test_numbers_that_no_answer_can_hold_are_left_out_of_an_object(tmp_path):
+    file = tmp_path / "a.json"
+    file.write_text('{"a": NaN, "b": 1e999, "c": -Infinity, "d": 0.5}')
+    assert read_object(file) == {"a": None, "b": None, "c": None, "d": 0.5}
 
 
 def test_a_fingerprint_follows_names_and_contents_but_not_order(tmp_path):

@@ -42,7 +42,6 @@ def image(kind: str, modality: str, frames: int | None = None, name: str = "", *
     meta.MediaStorageSOPInstanceUID = uid(kind, name, "instance")
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     data = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
-    data.is_little_endian, data.is_implicit_VR = True, False
     data.SOPClassUID, data.SOPInstanceUID = kind, meta.MediaStorageSOPInstanceUID
     data.PatientName, data.PatientID = "Muster^Änne", "P-1"
     data.SpecificCharacterSet = "ISO_IR 100"
@@ -200,5 +199,5 @@ def dciodvfy(file: Path) -> list[str]:
 
 
 def write(data: Dataset, path: Path) -> Path:
-    data.save_as(path, write_like_original=False)
+    data.save_as(path, enforce_file_format=True)
     return path

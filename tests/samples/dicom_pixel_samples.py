@@ -38,7 +38,7 @@ def image(pixels: np.ndarray = VALUES, **tags: Any) -> Any:
 
 def write(path: Path, pixels: np.ndarray = VALUES, **tags: Any) -> Path:
     """Write `image` as a file."""
-    image(pixels, **tags).save_as(path, write_like_original=False)
+    image(pixels, **tags).save_as(path, enforce_file_format=True)
     return path
 
 

@@ -56,7 +56,7 @@ def write_mg(path: Path, view: int = 0, number: int = 0, pixels=None, **tags) ->
         data.file_meta.TransferSyntaxUID = JPEG2000Lossless
     elif "PixelData" not in tags:
         data.PixelData = pixels.tobytes()
-    data.save_as(path, write_like_original=False)
+    data.save_as(path, enforce_file_format=True)
     return path
 
 

@@ -8,7 +8,6 @@ import numpy as np
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import (
-    ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     UltrasoundImageStorage,
     UltrasoundMultiFrameImageStorage,
@@ -47,9 +46,14 @@ def write_us(path: Path, pixels: np.ndarray, photometric: str = "MONOCHROME2", *
     )
     meta.MediaStorageSOPInstanceUID = generate_uid()
     meta.TransferSyntaxUID = syntax
-    data = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
-    data.is_little_endian = syntax != ExplicitVRBigEndian
-    data.is_implicit_VR = False
+    data = FileDataset(
+        str(path),
+        {},
+        file_meta=meta,
+        preamble=b"\0" * 128,
+        is_implicit_VR=False,
+        is_little_endian=syntax.is_little_endian,
+    )
     data.SOPClassUID, data.SOPInstanceUID = meta.MediaStorageSOPClassUID, generate_uid()
     data.Modality = "US"
     if not single:
@@ -69,7 +73,7 @@ def write_us(path: Path, pixels: np.ndarray, photometric: str = "MONOCHROME2", *
     if syntax.is_compressed:
         data["PixelData"].is_undefined_length = True
     data["PixelData"].VR = "OB" if pixels.itemsize == 1 else "OW"
-    data.save_as(path, write_like_original=False)
+    data.save_as(path, enforce_file_format=True)
     return path
 
 

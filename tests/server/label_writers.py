@@ -193,7 +193,7 @@ def crowd(folder: Path) -> None:
 
 def full_disk(folder: Path) -> None:
     """A limit on the size of files fails a write half-way, as a full disk does."""
-    from monailabel_app.web.routes import explain
+    from monailabel_app.web.reasons import explain
 
     make_studies(folder, 1)
     store = StudiesDatastore(str(folder))

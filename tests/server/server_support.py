@@ -123,7 +123,7 @@ class Server:
 
     def raw(self, method: str, target: str) -> tuple[int, bytes]:
         """Send `target` as it is: `requests` would tidy up `..` and percent signs."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         try:
             connection.request(method, target)
             response = connection.getresponse()
@@ -240,8 +240,7 @@ def write_dicom(file: Path, pixels: np.ndarray, **tags: object) -> Path:
     for tag, value in tags.items():
         setattr(data, tag, value)
     data.PixelData = pixels.tobytes()
-    data.is_little_endian, data.is_implicit_VR = True, False
-    pydicom.dcmwrite(file, data, write_like_original=False)
+    pydicom.dcmwrite(file, data, enforce_file_format=True)
     return file
 
 

@@ -115,7 +115,7 @@ def test_other_ways_to_name_an_image_do_not_read_outside_the_studies(
     whole_slide = calm.post(f"/infer/wsi/{MODEL}", params={"image": path}, json={})
     assert 400 <= whole_slide.status_code < 500, whole_slide.text
     info = json.dumps({"image": path, "expiry": 3600})
-    files = [("files", ("meta.info", info.encode())), ("files", ("a.png", b"x"))]
+    files = [("files", ("other.info", info.encode())), ("files", ("a.png", b"x"))]
     session = calm.put("/session/", files=files).json()
     folder = Path(session["session_info"]["image"]).name
     for name in (f"{session['session_id']}/{folder}", "..", "/", "../.."):

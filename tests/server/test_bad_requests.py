@@ -164,6 +164,14 @@ def test_wrong_params_of_uploads_and_records_are_refused(
     assert calm.images() == before
 
 
+def test_the_whole_log_is_sent_as_it_was_read_while_it_grows(calm: Server) -> None:
+    for lines in ({"lines": 0}, {"lines": 10**6, "text": True}):
+        response = calm.get("/logs/", params=lines)
+        assert response.headers["content-type"].startswith("text/plain")
+        assert len(response.content) == int(response.headers["content-length"]) > 0
+        assert "etag" not in response.headers  # no file whose size was looked up before it was read
+
+
 def test_missing_logs_of_a_gpu_are_not_a_server_error(calm: Server) -> None:
     assert calm.get("/logs/gpu").status_code in (200, 404)
 

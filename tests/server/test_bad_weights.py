@@ -29,7 +29,7 @@ def bad_weights(folder: Path) -> dict[str, tuple[bytes, str]]:
         "nothing": (b"", "weights file"),
         "half": (other[: len(other) // 2], "weights file"),
         "bare tensors": ((folder / "bare.pt").read_bytes(), "not a checkpoint"),
-        "another network": (other, "activation"),
+        "another task": (other, f"expected '{MODEL}'"),
         "code": (pickle.dumps(Trap(folder / "sprung")), "weights file"),
     }
 

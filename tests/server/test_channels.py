@@ -22,6 +22,8 @@ from server_support import (
 )
 from test_clients import slicer_library
 
+from lib.data.studies import list_items
+
 CLICKED = "busi_click"
 NUCLEI = discs(96, 144)
 NAMES = ["GFP", "DAPI"]
@@ -151,3 +153,56 @@ def test_training_reads_the_channel_asked_for(stained: Server, tmp_path: Path) -
         ended = stained.wait_for_training("DONE", "ERROR")
         assert ended["status"] == ("DONE" if channel == "2" else "ERROR"), ended
         assert told in str(ended["details"]), ended
+
+
+def _about(server: Server, image: str) -> dict[str, Any]:
+    answer = server.get("/viewer/image", params={"image": image})
+    assert answer.ok, answer.text
+    return dict(answer.json())
+
+
+def test_a_viewer_is_told_the_channels_and_which_one_it_shows(stained: Server) -> None:
+    found = _about(stained, "named.ome")
+    assert (list(found["channels"]), found["channel"]) == (NAMES, "GFP")
+    assert list(_about(stained, "unnamed")["channels"]) == ["1", "2"]
+    grey = _about(stained, "grey")
+    assert (grey["channels"], grey["channel"]) == ({}, "")
+    for name, series in found["channels"].items():
+        shown = _about(stained, series)
+        assert (shown["id"], shown["channel"]) == ("named.ome", name)
+
+
+def test_a_request_on_the_channel_that_is_shown_is_answered_on_that(stained: Server) -> None:
+    expected = _mask(stained, "grey")
+    shown = _about(stained, "named.ome")["channels"]
+    np.testing.assert_array_equal(_mask(stained, shown["DAPI"]), expected)
+    assert (_mask(stained, shown["GFP"]) != expected).any()
+    np.testing.assert_array_equal(_mask(stained, shown["GFP"], channel="DAPI"), expected)
+    refused = stained.infer("named.ome", "{}")
+    assert_refused(refused, 400, "none was chosen; give channel by its name or number")
+    assert "--" not in refused.text
+
+
+def test_a_label_is_trained_on_in_the_channel_that_it_was_drawn_on(
+    stained: Server, tmp_path: Path
+) -> None:
+    label = sitk.GetImageFromArray((NUCLEI > 100).astype(np.uint8))
+    sitk.WriteImage(label, str(tmp_path / "label.nrrd"))
+    series = _about(stained, "named.ome")["channels"]["DAPI"]
+    assert stained.save_label(series, tmp_path / "label.nrrd", "final").ok
+    assert stained.save_label("grey", tmp_path / "label.nrrd", "final").ok
+
+    def drawn_in() -> tuple[str, str]:
+        items = list_items(stained.studies, labelled=True)
+        found = {item.id: item.channel for item in items}
+        return found["named.ome"], found["grey"]
+
+    assert drawn_in() == ("DAPI", "")
+    (stained.studies / "channels.csv").write_text("id,channel\nnamed*,GFP\n")
+    try:
+        assert drawn_in() == ("", "")  # the table counts, when the image is read
+    finally:
+        (stained.studies / "channels.csv").unlink()
+        for image in ("named.ome", "grey"):
+            query = {"id": image, "tag": "final"}
+            assert stained.request("DELETE", "/datastore/label", params=query).ok

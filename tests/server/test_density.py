@@ -165,12 +165,17 @@ def test_one_request_hands_out_overlays_maps_and_dense_tissue_of_all_views(densi
         columns, rows = image.GetSize()[:2]
         label = _fetched(density_server, answer["dense_tissue"][view], ".nrrd")
         assert set(np.unique(sitk.GetArrayFromImage(label))) == {0, 3}, view
+        tissue = _fetched(density_server, answer["tissue"][view], ".nrrd")
+        dense, whole = (np.squeeze(sitk.GetArrayFromImage(one)) for one in (label, tissue))
+        assert np.array_equal(dense > 0, whole == 1) and (whole == 2).any(), "and the breast"
         files = answer["saliency"][view]["gradcam"]
         scalar = _fetched(density_server, files["scalar"], ".nrrd")
         assert label.GetSize()[:2] == scalar.GetSize()[:2] == (columns, rows)
         assert scalar.GetSpacing()[:2] == pytest.approx(image.GetSpacing()[:2], rel=1e-4)
         assert 0 <= sitk.GetArrayFromImage(scalar).min()
         assert _fetched(density_server, files["overlay"], ".png").shape == (rows, columns, 3)
+        steps = np.rint(np.squeeze(sitk.GetArrayFromImage(scalar)) * 255)
+        assert np.array_equal(_fetched(density_server, files["layer"], ".png"), steps)
 
 
 def test_files_come_only_by_their_whole_path_and_saliency_only_when_asked_for(density_server):
@@ -233,6 +238,11 @@ def test_a_wrong_answer_is_refused_with_what_is_expected(density_server, tmp_pat
         response = _save(density_server, "exam_005_R-CC", tmp_path, content)
         assert_refused(response, 400, "exam_005_R-CC.dcm", found)
     assert not density_server.images()["exam_005_R-CC"]["labels"]
+
+
+def test_what_there_is_to_train_on_is_counted_in_exams(density_server):
+    found = density_server.get("/viewer/trainable", params={"model": TASK}).json()
+    assert (found["labels"], found["missing"]) == (5, 0)
 
 
 def test_training_runs_its_steps_and_tells_the_outcome(density_server):

@@ -284,7 +284,7 @@ def test_own_writes_are_not_looked_for_and_those_of_others_are(
         index = json.loads((studies / "datastore_v2.json").read_text())
         assert index["objects"][image]["labels"]["final"]["info"]["note"] == "2"
         os.replace(label, studies / "labels" / "original" / f"{image}.png")
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not store.get_label_info(image, "original"):
             assert time.monotonic() < deadline, "a label of somebody else was not noticed"
             time.sleep(0.05)

@@ -45,7 +45,7 @@ def _prepare(server: Server) -> None:
     _write_studies(server.studies)
     for index, data in enumerate(volume_study(1, (4, 16, 16)).datasets):
         (server.studies / "CT_1").mkdir(exist_ok=True)
-        data.save_as(server.studies / "CT_1" / f"IM{index}", write_like_original=False)
+        data.save_as(server.studies / "CT_1" / f"IM{index}", enforce_file_format=True)
     threshold_weights(server.live_file)
 
 

@@ -125,6 +125,17 @@ def test_training_all_models_hands_each_the_parameters_of_all() -> None:
     assert "request=request, params=params" in inspect.getsource(train.run)
 
 
+def test_annotators_may_replace_and_delete_weights() -> None:
+    """The documentation of these routes says administrators: so does `access.ROWS`."""
+    for endpoint in (model.api_update_model, model.api_delete_model):
+        assert "AUTH_ROLE_ANNOTATOR" in inspect.getsource(endpoint)
+
+
+def test_sessions_belong_to_nobody() -> None:
+    """`ownership.own_session` keeps who made one."""
+    assert "user" not in inspect.signature(Sessions.add_session).parameters
+
+
 def test_a_reload_makes_a_second_app() -> None:
     """It would not know that it is the server: `routes.install` replaces it by a refresh."""
     from monailabel import app

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Literal
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -69,7 +71,8 @@ def _task(
             probabilities=probabilities, mask=mask, instances=numbers, seconds=seconds
         )
 
-    monkeypatch.setattr(task.predictors, "get", lambda device: (predict, "v1"))
+    stub = Mock(side_effect=predict, backend=SimpleNamespace(name="torch"))
+    monkeypatch.setattr(task.predictors, "get", lambda device: (stub, "v1"))
     return task
 
 

@@ -141,7 +141,7 @@ def enhanced(path: Path, pixels: np.ndarray) -> None:
     """Write DICOM of 3D ultrasound, whose frames tell their places."""
     (data,) = ultrasound_volume_study(1, pixels.shape).datasets
     data.PixelData = pixels.tobytes()
-    data.save_as(path, write_like_original=False)
+    data.save_as(path, enforce_file_format=True)
 
 
 def placed(path: Path, pixels: np.ndarray) -> None:

@@ -8,19 +8,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from drawing_samples import augment_image
 
 from lib.classification.cases import (
     ViewItem,
     class_of,
     list_task_exams,
     list_views,
-    network_input,
     prepare_view,
 )
 from lib.data.folds import k_folds
-from lib.data.transforms import augment_image
 from lib.errors import InputError, NotFoundError
 from lib.kinds import kind_of
+from lib.mammography.breast import network_input
 from lib.mammography.density_labels import write_density
 from lib.mammography.views import STANDARD_VIEWS, View
 from lib.tasks.image_spec import AugmentSpec, InputSpec

@@ -14,7 +14,7 @@ from torch import nn
 from volume_samples import same_grid
 
 from lib.classification.cases import list_task_exams
-from lib.classification.files import save_overlay, save_scalar, view_geometry
+from lib.classification.files import save_layer, save_overlay, save_scalar, view_geometry
 from lib.classification.overlays import LONGEST, grey_picture, overlay
 from lib.classification.predictor import ExamPredictor
 from lib.classification.saliency import METHODS, saliency
@@ -198,3 +198,15 @@ def test_pictures_and_volumes_give_the_geometry_that_they_have(tmp_path):
     volume.SetSpacing((0.1, 0.2))
     sitk.WriteImage(volume, str(tmp_path / "a_R-CC.nrrd"))
     assert view_geometry(tmp_path / "a_R-CC.nrrd", (6, 4)).spacing == (0.1, 0.2)
+
+
+def test_a_layer_has_the_grid_of_the_image_and_is_clear_where_nothing_is_salient(tmp_path):
+    values = np.linspace(0, 1, 6 * 256, dtype=np.float32).reshape(6, 256)
+    target = save_layer(tmp_path / "layer.png", values)
+    with PillowImage.open(target) as picture:
+        assert picture.size == (256, 6) and picture.mode == "P"
+        assert np.array_equal(np.asarray(picture), np.rint(values * 255))
+        shown = np.asarray(picture.convert("RGBA")).astype(int)
+    assert np.array_equal(shown[..., 3], np.rint(values * 255)), "as opaque as it is salient"
+    lightness = shown[..., :3].sum(-1).ravel()
+    assert lightness[0] < 30 and lightness[-1] > 600 and (np.diff(lightness) >= -12).all()

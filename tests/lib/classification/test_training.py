@@ -10,6 +10,7 @@ import pytest
 import torch
 from training_samples import fit_options, with_recipe
 
+from lib.classification import scoring
 from lib.classification.cases import list_views
 from lib.classification.predictor import ExamPredictor
 from lib.errors import InputError
@@ -62,6 +63,26 @@ def test_the_figures_of_kept_weights_are_those_of_the_predictor(views, exam_task
     held = split_items(views, exam_task.training.val_split)[1]
     figures = score_cases(predictor, PreparedCases(held, exam_task))
     assert figures == pytest.approx(checkpoint.metrics, rel=1e-4)
+
+
+def test_views_are_scored_together_as_one_by_one(views, exam_task, exam_weights, monkeypatch):
+    predictor = ExamPredictor.from_checkpoint(
+        exam_task, load_checkpoint(exam_weights), "cpu", "fp32"
+    )
+    cases, seen = PreparedCases(views[:24], exam_task), []
+    with_maps = type(predictor.network).with_maps
+
+    def watched(network, images, chosen):
+        seen.append((len(images), len(set(chosen.tolist()))))
+        return with_maps(network, images, chosen)
+
+    monkeypatch.setattr(type(predictor.network), "with_maps", watched)
+    alone = score_cases(predictor, cases)
+    assert seen == [(1, 1)] * 24
+    seen.clear()
+    monkeypatch.setitem(scoring.AT_ONCE, "cpu", 4)
+    assert score_cases(predictor, cases) == pytest.approx(alone, abs=1e-4)
+    assert seen == [(4, 1), (2, 1)] * 4, "views of one network at a time"
 
 
 def test_an_interrupted_run_ends_like_one_that_was_not(views, exam_task, tmp_path, monkeypatch):

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from drawing_samples import draw_patch
 
 from lib.data.ignore import IGNORE, UNKNOWN, labelled_objects, split_ignored
 from lib.data.targets import as_instances, make_target
-from lib.data.transforms import draw_patch
 from lib.errors import InputError
 from lib.phantoms.nuclei import nuclei_phantom
 from lib.tasks.image_spec import AugmentSpec, TargetSpec

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from PIL import Image as PillowImage
 from lib.data.passed_over import find_passed_over
 from lib.data.studies import INDEX, list_items
 from lib.errors import InputError
+from lib.io.read import default_channel
 from monailabel_app.studies.datastore import StudiesDatastore
 
 
@@ -66,3 +69,23 @@ def test_labels_that_count_for_nothing_are_named(tmp_path):
 def test_a_folder_whose_labels_all_count_for_nothing_says_so(tmp_path):
     with pytest.raises(InputError, match=r"no labelled images .* of no image: CELL.png"):
         list_items(_studies(tmp_path, "CELL.png"), labelled=True)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
+def test_pipes_in_a_folder_are_no_files(tmp_path):
+    """Whoever opens one waits until somebody writes into it."""
+    studies = _studies(tmp_path, "cell.png")
+    for name in ("IM0001", "channels.csv", "groups.csv", "labels/final/a.png"):
+        os.mkfifo(studies / name)
+
+    def looks() -> tuple[object, ...]:
+        items = list_items(studies)
+        return [item.image.name for item in items], find_passed_over(studies).sentences
+
+    found: list[object] = []
+    look = threading.Thread(
+        target=lambda: found.extend((looks(), default_channel(studies / "cell.png"))), daemon=True
+    )
+    look.start()
+    look.join(60)
+    assert found == [(["cell.png"], []), ""]

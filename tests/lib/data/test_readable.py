@@ -84,7 +84,7 @@ def test_what_lies_in_subfolders_is_told_with_the_way_to_include_it(tmp_path):
         for name in ("CT_1/deep", "CT_2"):
             folder = tmp_path / name
             folder.mkdir(parents=True, exist_ok=True)
-            data.save_as(folder / f"IM{index:03}", write_like_original=False)
+            data.save_as(folder / f"IM{index:03}", enforce_file_format=True)
     found = find_passed_over(tmp_path)
     assert found.files == 13 and found.images == {"more": 1}
     assert found.series == {"CT_1/deep": 6, "CT_2": 6}
@@ -96,9 +96,9 @@ def test_what_lies_in_subfolders_is_told_with_the_way_to_include_it(tmp_path):
 
 def test_slices_and_files_without_an_extension_at_the_top_are_told(tmp_path):
     for index, data in enumerate(volume_study(1, (4, 16, 16)).datasets):
-        data.save_as(tmp_path / f"{index}.dcm", write_like_original=False)
+        data.save_as(tmp_path / f"{index}.dcm", enforce_file_format=True)
     (frame,) = frame_study(1, (16, 16)).datasets
-    frame.save_as(tmp_path / "IM0001", write_like_original=False)
+    frame.save_as(tmp_path / "IM0001", enforce_file_format=True)
     (tmp_path / "notes").write_text("no image")
     loose, slices = find_passed_over(tmp_path).sentences
     assert "1 DICOM file without an extension, such as IM0001" in loose

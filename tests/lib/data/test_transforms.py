@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from drawing_samples import draw_patch
 from scipy import ndimage
 
 from lib.data.targets import make_target
-from lib.data.transforms import draw_patch, prepare_image
+from lib.data.transforms import prepare_image
 from lib.errors import InputError
 from lib.image import Geometry, Image
 from lib.phantoms.nuclei import nuclei_phantom
@@ -59,6 +61,42 @@ def test_colour_becomes_luminance():
     colour[0, :4], colour[1, :4], colour[2, :4] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
     grey = prepare_image(_image(colour), InputSpec(percentiles=(0, 100)))[0]
     np.testing.assert_allclose(grey[:3, 0] * 0.587, (0.299, 0.587, 0.114), atol=1e-5)
+
+
+def _section(share: float) -> np.ndarray:
+    """Return a section stained pink whose left `share` of columns is one purple nucleus."""
+    pixels = np.random.default_rng(0).normal((225, 150, 190), 3, (48, 64, 3))
+    pixels[:, : int(share * 64)] = (90, 60, 140)
+    pixels[:2] = (235, 230, 235)  # glass
+    return pixels.astype(np.uint8)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.7])
+def test_the_stain_is_bright_whatever_share_of_the_section_it_covers(share):
+    edge = int(share * 64)
+    found = prepare_image(_image(_section(share)), InputSpec())[0]
+    assert found[4:, :edge].min() > 0.9
+    assert found[4:, edge:].max() < 0.6
+
+
+def test_fluorescence_in_colour_stays_bright_on_dark():
+    blue = np.zeros((48, 64, 3), np.uint8)
+    blue[..., 2] = _cells().astype(np.uint8)
+    grey = prepare_image(_image(blue[..., 2]), InputSpec())
+    np.testing.assert_allclose(prepare_image(_image(blue), InputSpec()), grey, atol=1e-5)
+
+
+def test_preparation_of_a_volume_takes_little_memory_and_leaves_it_as_it_is():
+    voxels = np.random.default_rng(0).random((64, 128, 128), np.float32)
+    image = Image(voxels.copy(), Geometry.flat(*voxels.shape), Path("a.nrrd"))
+    tracemalloc.start()
+    try:
+        prepare_image(image, InputSpec())
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2.5 * voxels.nbytes
+    np.testing.assert_array_equal(image.pixels, voxels)
 
 
 def test_a_constant_image_becomes_zero():

@@ -20,7 +20,7 @@ from lib.phantoms.dicom_studies import DemoStudy, cine_study, frame_study, volum
 def _export(folder: Path, study: DemoStudy, name: str = "IM{:03}") -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for index, data in enumerate(study.datasets):
-        data.save_as(folder / name.format(index), write_like_original=False)
+        data.save_as(folder / name.format(index), enforce_file_format=True)
     return folder
 
 

@@ -11,7 +11,8 @@ from pkgutil import resolve_name
 import pytest
 from click.testing import CliRunner, Result
 
-from lib.data.studies import list_items, write_item
+from lib.data.studies import list_items
+from lib.data.write_item import write_item
 from lib.datasets.importers import IMPORTERS, Importer, ImportOption
 from lib.datasets.importing import ImportReport, OnItem, check_folder, counted
 from lib.errors import InputError

@@ -127,7 +127,6 @@ def test_a_file_without_preamble_is_read_by_its_content(tmp_path, syntax):
         data.PixelData = VALUES.astype(">u2").tobytes()
     file = DicomBytesIO()
     file.is_little_endian, file.is_implicit_VR = syntax != "big endian", syntax == "implicit"
-    data.is_little_endian, data.is_implicit_VR = file.is_little_endian, file.is_implicit_VR
     write_dataset(file, data)
     (tmp_path / "a.dcm").write_bytes(file.getvalue())
     found = read_image(tmp_path / "a.dcm")

@@ -109,7 +109,7 @@ def test_encodings_of_one_picture_read_alike(name, twin):
 def test_palettes_read_as_pydicom_applies_them(name):
     """Of little-endian tables of 16 bits, which it reads well."""
     data = pydicom.dcmread(_file(name))
-    colours = pydicom.pixel_data_handlers.util.apply_color_lut(data.pixel_array, data) >> 8
+    colours = pydicom.pixels.apply_color_lut(data.pixel_array, data) >> 8
     grey = np.rint(colours @ np.array((0.299, 0.587, 0.114), np.float32))
     np.testing.assert_array_equal(_read(name).pixels, grey)
 

@@ -26,7 +26,6 @@ def _dicom(path: Path, pixels: np.ndarray, photometric: str, stored: int = 0, **
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     data = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
     data.SOPClassUID, data.SOPInstanceUID = SecondaryCaptureImageStorage, "1.2.3.4"
-    data.is_little_endian, data.is_implicit_VR = True, False
     data.Rows, data.Columns = pixels.shape[:2]
     data.SamplesPerPixel = 1 if pixels.ndim == 2 else 3
     if pixels.ndim == 3:
@@ -39,14 +38,14 @@ def _dicom(path: Path, pixels: np.ndarray, photometric: str, stored: int = 0, **
     data.PixelData = pixels.tobytes()
     for name, value in tags.items():
         setattr(data, name, value)
-    data.save_as(path, write_like_original=False)
+    data.save_as(path, enforce_file_format=True)
     return path
 
 
 def _rle(path: Path) -> Path:
     data = pydicom.dcmread(path)
     data.compress(RLELossless)
-    data.save_as(path.with_name(f"rle_{path.name}"), write_like_original=False)
+    data.save_as(path.with_name(f"rle_{path.name}"), enforce_file_format=True)
     return path.with_name(f"rle_{path.name}")
 
 

@@ -119,7 +119,7 @@ def test_dciodvfy_finds_no_error(kind, empty, tmp_path):
 def test_dciodvfy_would_find_an_error(tmp_path):
     seg = make_seg(label(None), us_frame(), LABELS, MODEL)
     del seg.SegmentSequence[0].SegmentLabel
-    seg.save_as(tmp_path / "bad.dcm", write_like_original=False)
+    seg.save_as(tmp_path / "bad.dcm", enforce_file_format=True)
     assert any("SegmentLabel" in line for line in dciodvfy(tmp_path / "bad.dcm"))
 
 
@@ -251,6 +251,8 @@ def test_a_series_is_put_in_the_order_in_which_itk_stacks_it():
     for data in shuffled:
         del data.ImagePositionPatient
     assert [data.InstanceNumber for data in in_order(shuffled)] == [1, 2, 3, 4, 5]
+    shuffled[2].InstanceNumber = [1, 2]  # as a damaged file may have it
+    assert in_order(shuffled) == shuffled
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,19 @@ def test_a_series_is_read_as_itk_reads_it(orientation, slope, intercept, tmp_pat
     assert read.geometry.direction == pytest.approx(true.GetDirection(), abs=1e-5)
 
 
+@pytest.mark.parametrize("slope", ["1e300", "1e37", "1e9"])
+def test_rescaled_values_are_whole_only_where_they_fit_and_finite(slope, tmp_path):
+    slices = series(5, FLIPPED, SHUFFLED)
+    for data in slices:
+        data.RescaleSlope, data.RescaleIntercept = slope, "0"
+    if slope != "1e9":
+        with pytest.raises(InputError, match="RescaleSlope 1e.* beyond 32-bit numbers"):
+            read_series(_files(slices, tmp_path), "a")
+        return
+    pixels = read_series(_files(slices, tmp_path), "a").pixels
+    assert pixels.dtype == np.float32 and pixels.min() >= 0
+
+
 def _moved(slices, index: int, way: tuple[float, float, float]):
     place = np.add([float(side) for side in slices[index].ImagePositionPatient], way)
     slices[index].ImagePositionPatient = [f"{side:.6g}" for side in place]

@@ -10,8 +10,8 @@ import pydicom
 import pytest
 from PIL import Image as PillowImage
 from pydicom.data import get_testdata_file
-from pydicom.encaps import encapsulate, generate_pixel_data_frame
-from pydicom.pixel_data_handlers.util import convert_color_space
+from pydicom.encaps import encapsulate, generate_frames
+from pydicom.pixels import convert_color_space
 from pydicom.uid import (
     JPEG2000,
     ExplicitVRLittleEndian,
@@ -205,7 +205,7 @@ def test_jpeg_2000_is_read(tmp_path, syntax, photometric, lossless):
 def test_16_bit_frames_of_other_encodings_are_read(tmp_path, name, syntax):
     stored = pydicom.dcmread(get_testdata_file(name, download=False))
     plain = pydicom.dcmread(get_testdata_file("MR_small.dcm", download=False)).pixel_array
-    (code,) = generate_pixel_data_frame(stored.PixelData, 1)
+    (code,) = generate_frames(stored.PixelData, number_of_frames=1)
     path = _us(
         tmp_path / "a.dcm",
         np.stack([plain] * 3),

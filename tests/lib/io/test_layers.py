@@ -109,7 +109,7 @@ def test_probabilities_and_values_below_zero_are_refused_with_what_to_do(tmp_pat
     tifffile.imwrite(tmp_path / "m.tif", LABEL * np.float32(0.7))
     with pytest.raises(InputError, match=r"found fractions such as 0\.7; threshold probabilities"):
         read_label(tmp_path / "m.tif")
-    tifffile.imwrite(tmp_path / "m.tif", np.where(LABEL > 0, LABEL, -1).astype(np.int16))
+    tifffile.imwrite(tmp_path / "m.tif", np.where(LABEL > 0, LABEL.astype(np.int16), -1))
     with pytest.raises(InputError, match=r"found -1\.\.11; save background as 0"):
         read_label(tmp_path / "m.tif")
 

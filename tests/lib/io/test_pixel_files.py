@@ -87,3 +87,25 @@ def test_a_header_without_end_is_refused(tmp_path):
     path.write_bytes(path.read_bytes().replace(b"NDims", comments + b"NDims"))
     with pytest.raises(InputError, match=r"^a\.mhd: damaged"):
         _read(path)
+
+
+def test_a_link_to_pixels_elsewhere_is_refused_and_links_to_both_are_followed(tmp_path):
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "kept").mkdir()
+    kept = _mhd(tmp_path / "kept")
+    header, pixels = tmp_path / "studies" / "a.mhd", tmp_path / "studies" / "a.raw"
+    header.write_bytes(kept.read_bytes())
+    pixels.symlink_to(kept.with_name("a.raw"))
+    with pytest.raises(InputError, match=r"^a\.mhd: its pixel file 'a\.raw' is a link to another"):
+        _read(header)
+    header.unlink()
+    header.symlink_to(kept)
+    np.testing.assert_array_equal(_read(header), VOXELS)
+
+
+def test_a_pixel_file_whose_name_is_none_is_refused(tmp_path):
+    path = _mhd(tmp_path)
+    for name in (b"a\0.raw", b"a" * 300, b"\xff\xfe"):
+        path.write_bytes(path.read_bytes().rpartition(b"= ")[0] + b"= " + name + b"\n")
+        with pytest.raises(InputError, match=r"^a\.mhd: "):
+            _read(path)

@@ -16,6 +16,7 @@ from volume_samples import ITK_KINDS, OBLIQUE, PRECISION, SHAPE, VOLUME_KINDS, s
 from lib.errors import InputError
 from lib.image import Geometry, Image
 from lib.io.read import image_size, read_image
+from lib.io.volumes import header_fields
 
 VOXELS = np.random.default_rng(0).integers(0, 60000, SHAPE).astype(np.uint16)
 COLOUR = np.random.default_rng(2).integers(0, 60000, (*SHAPE, 3)).astype(np.uint16)
@@ -253,3 +254,11 @@ def test_a_compressed_nifti_file_is_read_itself_not_a_plain_one_beside_it(tmp_pa
         sitk.WriteImage(sitk.GetImageFromArray(np.full((9, 9), value, np.uint8)), tmp_path / name)
     assert {int(v) for v in read_image(tmp_path / "a.nii.gz").pixels.ravel()} == {9}
     assert {int(v) for v in read_image(tmp_path / "a.nii").pixels.ravel()} == {7}
+
+
+def test_keys_that_are_no_text_are_passed_over(tmp_path):
+    path = tmp_path / "a.nrrd"
+    sitk.WriteImage(sitk.GetImageFromArray(np.ones((3, 4, 5), np.uint8)), str(path), False)
+    head, data = path.read_bytes().split(b"\n\n", 1)
+    path.write_bytes(head + b"\nno\xff\xfetext:=a\nSegment0_Name:=x\n\n" + data)
+    assert header_fields(path).metadata["Segment0_Name"] == "x"

@@ -82,6 +82,16 @@ def test_letters_tape_and_film_edges_are_left_out():
     assert found.chest_wall == "right"
 
 
+def test_fat_at_the_chest_wall_may_be_as_dark_as_the_background():
+    y, x = np.mgrid[:400, :300]
+    breast = ((x - 299) / 280) ** 2 + ((y - 200) / 195) ** 2 < 1
+    depth = ndimage.distance_transform_edt(np.pad(breast, ((0, 0), (0, 300)), mode="edge"))[:, :300]
+    view = np.where(depth < 30, 0.4, np.where(x < 180, 0.7, 0.001)) * breast
+    found = find_breast(ndimage.gaussian_filter(view, 1).astype(np.float32))
+    assert found.mask.mean() > 0.95 * breast.mean()
+    assert (found.chest_wall, found.doubts) == ("right", ())
+
+
 def test_the_image_decides_the_side_and_a_wrong_tag_is_told(tmp_path):
     mammogram = read_mammogram(write_mg(tmp_path / "a.dcm", 0))
     mirrored = replace(mammogram, pixels=np.ascontiguousarray(mammogram.pixels[:, ::-1]))

@@ -177,3 +177,32 @@ def test_a_corrected_view_counts_for_the_exam_and_is_told(tmp_path):
     assert exam.density == "D"
     assert any("the newest counts" in note for note in exam.notes)
     assert json.loads((labels / "e1_R-CC.json").read_text())["density"] == "C"
+
+
+@pytest.mark.parametrize("part", [0.0, 0.1, 0.3, 0.5, 0.7, 0.9])
+def test_one_damaged_file_or_label_is_no_matter_of_the_others(tmp_path, caplog, part):
+    _pictures(tmp_path, ("e1",))
+    whole = bytearray(write_mg(tmp_path / "e2_L-CC.dcm").read_bytes())
+    start = int(len(whole) * part)
+    whole[start : start + 200] = b"\xff" * 200
+    (tmp_path / "e2_L-CC.dcm").write_bytes(whole[: int(len(whole) * 0.95)])
+    (tmp_path / "text.dcm").write_bytes(b"text")
+    (tmp_path / "empty.dcm").touch()
+    final = tmp_path / "labels" / "final"
+    write_density(final / "e1_R-CC.json", "B")
+    (final / "e1_L-CC.json").write_text("not JSON")
+    (exam,) = (exam for exam in list_exams(tmp_path) if exam.id == "e1")
+    assert exam.density == "B" and len(exam.views) == 4
+    assert any("e1_L-CC.json: not JSON" in note for note in exam.notes)
+    assert "text.dcm" in caplog.text and "empty.dcm" in caplog.text
+
+
+def test_tags_that_cannot_be_read_are_told_and_the_name_counts(tmp_path):
+    _pictures(tmp_path, ("e1",), ("R-CC",))
+    path = write_mg(tmp_path / "e1_L-CC.dcm")
+    content = path.read_bytes()
+    at = content.index(b"\x08\x00\x60\x00CS")  # the Modality, made to be no text
+    path.write_bytes(content[: at + 4] + b"FD" + content[at + 6 :])
+    (exam,) = group_exams([tmp_path / "e1_R-CC.png", path])
+    assert [view.name for view in exam.views] == ["R-CC", "L-CC"]
+    assert any("its DICOM tags cannot be read" in note for note in exam.notes)

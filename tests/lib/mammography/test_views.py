@@ -26,6 +26,7 @@ def _dataset(**tags) -> Dataset:
         ("a.b-LEFT-CC_2", "L-CC", "a.b"),
         ("R-MLO", "R-MLO", ""),
         ("Calc-Test_P_00038_RIGHT_MLO", "R-MLO", "Calc-Test_P_00038"),
+        ("P101_L_DM_CC", "L-CC", "P101"),
         ("20586908_6c613a14b80a8591_MG_R_CC_ANON", "R-CC", "6c613a14b80a8591"),
         ("20586934_6c613a14b80a8591_MG_L_ML_ANON", "L-MLO", "6c613a14b80a8591"),
     ],
@@ -49,7 +50,7 @@ def test_names_tell_that_a_view_is_not_plain(name, modifier):
     assert modifier in view_of_name(name).modifiers
 
 
-@pytest.mark.parametrize("name", ["mdb001", "flower", "fiscalL-CC", "cc", ""])
+@pytest.mark.parametrize("name", ["mdb001", "flower", "fiscalL-CC", "P101_L_CM_CC", "cc", ""])
 def test_other_names_tell_no_view(name):
     assert view_of_name(name) is None
 
@@ -63,6 +64,8 @@ def test_other_names_tell_no_view(name):
         ({"ImageLaterality": "L", "ViewCodeSequence": [code("R-10242")]}, "L-CC"),
         ({"ImageLaterality": "R", "ViewPosition": "XCCL"}, "R-XCCL"),
         ({"ViewPosition": "RMLO"}, "R-MLO"),
+        ({"Laterality": "L", "PatientOrientation": "CC"}, "L-CC"),
+        ({"Laterality": "L", "PatientOrientation": ["P", "F"]}, "L-?"),
         ({"ImageLaterality": "B", "ViewPosition": "PA"}, "?-?"),
         ({}, "?-?"),
     ],

@@ -98,6 +98,6 @@ def test_an_encoding_without_a_decoder_is_refused_by_name(tmp_path):
     data = pydicom.dcmread(path)
     data.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.106"  # JPEG XL, of which GDCM has none
     data.PixelData = encapsulate([b"\xff\x0a" + b"\0" * 200])
-    data.save_as(path, write_like_original=False)
+    data.save_as(path, enforce_file_format=True)
     with pytest.raises(InputError, match=r"a\.dcm: .*export it again"):
         read_mammogram(path)

@@ -124,6 +124,42 @@ def test_each_view_is_answered_by_its_own_network(spec):
     assert not torch.allclose(network.networks[0](images), network.networks[1](images))
 
 
+def _by_mask(network, x, views):
+    """Answer as it was done by what the device knows of the views."""
+    used = [int(index) for index in views.unique()]
+    outputs = {index: network.networks[index].with_maps(x[views == index]) for index in used}
+    if len(used) == 1:
+        return outputs[used[0]]
+    first = outputs[used[0]]
+    answers = [one.new_zeros((len(x), *one.shape[1:])) for one in first]
+    for index, found in outputs.items():
+        answers = [a.index_put((views == index,), b) for a, b in zip(answers, found, strict=True)]
+    return answers
+
+
+@pytest.mark.parametrize("views", [[1, 0, 1, 0, 0], [1, 1, 1, 1, 1]])
+def test_views_read_on_the_host_give_the_answers_and_gradients_of_a_mask_bit_by_bit(views):
+    torch.manual_seed(0)
+    network, chosen = build_network(SMALL).train(), torch.tensor(views)
+    images, found = torch.rand(5, 1, 40, 32), []
+    for way in (network.with_maps, lambda *inputs: _by_mask(network, *inputs)):
+        network.zero_grad()
+        logits, maps = way(images, chosen)
+        (logits.square().sum() + maps.sum()).backward()
+        gradients = [weight.grad for weight in network.parameters()]
+        found.append([logits, maps, *(g.clone() for g in gradients if g is not None)])
+    assert len(found[0]) == len(found[1]) > 2
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
+@pytest.mark.parametrize("views", [[1, 0, 1], [1, 1, 1]])
+def test_the_device_is_asked_nothing(views):
+    """The device *meta* has no values: whatever would read one fails."""
+    images = torch.zeros(3, 1, 40, 32, device="meta")
+    logits, _ = _on_meta(SMALL).with_maps(images, torch.tensor(views))
+    assert logits.shape == (3, 3)
+
+
 def test_a_step_on_one_view_leaves_the_other_networks_as_they_are():
     torch.manual_seed(0)
     network = build_network(SMALL)

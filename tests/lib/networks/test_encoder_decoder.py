@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from lib.networks import build_network
-from lib.networks.encoder_decoder import LEAKY_SLOPE, EncoderDecoder, Stage
+from lib.networks.encoder_decoder import LEAKY_SLOPE, EncoderDecoder, InstanceNorm, Stage
 from lib.tasks.network_spec import EncoderDecoderSpec
 from lib.tasks.registry import TASKS
 
@@ -30,8 +30,12 @@ PARAMETERS = {
     "nuclei_unet2015": 31_030_593,
     "ultrasound3d_vnet2016": 65_175_313,
     "nerve_vhllrhe": 2_262_722,
+    "fetal_head": 1_976_545,
+    "nerve": 1_976_571,
     "busi_lesion": 9_041_282,
     "ultrasound3d_vnet": 5_673_901,
+    "volume_vnet": 5_673_901,
+    "volume_click": 5_693_989,
     "ultrasound3d_structures": 5_673_927,
     "ultrasound2d_vnet": 1_978_645,
     "nerve_cine": 5_673_901,
@@ -339,3 +343,18 @@ def test_max_pooling_has_no_weights_and_strided_convolution_has():
 def test_specs_that_describe_no_network_are_refused(knobs, message):
     with pytest.raises(ValueError, match=message):
         replace(SMALL, **knobs)
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_instance_normalisation_answers_without_gradients_what_it_does_with_them(axes):
+    torch.manual_seed(0)
+    norm = InstanceNorm(3, 3)
+    for weight in norm.parameters():
+        torch.nn.init.normal_(weight)
+    images = torch.randn(2, 3, *(6, 7, 8)[:axes])
+    expected = norm(images)
+    assert expected.requires_grad
+    scaled = torch.nn.functional.instance_norm(images, weight=norm.weight, bias=norm.bias)
+    torch.testing.assert_close(expected, scaled)
+    with torch.inference_mode():
+        torch.testing.assert_close(norm(images), expected.detach(), atol=1e-5, rtol=1e-4)

@@ -13,6 +13,8 @@ from lib.data.studies import list_items
 from lib.errors import NotFoundError
 from lib.io.labels import read_label
 from lib.io.read import read_image
+from lib.phantoms.ultrasound import gland
+from lib.phantoms.ultrasound.anatomy import Frame
 from lib.phantoms.ultrasound.canvas import SOFT
 from lib.phantoms.ultrasound.formation import Scanner, Tissue, form_image, smooth_noise
 from lib.phantoms.ultrasound.studies import (
@@ -197,3 +199,13 @@ def test_studies_are_written_with_spacing_and_kept(tmp_path):
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.*")}
     write_ultrasound_studies(tmp_path, 4, **words)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.*")} == before
+
+
+def test_shapes_are_computed_in_32_bit_whatever_numbers_place_them():
+    rng = np.random.default_rng(0)
+    frame = Frame(rng, SIDE)
+    placed = frame.ellipse(rng.uniform(0.4, 0.6, 2), np.array([0.2, 0.3]), np.float64(0.3))
+    axes = tuple(np.mgrid[-1:1:8j, -1:1:9j, -1:1:10j].astype(np.float32))
+    ball = gland._ball(axes, np.zeros(3), np.full(3, 0.5))
+    assert placed.dtype == ball.dtype == np.float32
+    assert placed.min() < 0 < placed.max() and ball.min() < 0 < ball.max()

@@ -17,6 +17,7 @@ from lib.segmentation.evaluation import evaluate
 from lib.segmentation.predictor import Prediction
 from lib.statistics import RESAMPLES
 from lib.tasks.registry import TASKS
+from lib.weights.backends import Backend
 
 FIGURES = {
     "mean_iou",
@@ -34,7 +35,7 @@ FIGURES = {
 class Fixed:
     """Answers every image by a rule on its label."""
 
-    device, dtype, flips = "cpu", "torch.float32", False
+    device, dtype, flips, backend = "cpu", "torch.float32", False, Backend()
 
     def __init__(self, items, rule):
         self.task = TASKS["nuclei_vhllrhe"]

@@ -26,6 +26,7 @@ from lib.tasks.registry import TASKS
 from lib.tasks.spec import TaskSpec
 from lib.training.batches import PreparedCases
 from lib.training.loop import fit
+from lib.weights.backends import Backend
 from lib.weights.checkpoint import load_checkpoint
 
 MAPS = ("foreground", "border", "distance", "label_1", "presence", "border_weight")
@@ -138,10 +139,10 @@ class Spoilt(Predictor):
 
     spoilt = np.zeros((64, 64), bool)
 
-    def probabilities(self, prepared, flips=None):
-        answer = super().probabilities(prepared, flips)
+    def answers(self, images, flips=None):
+        answer = super().answers(images, flips)
         noise = np.random.default_rng(0).random(answer.shape, dtype=np.float32)
-        return np.where(self.spoilt, noise, answer)
+        return torch.where(torch.from_numpy(self.spoilt), torch.from_numpy(noise), answer)
 
 
 def _predictor(kind: type[Predictor], task: TaskSpec, weights: Path) -> Predictor:
@@ -168,6 +169,7 @@ class Fixed:
     """Answers every image with given objects."""
 
     device, dtype, flips, task = "cpu", "torch.float32", False, TASKS["nuclei_vhllrhe"]
+    backend = Backend()
 
     def __init__(self, objects):
         self.objects = objects

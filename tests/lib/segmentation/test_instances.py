@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from lib.data.targets import distance, foreground
 from lib.phantoms.nuclei import nuclei_phantom
-from lib.segmentation.instances import foreground_mask, largest, separate
+from lib.segmentation.instances import _tops, foreground_mask, largest, separate
 from lib.segmentation.metrics import average_precision, matched_counts
 from lib.tasks.image_spec import OutputSpec, TargetSpec
 
@@ -303,3 +303,17 @@ def test_presence_gates_each_frame_from_its_threshold_on():
     assert foreground_mask(probability, spec, presence).any((1, 2)).tolist() == [0, 1, 0, 1]
     assert foreground_mask(probability, spec).all(), "without an answer nothing is gated"
     assert foreground_mask(probability, OutputSpec(), presence).all(), "0 is off"
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (17, 23), (5, 6, 7)])
+def test_tops_are_the_maxima_of_each_object_by_itself(shape):
+    random = np.random.default_rng(0)
+    height = random.integers(1, 9, shape).astype(np.float32)
+    labels, count = ndimage.label(random.random(shape) < 0.7)
+    height[labels == 0] = 0
+    expected = np.zeros(shape, bool)
+    for number in range(1, count + 1):
+        inside = np.where(labels == number, height, 0)
+        expected |= (inside == ndimage.maximum_filter(inside, size=3)) & (labels == number)
+    np.testing.assert_array_equal(_tops(height, labels, 0.0), expected)
+    np.testing.assert_array_equal(_tops(height, labels, 5.0), expected & (height >= 5))

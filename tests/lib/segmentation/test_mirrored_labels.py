@@ -17,6 +17,7 @@ from lib.kinds import kind_of
 from lib.segmentation.evaluation import evaluate
 from lib.segmentation.predictor import Prediction
 from lib.tasks.registry import TASKS
+from lib.weights.backends import Backend
 
 ROWS, COLUMNS = 40, 56
 TASK = TASKS["nuclei_vhllrhe"]
@@ -32,6 +33,7 @@ class Bright:
     """Answers the brighter half of the image."""
 
     task, device, dtype, flips = TASK, "cpu", "torch.float32", False
+    backend = Backend()
 
     def __call__(self, image, instances=True, flips=None):
         mask = (image.pixels > 100).astype(np.uint8)

@@ -16,8 +16,9 @@ from lib.errors import InputError
 from lib.image import Geometry, Image
 from lib.networks import build_network
 from lib.phantoms.nuclei import nuclei_phantom
-from lib.segmentation import predictor as inference
-from lib.segmentation.predictor import Predictor, tile_side
+from lib.segmentation import windows
+from lib.segmentation.predictor import Predictor
+from lib.segmentation.tiles import tile_side
 from lib.tasks.image_spec import OutputSpec, TargetSpec
 from lib.tasks.registry import TASKS
 from lib.tasks.spec import TaskSpec
@@ -61,9 +62,9 @@ def test_tiles_give_the_answer_of_the_whole_image(predictor, monkeypatch):
     image = Image(pixels, Geometry.flat(200, 170), Path("a.png"))
     prepared = prepare_image(image, predictor.task.input)
     whole = predictor.probabilities(prepared)
-    monkeypatch.setitem(inference.WHOLE_PIXELS, 2, 1000)
-    monkeypatch.setitem(inference.TILE, 2, 128)
-    monkeypatch.setitem(inference.TILE_OVERLAP, 2, 0.5)
+    monkeypatch.setitem(windows.WHOLE_PIXELS, 2, 1000)
+    monkeypatch.setitem(windows.TILE, 2, 128)
+    monkeypatch.setitem(windows.TILE_OVERLAP, 2, 0.5)
     tiled = predictor.probabilities(prepared)
     assert tiled.shape == whole.shape
     assert np.abs(tiled - whole).mean() < 0.05
@@ -88,8 +89,8 @@ def test_tiles_of_a_pointwise_network_equal_the_whole_exactly(monkeypatch, shape
     whole = predictor.probabilities(prepared)
     seen: list[tuple[int, ...]] = []
     predictor.network.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[2:]))
-    monkeypatch.setitem(inference.WHOLE_PIXELS, axes, 1000)
-    monkeypatch.setitem(inference.TILE, axes, 16)
+    monkeypatch.setitem(windows.WHOLE_PIXELS, axes, 1000)
+    monkeypatch.setitem(windows.TILE, axes, 16)
     np.testing.assert_allclose(predictor.probabilities(prepared), whole, atol=1e-5)
     assert len(seen) > 1
     assert len(set(seen)) == 1  # all of one size
@@ -101,9 +102,9 @@ def test_tiles_of_a_volume_give_nearly_the_answer_of_the_whole(monkeypatch, volu
     z, y, x = np.mgrid[:20, :44, :40]
     prepared = (0.5 + 0.5 * np.sin(y / 9) * np.cos(x / 7 + z / 5))[np.newaxis].astype(np.float32)
     whole = predictor.probabilities(prepared)
-    monkeypatch.setitem(inference.WHOLE_PIXELS, 3, 1000)
-    monkeypatch.setitem(inference.TILE, 3, 32)
-    monkeypatch.setitem(inference.TILE_OVERLAP, 3, 0.5)
+    monkeypatch.setitem(windows.WHOLE_PIXELS, 3, 1000)
+    monkeypatch.setitem(windows.TILE, 3, 32)
+    monkeypatch.setitem(windows.TILE_OVERLAP, 3, 0.5)
     tiled = predictor.probabilities(prepared)
     assert tiled.shape == whole.shape == (1, 20, 44, 40)
     assert np.abs(tiled - whole).mean() < 0.02
@@ -138,8 +139,8 @@ def test_tiles_without_padding_join_into_the_answer_of_the_whole(monkeypatch):
     y, x = np.mgrid[:90, :70]
     prepared = (0.5 + 0.5 * np.sin(y / 9) * np.cos(x / 7))[np.newaxis].astype(np.float32)
     whole = predictor.probabilities(prepared)
-    monkeypatch.setitem(inference.WHOLE_PIXELS, 2, 1000)
-    monkeypatch.setitem(inference.TILE, 2, 48)
+    monkeypatch.setitem(windows.WHOLE_PIXELS, 2, 1000)
+    monkeypatch.setitem(windows.TILE, 2, 48)
     tiled = predictor.probabilities(prepared)
     assert tiled.shape == (1, 90, 70)
     assert np.abs(tiled - whole).mean() < 0.02
@@ -332,9 +333,9 @@ def test_tiles_of_a_side_cover_all_share_enough_and_are_no_larger_than_allowed(
 @pytest.mark.parametrize(("longest", "shared"), [(128, 16), (48, 6)])
 def test_the_tiles_that_are_run_are_as_few_as_planned(monkeypatch, longest, shared):
     """MONAI takes the overlap as a share of the side; rounding must not cost another tile."""
-    monkeypatch.setitem(inference.WHOLE_PIXELS, 2, 1)
-    monkeypatch.setitem(inference.TILE, 2, longest)
-    monkeypatch.setitem(inference.TILE_OVERLAP, 2, shared / longest)
+    monkeypatch.setitem(windows.WHOLE_PIXELS, 2, 1)
+    monkeypatch.setitem(windows.TILE, 2, longest)
+    monkeypatch.setitem(windows.TILE_OVERLAP, 2, shared / longest)
     predictor = _predictor(TASKS["nuclei_vhllrhe"], **POINTWISE)  # takes tiles of any side
     seen: list[tuple[int, ...]] = []
     predictor.network.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape[2:]))
@@ -347,8 +348,8 @@ def test_the_tiles_that_are_run_are_as_few_as_planned(monkeypatch, longest, shar
 
 def test_a_large_volume_is_run_in_equal_tiles_of_the_planned_side(monkeypatch, volume_task):
     predictor = _predictor(volume_task)
-    monkeypatch.setitem(inference.WHOLE_PIXELS, 3, 1000)
-    monkeypatch.setitem(inference.TILE, 3, 32)
+    monkeypatch.setitem(windows.WHOLE_PIXELS, 3, 1000)
+    monkeypatch.setitem(windows.TILE, 3, 32)
     seen: list[tuple[int, ...]] = []
     predictor.network.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape[2:]))
     predictor.probabilities(np.zeros((1, 16, 40, 70), np.float32))

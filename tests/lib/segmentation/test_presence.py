@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from drawing_samples import draw_patch
 from PIL import Image as PillowImage
 
 from lib.data.studies import Item
-from lib.data.transforms import draw_patch
 from lib.image import Geometry, Image
 from lib.io.read import read_image
 from lib.kinds import score_cases

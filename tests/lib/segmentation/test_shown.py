@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from lib.data.ignore import IGNORE
+from lib.errors import InputError
 from lib.segmentation import shown
-from lib.segmentation.shown import as_segments
+from lib.segmentation.shown import as_segments, as_structures
 
 NUCLEI = {"nuclei": 1}
 ORGANS = {"gland": 1, "cyst": 2}
@@ -53,3 +55,39 @@ def test_objects_beside_names_that_were_not_drawn_are_of_the_one_that_was():
     shown, found = as_segments(label, names, {"nuclei": 1})
     assert found == {"nuclei 10": 1, "nuclei 11": 2, "nuclei 12": 3}
     assert shown.tolist() == [[0, 1], [2, 3]]
+
+
+@pytest.mark.parametrize(
+    ("values", "names", "tasks", "expected", "found"),
+    [
+        ((255,), (), [NUCLEI], {"nuclei": 1}, [1]),
+        ((3, 7, 300), (), [NUCLEI], {"nuclei": 1}, [1, 1, 1]),
+        ((1, 2), (("nuclei", 1),), [NUCLEI], {"nuclei": 1}, [1, 1]),
+        ((1, 2), (("nuclei 1", 1), ("Nuclei-2", 2)), [NUCLEI], {"nuclei": 1}, [1, 1]),
+        ((1, 2), (), [ORGANS], ORGANS, [1, 2]),
+        ((5, 7), (("cyst", 5), ("gland", 7)), [NUCLEI, ORGANS], ORGANS, [2, 1]),
+        (
+            (1, IGNORE),
+            (("nuclei", 1), ("ignore", IGNORE)),
+            [NUCLEI],
+            {"nuclei": 1, "ignore": 2},
+            [1, 2],
+        ),
+        ((1,), (("liver", 1),), [NUCLEI], {"nuclei": 1, "liver": 2}, [2]),
+        ((4, 5), (), [], {"label 4": 1, "label 5": 2}, [1, 2]),
+        ((), (("cyst", 0),), [NUCLEI, ORGANS], ORGANS, []),
+    ],
+)
+def test_a_structure_has_the_value_of_the_task_that_has_it(values, names, tasks, expected, found):
+    label = np.zeros((8, 8), np.int32)
+    for row, value in enumerate(values):
+        label[row] = value
+    drawn, named = as_structures(label, names, tasks)
+    assert named == expected and drawn.dtype == np.uint8
+    assert drawn[: len(values), 0].tolist() == found and not drawn[len(values) :].any()
+
+
+def test_more_structures_than_a_browser_draws_are_refused():
+    label = np.arange(400, dtype=np.int32).reshape(20, 20)
+    with pytest.raises(InputError, match="holds 399 structures, at most 255"):
+        as_structures(label, tuple((f"vessel{'x' * n}", n) for n in range(1, 400)), [])

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from drawing_samples import draw_patch
 
-from lib.data.transforms import draw_patch
 from lib.image import Geometry, Image
 from lib.networks import build_network
-from lib.segmentation import predictor as inference
+from lib.segmentation import windows
 from lib.segmentation.evaluation import evaluate
 from lib.segmentation.predictor import FRAMES, Predictor
 from lib.tasks.image_spec import AugmentSpec, InputSpec, OutputSpec, TargetSpec
@@ -66,8 +66,8 @@ def test_the_answer_to_a_stack_is_the_answer_to_each_slice(flat, count, flips):
 
 
 def test_large_slices_are_answered_in_tiles_each_as_alone(flat, monkeypatch):
-    monkeypatch.setitem(inference.WHOLE_PIXELS, 2, 1000)
-    monkeypatch.setitem(inference.TILE, 2, 32)
+    monkeypatch.setitem(windows.WHOLE_PIXELS, 2, 1000)
+    monkeypatch.setitem(windows.TILE, 2, 32)
     predictor, frames = _predictor(flat), _frames(FRAMES + 1, 50, 70)
     sizes: list[tuple[int, ...]] = []
     predictor.network.register_forward_pre_hook(lambda _, given: sizes.append(given[0].shape))

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from drawing_samples import draw_patch
 
 from lib.data.studies import Item
 from lib.data.targets import make_target
-from lib.data.transforms import draw_patch
 from lib.image import Geometry, Image
 from lib.io.labels import read_label
 from lib.segmentation.evaluation import evaluate
@@ -23,6 +23,7 @@ from lib.tasks.registry import TASKS
 from lib.training.batches import PreparedCases
 from lib.training.loop import fit
 from lib.training.options import FitOptions
+from lib.weights.backends import Backend
 from lib.weights.checkpoint import load_checkpoint
 
 MAPS = ("foreground", "label_1", "label_7")
@@ -227,7 +228,7 @@ def glands(tmp_path_factory) -> list[Item]:
 class _Shifted:
     """Answers every volume with its label, the gland lacking its lowest rows."""
 
-    device, dtype, flips = "cpu", "torch.float32", False
+    device, dtype, flips, backend = "cpu", "torch.float32", False, Backend()
 
     def __init__(self, task, items):
         self.task = task

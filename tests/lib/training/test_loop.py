@@ -18,8 +18,10 @@ from lib.io.read import read_image
 from lib.segmentation.predictor import Predictor
 from lib.tasks.image_spec import TargetSpec
 from lib.tasks.registry import TASKS
+from lib.training import loop
 from lib.training.batches import StepBatches
 from lib.training.loop import fit
+from lib.training.plan import iterations
 from lib.weights.checkpoint import load_checkpoint
 
 
@@ -267,6 +269,74 @@ def test_the_number_of_loading_threads_does_not_change_the_result(
     result = fit(task, items, fit_options(tmp_path))
     assert result.history == whole.history
     assert_same_weights(result.weights, whole.weights)
+
+
+@pytest.mark.parametrize("interval", [4, 5])
+def test_iterations_of_several_steps_end_alike_bit_by_bit(
+    task, items, tmp_path, monkeypatch, interval
+):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    monkeypatch.setattr("lib.training.progress.TENSORBOARD_STEPS", 4)
+    found, scalars, iterations = [], [], []
+    for together in (1, 4):
+        monkeypatch.setattr(loop, "steps_together", lambda _, count=together: count)
+        folder, seen = tmp_path / str(together), []
+        watched = fit_options(
+            folder, tensorboard=True, on_validation=lambda step, _, seen=seen: seen.append(step)
+        )
+        with monkeypatch.context() as patch:
+            counted = []
+            patch.setattr(loop.RunState, "save_if_due", lambda _, step, to=counted: to.append(step))
+            found.append(fit(with_recipe(task, val_interval=interval), items, watched))
+        iterations.append(counted)
+        assert seen == ([4, 8, 12] if interval == 4 else [5, 10, 12])
+        events = EventAccumulator(str(folder / "tensorboard"))
+        events.Reload()
+        shown = {tag: events.Scalars(tag) for tag in events.Tags()["scalars"]}
+        scalars.append({tag: [(e.step, e.value) for e in shown[tag]] for tag in shown})
+    assert iterations[0] == list(range(1, 13))
+    assert iterations[1] == ([4, 8, 12] if interval == 4 else [4, 5, 8, 10, 12])
+    assert [step for step, _ in scalars[0]["train/loss"]] == [4, 8, 12]
+    assert scalars[0] == scalars[1]
+    assert found[0].history == found[1].history
+    assert_same_weights(*(one.weights for one in found))
+    states = [torch.load(tmp_path / one / "state.pt", weights_only=True) for one in ("1", "4")]
+    assert states[0]["step"] == states[1]["step"] == 12
+    for name, value in states[0]["network"].items():
+        assert torch.equal(states[1]["network"][name], value), "also of the last step"
+
+
+def test_iterations_end_where_something_is_done():
+    assert iterations(range(0, 10), 1, 4) == [1] * 10
+    assert iterations(range(0, 10), 4, 3) == [3, 1, 2, 2, 1, 1]
+    assert iterations(range(6, 25), 10, 100) == [4, 10, 5]
+    assert iterations(range(3, 4), 10, 100) == [1]
+
+
+def test_a_run_goes_on_in_iterations_of_another_length(whole, task, items, tmp_path, monkeypatch):
+    class PowerCut(Exception):
+        pass
+
+    def cut(step, figures):
+        if step == 8:
+            raise PowerCut
+
+    with pytest.raises(PowerCut):
+        fit(task, items, fit_options(tmp_path, on_validation=cut))
+    monkeypatch.setattr(loop, "steps_together", lambda _: 5)
+    result = fit(task, items, fit_options(tmp_path))
+    assert result.first_step == 4 and result.history == whole.history
+    assert_same_weights(result.weights, whole.weights)
+
+
+def test_the_bar_counts_steps(task, items, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("lib.training.progress.os.isatty", lambda _: True)
+    monkeypatch.setattr(loop, "steps_together", lambda _: 5)
+    fit(task, items, fit_options(tmp_path, progress=True))
+    last = capsys.readouterr().err.replace("\r", "\n").strip().splitlines()[-1]
+    assert last.startswith(f"{task.name}: 100%") and " 12/12 " in last
+    assert "mean_iou=" in last
 
 
 def test_the_figures_of_images_are_beside_those_of_pixels(whole):

@@ -12,7 +12,13 @@ import torch
 
 from lib.errors import InputError
 from lib.tasks.image_spec import AugmentSpec, TargetSpec
-from lib.training.batches import PreparedCases, StepBatches, loading_threads, prefetch
+from lib.training.batches import (
+    HeldCases,
+    PreparedCases,
+    StepBatches,
+    loading_threads,
+    prefetch,
+)
 from lib.training.loop import fit
 from lib.training.options import FitOptions
 from lib.training.parallel import fit_in_processes
@@ -73,18 +79,13 @@ def test_every_case_is_drawn_once_per_pass(task, items):
     cases = PreparedCases(items, task)
     seen: list[int] = []
 
-    class Watched:
-        task, items = cases.task, cases.items
-        largest = cases.largest
-
-        def __len__(self):
-            return len(cases)
-
+    class Watched(HeldCases):
         def __getitem__(self, index):
             seen.append(index)
-            return cases[index]
+            return super().__getitem__(index)
 
-    batches = StepBatches(Watched(), 0)  # type: ignore[arg-type]
+    batches = StepBatches(cases, 0)
+    batches.held = Watched(cases)
     for step in range(6):
         batches[step]
     passes = np.array(seen).reshape(3, 8)

@@ -118,6 +118,7 @@ def test_each_version_keeps_what_it_was_trained_on(task, items, tmp_path, monkey
         train_and_submit(task, items, options, store)
 
     train("first", items[:6])
+    store.restore(TASK, store.versions(TASK)[0].id)  # few steps: may be kept aside as trivial
     assert store.last_labels(TASK) == store.served_labels(TASK) == label_fingerprints(items[:6])
     train("second", items)
     assert given == [frozenset(), frozenset(item.id for item in items[6:])]

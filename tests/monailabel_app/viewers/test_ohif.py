@@ -22,7 +22,7 @@ def test_files_in_folders_are_served_and_upstream_still_does_not():
 @pytest.mark.parametrize("path", ["", "monai-label", "viewer", "../../../config.py", "assets"])
 def test_pages_of_ohif_and_paths_that_lead_out_get_the_start_page(path):
     response = ohif.serve(path)
-    assert Path(response.path).name == "index.html"
+    assert response.media_type == "text/html" and b"<title>OHIF Viewer" in response.body
     assert response.headers["cache-control"] == "no-cache"
 
 
@@ -58,7 +58,8 @@ def test_a_script_is_served_with_its_patches_and_never_without(name):
             text = text.replace(patch.replacement, patch.original)
     assert text == shipped, "nothing else is changed"
     assert response.headers["cache-control"] == "no-cache"
-    assert response.media_type == "text/javascript"
+    types = {".js": "text/javascript", ".css": "text/css", ".html": "text/html"}
+    assert response.media_type == types[Path(name).suffix]
 
 
 def test_a_script_that_the_patches_are_not_for_is_refused(tmp_path):
@@ -68,3 +69,17 @@ def test_a_script_that_the_patches_are_not_for_is_refused(tmp_path):
         patched(other)
     (tmp_path / "other.js").write_text("another script")
     assert patched(tmp_path / "other.js") is None
+
+
+def test_scripts_named_by_their_content_are_kept_by_browsers_and_no_others():
+    for script in ohif.root().glob("*.bundle.*[0-9a-f].js"):
+        kept = "immutable" in ohif.serve(script.name).headers.get("cache-control", "")
+        assert kept == (script.name not in {patch.file for patch in PATCHES})
+    for path in ("", "app-config.js", "app.bundle.css"):
+        assert "immutable" not in ohif.serve(path).headers.get("cache-control", "")
+
+
+def test_the_list_offers_to_store_files_in_an_archive_alone():
+    off = "dicomUploadEnabled = false"
+    assert off in ohif.serve("app-config.js", uploads=False).body.decode()
+    assert off not in ohif.serve("app-config.js").body.decode()

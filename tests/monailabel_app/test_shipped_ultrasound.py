@@ -1,0 +1,44 @@
+"""The weights for ultrasound answer on phantoms, and their card says what was measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from lib.image import Geometry, Image
+from lib.phantoms.ultrasound.studies import fetal_frame
+from lib.segmentation.metrics import dice
+from lib.segmentation.predictor import Predictor
+from lib.tasks.registry import get_task
+from lib.weights.checkpoint import load_checkpoint
+from monailabel_app.config import SHIPPED_MODELS
+
+DOCS = Path(__file__).parents[2] / "docs"
+WEIGHTS = SHIPPED_MODELS / "pretrained_fetal_head.pt"
+
+
+def test_the_head_of_a_phantom_is_found():
+    predictor = Predictor.from_checkpoint(
+        get_task("fetal_head"), load_checkpoint(WEIGHTS), "cpu", "fp32"
+    )
+    found = []
+    for seed in range(3):
+        phantom = fetal_frame(seed)
+        flat = Geometry.flat(*phantom.image.shape)
+        answer = predictor(Image(phantom.image, flat, Path("head.png")))
+        found.append(dice(answer.mask > 0, phantom.label > 0))
+    assert np.mean(found) > 0.8, found
+
+
+def test_the_card_says_what_the_file_of_figures_says():
+    figures = json.loads((DOCS / "results" / "fetal_head.json").read_text())
+    head, card = figures["structures"]["head"], (DOCS / "models" / "fetal_head.md").read_text()
+    assert f"| Dice, mean over frames | {head['dice']:.4f} |" in card
+    assert f"| Dice, pooled over pixels | {figures['pooled']['fg_dice']:.4f} |" in card
+    assert f"| Hausdorff distance, mm | {head['hausdorff']:.3f} |" in card
+    off = head["circumference_absolute_error"]
+    assert f"| circumference, mean absolute error, mm | {off:.3f} |" in card
+    assert f"{head['images']} held-out" in card and "CC BY 4.0" in card
+    assert get_task("fetal_head").weights_licence == "CC-BY-4.0"
