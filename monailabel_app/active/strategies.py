@@ -216,7 +216,7 @@ class ActiveLearning:
                     f"image '{asked}' is being labelled by somebody else; ask again later, or "
                     f"for another image"
                 )
-            if not self.leases.take(offered, id, who, task.name if reopens else ""):
+            if not self.leases.take(readable, id, who, task.name if reopens else ""):
                 continue
             if not reopens and not self.samples.is_unlabelled(task, id):
                 self.leases.drop(offered[id])  # somebody labelled it a moment ago
