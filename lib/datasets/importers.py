@@ -81,7 +81,7 @@ IMPORTERS = {
     ),
     "nerve": Importer(
         title="Kaggle ultrasound-nerve-segmentation",
-        layout="train/S_I.tif with train/S_I_mask.tif",
+        layout="train/S_I.tif with train/S_I_mask.tif, or images/, labels/",
         function="lib.datasets.nerve:import_nerve",
         options=(
             ImportOption(

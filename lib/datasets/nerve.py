@@ -1,7 +1,7 @@
 """The Kaggle ultrasound-nerve-segmentation set: brachial plexus in ultrasound of the neck.
 
 ``train/S_I.tif`` is frame I of subject S; ``train/S_I_mask.tif`` is its mask, 0 or 255, empty where
-no nerve was marked. The frames come from video and were marked one by one. So nearly equal frames
+no nerve was marked. Public copies have ``images/S_I.*`` beside ``labels/S_I.*``. The frames come from video and were marked one by one. So nearly equal frames
 can contradict each other: one has a mask, the other an empty mask. This is a known fault of the set
 (https://fhtagn.net/prog/2016/08/19/kaggle-uns.html).
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from lib.data.groups import Grouped, write_groups, write_table
-from lib.data.studies import FINAL_LABELS
+from lib.data.studies import FINAL_LABELS, list_items
 from lib.data.write_item import write_item
 from lib.datasets.duplicates import SAME_FRAME, read_signature, similar_pairs
 from lib.datasets.importing import ImportReport, OnItem, check_folder, counted
@@ -27,6 +27,7 @@ from lib.io.read import read_image
 
 CONTRADICTIONS = "contradictions.csv"
 _NAME = re.compile(r"(\d+)_(\d+)\.tiff?", re.IGNORECASE)
+_ID = re.compile(r"(\d+)_(\d+)")
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,14 @@ class Contradiction:
 def find_frames(folder: Path) -> list[NerveFrame]:
     """Return the frames in `folder` or its ``train``, sorted by subject and number.
 
+    Two layouts are accepted: as published, and ``images/`` beside ``labels/``.
+
     Raises:
         InputError: no such folder, or no frames in it.
     """
     check_folder(folder)
+    if (folder / "images").is_dir() and (folder / "labels").is_dir():
+        return _copied_frames(folder)
     root = folder / "train" if (folder / "train").is_dir() else folder
     found = []
     for image in root.iterdir():
@@ -80,8 +85,30 @@ def find_frames(folder: Path) -> list[NerveFrame]:
     if not found:
         raise InputError(
             f"'{folder}' is not ultrasound-nerve-segmentation: expected train/S_I.tif with "
-            f"train/S_I_mask.tif, S the subject; give the unpacked data set"
+            f"train/S_I_mask.tif, S the subject, or folders images/ and labels/ with files S_I; "
+            f"give the unpacked data set"
         )
+    return [frame for _, frame in sorted(found, key=lambda pair: pair[0])]
+
+
+def _copied_frames(folder: Path) -> list[NerveFrame]:
+    """Return the frames in ``images/``, sorted by subject and number.
+
+    Raises:
+        InputError: a name that tells no subject, or no frames.
+    """
+    found = []
+    for item in list_items(folder):
+        name = _ID.fullmatch(item.id)
+        if not name:
+            raise InputError(
+                f"{item.image.name} in '{folder}' tells no subject: expected S_I, the subject's "
+                f"number and the frame's, as in 12_34; rename it, or take it out of images/"
+            )
+        key = int(name[1]), int(name[2])
+        found.append((key, NerveFrame(item.id, key[0], item.image, item.label)))
+    if not found:
+        raise InputError(f"there are no images in '{folder / 'images'}'; expected files S_I")
     return [frame for _, frame in sorted(found, key=lambda pair: pair[0])]
 
 

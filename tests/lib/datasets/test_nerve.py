@@ -66,6 +66,21 @@ def test_masks_become_0_and_1_and_images_stay_as_they_are(source, tmp_path):
     assert read_image(items["1_1"].image).shape == SIDE
 
 
+def test_copies_with_images_beside_labels_are_the_same_set(source, tmp_path):
+    copy = tmp_path / "copy"
+    for file in (source / "train").iterdir():
+        folder = copy / ("labels" if "_mask" in file.name else "images")
+        folder.mkdir(parents=True, exist_ok=True)
+        file.rename(folder / file.name.replace("_mask", ""))
+    report = import_nerve(copy, tmp_path / "studies")
+    assert report.figures["frames"] == {1: 3, 10: 1} and report.figures["marked"] == {1: 1}
+    assert [frame.id for frame in find_frames(copy)] == ["1_1", "1_2", "1_10", "10_1"]
+
+    (copy / "images" / "1_2.tif").rename(copy / "images" / "scan.tif")
+    with pytest.raises(InputError, match=r"scan\.tif .*tells no subject: expected S_I"):
+        find_frames(copy)
+
+
 def test_frames_of_a_subject_are_one_group(source, tmp_path):
     import_nerve(source, tmp_path)
     rows = {row.id: (row.group, row.kind) for row in read_groups(tmp_path)}
