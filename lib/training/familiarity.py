@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from lib.data.case import Cases
+from lib.devices import give_back_memory
 from lib.kinds import kind_of
 from lib.tasks.spec import TaskSpec
 from lib.training.batches import PreparedCases
@@ -35,6 +36,7 @@ def keep_familiarity(
     checkpoint = load_checkpoint(file)
     if KEY in checkpoint.answer:
         return
+    give_back_memory()  # of the steps, before a second network answers
     predictor = kind_of(task).predictor.from_checkpoint(
         task, checkpoint, options.device, options.precision
     )
