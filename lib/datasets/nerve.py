@@ -1,9 +1,9 @@
 """The Kaggle ultrasound-nerve-segmentation set: brachial plexus in ultrasound of the neck.
 
 ``train/S_I.tif`` is frame I of subject S; ``train/S_I_mask.tif`` is its mask, 0 or 255, empty where
-no nerve was marked. Public copies have ``images/S_I.*`` beside ``labels/S_I.*``. The frames come from
-video and were marked one by one. So nearly equal frames can contradict each other: one has a mask,
-the other an empty mask. This is a known fault of the set
+no nerve was marked. Public copies have ``images/S_I.*`` beside ``labels/S_I.*``. The frames come
+from video and were marked one by one. So nearly equal frames can contradict each other: one has a
+mask, the other an empty mask. This is a known fault of the set
 (https://fhtagn.net/prog/2016/08/19/kaggle-uns.html).
 """
 
