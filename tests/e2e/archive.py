@@ -11,7 +11,15 @@ from pydicom import Dataset
 from pynetdicom import AE
 
 from lib.phantoms.dicom_studies import DemoStudy
+from monailabel_app.archive.dicomweb import Archive
 from monailabel_app.archive.orthanc import SENDER, TITLE, Orthanc
+
+SILENT_SECONDS = 120  # of patience with a busy machine
+
+
+def archive_of(orthanc: Orthanc) -> Archive:
+    """The archive as the app asks it, with more patience."""
+    return Archive(orthanc.url, silent_seconds=SILENT_SECONDS)
 
 
 def client(orthanc: Orthanc) -> DICOMwebClient:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from archive import SILENT_SECONDS
 from server_support import MODEL, Server, threshold_weights
 from test_clients import slicer_library
 
@@ -28,6 +29,7 @@ class ArchiveServer(Server):
             folder,
             ",".join((MODEL, *models)),
             archive_cache=str(folder / "cache"),
+            archive_seconds=str(SILENT_SECONDS),
             device="cpu",
             **{"any_modality": "true", **conf},
         )

@@ -1,4 +1,4 @@
-"""A fresh Orthanc for each session; without Orthanc these tests are skipped with the reason.
+"""Fresh archives for each module; without Orthanc these tests are skipped with the reason.
 
 With E2E_REQUIRED=1 they fail instead."""
 
@@ -6,14 +6,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 from archive import store_all
 from server_support import ROOT
-from viewer import CHROMIUM, FLAGS, Viewer
+from viewer import CHROMIUM, FLAGS, PATIENCE_MS, Viewer
 
 from lib.phantoms.dicom_studies import DemoStudy, demo_studies
 from monailabel_app.archive.orthanc import Orthanc, missing
@@ -27,9 +26,9 @@ def absent() -> Callable[[str], NoReturn]:
     return pytest.fail if os.environ.get("E2E_REQUIRED") == "1" else pytest.skip
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def new_orthanc(absent, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
-    """A function that starts an empty archive of its own, stopped at the end of the session."""
+    """A function that starts an empty archive of its own, stopped at the end of the module."""
     if lacking := missing():
         absent(f"needs an archive: {lacking}")
     running: list[Orthanc] = []
@@ -47,13 +46,13 @@ def new_orthanc(absent, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
         orthanc.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def orthanc(new_orthanc) -> Orthanc:
-    """The archive that most tests share: the studies of `demo`, stored by STOW and C-STORE."""
+    """The archive of the studies of `demo`, stored by STOW and C-STORE."""
     return new_orthanc()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def demo(orthanc: Orthanc) -> dict[str, DemoStudy]:
     """A small study of each kind, in the archive, by kind."""
     studies = demo_studies(seed=1, scale=0.04)
@@ -70,9 +69,17 @@ def new_profile(absent) -> Iterator[Callable[..., Any]]:
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=FLAGS, headless=True, timeout=150_000
+            executable_path=CHROMIUM, args=FLAGS, headless=True, timeout=PATIENCE_MS
         )
-        yield partial(browser.new_context, viewport={"width": 1280, "height": 800})
+
+        def start(**arguments: Any) -> Any:
+            profile = browser.new_context(
+                **{"viewport": {"width": 1280, "height": 800}, **arguments}
+            )
+            profile.set_default_timeout(PATIENCE_MS)
+            return profile
+
+        yield start
         browser.close()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from archive import stow
+from archive import archive_of, stow
 from server_support import MODEL
 
 from lib.active_learning.strategies import STRATEGIES
@@ -30,7 +30,7 @@ from monailabel_app.active.records import Record
 from monailabel_app.active.scoring_methods import make_methods
 from monailabel_app.active.strategies import ActiveLearning
 from monailabel_app.archive.datastore import ArchiveDatastore
-from monailabel_app.archive.dicomweb import Archive
+from monailabel_app.archive.orthanc import Orthanc
 from trainers.base import build_trainer
 
 DENSITY = "density_birads"
@@ -39,11 +39,13 @@ DENSITY = "density_birads"
 class Site:
     """An archive of its own with the active learning and the scoring of a server over it."""
 
-    def __init__(self, url: str, folder: Path, task: str) -> None:
+    def __init__(self, orthanc: Orthanc, folder: Path, task: str) -> None:
         self.task, self.folder = get_task(task), folder
         self.store = ModelStore(folder / "models", folder / "none")
         self.store.folder.mkdir()
-        self.datastore = ArchiveDatastore(Archive(url), folder / "cache", 10**9, (self.task,))
+        self.datastore = ArchiveDatastore(
+            archive_of(orthanc), folder / "cache", 10**9, (self.task,)
+        )
         tasks = {task: self.task}
         settings = ScoringSettings(device="cpu", precision="fp32", enabled="on")
         self.active = ActiveLearning(self.datastore, tasks, self.store, settings)
@@ -88,7 +90,7 @@ def site(new_orthanc, tmp_path) -> Callable[..., Site]:
         archive = new_orthanc()
         for study in studies:
             stow(archive, study.datasets)
-        return Site(archive.url, tmp_path, task)
+        return Site(archive, tmp_path, task)
 
     return open_site
 

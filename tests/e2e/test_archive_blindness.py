@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
-from archive import stow
+from archive import archive_of, stow
 from archive_server import ArchiveServer
 from server_support import MODEL
 
@@ -18,7 +18,6 @@ from lib.io.masks import write_mask
 from lib.io.read import read_image
 from lib.phantoms.dicom_studies import DemoStudy, cine_study, mammogram_study
 from monailabel_app.archive.datastore import ArchiveDatastore
-from monailabel_app.archive.dicomweb import Archive
 from monailabel_app.web.users import Users
 
 PEOPLE = {"anna": "annotator", "bert": "annotator", "rita": "reviewer"}
@@ -109,7 +108,7 @@ def test_ranges_of_frames_are_found_again_by_a_server_with_an_empty_cache(archiv
     (image,) = study.series  # a series of one instance goes by its UID
 
     def opened(name: str) -> ArchiveDatastore:
-        return ArchiveDatastore(Archive(archive.url), tmp_path / name, 10**9, ())
+        return ArchiveDatastore(archive_of(archive), tmp_path / name, 10**9, ())
 
     store = opened("one")
     label = np.zeros((6, 32, 40), np.uint8)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from archive import client, objects, stow
+from archive import archive_of, client, objects, stow
 from dicom_label_samples import dciodvfy, write
 from pydicom import Dataset
 
@@ -25,7 +25,7 @@ from lib.mammography.report.read import read_density_report
 from lib.phantoms.dicom_studies import DemoStudy, demo_studies, frame_study
 from lib.tasks.registry import get_task
 from monailabel_app.archive.datastore import ArchiveDatastore
-from monailabel_app.archive.dicomweb import Archive, ArchiveError
+from monailabel_app.archive.dicomweb import ArchiveError
 from monailabel_app.archive.orthanc import Orthanc
 
 TASKS = tuple(
@@ -48,7 +48,8 @@ def studies() -> dict[str, DemoStudy]:
 
 def _open(orthanc: Orthanc, folder: Path, limit: int = 10**9) -> ArchiveDatastore:
     """Open the archive with a cache of its own, as a server that was just started does."""
-    return ArchiveDatastore(Archive(orthanc.url), folder / str(time.monotonic_ns()), limit, TASKS)
+    cache = folder / str(time.monotonic_ns())
+    return ArchiveDatastore(archive_of(orthanc), cache, limit, TASKS)
 
 
 def _label(store: ArchiveDatastore, image: str, pixels: np.ndarray, folder: Path) -> Path:

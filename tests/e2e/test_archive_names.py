@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from archive import objects, stow
+from archive import archive_of, objects, stow
 
 from lib.data.labels import matching_items, read_item_label
 from lib.data.studies import list_items
@@ -20,7 +20,6 @@ from lib.io.read import read_image
 from lib.phantoms.dicom_studies import DemoStudy, demo_studies
 from lib.tasks.registry import get_task
 from monailabel_app.archive.datastore import ArchiveDatastore
-from monailabel_app.archive.dicomweb import Archive
 
 LESION, NERVE, GLAND = map(get_task, ("busi_lesion", "nerve_vhllrhe", "ultrasound3d_structures"))
 READER = Author(person="Reader^One")
@@ -48,7 +47,7 @@ def open_archive(new_orthanc, study, tmp_path):
 
     def open_it() -> ArchiveDatastore:
         folder = tmp_path / str(time.monotonic_ns())
-        return ArchiveDatastore(Archive(orthanc.url), folder, 10**9, (LESION, NERVE, GLAND))
+        return ArchiveDatastore(archive_of(orthanc), folder, 10**9, (LESION, NERVE, GLAND))
 
     open_it.orthanc = orthanc
     return open_it

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from archive import objects, stow
+from archive import archive_of, objects, stow
 
 from lib.dicom.objects import Author
 from lib.dicom.seg.write import make_seg
@@ -20,7 +20,6 @@ from lib.mammography.density_labels import read_density, write_density
 from lib.phantoms.dicom_studies import DemoStudy, demo_studies
 from lib.tasks.registry import get_task
 from monailabel_app.archive.datastore import ArchiveDatastore
-from monailabel_app.archive.dicomweb import Archive
 from monailabel_app.archive.orthanc import Orthanc
 from monailabel_app.studies.agreement import agreement
 
@@ -40,7 +39,7 @@ def study_of(kind: str) -> DemoStudy:
 def opened(orthanc: Orthanc, folder: Path, readers: str = "latest") -> ArchiveDatastore:
     """Open the archive with a cache of its own, as a server that was just started does."""
     cache = folder / str(time.monotonic_ns())
-    return ArchiveDatastore(Archive(orthanc.url), cache, 10**9, (LESION, DENSITY), readers)
+    return ArchiveDatastore(archive_of(orthanc), cache, 10**9, (LESION, DENSITY), readers)
 
 
 def squeezed(file: str | Path) -> np.ndarray:

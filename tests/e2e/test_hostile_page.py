@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from server_support import MODEL, Server, threshold_weights
-from viewer import CHROMIUM, FLAGS
+from viewer import CHROMIUM, FLAGS, PATIENCE_MS
 
 from lib.phantoms.nuclei import write_nuclei_studies
 from monailabel_app.web.users import Users
@@ -49,15 +49,16 @@ def open_page(absent) -> Iterator[Callable[..., Any]]:
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=[*FLAGS, *_OPEN], headless=True, timeout=150_000
+            executable_path=CHROMIUM, args=[*FLAGS, *_OPEN], headless=True, timeout=PATIENCE_MS
         )
 
         def start(site: str, **arguments: Any) -> Any:
             context = browser.new_context(**arguments)
+            context.set_default_timeout(PATIENCE_MS)
             page = context.new_page()
             empty = partial(_fulfil, body="<body></body>")
             page.route(f"{site}/hostile", empty)
-            page.goto(f"{site}/hostile", timeout=150_000)
+            page.goto(f"{site}/hostile")
             return page
 
         yield start

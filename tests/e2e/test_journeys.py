@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from archive import SILENT_SECONDS
 from journey import Place, walk
 from journey_archive import MAKERS, ArchivePlace
 from journey_folder import FolderPlace
@@ -30,7 +31,8 @@ def profile(new_profile):
 
 @pytest.fixture
 def place(where: str, kind: Kind, profile, tmp_path: Path, request) -> Iterator[Place]:
-    server = Server(tmp_path, kind.task, device="cpu", archive_cache=str(tmp_path / "cache"))
+    conf = {"archive_cache": str(tmp_path / "cache"), "archive_seconds": str(SILENT_SECONDS)}
+    server = Server(tmp_path, kind.task, device="cpu", **conf)
     place: Place
     if where == "archive":
         orthanc = request.getfixturevalue("new_orthanc")()

@@ -168,7 +168,9 @@ def test_the_list_is_filtered_and_a_click_on_a_row_opens_the_one_study(viewer, s
     row.get_by_text(patient).first.click()
     viewer.wait_until_open()
     assert study.study in viewer.page.url
-    assert viewer.page.locator("[data-cy='studyBrowser-panel']").get_by_text("US").count() >= 1
+    viewer.page.locator("[data-cy='studyBrowser-panel']").get_by_text("US").first.wait_for(
+        state="attached"
+    )
     listed = viewer.page.evaluate(
         "() => window.extensionManager.getActiveDataSource()[0].query.studies.search({})"
         ".then(found => found.map(study => study.studyInstanceUid))"

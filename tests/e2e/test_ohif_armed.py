@@ -22,7 +22,7 @@ TRAINED, CLICKED = "nuclei", "nuclei_click"  # shipped
 CELLS, STILL, EXAM = "cells", "still", "Phantom^1-0"
 ROWS, COLUMNS = 48, 72
 DISC, BESIDE = (36, 36), (48, 24)  # column, row: the middle of a disc, and between discs
-_WINDOW = "() => window.cornerstone.getEnabledElements()[0].viewport.getProperties().voiRange"
+_WINDOW = "() => window.shownElements()[0].viewport.getProperties().voiRange"
 
 
 @pytest.fixture(scope="module")

@@ -50,7 +50,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 _MIDDLE = """() => {
-    const [{ viewport }] = window.cornerstone.getEnabledElements();
+    const [{ viewport }] = window.shownElements();
     const { left, top, width, height } = viewport.canvas.getBoundingClientRect();
     return [left + width / 2, top + height / 2];
 }"""

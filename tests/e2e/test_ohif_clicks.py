@@ -22,27 +22,26 @@ SIZE = (96, 128)  # rows and columns; the model sees them as they are
 FRAMES, SLICES = 4, 8
 SHIFT = 3  # columns that the discs move by with each frame, so that no two are alike
 
-_SHOWN = "() => window.cornerstone.getEnabledElements()[0].viewport.getCurrentImageId?.()"
-_FRAME = "() => window.cornerstone.getEnabledElements()[0].viewport.getCurrentImageIdIndex()"
+_FRAME = "() => window.shownElements()[0].viewport.getCurrentImageIdIndex()"
 _PLACE = """([column, row]) => {
-    const [{ viewport }] = window.cornerstone.getEnabledElements();
+    const [{ viewport }] = window.shownElements();
     const { left, top } = viewport.canvas.getBoundingClientRect();
     const { imageData } = viewport.getImageData();
     const [x, y] = viewport.worldToCanvas(imageData.indexToWorld([column, row, 0]));
     return [left + x, top + y];
 }"""
 _PLACE_IN_PLANE = """([plane, world]) => {
-    const { viewport } = window.cornerstone.getEnabledElements()[plane];
+    const { viewport } = window.shownElements()[plane];
     viewport.jumpToWorld(world);
     const { left, top } = viewport.canvas.getBoundingClientRect();
     const [x, y] = viewport.worldToCanvas(world);
     return [left + x, top + y];
 }"""
 _ACTIVE = """plane => {
-    const { element } = window.cornerstone.getEnabledElements()[plane].viewport;
+    const { element } = window.shownElements()[plane].viewport;
     return getComputedStyle(element).pointerEvents === 'auto';
 }"""
-_WINDOW = """() => window.cornerstone.getEnabledElements()[0].viewport.getProperties().voiRange"""
+_WINDOW = """() => window.shownElements()[0].viewport.getProperties().voiRange"""
 _MARKS = """() => [...document.querySelectorAll('.ml-mark')].map(mark => {
     const { left, top, width, height } = mark.getBoundingClientRect();
     return [left + width / 2, top + height / 2, mark.textContent];
@@ -200,8 +199,7 @@ def test_clicks_on_a_frame_and_on_a_loop_are_answered_where_they_are_and_submitt
     viewer.press("Submit")
     assert np.array_equal(_stored(server, frame), added)
 
-    viewer.page.locator("[data-cy='study-browser-thumbnail']").nth(1).dblclick()
-    viewer.page.wait_for_function(f"() => ({_SHOWN})()?.includes('{loop.SOPInstanceUID}')")
+    viewer.hang(str(loop.SOPInstanceUID))
     viewer.page.locator(".ml-clicks").get_by_text("+0, −0").wait_for()  # those of the loop
     _scroll(viewer, 2)
     viewer.click("Add")

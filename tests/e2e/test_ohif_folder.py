@@ -245,9 +245,7 @@ def test_a_click_lands_on_the_pixel_of_the_file(viewer, server, kind):
     ((positive, negative),) = asked.points
     (point,) = positive
     assert point[:2] == [50, 20] and negative == []
-    shown = viewer.page.evaluate(
-        "() => window.cornerstone.getEnabledElements()[0].viewport.getCurrentImageId()"
-    )
+    shown = viewer.page.evaluate("() => window.shownElements()[0].viewport.getCurrentImageId()")
     instance = viewer.page.evaluate(
         "id => window.cornerstone.metaData.get('instance', id).SOPInstanceUID", shown
     )

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+import re
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from PIL import Image
 from scipy import ndimage
 from server_support import Server
 from test_density import _weights_that_answer_c as weights_that_answer_c
-from viewer import Viewer
+from viewer import PATIENCE_MS, Viewer
 
 from lib.phantoms.mammograms.exams import exam_phantom
 from lib.weights.checkpoint import load_checkpoint, save_checkpoint
@@ -138,7 +140,14 @@ def _opacity(viewer: Viewer, value: int) -> None:
 
 def _turn(viewer: Viewer, how: dict[str, Any], place: int = PLACE) -> None:
     viewer.page.evaluate(_TURN, [place, how])
-    viewer.page.wait_for_timeout(700)  # the label map is drawn a moment after the image
+
+
+def _comes(viewer: Viewer, there: Callable[[], bool]) -> bool:
+    """Whether something is seen in the end: what lies over an image is drawn a moment after it."""
+    deadline = time.monotonic() + PATIENCE_MS / 1000
+    while not (seen := there()) and time.monotonic() < deadline:
+        viewer.page.wait_for_timeout(200)
+    return seen
 
 
 def _colours(
@@ -163,6 +172,12 @@ def _far(colours: np.ndarray, colour: tuple[float, ...]) -> np.ndarray:
     return np.abs(colours - colour).max(axis=1)
 
 
+def _is_tissue(viewer: Viewer, points: np.ndarray, least: float = 0.95) -> bool:
+    """Whether the page has the colour of tissue at (nearly) all points of the image."""
+    found, seen = _colours(viewer, points)
+    return bool(seen.sum() > 8 and (_far(found, TISSUE) < 12).mean() > least)
+
+
 def test_dense_tissue_lies_on_its_pixels_however_the_view_is_turned_and_the_slider_changes_them(
     viewer, server
 ):
@@ -171,24 +186,31 @@ def test_dense_tissue_lies_on_its_pixels_however_the_view_is_turned_and_the_slid
     viewer.press("Percent density")
     dense, other = _inside(tissue == 1, 2, 400), _inside(tissue == 2, 3, 400)
     assert min(len(dense), len(other)) > 20
+
+    def lies_there() -> bool:
+        found, seen = _colours(viewer, other)
+        grey = seen.sum() > 8 and (np.ptp(found, axis=1) < 12).mean() > 0.95
+        return bool(grey) and _is_tissue(viewer, dense)
+
+    def distance() -> float:
+        return float(_far(_colours(viewer, dense)[0], TISSUE).mean())
+
     _opacity(viewer, 100)
     for name, how in TURNED.items():
         _turn(viewer, how)
-        found, seen = _colours(viewer, dense)
-        assert seen.sum() > 8 and (_far(found, TISSUE) < 12).mean() > 0.95, name
-        found, seen = _colours(viewer, other)
-        assert seen.sum() > 8 and (np.ptp(found, axis=1) < 12).mean() > 0.95, name  # grey
+        assert _comes(viewer, lies_there), name
         viewer.picture(f"overlay_tissue_{name}")
     viewer.page.set_viewport_size({"width": 1500, "height": 900})
     _turn(viewer, {})
-    found, seen = _colours(viewer, dense)
-    assert seen.sum() > 8 and (_far(found, TISSUE) < 12).mean() > 0.95, "in a smaller window"
-    distances = []
-    for value in (0, 30, 60, 100):
+    assert _comes(viewer, lambda: _is_tissue(viewer, dense)), "in a smaller window"
+    _opacity(viewer, 0)
+    assert _comes(viewer, lambda: distance() > 20), "nothing of the tissue is seen"
+    distances = [distance()]
+    for value in (30, 60, 100):
         _opacity(viewer, value)
-        viewer.page.wait_for_timeout(700)
-        distances.append(_far(_colours(viewer, dense)[0], TISSUE).mean())
-    assert distances == sorted(distances, reverse=True) and distances[0] > 4 * distances[-1] + 20
+        assert _comes(viewer, lambda: distance() < distances[-1]), f"more is seen at {value}"
+        distances.append(distance())
+    assert distances[0] > 4 * distances[-1] + 20
 
 
 def test_saliency_lies_on_its_pixels_however_the_view_is_turned(viewer, server):
@@ -202,8 +224,8 @@ def test_saliency_lies_on_its_pixels_however_the_view_is_turned(viewer, server):
     assert (colours[..., 3] > 100).mean() > 0.1, "the network looks somewhere"
     even = np.hypot(*np.gradient(colours.sum(axis=-1))) < 12  # no steep place
     points = _inside(even, 1, 150)
-    for name, how in TURNED.items():
-        _turn(viewer, how, 0)
+
+    def lies_there() -> bool:
         _opacity(viewer, 0)
         bare, seen = _colours(viewer, points, 0)
         _opacity(viewer, 100)
@@ -211,7 +233,11 @@ def test_saliency_lies_on_its_pixels_however_the_view_is_turned(viewer, server):
         own = colours[points[seen, 1], points[seen, 0]]
         alpha = own[:, 3:] / 255
         expected = own[:, :3] * alpha + bare * (1 - alpha)
-        assert seen.sum() > 20 and (np.abs(found - expected).max(axis=1) < 16).mean() > 0.9, name
+        return bool(seen.sum() > 20 and (np.abs(found - expected).max(axis=1) < 16).mean() > 0.9)
+
+    for name, how in TURNED.items():
+        _turn(viewer, how, 0)
+        assert _comes(viewer, lies_there), name
     viewer.picture("overlay_saliency")
     legend = viewer.page.locator(".ml-legend").inner_text()
     assert "class C" in legend and "no outline of tissue" in legend
@@ -224,6 +250,7 @@ def test_a_stroke_over_the_tissue_is_counted_and_its_undoing_too(viewer, server)
     _unfold(viewer)
     row = viewer.page.locator(".ml-percent table tr", has_text=VIEW)
     before = row.inner_text()
+    percent = re.escape(before.split("%")[0].split()[-1])
     places = viewer.page.evaluate(_PLACES, [PLACE, _inside(tissue == 2, 6).tolist()])
     x, y = next(place for place in places if place)
     viewer.page.locator("[data-tool='brush']").click()
@@ -231,8 +258,8 @@ def test_a_stroke_over_the_tissue_is_counted_and_its_undoing_too(viewer, server)
     viewer.page.mouse.down()
     viewer.page.mouse.move(x + 6, y + 6)
     viewer.page.mouse.up()
-    row.filter(has_text="corrected, not saved yet").wait_for()
-    assert row.inner_text().split("%")[0] != before.split("%")[0]
+    corrected = row.filter(has_text="corrected, not saved yet")
+    corrected.filter(has_not_text=re.compile(rf"(?<!\d){percent} %")).wait_for()
     viewer.page.locator("[data-do='undo']").click()
     viewer.page.wait_for_function(
         "([view, text]) => [...document.querySelectorAll('.ml-percent table tr')]"
@@ -273,9 +300,7 @@ def test_corrected_tissue_is_counted_saved_with_the_class_and_opened_again(viewe
     viewer.page.locator(".ml-percent").filter(has_text=f"{percent:.1f} %").wait_for()
     dense = _inside(brushed, 2)
     _opacity(viewer, 100)
-    viewer.page.wait_for_timeout(700)
-    colours, seen = _colours(viewer, dense)
-    assert seen.sum() > 8 and (_far(colours, TISSUE) < 12).mean() > 0.9
+    assert _comes(viewer, lambda: _is_tissue(viewer, dense, 0.9))
     viewer.picture("overlay_reopened")
 
 

@@ -41,14 +41,14 @@ FILES = {  # and by how much a decoded value may differ
 }
 
 _PIXELS = """() => {
-    const [{ viewport }] = window.cornerstone.getEnabledElements();
+    const [{ viewport }] = window.shownElements();
     const values = viewport.getCornerstoneImage().getPixelData();
     let text = '';
     values.forEach(value => (text += String.fromCharCode(value)));
     return btoa(text);
 }"""
 _PLACE = """() => {
-    const [{ viewport }] = window.cornerstone.getEnabledElements();
+    const [{ viewport }] = window.shownElements();
     const { left, top } = viewport.canvas.getBoundingClientRect();
     const { imageData, dimensions } = viewport.getImageData();
     const middle = [dimensions[0] >> 1, dimensions[1] >> 1, 0];

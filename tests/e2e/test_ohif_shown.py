@@ -126,7 +126,7 @@ def test_stills_and_a_volume_of_one_study_are_hung_each_in_its_way_and_keep_thei
 ):
     volume, still = (str(one[0].SOPInstanceUID) for one in (slices, series))
     viewer.open(str(series[0].StudyInstanceUID))
-    kinds = "() => window.cornerstone.getEnabledElements().map(one => one.viewport.type)"
+    kinds = "() => window.shownElements().map(one => one.viewport.type)"
     assert viewer.page.evaluate(kinds) == ["orthographic"] * 3
     _run(viewer)
     expected = _answer(server, volume)

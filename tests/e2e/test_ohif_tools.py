@@ -27,7 +27,7 @@ KINDS = {
 }
 # the middle of a pixel of the active viewport's plane, [column, row], on the page
 _PLACE = """([number, column, row]) => {
-    const { viewport } = window.cornerstone.getEnabledElements()[number];
+    const { viewport } = window.shownElements()[number];
     const { left, top } = viewport.canvas.getBoundingClientRect();
     const { imageData } = viewport.getImageData();
     const slice = viewport.type === 'stack' ? 0 : viewport.getSliceIndex();
@@ -35,13 +35,13 @@ _PLACE = """([number, column, row]) => {
     return [left + x, top + y];
 }"""
 _INDEX = """([number, x, y]) => {
-    const { viewport } = window.cornerstone.getEnabledElements()[number];
+    const { viewport } = window.shownElements()[number];
     const { left, top } = viewport.canvas.getBoundingClientRect();
     const world = viewport.canvasToWorld([x - left, y - top]);
     return [...viewport.getImageData().imageData.worldToIndex(world)];
 }"""
 _CANVAS = """number => {
-    const { canvas } = window.cornerstone.getEnabledElements()[number].viewport;
+    const { canvas } = window.shownElements()[number].viewport;
     const { left, top, width, height } = canvas.getBoundingClientRect();
     return [left, top, width, height];
 }"""

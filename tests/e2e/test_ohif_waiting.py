@@ -23,7 +23,7 @@ DISCS = discs(ROWS, COLUMNS)
 NAMES = ["GFP", "DAPI"]
 SIGNED = "J2K_pixelrep_mismatch.dcm"  # a slice of CT whose JPEG 2000 tells another sign
 _VALUES = """() => {
-    const [{ viewport }] = window.cornerstone.getEnabledElements();
+    const [{ viewport }] = window.shownElements();
     return [...viewport.getCornerstoneImage().getPixelData()];
 }"""
 _NOT_YET = """milliseconds => {

@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from archive import objects, stow
 from archive_server import ArchiveServer
 from pydicom import Dataset
-from server_support import MODEL, discs, read_itk, threshold_weights
+from server_support import MODEL, TRAINING_SECONDS, discs, read_itk, threshold_weights
 from viewer import Viewer
 
 from lib.data.ignore import IGNORE
@@ -21,6 +21,7 @@ from lib.phantoms.dicom_studies import frame_study
 
 SIZE = 48, 72
 LABELLED = {"nuclei": 1, "ignore": 2}
+TRAINING_MS = 1000 * TRAINING_SECONDS
 # a few steps of training find the discs, which the live weights just miss
 MISSING, QUICK = 1.05, {"train_batch_size": 2, "patch_size": 32, "learning_rate": 0.05}
 _DRAW = """text => {
@@ -137,10 +138,10 @@ def test_a_label_is_saved_trained_on_from_the_panel_goes_live_and_is_rolled_back
 
     train.get_by_label("Epochs", exact=True).fill("3")
     viewer.press("Train")
-    train.locator("progress").wait_for()
+    train.locator("progress").wait_for(timeout=TRAINING_MS)
     train.get_by_role("button", name="Stop", exact=True).wait_for()
     outcome = train.locator(".ml-outcome")
-    outcome.get_by_text("published: mean IoU").wait_for()
+    outcome.get_by_text("published: mean IoU").wait_for(timeout=TRAINING_MS)
     assert ", before 0." in outcome.inner_text()
     viewer.picture("work_trained")
     viewer.press("Run")
@@ -190,7 +191,7 @@ def test_a_training_begun_elsewhere_is_shown_and_stopped(viewer, server, studies
     viewer.open(str(studies[1].StudyInstanceUID))
     assert server.post(f"/train/{MODEL}", json={**QUICK, "max_epochs": 100_000}).ok
     train = _section(viewer, "train")
-    train.get_by_text(f"{MODEL} is being trained, epoch").wait_for()
+    train.get_by_text(f"{MODEL} is being trained, epoch").wait_for(timeout=TRAINING_MS)
     assert "left" in train.locator(".ml-progress").inner_text()
     viewer.picture("work_progress")
     assert "stopped" in viewer.press("Stop")

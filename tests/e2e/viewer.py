@@ -24,8 +24,19 @@ FLAGS = [
 ]
 PATIENCE_MS = 150_000  # with a busy machine; on a quiet one a step takes a few seconds
 
-_SHOWN = """() => window.cornerstone?.getRenderingEngines().flatMap(engine => engine.getViewports())
-    .filter(viewport => viewport.getImageData?.()).length"""
+# OHIF draws its thumbnails in elements of cornerstone too, each for a moment
+_ELEMENTS = """window.shownElements = () => window.cornerstone.getEnabledElements()
+    .filter(({ renderingEngineId }) => renderingEngineId !== '_thumbnails')"""
+# whether each viewport that is to show something does
+_SHOWN = """() => {
+    const { cornerstoneViewportService, viewportGridService } = window.services ?? {};
+    const viewports = [...(viewportGridService?.getState()?.viewports.values() ?? [])]
+        .filter(({ displaySetInstanceUIDs }) => displaySetInstanceUIDs?.length);
+    return viewports.length > 0 && viewports.every(({ viewportId }) =>
+        cornerstoneViewportService?.getCornerstoneViewport(viewportId)?.getImageData?.());
+}"""
+# whether the server has told the panel what can be done with the image; older panels have no hint
+_KNOWN = "() => document.querySelector('.ml-hint')?.textContent !== ''"
 _ENDED = "() => ['done', 'error'].includes(document.querySelector('.ml-status')?.dataset.kind)"
 _DRAWN = """() => {
     const { cornerstone, cornerstoneTools } = window;
@@ -66,7 +77,10 @@ _INSTANCE = """() => {
     const [uid] = viewports.get(activeViewportId)?.displaySetInstanceUIDs ?? [];
     const viewport = cornerstoneViewportService.getCornerstoneViewport(activeViewportId);
     const displaySet = viewport?.getImageData?.() && displaySetService.getDisplaySetByUID(uid);
-    return displaySet && displaySet.instances[0].SOPInstanceUID;
+    if (!displaySet) return '';
+    // the image before stays until this one has come
+    const drawn = viewport.getCornerstoneImage?.()?.imageId ?? viewport.getImageIds()[0];
+    return displaySet.imageIds?.includes(drawn) ? displaySet.instances[0].SOPInstanceUID : '';
 }"""
 _NUMBER = """instance => window.services.displaySetService.getActiveDisplaySets()
     .findIndex(found => found.instances.some(one => one.SOPInstanceUID === instance))"""
@@ -82,7 +96,7 @@ _HUNG = """() => {
 # slice, row and column, lie on the page
 _ON_VOXELS = """async ([places, voxels]) => {
     const { cornerstone } = window;
-    for (const { viewport } of cornerstone.getEnabledElements()) {
+    for (const { viewport } of window.shownElements()) {
         const ids = viewport.getImageIds();
         const numberOf = ([instance, frame]) => ids.findIndex(id =>
             cornerstone.metaData.get('instance', id)?.SOPInstanceUID === instance &&
@@ -107,7 +121,7 @@ _ON_VOXELS = """async ([places, voxels]) => {
 # which axis of the voxels, 0 for slices, the first viewport cuts; planes of a volume are the
 # patient's, not those that were acquired
 _CUT = """() => {
-    const [{ viewport }] = window.cornerstone.getEnabledElements();
+    const [{ viewport }] = window.shownElements();
     if (viewport.type === 'stack') return 0;
     const { viewPlaneNormal } = viewport.getCamera();
     const { direction } = viewport.getImageData();
@@ -134,6 +148,7 @@ class Viewer:
         self.faults: list[str] = []
         self.log: list[str] = []
         page.set_default_timeout(PATIENCE_MS)
+        page.add_init_script(_ELEMENTS)
         page.on("console", lambda line: self.log.append(f"{line.type}: {line.text[:300]}"))
         page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.outside: list[str] = []  # addresses of other sites that the page asked for
@@ -159,14 +174,15 @@ class Viewer:
         """Open a study in OHIF's own viewer, and the first segmentation stored with it."""
         address = f"{self.server}/ohif/viewer?StudyInstanceUIDs={study}"
         self.page.goto(address, wait_until="commit", timeout=PATIENCE_MS)
+        self.page.wait_for_function(_SHOWN)
         stored = self.page.locator("[data-cy='study-browser-thumbnail-no-image']")
         stored.filter(has_text="SEG").first.dblclick()
         self.page.get_by_text("Yes", exact=True).click()
         self.page.wait_for_function(_PAINTED)
 
     def wait_until_open(self) -> None:
-        self.page.wait_for_function(_ENDED)
-        self.page.wait_for_function(_SHOWN)
+        for happened in (_ENDED, _SHOWN, _KNOWN):
+            self.page.wait_for_function(happened)
         notice = self.page.get_by_text("Confirm and Hide")
         if notice.count():
             notice.click()
@@ -179,8 +195,7 @@ class Viewer:
 
     def shown(self) -> str:
         """SOPInstanceUID of what the active viewport shows, of a volume the first slice."""
-        self.page.wait_for_function(_SHOWN)
-        return str(self.page.evaluate(_INSTANCE))
+        return str(self.page.wait_for_function(_INSTANCE).json_value())
 
     def click(self, name: str) -> None:
         """Press a button of the panel."""

@@ -1,6 +1,6 @@
 // Saved work of the open study: who saved what and when; open it, compare it, correct it.
 
-const savedWork = { rows: [], asked: 0, compared: '' };
+const savedWork = { rows: [], asked: 0, compared: '', listed: '' };
 
 const shortTime = when =>
   when ? new Date(when).toLocaleString([], { dateStyle: 'short', timeStyle: 'short' }) : 'no date';
@@ -224,12 +224,20 @@ function showSaved() {
   const layers = displaySet ? layersOver(displaySet) : [];
   const isHere = row => displaySetOfRow(row) === displaySet; // those of the shown image first
   box.querySelector('summary').textContent = `Saved work of this study (${rows.length})`;
-  box.querySelector('.ml-works').replaceChildren(
+  const items = [
     ...(layers.length && compared ? [make('li', { class: 'ml-dice' }, [compared])] : []),
     ...(layers.length && mine ? [ownRow(mine)] : []),
     ...layers.map(layerRow),
-    ...[...rows].sort((one, other) => isHere(other) - isHere(one)).map(savedRow)
-  );
+    ...[...rows].sort((one, other) => isHere(other) - isHere(one)).map(savedRow),
+  ];
+  const list = box.querySelector('.ml-works');
+  const ids = layers.map(([segmentationId]) => segmentationId);
+  const listed = JSON.stringify([rows, ids, items.map(item => item.outerHTML)]);
+  // the same buttons stay: a click on one that goes between press and release would be lost
+  if (listed !== savedWork.listed || !list.children.length) {
+    savedWork.listed = listed;
+    list.replaceChildren(...items);
+  }
 }
 
 addSection({

@@ -88,6 +88,7 @@ const studyRows = new MutationObserver(nameStudyRows);
 /** Watch the list of studies, which is there while no mode is. */
 function watchStudies(there) {
   if (there) {
+    nameStudyRows(); // of a list that is there already
     studyRows.observe(document.documentElement, { childList: true, subtree: true });
   } else {
     studyRows.disconnect();

@@ -7,6 +7,7 @@ const trainings = {
   status: null, // what /viewer/training says
   versions: null, // what /viewer/versions says of the shown model
   noticed: '', // id of the training whose end was told last
+  asked: { supply: 0, versions: 0 }, // an answer that a later one has overtaken is dropped
   epochs: '',
   fromLive: true,
   timer: 0,
@@ -60,24 +61,28 @@ async function refreshSupply() {
   const tasks = trainableTasks();
   const known = [trainings.task, panelState.model].find(task => tasks.includes(task));
   trainings.task = known ?? tasks[0] ?? '';
+  trainings.asked.supply += 1;
+  const { supply: asked } = trainings.asked;
   const query = { model: trainings.task };
   const found = query.model
     ? await askJson('GET', 'viewer/trainable', { query }).catch(error => ({
         reason: error.message,
       }))
     : null;
-  if (query.model === trainings.task) {
+  if (asked === trainings.asked.supply) {
     trainings.supply = found;
     showTraining();
   }
 }
 
 async function refreshVersions() {
+  trainings.asked.versions += 1;
+  const { versions: asked } = trainings.asked;
   const query = { model: panelState.model };
   const found = query.model
     ? await askJson('GET', 'viewer/versions', { query }).catch(() => null)
     : null;
-  if (query.model === panelState.model) {
+  if (asked === trainings.asked.versions) {
     trainings.versions = found;
     showVersions();
   }

@@ -19,7 +19,7 @@ PATIENCE_MS, TRAINING_MS = 45_000, 900_000
 COLOURS = 96  # of a kept screenshot
 # the middle of a pixel on the screen
 _PLACE = """([column, row]) => {
-    const [{ viewport }] = window.cornerstone.getEnabledElements();
+    const [{ viewport }] = window.shownElements();
     const { left, top } = viewport.canvas.getBoundingClientRect();
     const { imageData } = viewport.getImageData();
     const [x, y] = viewport.worldToCanvas(imageData.indexToWorld([column, row, 0]));
