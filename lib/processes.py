@@ -16,10 +16,19 @@ END_SECONDS = 10  # for a program to end by itself
 
 
 def free_port() -> int:
-    """Return a port of this machine that nothing listens on."""
+    """Return a port of this machine that nothing listens on, and that nobody else gets meanwhile.
+
+    A connection that ends on it keeps it for a minute: until then the system gives it to nobody who
+    asks for any port, while a server that asks for this one, with SO_REUSEADDR as all do, gets it.
+    """
     with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        probe.listen(1)
+        port = int(probe.getsockname()[1])
+        with socket.create_connection(("127.0.0.1", port)):
+            probe.accept()[0].close()  # who closes first keeps the port
+        return port
 
 
 def require_free(host: str, port: int) -> None:

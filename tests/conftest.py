@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from nuclei_samples import write_nuclei
 
 from lib.data.studies import Item, list_items
@@ -51,6 +52,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return "browsers" if Path(file).parent.name == "e2e" else file
 
     return Scheduling(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup() -> None:
+    """Begin each fixture with the same random numbers, whichever tests ran before it."""
+    torch.manual_seed(0)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call() -> None:
+    """Begin each test with the same random numbers, alone and after any others."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -128,9 +141,9 @@ def weights(studies: Path, items: list[Item], tmp_path_factory: pytest.TempPathF
     return fit(replace(row, training=recipe), items, options).weights
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def rng() -> np.random.Generator:
-    """A seeded source of numbers."""
+    """A seeded source of numbers, the same for each test."""
     return np.random.default_rng(20180416)
 
 

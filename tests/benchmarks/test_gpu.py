@@ -234,7 +234,7 @@ def _gpu(tmp_path, environment, **words):
         env={**environment, "PYTHONPATH": str(site), **told, **words},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=900,
     )
     return ended, json.loads((tmp_path / "out" / "gpu.json").read_text())
 

@@ -20,6 +20,20 @@ from PIL import Image
 TASK = "nuclei_vhllrhe"
 IMAGES = 12
 STARTING_SECONDS = 240  # of patience with a busy machine
+SLOWLY = """
+import sys, time
+from lib.segmentation.predictor import Predictor
+from monailabel_app.cli import main
+
+plain = Predictor.finished
+
+def finished(*given):
+    time.sleep(0.5)  # so that it is killed before it ends
+    return plain(*given)
+
+Predictor.finished = finished
+main(sys.argv[1:])
+"""
 
 
 @pytest.fixture
@@ -138,7 +152,7 @@ def test_other_weights_answer_again(cli, folder, live):
 
 def test_a_killed_run_goes_on_where_it_was(cli, folder, live, begin):
     shutil.copytree(folder, whole := folder.with_name("whole"))
-    child = begin("-m", "monailabel_app", *words(folder, live))
+    child = begin("-c", SLOWLY, *words(folder, live))
     deadline = time.monotonic() + STARTING_SECONDS
     while len(answers(folder)) < 3:
         assert child.poll() is None and time.monotonic() < deadline, "no three answers"

@@ -79,7 +79,7 @@ def test_a_campaign_ends_after_as_many_files_of_each_type_the_same_ones_each_tim
 ) -> None:
     found = []
     for _ in range(2):
-        campaign = Campaign(["density", "table"], 3, 60, 40, tmp_path)
+        campaign = Campaign(["density", "table"], 3, 600, 40, tmp_path)
         campaign.work()
         assert [counts.inputs for counts in campaign.counts.values()] == [40, 40]
         found.append([(counts.read, counts.refused) for counts in campaign.counts.values()])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from typing import Any
 
 import pytest
 from fastapi import HTTPException
@@ -20,25 +21,37 @@ def _run(lane: Lane, work, count: int, admitted: bool = False) -> list[object]:
     return asyncio.run(all_())
 
 
-def _refusals(results: list[object]) -> list[HTTPException]:
-    return [result for result in results if isinstance(result, HTTPException)]
+def _run_until_refused(lane: Lane, count: int, most: int) -> tuple[list[object], list[Any]]:
+    """Run work that ends when so many were refused; return its results and the refusals."""
+    free, refused = threading.Event(), []
+
+    async def one() -> object:
+        try:
+            return await lane.run(lambda: free.wait(60))
+        except HTTPException as error:
+            refused.append(error)
+            if len(refused) == most:
+                free.set()
+            return error
+
+    async def all_() -> list[object]:
+        return await asyncio.gather(*(one() for _ in range(count)))
+
+    return asyncio.run(all_()), refused
 
 
 def test_what_finds_no_place_is_refused_at_once_with_the_seconds_to_wait():
-    free = threading.Event()
-    threading.Timer(0.2, free.set).start()
-    results = _run(Lane("test", threads=1, waiting=2, patience=9.0), free.wait, 5)
-    refused = _refusals(results)
+    lane = Lane("test", threads=1, waiting=2, patience=60.0)
+    results, refused = _run_until_refused(lane, 5, 2)
     assert results[:3] == [True] * 3 and len(refused) == 2
     assert refused[0].status_code == 503
     assert int((refused[0].headers or {})["Retry-After"]) >= 1
 
 
 def test_what_waits_too_long_for_a_thread_is_refused():
-    free = threading.Event()
-    threading.Timer(0.5, free.set).start()
-    results = _run(Lane("test", threads=1, waiting=9, patience=0.1), free.wait, 3)
-    assert results[0] is True and len(_refusals(results)) == 2
+    lane = Lane("test", threads=1, waiting=9, patience=0.1)
+    results, refused = _run_until_refused(lane, 3, 2)
+    assert results[0] is True and len(refused) == 2
 
 
 def test_the_rest_of_an_answer_is_never_refused():

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +201,13 @@ def threshold_weights(
     return save_checkpoint(
         file, Checkpoint(task=task, spec=spec.as_dict(), weights=dict(network.state_dict()))
     )
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Yield all files, of a server that works: `Path.rglob` fails where a folder goes meanwhile."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            yield Path(place, name)
 
 
 def discs(rows: int, columns: int, spacing: int = 24, radius: int = 7) -> np.ndarray:

@@ -21,7 +21,7 @@ from lib.tasks.registry import get_task
 from lib.uncertainty.informativeness import Informativeness
 from lib.weights.store import ModelStore
 from monailabel_app.active.background import Background, ScoringSettings
-from monailabel_app.active.quiet import Quiet
+from monailabel_app.active.quiet import QUIET_SECONDS, Quiet
 from monailabel_app.active.records import Record, Records
 from monailabel_app.active.reopening import REOPENING
 from monailabel_app.active.strategies import ActiveLearning
@@ -49,6 +49,7 @@ class Site:
         tasks = {name: get_task(name) for name in self.models}
         settings = ScoringSettings(device="cpu", precision="fp32", enabled="off")
         self.active = ActiveLearning(self.datastore, tasks, self.store, settings)
+        self.active.rankings.patience = 60  # on a busy machine too, the first ranking is used
         self.strategies = self.active.strategies()
 
     def next(self, strategy: str, who: str = "anna", **request: str) -> dict:
@@ -240,9 +241,12 @@ def test_the_background_waits_for_requests_but_not_for_ever():
         start = time.monotonic()
         quiet.wait(patience=0.4)
         assert 0.3 < time.monotonic() - start < 30
-    start = time.monotonic()
+        start = time.monotonic()
     quiet.wait(patience=60)
-    assert 0.1 < time.monotonic() - start < 30, "a moment of quiet after the last"
-    start = time.monotonic()
-    quiet.wait(patience=60)
-    assert time.monotonic() - start < 0.2
+    assert QUIET_SECONDS <= time.monotonic() - start < 30, "a moment of quiet after the last"
+    waits = []
+    for _ in range(3):  # the machine itself may hold one up
+        start = time.monotonic()
+        quiet.wait(patience=60)
+        waits.append(time.monotonic() - start)
+    assert min(waits) < QUIET_SECONDS / 2

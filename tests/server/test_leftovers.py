@@ -10,7 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from server_support import MODEL, Server, discs, threshold_weights, write_dicom, write_png
+from server_support import (
+    MODEL,
+    Server,
+    discs,
+    files_below,
+    threshold_weights,
+    write_dicom,
+    write_png,
+)
 
 from lib.leftovers import PRIVATE
 
@@ -35,7 +43,7 @@ def own(launch: Callable[..., Server]) -> Iterator[Server]:
 def files(server: Server) -> set[str]:
     """Return all files of a server, but those of libraries' caches and of scores."""
     roots = (server.studies, server.model_dir, server.temporary, server.home / "sessions")
-    found = {str(path) for root in roots for path in root.rglob("*") if not path.is_dir()}
+    found = {str(path) for root in roots for path in files_below(root)}
     return {
         path
         for path in found

@@ -91,7 +91,7 @@ def ask(server: Server, sessions: dict[str, str], studies: Path):
             params=query,
             data={"params": json.dumps(params)},
             files=files,
-            timeout=30,
+            timeout=300,
         )
         what = f"{model} on {image} as {output}, {params}: {reply.status_code} {reply.text[:300]}"
         if reply.ok:

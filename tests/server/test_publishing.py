@@ -201,7 +201,7 @@ def test_the_server_answers_while_it_infers_and_trains(
     thread.join()
     assert slow["answer"].ok, slow["answer"].text
     assert training.is_running()
-    assert statistics.median(times) < 0.5, f"of {len(times)}: {sorted(times)[-5:]}"
+    assert statistics.median(times) < 2, f"of {len(times)}: {sorted(times)[-5:]}"
 
 
 def test_labels_survive_a_kill_of_the_server_and_a_restart(own: Server, tmp_path: Path) -> None:

@@ -42,7 +42,8 @@ def label(server: Server, folder: Path, *numbers: int) -> None:
         file = write_png(folder / f"discs_{number}.png", truth)
         begin = time.perf_counter()
         assert server.save_label(f"discs_{number}", file).ok
-        assert time.perf_counter() - begin < 5, "saving a label waited for the training"
+        # a training takes minutes on a machine that is so busy that this takes seconds
+        assert time.perf_counter() - begin < 15, "saving a label waited for the training"
 
 
 def trainings(server: Server) -> list[str]:

@@ -16,7 +16,7 @@ from server_support import MODEL, Server, assert_refused, discs, threshold_weigh
 from lib.image import Geometry
 from lib.io.masks import write_mask
 
-SILENT_SECONDS = 2.0
+SILENT_SECONDS = 5.0  # many times what an answer takes on a busy machine
 PATIENCE = 30  # of those who wait for the archive, with a busy machine
 MANY = 60  # more than there are threads of any kind
 
@@ -96,7 +96,7 @@ def test_while_many_wait_for_a_silent_archive_everything_else_is_answered(workin
             seconds, _ = _seconds(lambda path=path: working.get(path))
             assert seconds < SILENT_SECONDS, path
         seconds, status = _seconds(lambda: working.infer(archive.image))
-        assert (seconds < 2, status) == (True, 200)
+        assert (seconds < SILENT_SECONDS, status) == (True, 200)
         for number, future in enumerate(waiting):
             seconds, status = future.result()
             assert seconds < PATIENCE

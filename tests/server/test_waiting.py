@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import http.client
+import os
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from server_support import MODEL, Server, threshold_weights, write_png
 
-QUEUE = 40
-CLICKS = 40
+SLOTS = os.cpu_count() or 1  # models that run at once
+QUEUE = CLICKS = max(30, 12 * SLOTS)
 IMAGE = "large"
 
 
@@ -40,20 +41,24 @@ def _infer(server: Server, program: str = "viewer"):
     return time.monotonic() - begin, answer
 
 
+def _answered(many: list[Future]) -> int:
+    return sum(future.done() for future in many)
+
+
 def test_a_first_click_and_cheap_requests_wait_for_nobody_with_many_clicks(busy):
-    alone = min(_infer(busy)[0] for _ in range(3))
+    """Time is told by the clicks that are answered meanwhile: a busy machine slows these too."""
     with ThreadPoolExecutor(CLICKS) as pool:
         many = [pool.submit(_infer, busy) for _ in range(CLICKS)]
-        time.sleep(2 * alone)
+        busy.wait_for(lambda: _answered(many) >= 2, "answers", 300)
         for path in ("/info/", f"/model/info/{MODEL}", "/datastore/", "/logs/?lines=5"):
-            begin = time.monotonic()
+            before = _answered(many)
             assert busy.get(path).ok
-            assert time.monotonic() - begin < 2, path
-        seconds, answer = _infer(busy, "another viewer")
-        left = sum(not future.done() for future in many)
-        assert answer.ok and left > CLICKS / 4
-        # its own inference beside another one, after at most one that was running
-        assert seconds < 6 * alone + 0.5
+            assert _answered(many) - before < 2 * SLOTS + 2, path
+        before = _answered(many)
+        _, answer = _infer(busy, "another viewer")
+        # its own inference beside another one, after at most those that were running
+        assert answer.ok and _answered(many) - before < 4 * SLOTS + 2
+        assert _answered(many) < CLICKS
         assert {future.result()[1].status_code for future in many} == {200}
 
 
@@ -68,17 +73,18 @@ def test_more_than_may_wait_are_refused_with_the_seconds_to_wait(busy):
 
 
 def test_requests_of_clients_who_have_gone_are_not_answered(busy):
-    alone = min(_infer(busy)[0] for _ in range(3))
     gone = []
     for _ in range(QUEUE):
         connection = http.client.HTTPConnection("127.0.0.1", busy.port)
-        connection.request("POST", f"/infer/{MODEL}?image={IMAGE}&output=json")
+        where = f"/infer/{MODEL}?image={IMAGE}&output=json"
+        connection.request("POST", where, headers={"User-Agent": "viewer"})
         gone.append(connection)
     time.sleep(0.3)
     for connection in gone:
         connection.close()
-    time.sleep(1.0)
-    seconds, answer = _infer(busy)
-    assert answer.ok
-    assert seconds < max(5 * alone, QUEUE * alone / 8)
+    begin = time.monotonic()  # of one more of the same client, who comes behind these
+    busy.wait_for(lambda: _infer(busy)[1].ok, "an answer", 300)
+    seconds = time.monotonic() - begin
+    alone = max(_infer(busy)[0] for _ in range(3))  # on a machine that is as busy now
+    assert seconds < QUEUE / SLOTS / 2 * alone + 1
     assert "Traceback" not in busy.log

@@ -103,15 +103,17 @@ def test_without_passes_only_the_entropy_is_missing(predictor):
 def test_measuring_leaves_the_answers_of_other_threads_alone(predictor):
     image, answers = _clear(), []
     before = predictor(image).probabilities
-    done = threading.Event()
+    asked, done = threading.Event(), threading.Event()
 
     def ask():
         while not done.is_set():
             answers.append(predictor(image).probabilities)
+            asked.set()
 
     thread = threading.Thread(target=ask)
     thread.start()
     try:
+        assert asked.wait(60)
         measure(predictor, image, passes=20)
     finally:
         done.set()

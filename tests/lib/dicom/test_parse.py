@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import time
 import tracemalloc
 import zlib
 from pathlib import Path
@@ -160,12 +159,12 @@ def test_sequences_nested_without_end_are_refused(tmp_path):
 
 @pytest.mark.parametrize("frames", [MAX_FRAMES + 1, 2**29, 2**31 - 1])
 @pytest.mark.parametrize("read", READERS)
-def test_more_frames_than_are_read_are_refused_before_any_is_looked_at(tmp_path, read, frames):
+def test_more_frames_than_are_read_are_refused_before_any_is_looked_at(
+    tmp_path, read, frames, timed
+):
     path = write(tmp_path / "a.dcm", np.zeros((1, 1), np.uint8), NumberOfFrames=frames)
-    start = time.perf_counter()
-    with pytest.raises(InputError, match=r"^a\.dcm: .*are too many"):
+    with timed(2), pytest.raises(InputError, match=r"^a\.dcm: .*are too many"):
         read(path)
-    assert time.perf_counter() - start < 2
     with pytest.raises(InputError, match="frames are too many"):
         read_sources(pydicom.dcmread(path))
 

@@ -76,7 +76,7 @@ def _nifti(path: Path, *changes: tuple[int, str, object]) -> Path:
 
 def _refused(path: Path, cause: str) -> None:
     """Expect `cause` from every way to read a file, as an image and as a label, at once."""
-    start = time.perf_counter()
+    start = time.process_time()  # not of the neighbours on this machine
     for read in (
         lambda: read_image(path, spatial_dims=3),
         lambda: read_label(path, VOXELS.shape),
@@ -89,7 +89,7 @@ def _refused(path: Path, cause: str) -> None:
             read()
         assert len(str(error.value)) < 400
         assert "\n" not in str(error.value)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 # --- NRRD ----------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import struct
-import time
 import tracemalloc
 import zlib
 from pathlib import Path
@@ -54,22 +53,20 @@ def retagged(path: Path, **values: int) -> Path:
     return path
 
 
-def test_thousands_of_pages_are_read_in_seconds_and_more_are_refused(tmp_path):
+def test_thousands_of_pages_are_read_in_seconds_and_more_are_refused(tmp_path, timed):
     path = tmp_path / "a.tif"
     tifffile.imwrite(
         path, np.zeros((2000, 8, 8), np.uint8), photometric="minisblack", metadata=None
     )
-    start = time.perf_counter()
-    assert read_any(path).shape == (2000, 8, 8)
-    assert time.perf_counter() - start < 8
+    with timed(8):
+        assert read_any(path).shape == (2000, 8, 8)
     tifffile.imwrite(
         path, np.zeros((MAX_PAGES + 1, 1, 1), np.uint8), photometric="minisblack", metadata=None
     )
     for read in (*READERS, count_pages, lambda file: read_label_file(file, 3)):
-        start = time.perf_counter()
-        with pytest.raises(InputError, match=rf"^a\.tif: holds more than {MAX_PAGES} pages"):
+        refused = pytest.raises(InputError, match=rf"^a\.tif: holds more than {MAX_PAGES} pages")
+        with timed(2), refused:
             read(path)
-        assert time.perf_counter() - start < 2
 
 
 def test_pages_in_a_circle_are_refused(tmp_path):

@@ -20,6 +20,7 @@ from monailabel_app.web.bodies import (
 )
 
 MAX_UPLOAD = 3 * MAX_FIELDS_BYTES
+PATIENCE = 1.0
 JSON = {"content-type": "application/json"}
 FORM = {"content-type": "multipart/form-data; boundary=B"}
 _PART = b'--B\r\nContent-Disposition: form-data; name="%s"%s\r\n\r\n%s\r\n'
@@ -42,7 +43,7 @@ def web(monkeypatch: pytest.MonkeyPatch) -> BodyLimit:
     def add(file: UploadFile, params: str = Form("")) -> int:  # noqa: B008
         return len(file.file.read())
 
-    return BodyLimit(app, MAX_UPLOAD, patience=0.3)
+    return BodyLimit(app, MAX_UPLOAD, patience=PATIENCE)
 
 
 def _train(web: BodyLimit, headers: dict[str, str], pieces=(b"{}",)) -> Answer:
@@ -125,7 +126,7 @@ def test_slow_bodies_are_given_up(web):
     assert answer.status == 408 and "too slowly: 1 bytes" in answer.detail
     trickle = [piece for _ in range(40) for piece in (b" ", 0.05)]
     assert _train(web, {}, [*trickle, b"{}"]).status == 408
-    assert _train(web, {}, [b"{", 0.2, b"}"]).status == 200
+    assert _train(web, {}, [b"{", 0.1 * PATIENCE, b"}"]).status == 200
 
 
 def test_compressed_bodies_are_refused(web):

@@ -145,15 +145,13 @@ def test_a_right_password_is_remembered_until_it_changes(users):
 
 
 def test_an_unknown_name_takes_as_long_as_a_known_one(users):
-    def seconds(name: str) -> float:
-        took = []
-        for _ in range(7):
-            start = time.perf_counter()
+    took: dict[str, list[float]] = {"anna": [], "nobody": []}
+    for _ in range(7):
+        for name, seconds in took.items():
+            start = time.thread_time()  # whatever else the machine does meanwhile
             assert users.by_password(name, "wrong password") is None
-            took.append(time.perf_counter() - start)
-        return statistics.median(took)
-
-    known, unknown = seconds("anna"), seconds("nobody")
+            seconds.append(time.thread_time() - start)
+    known, unknown = map(statistics.median, took.values())
     assert 0.4 < known / unknown < 2.5  # of about 50 ms; without a hash it is 10 us
 
 
@@ -167,4 +165,5 @@ def test_a_refusal_comes_late_and_an_answer_at_once(users, monkeypatch):
         return time.monotonic() - start
 
     seconds("correct horse")
-    assert seconds("correct horse") < 0.2 and seconds("wrong") > 0.3
+    # the machine itself may hold one up
+    assert min(seconds("correct horse") for _ in range(3)) < 0.2 and seconds("wrong") > 0.3
