@@ -23,7 +23,7 @@ def busy(launch) -> Server:
     def prepare(server: Server) -> None:
         server.conf |= {"queue": str(QUEUE), "models": f"{MODEL}"}
         threshold_weights(server.live_file)
-        noise = np.random.default_rng(0).integers(0, 255, (256, 256), dtype=np.uint8)
+        noise = np.random.default_rng(0).integers(0, 255, (128, 128), dtype=np.uint8)
         write_png(server.studies / f"{IMAGE}.png", noise)
 
     server = launch(prepare)
