@@ -8,6 +8,7 @@ import math
 import os
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from typing import Any, BinaryIO
 from lib.leftovers import TEMPORARY_SUFFIX, in_use, new_file, release, remove_left
 
 LARGEST_RECORD = 64 * 2**20  # bytes; that of a million labels
+YOUNG_NS = 10**9  # since the last change of a file
 FileStamp = tuple[int, int, int]  # time of the last change in ns, bytes, inode
 
 
@@ -164,20 +166,31 @@ def sha256(path: str | os.PathLike[str]) -> str:
 def fingerprint(paths: Iterable[Path]) -> str:
     """Return 16 hexadecimal digits over names and contents of `paths`, in any order."""
     digest = hashlib.sha256()
-    for line in sorted(f"{path.name}:{_sha256_once(path, file_stamp(path))}" for path in paths):
+    for line in sorted(f"{path.name}:{_sha256_of(path)}" for path in paths):
         digest.update(line.encode())
     return digest.hexdigest()[:16]
 
 
 def content_fingerprint(path: Path) -> str:
     """Return 16 hexadecimal digits over the content of `path`."""
-    return _sha256_once(path, file_stamp(path))[:16]
+    return _sha256_of(path)[:16]
 
 
 def file_stamp(path: Path) -> FileStamp:
     """Return what changes when a file is written or replaced, without reading it."""
     facts = path.stat()
     return facts.st_mtime_ns, facts.st_size, facts.st_ino
+
+
+def _sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, which is read again while it is young.
+
+    Clocks of file systems stand still for milliseconds, and what replaces a file may get the inode
+    of the one before: two contents may have one stamp.
+    """
+    stamp = file_stamp(path)
+    young = abs(time.time_ns() - stamp[0]) < YOUNG_NS
+    return sha256(path) if young else _sha256_once(path, stamp)
 
 
 @lru_cache(maxsize=65536)  # the folds of a study ask for the same large files again and again
