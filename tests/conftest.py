@@ -268,7 +268,7 @@ def run_python(environment: dict[str, str]) -> RunPython:
             cwd=cwd,
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=600,
         )
 
     return run

@@ -19,7 +19,7 @@ from PIL import Image
 
 TASK = "nuclei_vhllrhe"
 IMAGES = 12
-STARTING_SECONDS = 240  # of patience with a busy machine
+STARTING_SECONDS = 600  # of patience with a busy machine
 SLOWLY = """
 import sys, time
 from lib.segmentation.predictor import Predictor

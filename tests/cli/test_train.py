@@ -154,7 +154,7 @@ def test_torchrun_gives_the_curve_of_one_process(studies, tmp_path, train, envir
         start_new_session=True,
     )
     try:
-        _, errors = child.communicate(timeout=240)
+        _, errors = child.communicate(timeout=600)
     finally:
         if child.poll() is None:  # torchrun's own children end with their group only
             os.killpg(child.pid, signal.SIGKILL)

@@ -69,7 +69,7 @@ def test_two_machines_give_the_curve_of_one_process(
     ]
     try:
         for process in machines:
-            _, errors = process.communicate(timeout=200)
+            _, errors = process.communicate(timeout=600)
             assert process.returncode == 0, errors
     finally:
         for process in machines:

@@ -28,7 +28,7 @@ SHORT = {"saves": 8, "publishing": 6, "uploads": 3, "consensus": 4, "retraining"
 def test_kills_lose_tear_and_leave_nothing(tmp_path: Path) -> None:
     words = [word for kind, kills in SHORT.items() for word in (kind, "7", str(kills))]
     command = [sys.executable, "-m", "monailabel_app.kills", str(tmp_path), *words]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1800)
     assert ended.returncode == 0, ended.stderr
     results = [json.loads(line) for line in ended.stdout.splitlines()]
     assert [one["faults"] for one in results] == [[]] * len(SHORT)

@@ -155,7 +155,7 @@ class Server:
     def images(self) -> dict[str, Any]:
         return self.get("/datastore/", params={"output": "all"}).json()["objects"]
 
-    def wait_for(self, happened: Callable[[], Any], what: str, seconds: float = 60) -> None:
+    def wait_for(self, happened: Callable[[], Any], what: str, seconds: float = 300) -> None:
         """Wait until `happened` is true; `what` names it where it never is."""
         deadline = time.monotonic() + seconds
         while not happened():

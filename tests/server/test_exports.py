@@ -138,9 +138,7 @@ def test_a_batch_writes_exports_of_all_its_images_for_users_to_fetch(calm):
 def test_a_batch_in_a_process_of_its_own_exports_too(calm):
     reply = calm.post(f"/batch/infer/{MODEL}", json={**BATCH, "exports": ["rois"]})
     assert reply.ok, reply.text
-    calm.wait_for(
-        lambda: calm.get("/batch/infer").json()["status"] in ("DONE", "ERROR"), "batch", 120
-    )
+    calm.wait_for(lambda: calm.get("/batch/infer").json()["status"] in ("DONE", "ERROR"), "batch")
     listed = calm.get(f"/batch/exports/{MODEL}").json()
     assert set(listed) == {"rois"}, calm.get("/batch/infer").text[-2000:]
     assert len(zipfile.ZipFile(io.BytesIO(calm.get(listed["rois"]).content)).namelist()) == 2

@@ -27,7 +27,7 @@ from server_support import (
 from lib.mammography.exams import list_exams
 
 MAMMOGRAM = "1.2.840.10008.5.1.4.1.1.1.2"
-SECONDS = 10.0
+SECONDS = 15.0
 NEXT_SECONDS = 5.0  # of what takes a tenth of a second on a quiet machine
 OVERHEAD_MB = 400  # beyond the decoded values: what decoders and answers need of their own
 AS_IMAGES = {  # of those that are refused alike, one of each type goes into the folder

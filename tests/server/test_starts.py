@@ -75,7 +75,7 @@ def test_two_first_starts_on_the_same_folders_both_come_up(tmp_path: Path) -> No
 def test_demo_data_made_by_two_at_once_is_whole(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "monailabel_app", "demo-data", str(tmp_path / "demo")]
     made = [subprocess.Popen([*command, "--count", "4"], cwd=ROOT) for _ in range(2)]
-    assert [process.wait(120) for process in made] == [0, 0]
+    assert [process.wait(300) for process in made] == [0, 0]
     names = sorted(path.name for path in (tmp_path / "demo").rglob("*.*"))
     assert len(names) == 8
     assert not [name for name in names if "partial" in name]
@@ -94,7 +94,7 @@ def test_serve_refuses_studies_that_are_no_folder_before_it_starts(
         "--studies",
         str(tmp_path / studies),
     ]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert ended.returncode == 2
     assert "Traceback" not in ended.stderr
     assert studies in ended.stderr

@@ -83,7 +83,7 @@ def test_one_trains_at_a_time_and_the_other_is_told_who(servers):
     many = {**QUICK, "max_epochs": 10_000}
     assert one.post(f"/train/{MODEL}", json=many).ok
     try:
-        one.wait_for(lambda: (one.model_dir / "runs" / MODEL / "holder.json").exists(), "run", 120)
+        one.wait_for(lambda: (one.model_dir / "runs" / MODEL / "holder.json").exists(), "run")
         refused = other.post(f"/train/{MODEL}", json=QUICK)
         assert_refused(
             refused, refused.status_code, "is being trained already", "by process", " on "
@@ -93,7 +93,7 @@ def test_one_trains_at_a_time_and_the_other_is_told_who(servers):
         assert [row["model"] for row in shown] == [MODEL] or not shown  # before its first step
     finally:
         assert one.delete("/train/").ok
-    other.wait_for(lambda: other.post(f"/train/{MODEL}", json=QUICK).ok, "its turn", 60)
+    other.wait_for(lambda: other.post(f"/train/{MODEL}", json=QUICK).ok, "its turn")
     assert other.wait_for_training("DONE", "ERROR")["status"] == "DONE", other.log[-2000:]
     listed = [server.get(f"/model/info/{MODEL}").json()["versions"] for server in servers]
     assert listed[0] == listed[1] and listed[0][-1]["created"]
