@@ -182,15 +182,18 @@ def file_stamp(path: Path) -> FileStamp:
     return facts.st_mtime_ns, facts.st_size, facts.st_ino
 
 
-def _sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, which is read again while it is young.
+def is_young(stamp: FileStamp) -> bool:
+    """Tell whether a file has just changed, so that its next content may have the same stamp.
 
     Clocks of file systems stand still for milliseconds, and what replaces a file may get the inode
-    of the one before: two contents may have one stamp.
+    of the one before.
     """
+    return abs(time.time_ns() - stamp[0]) < YOUNG_NS
+
+
+def _sha256_of(path: Path) -> str:
     stamp = file_stamp(path)
-    young = abs(time.time_ns() - stamp[0]) < YOUNG_NS
-    return sha256(path) if young else _sha256_once(path, stamp)
+    return sha256(path) if is_young(stamp) else _sha256_once(path, stamp)
 
 
 @lru_cache(maxsize=65536)  # the folds of a study ask for the same large files again and again

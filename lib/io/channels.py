@@ -22,7 +22,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from lib.errors import InputError
-from lib.files import FileStamp, file_stamp
+from lib.files import FileStamp, file_stamp, is_young
 
 CHANNELS = "channels.csv"
 COLUMNS = ("id", "channel")
@@ -128,7 +128,8 @@ def listed_channel(path: Path, id: str) -> str:
     for table in channel_tables(path):
         if not table.is_file():
             continue
-        rows = _read_table(table, file_stamp(table))
+        stamp = file_stamp(table)
+        rows = _read_table(table) if is_young(stamp) else _read_table_once(table, stamp)
         exact = (channel for name, channel in rows if name in (id, path.name))
         patterns = (
             channel
@@ -140,7 +141,11 @@ def listed_channel(path: Path, id: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def _read_table(path: Path, stamp: FileStamp) -> tuple[tuple[str, str], ...]:
+def _read_table_once(path: Path, stamp: FileStamp) -> tuple[tuple[str, str], ...]:
+    return _read_table(path)
+
+
+def _read_table(path: Path) -> tuple[tuple[str, str], ...]:
     text = path.read_text(encoding="utf-8-sig", errors="replace")
     try:
         lines = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text))]
