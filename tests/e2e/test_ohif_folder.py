@@ -232,6 +232,26 @@ def test_the_next_image_opens_that_very_image(viewer, server):
     assert listed[0]["0020000D"] in viewer.page.url
 
 
+def test_an_answer_on_an_image_with_nothing_in_it_is_shown_with_a_warning(viewer, server):
+    grey = server.studies / "empty_slide.png"
+    Image.fromarray(np.full((ROWS, COLUMNS), 90, np.uint8)).save(grey)
+    warning = viewer.page.locator(".ml-answer .ml-warning")
+    try:
+        server.wait_for(lambda: _studies(server, "empty_slide"), "a new file in the list")
+        viewer.open(_study(server, "empty_slide"))
+        viewer.choose(SHIPPED)
+        assert f"{SHIPPED} answered" in viewer.press("Run")
+        assert "same everywhere: there is nothing in it to find" in warning.inner_text()
+        assert warning.is_visible() and warning.get_attribute("role") == "alert"
+        viewer.picture("folder_warning")
+    finally:
+        grey.unlink()
+    viewer.open(_study(server, "nuclei"))
+    viewer.choose(SHIPPED)
+    assert f"{SHIPPED} answered" in viewer.press("Run")
+    assert warning.count() == 0
+
+
 @pytest.mark.parametrize("kind", ["colour", "left_handed", "loop"])
 def test_a_click_lands_on_the_pixel_of_the_file(viewer, server, kind):
     study = _study(server, kind)
