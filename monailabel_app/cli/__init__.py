@@ -24,6 +24,7 @@ VERBS = {
     "export-data": "export_data:export_data",
     "list-images": "list_images:list_images",
     "train": "train:train",
+    "average": "average:average",
     "infer": "infer:infer",
     "batch-infer": "batch:batch_infer",
     "evaluate": "evaluate:evaluate",
@@ -44,8 +45,8 @@ VERBS = {
 }
 # verbs that read files which may come from anywhere
 READING = frozenset(
-    "import export-data list-images train infer batch-infer evaluate familiarity quantize score "
-    "labels agreement".split()
+    "import export-data list-images train average infer batch-infer evaluate familiarity quantize "
+    "score labels agreement".split()
 )
 
 
