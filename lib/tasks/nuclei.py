@@ -118,7 +118,7 @@ _DEFAULT = ROWS.add(
             VHLLRHE.training, learning_rate=2e-3, averaging=0.998, steps=8000, val_interval=500
         ),
         reference="Ronneberger et al. 2015 (network); Naylor et al. 2019 (depth as a target)",
-        weights_licence="CC0-1.0",
+        weights_licence="CC-BY-4.0",
     )
 )
 
