@@ -38,7 +38,7 @@ from lib.isolation.calls import isolated
 _SEGMENTATION = ".seg.nrrd"
 _ARRAYS = (".npy", ".npz")
 _MOST_LAYERS = 1024
-_LARGEST = np.iinfo(np.int32).max
+_LARGEST = int(np.iinfo(np.int32).max)
 
 
 @dataclass(frozen=True)
@@ -169,17 +169,19 @@ def _whole_numbers(path: Path, pixels: np.ndarray) -> np.ndarray:
                 f"{path.name}: label values must be whole numbers, found fractions such as "
                 f"{broken[0]:.4g}; threshold probabilities yourself, and save the label image"
             )
+    # numbers of Python: a float32 that is compared with the largest int32 rounds it up
+    low, high = (pixels.min().item(), pixels.max().item()) if pixels.size else (0, 0)
+    if pixels.dtype.kind == "f":
         exact = 2 ** (np.finfo(pixels.dtype).nmant + 1)
-        if exact <= pixels.max(initial=0) <= _LARGEST:
+        if exact <= high <= _LARGEST:
             raise InputError(
-                f"{path.name}: holds label values up to {pixels.max():.0f} as {pixels.dtype}, "
+                f"{path.name}: holds label values up to {high:.0f} as {pixels.dtype}, "
                 f"which tells no neighbours apart from {exact} on; save them as whole numbers"
             )
-    if pixels.size and (pixels.min() < 0 or pixels.max() > _LARGEST):
-        advice = "save background as 0" if pixels.min() < 0 else "number the objects anew"
+    if low < 0 or high > _LARGEST:
+        advice = "save background as 0" if low < 0 else "number the objects anew"
         raise InputError(
-            f"{path.name}: label values must lie in 0..{_LARGEST}, found {pixels.min()}.."
-            f"{pixels.max()}; {advice}"
+            f"{path.name}: label values must lie in 0..{_LARGEST}, found {low}..{high}; {advice}"
         )
     return pixels.astype(np.int32) if pixels.dtype.kind == "f" else pixels
 

@@ -147,11 +147,10 @@ def test_whole_numbers_stored_as_float_are_read_and_fractions_refused(tmp_path):
         read_label(tmp_path / "m.tif")
 
 
+@pytest.mark.parametrize("dtype", [np.int64, np.float32, np.float64])
 @pytest.mark.parametrize("value", [-1, 2**31])
-def test_label_values_out_of_range_are_refused(tmp_path, value):
-    sitk.WriteImage(
-        sitk.GetImageFromArray(np.full((9, 9), value, np.int64)), str(tmp_path / "m.nrrd")
-    )
+def test_label_values_out_of_range_are_refused(tmp_path, value, dtype):
+    sitk.WriteImage(sitk.GetImageFromArray(np.full((9, 9), value, dtype)), str(tmp_path / "m.nrrd"))
     with pytest.raises(InputError, match=rf"m\.nrrd: label values must lie in 0.*found {value}"):
         read_label(tmp_path / "m.nrrd")
 
