@@ -35,6 +35,10 @@ _SHOWN = """() => {
     return viewports.length > 0 && viewports.every(({ viewportId }) =>
         cornerstoneViewportService?.getCornerstoneViewport(viewportId)?.getImageData?.());
 }"""
+# whether something is shown, in OHIF's own modes too
+_IN_ANY_MODE = """() => window.cornerstone?.getEnabledElements()
+    .some(({ viewport, renderingEngineId }) =>
+        renderingEngineId !== '_thumbnails' && viewport.getImageData?.())"""
 # whether the server has told the panel what can be done with the image; older panels have no hint
 _KNOWN = "() => document.querySelector('.ml-hint')?.textContent !== ''"
 _ENDED = "() => ['done', 'error'].includes(document.querySelector('.ml-status')?.dataset.kind)"
@@ -174,7 +178,7 @@ class Viewer:
         """Open a study in OHIF's own viewer, and the first segmentation stored with it."""
         address = f"{self.server}/ohif/viewer?StudyInstanceUIDs={study}"
         self.page.goto(address, wait_until="commit", timeout=PATIENCE_MS)
-        self.page.wait_for_function(_SHOWN)
+        self.page.wait_for_function(_IN_ANY_MODE)
         stored = self.page.locator("[data-cy='study-browser-thumbnail-no-image']")
         stored.filter(has_text="SEG").first.dblclick()
         self.page.get_by_text("Yes", exact=True).click()
