@@ -46,15 +46,12 @@ def average(
         raise InputError(f"shares {list(shares)}: expected numbers above 0, as in 1,1")
     total = sum(shares)
     states = [load_network(task, one).state_dict() for one in checkpoints]
-    weights = {}
-    for name, first in states[0].items():
-        weights[name] = first.clone()
+    fractions = torch.tensor(shares, dtype=torch.float64) / total
+    weights = dict(states[0])
+    for name, first in weights.items():
         if first.is_floating_point():
-            parts = [
-                state[name].double() * (share / total)
-                for state, share in zip(states, shares, strict=True)
-            ]
-            weights[name] = torch.stack(parts).sum(dim=0).to(first.dtype)
+            each = torch.stack([state[name].double() for state in states])
+            weights[name] = torch.tensordot(fractions, each, dims=1).to(first.dtype)
     origins = [
         {**shortened(one.provenance), "task": one.task, "share": round(share / total, 6)}
         for one, share in zip(checkpoints, shares, strict=True)
