@@ -19,9 +19,11 @@ import pydicom
 import requests
 import SimpleITK as sitk
 import torch
+import warm
 from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
+from warm import WarmProcess
 
 from lib.networks import build_network
 from lib.processes import end, free_port, wait_until_answers
@@ -49,8 +51,9 @@ class Server:
             path.mkdir(parents=True, exist_ok=True)
         paths = {"models": models, "model_dir": str(self.model_dir)}
         self.conf = {**paths, "scoring": "off", **conf}
+        self.cold = warm.COLD  # whether to start as users do, and not from a process with libraries
         self.log_file = folder / "server.log"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | WarmProcess | None = None
         self.port = 0
         self.environment: dict[str, str] = {}
         self.headers: dict[str, str] = {}
@@ -69,11 +72,10 @@ class Server:
 
     def start(self) -> Server:
         self.port = free_port()
-        command = [str(Path(sys.executable).with_name("monailabel")), "start_server"]
-        command += ["--app", "monailabel_app", "--studies", str(self.studies)]
-        command += ["--host", "127.0.0.1", "--port", str(self.port)]
+        words = ["start_server", "--app", "monailabel_app", "--studies", str(self.studies)]
+        words += ["--host", "127.0.0.1", "--port", str(self.port)]
         for key, value in self.conf.items():
-            command += ["--conf", key, value]
+            words += ["--conf", key, value]
         environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("MONAI_LABEL_")},
             # `monailabel` is a shell script that runs the first `python` it finds
@@ -83,10 +85,14 @@ class Server:
             "MONAI_LABEL_SESSION_PATH": str(self.home / "sessions"),
             **self.environment,
         }
-        with open(self.log_file, "ab") as log:
-            self.process = subprocess.Popen(
-                command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT
-            )
+        if self.cold:
+            program = Path(sys.executable).with_name("monailabel")
+            with open(self.log_file, "ab") as log:
+                self.process = subprocess.Popen(
+                    [program, *words], cwd=ROOT, env=environment, stdout=log, stderr=log
+                )
+        else:
+            self.process = warm.start_server(words, self.log_file, ROOT, environment)
         if wait_until_answers(self.process, f"{self.url}/info/", START_SECONDS):
             return self
         self.kill()

@@ -167,6 +167,7 @@ def test_scoring_in_the_background_is_a_task_of_its_own(scoring_server):
 def test_the_server_measures_in_a_process_that_steps_back(launch: Callable[..., Server]) -> None:
     def prepare(server: Server) -> None:
         server.conf["scoring"] = "on"
+        server.cold = True  # its child is looked for
         _write_phantoms(server.studies, 2, 1)
         threshold_weights(server.live_file)
 

@@ -53,6 +53,7 @@ def test_a_start_that_cannot_be_says_why_in_one_line(case: str, tmp_path: Path) 
 
 def test_two_first_starts_on_the_same_folders_both_come_up(tmp_path: Path) -> None:
     servers = [Server(tmp_path) for _ in range(2)]
+    servers[0].cold = servers[1].cold = True
     servers[1].log_file = tmp_path / "second.log"
     write_png(tmp_path / "studies" / "a.png", nuclei_phantom(0)[0])
     try:
