@@ -39,6 +39,7 @@ if worker := os.environ.get("PYTEST_XDIST_WORKER"):
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SIDE = 64
+ARCHIVES = "test_archive_"  # begins the names of end-to-end tests without a browser
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -49,7 +50,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class Scheduling(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = super()._split_scope(nodeid)
-            return "browsers" if Path(file).parent.name == "e2e" else file
+            inside = Path(file).parent.name == "e2e" and not Path(file).name.startswith(ARCHIVES)
+            return "browsers" if inside else file
 
     return Scheduling(config, log)
 
