@@ -39,9 +39,9 @@ run-dicom: $(VENV)/.installed  ## install, start Orthanc with demo studies and t
 	@$(BIN)/python -m monailabel_app serve-dicom "$(ARCHIVE)" --models "$(MODELS)" \
 		--port $(PORT) $(CONF)
 
-test: $(VENV)/.installed-dev  ## install and run the whole test suite, in JOBS processes (one per core, four at most)
+test: $(VENV)/.installed-dev  ## install and run the test suite, in JOBS processes (one per core, four at most), SLOW=1: all of it
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --basetemp=.cache/pytest \
-		-n $(or $(JOBS),logical) --maxprocesses 4 --dist loadfile
+		-n $(or $(JOBS),logical) --maxprocesses 4 --dist loadfile $(if $(SLOW),-m "")
 
 lint: $(VENV)/.installed-dev  ## format, lint and type checks
 	$(BIN)/ruff format --check .

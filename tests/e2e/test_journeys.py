@@ -14,13 +14,21 @@ from journey_kinds import KINDS, Kind
 from server_support import Server
 from viewer import Viewer
 
+# each kind in one place, and in each place what is flat, what is deep and an exam
+OFTEN = {
+    "folder": ("picture", "still", "cine", "exam_png"),
+    "archive": ("histology", "volume_us", "mr", "exam_dicom"),
+}
 JOURNEYS = [
-    *(pytest.param("folder", kind, id=f"folder-{kind.name}") for kind in KINDS),
-    *(
-        pytest.param("archive", kind, id=f"archive-{kind.name}")
-        for kind in KINDS
-        if kind.name in MAKERS
-    ),
+    pytest.param(
+        where,
+        kind,
+        id=f"{where}-{kind.name}",
+        marks=() if kind.name in OFTEN[where] else pytest.mark.slow,
+    )
+    for where in OFTEN
+    for kind in KINDS
+    if where == "folder" or kind.name in MAKERS
 ]
 
 
@@ -44,6 +52,10 @@ def place(where: str, kind: Kind, profile, tmp_path: Path, request) -> Iterator[
     server.start()
     yield place
     server.stop()
+
+
+def test_each_kind_is_taken_every_time():
+    assert sorted(sum(OFTEN.values(), ())) == sorted(kind.name for kind in KINDS)
 
 
 @pytest.mark.parametrize(("where", "kind"), JOURNEYS)
