@@ -8,6 +8,7 @@ all is started as users start it.
 from __future__ import annotations
 
 import atexit
+import gc
 import importlib
 import json
 import os
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -218,11 +220,30 @@ def _become(module: str, words: list[str], cwd: str, env: dict[str, str]) -> Non
     sys.executable = str(PYTHON)
     tempfile.tempdir = None
     sys.modules["numpy"].random.seed()  # others were forked with the same numbers
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    code: Any = 0
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        code = end.code or 0
+        if not isinstance(code, int):
+            print(code, file=sys.stderr)
+            code = 1
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    # an end as any other, but for taking each library apart, whose memory would be copied for it
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":
     for name in LIBRARIES:
         importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # nor is it looked through, which would copy it too
     if (work := _Forking(socket.socket(fileno=int(sys.argv[1]))).wait_for_work()) is not None:
         _become(**work)
+    os._exit(0)
