@@ -40,8 +40,8 @@ def test_folds_at_once_are_those_one_after_the_other(cli, studies, tmp_path, lev
 
 
 def test_an_error_of_a_training_is_the_error_of_the_command(cli, studies, tmp_path, levels):
-    words = ("train", TASK, "--studies", studies, *SMALL, *WORDS[:-1], levels, "--at-once", 3)
-    ended = cli(*words, "--optimizer", "adm", "--out", tmp_path)
+    words = ("train", TASK, "--studies", studies, *SMALL, *WORDS[:-1], levels)
+    ended = cli(*words, "--folds", 2, "--at-once", 2, "--optimizer", "adm", "--out", tmp_path)
     ended.assert_refused("unknown optimizer 'adm': did you mean 'adam'")
 
 
