@@ -76,7 +76,10 @@ def served_weights(name: str, store: ModelStore) -> tuple[Path, str] | None:
     file = store.served_path(name)
     if file is None:
         return None
-    return file, f"served weights ({load_checkpoint(file).provenance.get('step', '?')} steps)"
+    provenance = load_checkpoint(file).provenance
+    if averaged := provenance.get("averaged"):
+        return file, f"served weights (the mean of {len(averaged)} files)"
+    return file, f"served weights ({provenance.get('step', '?')} steps)"
 
 
 def random_network(name: str) -> nn.Module:
