@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lib.errors import choose
+from lib.networks.efficientnet import EfficientNetLite0
 from lib.tasks.network_spec import EncoderDecoderSpec
 
 LEAKY_SLOPE = 0.01
@@ -138,11 +139,15 @@ class EncoderDecoder(nn.Module):
         self.up = nn.ModuleList()
         self.decoder = nn.ModuleList()
 
+        self.backbone: EfficientNetLite0 | None = None
+        own = channels
+        if spec.encoder != "stages":
+            self.backbone, own = EfficientNetLite0(), channels[:1]
         previous = spec.in_channels
-        for level, width in enumerate(channels):
+        for level, width in enumerate(own):
             self.encoder.append(Stage(spec, previous, width, depths[level]))
             previous = width
-            if level < len(channels) - 1:
+            if level < len(own) - 1:
                 if spec.downsampling == "conv":
                     # the channels double at the down-sampling, as in V-Net 2016, figure 2
                     previous = channels[level + 1]
@@ -150,6 +155,7 @@ class EncoderDecoder(nn.Module):
                     self.down.append(_unit(spec, strided, previous))
                 else:
                     self.down.append(Pool["max", spec.spatial_dims](kernel_size=2, stride=2))
+        previous = channels[-1]
         for level in reversed(range(len(channels) - 1)):
             deconv = Conv["convtrans", spec.spatial_dims]
             width = channels[level]
@@ -198,11 +204,13 @@ class EncoderDecoder(nn.Module):
         sizes = tuple(x.shape[2:])
         if any(self.spec.output_size(size) is None for size in sizes):
             expected = (
-                f"multiples of {self.spec.divisor} ({len(self.down)} down-samplings)"
+                f"multiples of {self.spec.divisor} ({len(self.up)} down-samplings)"
                 if self.spec.padding == "same"
                 else f"such as {tuple(self.spec.input_size(size) for size in sizes)}"
             )
             raise ValueError(f"spatial sizes must be {expected}, found {sizes}; pad the input")
+        if self.backbone is not None:
+            return [self.encoder[0](x), *self.backbone(x)]
         levels: list[Tensor] = []
         for level, stage in enumerate(self.encoder):
             x = stage(x)
@@ -239,7 +247,7 @@ class EncoderDecoder(nn.Module):
             return None
         pool = Pool["max", self.spec.spatial_dims](kernel_size=2)  # so that no click is lost
         pyramid = [guidance]
-        for _ in self.down:
+        for _ in self.up:
             pyramid.append(pool(pyramid[-1]))
         return [hint(maps) for hint, maps in zip(self.guide, reversed(pyramid), strict=True)]
 
@@ -250,10 +258,15 @@ class EncoderDecoder(nn.Module):
             memory_format: returns the format for a number of channels.
         """
         last = len(self.spec.channels) - 1
+        if self.backbone is not None:
+            self.backbone.set_memory_format(memory_format(self.backbone.narrowest))
         for level, width in enumerate(self.spec.channels):
             chosen = memory_format(width)
-            stages, layers = [self.encoder[level]], []
-            if level > 0:
+            stages: list[nn.Module] = []
+            layers: list[nn.Module] = []
+            if level < len(self.encoder):
+                stages.append(self.encoder[level])
+            if 0 < level <= len(self.down):
                 layers.append(self.down[level - 1])
             if level < last:  # the decoder's modules run from coarse to fine
                 stages.append(self.decoder[last - 1 - level])

@@ -7,6 +7,9 @@ from typing import Literal
 
 from lib.tasks.spec_fields import LATER, check_choices
 
+# Encoders that are not made of stages: the maps of their levels below the finest
+ENCODERS: dict[str, tuple[int, ...]] = {"efficientnet_lite0": (16, 24, 40, 112, 320)}
+
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderDecoderSpec:
@@ -28,6 +31,10 @@ class EncoderDecoderSpec:
             read off the average and the largest of the coarsest maps, and repeated at each pixel.
         guidance_channels: maps beside the image that the decoder sees at each of its levels, such
             as those of clicks; what the encoder made of the image serves any guidance.
+        encoder: ``stages`` of convolutions as above, or a known network from half the resolution on
+            (`lib.networks.efficientnet`), to which one stage of full resolution is added; the
+            others of `convolutions` are then those of the decoder, and `channels` after the first
+            are given.
     """
 
     spatial_dims: Literal[2, 3] = 2
@@ -45,6 +52,7 @@ class EncoderDecoderSpec:
     decoder_width: int = 1
     pooled_channels: int = 0
     guidance_channels: int = field(default=0, metadata=LATER)
+    encoder: Literal["stages", "efficientnet_lite0"] = field(default="stages", metadata=LATER)
 
     def __post_init__(self) -> None:
         """Reject specs that describe no network."""
@@ -73,6 +81,18 @@ class EncoderDecoderSpec:
                 f"{self.guidance_channels} with padding {self.padding}"
             )
         check_choices(self)
+        if self.encoder != "stages":
+            given = ENCODERS[self.encoder]
+            if self.channels[1:] != given or (self.spatial_dims, self.in_channels, self.padding) != (
+                2,
+                1,
+                "same",
+            ):
+                raise ValueError(
+                    f"the encoder {self.encoder} needs two dimensions, padding same, one input "
+                    f"channel and, after the first, the channels {given}, found "
+                    f"{self.spatial_dims}, {self.padding}, {self.in_channels} and {self.channels}"
+                )
 
     @property
     def divisor(self) -> int:

@@ -37,6 +37,8 @@ class TrainingSpec:
         label_smoothing: share of the truth that is spread over all classes, 0..1.
         class_weights: ``balanced`` weighs each case by the rarity of its class.
         plateau_factor, plateau_patience: for the schedule ``plateau``.
+        start: weights of a run that is given none: ``random``, or ``imagenet`` for the encoder of a
+            network that has a known one (`EncoderDecoderSpec.encoder`).
     """
 
     loss: str = "bce_dice"
@@ -58,6 +60,7 @@ class TrainingSpec:
     class_weights: Literal["none", "balanced"] = field(default="none", metadata=LATER)
     plateau_factor: float = field(default=0.1, metadata=LATER)
     plateau_patience: int = field(default=15, metadata=LATER)
+    start: Literal["random", "imagenet"] = field(default="random", metadata=LATER)
 
     def patch_sides(self, spatial_dims: int) -> tuple[int, ...]:
         """Return the sides of the training patch along each axis."""

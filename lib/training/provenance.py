@@ -10,8 +10,11 @@ from typing import Any
 import ignite.distributed as idist
 from torch import nn
 
+from lib.errors import InputError
 from lib.kinds import kind_of
 from lib.networks import build_network
+from lib.networks.efficientnet import IMAGENET
+from lib.networks.encoder_decoder import EncoderDecoder
 from lib.tasks.spec import TaskSpec
 from lib.training.batches import PreparedCases
 from lib.training.options import FitOptions
@@ -35,13 +38,23 @@ def initial_network(
     """Return the network that a run starts with, and what is known of its weights.
 
     Args:
-        init: weights to start from; None starts from random ones, of which there is nothing to say.
+        init: weights to start from; None starts as the recipe says: from random ones, of which
+            there is nothing to say, or with the encoder's of ImageNet.
 
     Raises:
-        InputError: too few of the weights fit the task's network.
+        InputError: too few of the weights fit the task's network, or those of ImageNet are missing.
     """
     if init is None:
-        return build_network(task.network), None
+        network = build_network(task.network)
+        if task.training.start == "random":
+            return network, None
+        if not isinstance(network, EncoderDecoder) or network.backbone is None:
+            raise InputError(
+                f"task '{task.name}': a start from imagenet needs a network with a known encoder; "
+                "set network.encoder, or training.start to random"
+            )
+        network.backbone.load_imagenet()
+        return network, {"weights": IMAGENET}
     network, taken, fresh = transfer_network(task, init)
     transferred = {"tensors_taken": taken, "tensors_fresh": fresh}
     return network, shortened({**init.provenance, "task": init.task, **transferred})
