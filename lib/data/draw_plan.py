@@ -15,6 +15,7 @@ import numpy as np
 from lib.data.case import HeldCase, Places
 from lib.tasks.image_spec import AugmentSpec
 
+BEND, ENDS = 0.5, 0.15  # of the curve of greys at a contrast of 1
 BENDS = 4  # points along each axis of the coarse grid of an elastic deformation
 
 
@@ -43,11 +44,13 @@ class Shading:
     Attributes:
         blur: standard deviation of a Gaussian, pixels.
         gamma: exponent.
+        curve: bend of an S (below 0 its inverse), and the greys that 0 and 1 become.
         noise: float32 `(channels, *sides)`, which is added.
     """
 
     blur: float | None
     gamma: float | None
+    curve: tuple[float, float, float] | None
     noise: np.ndarray | None
 
 
@@ -222,12 +225,15 @@ def _warp(
 
 def _shading(shape: tuple[int, ...], spec: AugmentSpec, rng: np.random.Generator) -> Shading:
     """Plan the greys of a result of `shape`, `(channels, *sides)`."""
-    blur = gamma = noise = None
+    blur = gamma = curve = noise = None
     if spec.blur > 0:
         blur = rng.uniform(0, spec.blur)
     if spec.gamma > 1:
         gamma = math.exp(rng.uniform(-math.log(spec.gamma), math.log(spec.gamma)))
+    if spec.contrast > 0:
+        bend, low, high = rng.uniform((-BEND, 0, 0), (BEND, ENDS, ENDS)) * spec.contrast
+        curve = (bend, low, 1 - high)
     if spec.noise > 0:
         noise = rng.standard_normal(shape, dtype=np.float32)
         noise *= rng.uniform(0, spec.noise)
-    return Shading(blur=blur, gamma=gamma, noise=noise)
+    return Shading(blur=blur, gamma=gamma, curve=curve, noise=noise)

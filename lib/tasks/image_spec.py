@@ -129,6 +129,8 @@ class AugmentSpec:
         blur: largest standard deviation in pixels of a Gaussian blur; 0 is off.
         gamma: largest exponent (and, inverted, smallest) applied to intensities; 1 is off.
         noise: largest standard deviation of added Gaussian noise, in units of the 0..1 range.
+        contrast: how far a random rising curve of greys may leave the straight line, 0..1: the S
+            or its inverse that it is, and its ends that are drawn in; 0 is off.
     """
 
     flips: bool = True
@@ -141,6 +143,7 @@ class AugmentSpec:
     blur: float = 0.0
     gamma: float = 1.0
     noise: float = 0.0
+    contrast: float = field(default=0.0, metadata=LATER)
 
 
 @dataclass(frozen=True, kw_only=True)

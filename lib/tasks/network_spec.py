@@ -9,6 +9,7 @@ from lib.tasks.spec_fields import LATER, check_choices
 
 # Encoders that are not made of stages: the maps of their levels below the finest
 ENCODERS: dict[str, tuple[int, ...]] = {"efficientnet_lite0": (16, 24, 40, 112, 320)}
+BLOCKS: dict[str, tuple[int, ...]] = {"efficientnet_lite0": (1, 2, 2, 6, 5)}  # of each level
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,15 +84,12 @@ class EncoderDecoderSpec:
         check_choices(self)
         if self.encoder != "stages":
             given = ENCODERS[self.encoder]
-            if self.channels[1:] != given or (self.spatial_dims, self.in_channels, self.padding) != (
-                2,
-                1,
-                "same",
-            ):
+            found = (self.channels[1:], self.spatial_dims, self.in_channels, self.padding)
+            if found != (given, 2, 1, "same"):
                 raise ValueError(
-                    f"the encoder {self.encoder} needs two dimensions, padding same, one input "
-                    f"channel and, after the first, the channels {given}, found "
-                    f"{self.spatial_dims}, {self.padding}, {self.in_channels} and {self.channels}"
+                    f"the encoder {self.encoder} has channels (any, {str(given)[1:-1]}), two "
+                    f"dimensions, one input channel and padding same, found {self.channels}, "
+                    f"{self.spatial_dims}, {self.in_channels} and {self.padding}"
                 )
 
     @property
@@ -131,8 +129,9 @@ class ClassifierSpec:
     """The knobs of the classifiers (`lib.networks.classifiers`).
 
     Attributes:
-        architecture: ``vgg`` (stacked 3x3 convolutions, max-pooling, fully connected layers) or
-            ``resnet`` (bottleneck blocks that add their input).
+        architecture: ``vgg`` (stacked 3x3 convolutions, max-pooling, fully connected layers),
+            ``resnet`` (bottleneck blocks that add their input), or a known network of `ENCODERS`,
+            whose channels and blocks are given.
         out_channels: classes.
         channels: feature maps of each stage, fine to coarse; of a bottleneck its inner ones, a
             quarter of what it answers with. The default is a quarter of ResNet-50's, so that four
@@ -148,7 +147,7 @@ class ClassifierSpec:
             for all.
     """
 
-    architecture: Literal["vgg", "resnet"] = "resnet"
+    architecture: Literal["vgg", "resnet", "efficientnet_lite0"] = "resnet"
     spatial_dims: Literal[2] = 2
     in_channels: int = 1
     out_channels: int = 2
@@ -177,6 +176,16 @@ class ClassifierSpec:
                 f"{self.views}"
             )
         check_choices(self)
+        given = (ENCODERS.get(self.architecture), BLOCKS.get(self.architecture), 1)
+        if self.architecture in ENCODERS and given != (
+            self.channels,
+            self.depths,
+            self.in_channels,
+        ):
+            raise ValueError(
+                f"{self.architecture} has the channels {given[0]}, depths {given[1]} and one input "
+                f"channel, found {self.channels}, {self.depths} and {self.in_channels}"
+            )
         if self.pooling == "breast" and self.architecture == "vgg":
             raise ValueError("pooling over the breast needs the architecture resnet, found vgg")
 
@@ -184,6 +193,8 @@ class ClassifierSpec:
     def convolutions(self) -> int:
         """Convolutions of one network: 41 of a residual one with 12 blocks in 4 stages."""
         blocks = sum(self.depths)
+        if self.architecture in ENCODERS:
+            return 3 * blocks  # with the stem: the first block has two
         return blocks if self.architecture == "vgg" else 1 + 3 * blocks + len(self.depths)
 
     def network_of(self, view: str) -> int | None:

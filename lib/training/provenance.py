@@ -13,8 +13,7 @@ from torch import nn
 from lib.errors import InputError
 from lib.kinds import kind_of
 from lib.networks import build_network
-from lib.networks.efficientnet import IMAGENET
-from lib.networks.encoder_decoder import EncoderDecoder
+from lib.networks.efficientnet import IMAGENET, backbones
 from lib.tasks.spec import TaskSpec
 from lib.training.batches import PreparedCases
 from lib.training.options import FitOptions
@@ -46,18 +45,35 @@ def initial_network(
     """
     if init is None:
         network = build_network(task.network)
-        if task.training.start == "random":
-            return network, None
-        if not isinstance(network, EncoderDecoder) or network.backbone is None:
-            raise InputError(
-                f"task '{task.name}': a start from imagenet needs a network with a known encoder; "
-                "set network.encoder, or training.start to random"
-            )
-        network.backbone.load_imagenet()
-        return network, {"weights": IMAGENET}
+        return network, _take_imagenet(task, network)
     network, taken, fresh = transfer_network(task, init)
+    _keep_statistics(task, network)
     transferred = {"tensors_taken": taken, "tensors_fresh": fresh}
     return network, shortened({**init.provenance, "task": init.task, **transferred})
+
+
+def _take_imagenet(task: TaskSpec, network: nn.Module) -> dict[str, Any] | None:
+    """Give the encoder the weights that the recipe asks for, and return what they are.
+
+    Raises:
+        InputError: the network has no such encoder, or its weights are missing.
+    """
+    if task.training.start == "random":
+        return None
+    if not (found := backbones(network)):
+        raise InputError(
+            f"task '{task.name}': only a known encoder can start from imagenet; set "
+            f"network.encoder (of a classifier network.architecture), or training.start to random"
+        )
+    for backbone in found:
+        backbone.load_imagenet()
+    _keep_statistics(task, network)
+    return {"weights": IMAGENET}
+
+
+def _keep_statistics(task: TaskSpec, network: nn.Module) -> None:
+    for backbone in backbones(network):
+        backbone.keeps_statistics = task.training.start == "imagenet"
 
 
 def shortened(provenance: Mapping[str, Any]) -> dict[str, Any]:
