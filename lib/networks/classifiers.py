@@ -22,7 +22,7 @@ from torch.nn import functional
 from lib.errors import choose
 from lib.networks.efficientnet import LastMaps, backbones
 from lib.networks.encoder_decoder import ACTIVATIONS, LEAKY_SLOPE
-from lib.tasks.network_spec import ClassifierSpec
+from lib.tasks.network_spec import ENCODERS, ClassifierSpec
 
 EXPANSION = 4  # output channels of a bottleneck, in multiples of its inner channels
 GRID = 5  # rows and columns that the last feature maps of a VGG are averaged to
@@ -89,6 +89,8 @@ class ViewNetwork(nn.Module):
         self.features, self.head = build(spec)
         self.pooling = spec.pooling
         _initialize(self)
+        if spec.architecture in ENCODERS:  # so that no random answer disturbs known weights
+            nn.init.zeros_(self.head[-1].weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images `(N, in_channels, H, W)` to logits `(N, out_channels)`."""
