@@ -89,8 +89,9 @@ class ViewNetwork(nn.Module):
         self.features, self.head = build(spec)
         self.pooling = spec.pooling
         _initialize(self)
-        if spec.architecture in ENCODERS:  # so that no random answer disturbs known weights
-            nn.init.zeros_(self.head[-1].weight)
+        last = self.head[-1]
+        if spec.architecture in ENCODERS and isinstance(last, nn.Linear):
+            nn.init.zeros_(last.weight)  # so that no random answer disturbs known weights
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images `(N, in_channels, H, W)` to logits `(N, out_channels)`."""
