@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lib.errors import choose
-from lib.networks.efficientnet import LastMaps, backbones
+from lib.networks.efficientnet import COARSE, CoarseMaps, backbones
 from lib.networks.encoder_decoder import ACTIVATIONS, LEAKY_SLOPE
 from lib.tasks.network_spec import ENCODERS, ClassifierSpec
 
@@ -213,7 +213,7 @@ def _resnet(spec: ClassifierSpec) -> _FeaturesAndHead:
 
 def _efficientnet(spec: ClassifierSpec) -> _FeaturesAndHead:
     pooling = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(spec.dropout))
-    return LastMaps(), nn.Sequential(*pooling, nn.Linear(spec.channels[-1], spec.out_channels))
+    return CoarseMaps(), nn.Sequential(*pooling, nn.Linear(COARSE, spec.out_channels))
 
 
 BUILDERS: dict[str, Callable[[ClassifierSpec], _FeaturesAndHead]] = {

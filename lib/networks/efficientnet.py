@@ -32,6 +32,7 @@ STAGES = (
 )
 LEVELS = (0, 1, 2, 4, 6)  # the last stage of each resolution, a half to a thirty-second
 CHANNELS = ENCODERS["efficientnet_lite0"]
+COARSE = sum(CHANNELS[-2:])  # maps of the last two
 IMAGENET = "EfficientNet-lite0 of ImageNet (Google, Apache-2.0)"
 EPSILON, MOMENTUM = 1e-3, 0.01  # of the batch normalisation, as trained
 CENTRE, SCALE = 0.5, 0.5  # greys 0..1 to the -1..1 that the weights were trained on
@@ -158,17 +159,20 @@ class EfficientNetLite0(nn.Module):
         self.load_state_dict(dict(zip(own, given, strict=True)))
 
 
-class LastMaps(nn.Module):
-    """The encoder for a classifier: `(N, 1, H, W)` to maps of a thirty-second of the sides."""
+class CoarseMaps(nn.Module):
+    """The encoder for a classifier: `(N, 1, H, W)` to `(N, COARSE, H / 16, W / 16)`.
+
+    The maps of the last two resolutions, the coarser ones repeated: texture and form.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.backbone = EfficientNetLite0()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the maps of the coarsest level."""
-        maps: Tensor = self.backbone(x)[-1]
-        return maps
+        """Return the maps of both resolutions on the grid of the finer one."""
+        finer, coarser = self.backbone(x)[-2:]
+        return torch.cat((finer, coarser.repeat_interleave(2, 2).repeat_interleave(2, 3)), dim=1)
 
 
 def backbones(network: nn.Module) -> list[EfficientNetLite0]:

@@ -158,7 +158,7 @@ ROWS.add(
         ),
         training=replace(
             _OURS,
-            learning_rate=5e-4,
+            learning_rate=1e-3,
             epochs=0,
             steps=400,
             val_interval=100,
