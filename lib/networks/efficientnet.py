@@ -78,12 +78,9 @@ class EfficientNetLite0(nn.Module):
 
     Attributes:
         memory_format: layout that the input is converted to; None leaves the input as it is.
-        keeps_statistics: whether training, too, normalises by the statistics of ImageNet, and
-            leaves them as they are: small batches have poorer ones.
     """
 
     memory_format: torch.memory_format | None = None
-    keeps_statistics = False
     narrowest = min(CHANNELS)  # maps of a level: its convolutions of single maps are all narrow
 
     def __init__(self) -> None:
@@ -112,14 +109,6 @@ class EfficientNetLite0(nn.Module):
             if index in LEVELS:
                 levels.append(x)
         return levels
-
-    def train(self, mode: bool = True) -> EfficientNetLite0:
-        """Set the mode of training, without that of the batch normalisation if it is kept."""
-        super().train(mode)
-        for module in self.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.train(mode and not self.keeps_statistics)
-        return self
 
     def set_memory_format(self, memory_format: torch.memory_format) -> None:
         """Convert the weights, and the images that come, to a memory format."""

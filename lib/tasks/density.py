@@ -160,7 +160,7 @@ ROWS.add(
             _OURS,
             learning_rate=1e-3,
             epochs=0,
-            steps=400,
+            steps=300,
             val_interval=100,
             averaging=0.98,
             label_smoothing=0.1,

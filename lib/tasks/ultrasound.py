@@ -7,7 +7,7 @@ from dataclasses import replace
 from lib.tasks.click_spec import CLICK_MAPS, ClickSpec
 from lib.tasks.image_kind import ULTRASOUND
 from lib.tasks.image_spec import AugmentSpec, InputSpec, OutputSpec, TargetSpec
-from lib.tasks.network_spec import EncoderDecoderSpec
+from lib.tasks.network_spec import ENCODERS, EncoderDecoderSpec
 from lib.tasks.nuclei import THESIS, VHLLRHE
 from lib.tasks.spec import Rows, TaskSpec
 from lib.tasks.training_spec import TrainingSpec
@@ -98,20 +98,48 @@ _HEAD = ROWS.add(
         weights_licence="CC-BY-4.0",
     )
 )
+# The encoder of a known network: a few hundred frames are enough from weights of ImageNet.
+_LITE = EncoderDecoderSpec(
+    encoder="efficientnet_lite0",
+    channels=(16, *ENCODERS["efficientnet_lite0"]),
+    convolutions=(1, 2, 2, 2, 2, 2),
+    activation="leaky_relu",
+    initialization="he",
+    norm="batch",
+)
+_LITE_TRAINING = replace(
+    _NERVE.training,
+    learning_rate=1e-3,
+    averaging=0.99,
+    steps=700,
+    val_interval=100,
+    start="imagenet",
+)
 ROWS.add(
     replace(
         _HEAD,
         name="nerve",
-        description="Nerves and vessels in ultrasound frames of regional anaesthesia: the network "
-        "of fetal_head with a map for each",
+        description="Nerves and vessels in ultrasound frames of regional anaesthesia: U-Net "
+        "with an encoder of ImageNet (EfficientNet-lite0), a map for each",
         labels={"nerve": 1, "vessel": 2},
-        network=replace(_HEAD.encoder_decoder, out_channels=3),
+        network=replace(_LITE, out_channels=3),
         input=replace(_HEAD.input, longest_side=256),
         target=TargetSpec(maps=("foreground", "label_1", "label_2")),
         output=OutputSpec(),  # there may be several of each
-        training=replace(_HEAD.training, steps=2500, patch_size=(224, 256), val_interval=500),
-        reference="tmkand, usgra-seg (data); Milletari et al. 2016, V-Net",
+        training=replace(_LITE_TRAINING, patch_size=(224, 256)),
+        reference="tmkand, usgra-seg (data); Ronneberger et al. 2015; Tan and Le 2019",
         weights_licence="",
+    )
+)
+ROWS.add(
+    replace(
+        _NERVE,
+        name="nerve_lite",
+        description="A nerve in ultrasound frames and loops, often absent: U-Net with an encoder "
+        "of ImageNet (EfficientNet-lite0), cross-entropy + Dice",
+        network=replace(_LITE, out_channels=2, pooled_channels=1),
+        training=replace(_LITE_TRAINING, patch_size=(192, 256)),
+        reference="Ronneberger et al. 2015, U-Net; Tan and Le 2019, EfficientNet",
     )
 )
 

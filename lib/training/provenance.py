@@ -47,7 +47,6 @@ def initial_network(
         network = build_network(task.network)
         return network, _take_imagenet(task, network)
     network, taken, fresh = transfer_network(task, init)
-    _keep_statistics(task, network)
     transferred = {"tensors_taken": taken, "tensors_fresh": fresh}
     return network, shortened({**init.provenance, "task": init.task, **transferred})
 
@@ -67,13 +66,7 @@ def _take_imagenet(task: TaskSpec, network: nn.Module) -> dict[str, Any] | None:
         )
     for backbone in found:
         backbone.load_imagenet()
-    _keep_statistics(task, network)
     return {"weights": IMAGENET}
-
-
-def _keep_statistics(task: TaskSpec, network: nn.Module) -> None:
-    for backbone in backbones(network):
-        backbone.keeps_statistics = task.training.start == "imagenet"
 
 
 def shortened(provenance: Mapping[str, Any]) -> dict[str, Any]:
