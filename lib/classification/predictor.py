@@ -113,14 +113,17 @@ class ExamPredictor(NetworkRunner):
         Raises:
             InputError: the file cannot be read, or the view's network was not trained.
         """
-        no_network = self.task.classifier.network_of(view.name) is None
-        if no_network or (self.trained is not None and view.name not in self.trained):
-            raise InputError(
-                f"'{self.task.name}' was not trained on {view.name}, only on "
-                f"{', '.join(self.trained or self.task.classifier.views)}"
-            )
+        classifier = self.task.classifier
+        trained = self.trained is None or view.name in self.trained
+        only = ", ".join(self.trained or classifier.views)
+        # one network for all views answers on those that it has not seen too, and says so
+        if classifier.network_of(view.name) is None or (classifier.views and not trained):
+            raise InputError(f"'{self.task.name}' was not trained on {view.name}, only on {only}")
         mammogram = read_mammogram(path, self.task.input.max_pixels)
         prepared = prepare_breast(mammogram, self.task.input.sides)
+        if not trained:
+            unseen = f"these weights were trained on {only}, not on {view.name}"
+            prepared = replace(prepared, notes=(*prepared.notes, unseen))
         return _ReadView(
             prepared,
             dense_mask(prepared) if tissue else None,

@@ -160,6 +160,17 @@ def test_views_that_were_not_trained_are_never_answered(exam_task, exams):
         predictor(replace(exams[0], views={R_CC: exams[0].views[R_CC]}))
 
 
+def test_one_network_for_all_views_says_which_it_has_not_seen(exam_task, exams):
+    task = replace(exam_task, network=replace(exam_task.network, views=()))
+    network = build_network(task.network)
+    predictor = ExamPredictor(task, network, "cpu", "fp32", trained=("R-MLO", "L-MLO"))
+    answer = predictor(exams[0], tissue=False)
+    assert (len(answer.views), answer.left_out) == (4, {})
+    notes = {name: "; ".join(view.prepared.notes) for name, view in answer.views.items()}
+    assert "trained on R-MLO, L-MLO, not on R-CC" in notes["R-CC"]
+    assert "trained on" not in notes["R-MLO"]
+
+
 def test_a_network_in_training_is_put_back_into_it(exam_task, exams):
     network = build_network(exam_task.network).train()
     ExamPredictor(exam_task, network, "cpu", "fp32")(exams[0], tissue=False)
