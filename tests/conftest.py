@@ -157,7 +157,11 @@ def light() -> Callable[[TaskSpec], TaskSpec]:
     """
 
     def narrow(task: TaskSpec) -> TaskSpec:
-        channels = (min(width, 8 * 2**n) for n, width in enumerate(task.network.channels))
+        known = getattr(task.network, "encoder", "stages") != "stages"  # whose maps are given
+        channels = (
+            width if known and n else min(width, 8 * 2**n)
+            for n, width in enumerate(task.network.channels)
+        )
         return replace(task, network=replace(task.network, channels=tuple(channels)))
 
     return narrow

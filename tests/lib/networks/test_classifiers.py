@@ -68,7 +68,7 @@ def test_the_vgg_networks_have_19_layers_three_of_them_fully_connected(name, wid
 def test_every_rows_network_has_its_views_and_its_number_of_parameters(name):
     spec = TASKS[name].network
     network = _on_meta(spec)
-    count = 1 if name.endswith("_shared") else 4 if name.endswith("_slides") else 2
+    count = 1 if name.endswith(("_shared", "_lite")) else 4 if name.endswith("_slides") else 2
     assert len(network.networks) == count == max(1, len(spec.views))
     assert spec.activation == "leaky_relu"
     wanted = PARAMETERS.get(name)
