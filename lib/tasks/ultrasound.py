@@ -128,7 +128,7 @@ ROWS.add(
         output=OutputSpec(),  # there may be several of each
         training=replace(_LITE_TRAINING, patch_size=(224, 256)),
         reference="tmkand, usgra-seg (data); Ronneberger et al. 2015; Tan and Le 2019",
-        weights_licence="",
+        weights_licence="CC-BY-4.0",
     )
 )
 ROWS.add(
