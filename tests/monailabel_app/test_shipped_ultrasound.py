@@ -42,3 +42,19 @@ def test_the_card_says_what_the_file_of_figures_says():
     assert f"| circumference, mean absolute error, mm | {off:.3f} |" in card
     assert f"{head['images']} held-out" in card and "CC BY 4.0" in card
     assert get_task("fetal_head").weights_licence == "CC-BY-4.0"
+
+
+def test_the_card_of_the_nerve_says_what_the_file_of_figures_says():
+    figures = json.loads((DOCS / "results" / "nerve.json").read_text())
+    card = (DOCS / "models" / "nerve.md").read_text()
+    for name, of in figures["structures"].items():
+        low, high = of["intervals"]["dice"]
+        line = f"| {name}, Dice, mean over {of['images']} frames | {of['dice']:.4f} |"
+        assert f"{line} {low:.4f} to {high:.4f} |" in card
+    pooled = figures["pooled"]["fg_dice"]
+    assert f"| both as one, Dice, pooled over pixels | {pooled:.4f} |" in card
+    assert f"{figures['about']['images']} held-out" in card and "CC BY 4.0" in card
+    assert get_task("nerve").weights_licence == "CC-BY-4.0"
+    stored = load_checkpoint(SHIPPED_MODELS / "pretrained_nerve.pt")
+    assert stored.provenance["training_cases"] + figures["about"]["images"] == 204
+    assert "ImageNet" in stored.provenance["from"]["weights"]
