@@ -9,6 +9,7 @@ CONF ?=
 MINUTES ?= 2
 INPUTS ?=
 SEED ?= 0
+SLOW ?=
 
 VENV := .venv
 BIN := $(VENV)/bin

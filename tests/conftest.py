@@ -21,6 +21,7 @@ from lib.isolation import calls
 from lib.segmentation.losses import LOSSES
 from lib.tasks import outside
 from lib.tasks.density import VIEWS
+from lib.tasks.network_spec import ENCODERS
 from lib.tasks.registry import TASKS
 from lib.tasks.spec import TaskSpec
 from lib.weights.backend_names import TORCH, VARIABLE
@@ -157,7 +158,9 @@ def light() -> Callable[[TaskSpec], TaskSpec]:
     """
 
     def narrow(task: TaskSpec) -> TaskSpec:
-        known = getattr(task.network, "encoder", "stages") != "stages"  # whose maps are given
+        if getattr(task.network, "architecture", "") in ENCODERS:
+            return task  # its maps are given
+        known = getattr(task.network, "encoder", "stages") != "stages"
         channels = (
             width if known and n else min(width, 8 * 2**n)
             for n, width in enumerate(task.network.channels)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torchvision.ops import Conv2dNormActivation
 
 from lib.errors import InputError
@@ -161,7 +162,7 @@ class CoarseMaps(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the maps of both resolutions on the grid of the finer one."""
         finer, coarser = self.backbone(x)[-2:]
-        return torch.cat((finer, coarser.repeat_interleave(2, 2).repeat_interleave(2, 3)), dim=1)
+        return torch.cat((finer, functional.interpolate(coarser, size=finer.shape[2:])), dim=1)
 
 
 def backbones(network: nn.Module) -> list[EfficientNetLite0]:

@@ -104,6 +104,8 @@ def test_a_classifier_of_another_shape_is_refused() -> None:
         architecture="efficientnet_lite0", channels=CHANNELS, depths=BLOCKS["efficientnet_lite0"]
     )
     network = build_network(spec)
+    answer = network(torch.rand(1, 1, 200, 71), torch.zeros(1, dtype=torch.long))  # any size
+    assert answer.shape == (1, 2)
     kinds = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
     assert len(kinds) == spec.convolutions
 
