@@ -15,7 +15,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.ops import Conv2dNormActivation
 
 from lib.errors import InputError
 from lib.tasks.network_spec import ENCODERS
@@ -43,15 +42,12 @@ def _unit(
     before: int, after: int, kernel: int, stride: int = 1, groups: int = 1, active: bool = True
 ) -> nn.Sequential:
     """Return a convolution without bias, batch normalisation, and ReLU6 where `active`."""
-    return Conv2dNormActivation(
-        before,
-        after,
-        kernel,
-        stride,
-        groups=groups,
-        norm_layer=lambda channels: nn.BatchNorm2d(channels, EPSILON, MOMENTUM),
-        activation_layer=nn.ReLU6 if active else None,
-    )
+    padding = kernel // 2
+    layers: list[nn.Module] = [
+        nn.Conv2d(before, after, kernel, stride, padding, groups=groups, bias=False),
+        nn.BatchNorm2d(after, EPSILON, MOMENTUM),
+    ]
+    return nn.Sequential(*layers, nn.ReLU6(inplace=True)) if active else nn.Sequential(*layers)
 
 
 class InvertedResidual(nn.Module):
