@@ -51,11 +51,15 @@ def thesis_setting(task: TaskSpec) -> TaskSpec:
 def thesis_nerve_setting(task: TaskSpec) -> TaskSpec:
     """Return `task` with the pipeline of the thesis's nuclei, which it ports to the nerve (II.E).
 
-    The network is that of VHLLRHe; a presence is not answered, and frames keep their size.
+    The network is that of VHLLRHe, but for rows with a known encoder; a presence is not answered,
+    and frames keep their size.
     """
+    network = task.encoder_decoder
+    if network.encoder == "stages":
+        network = get_task("nuclei_vhllrhe").encoder_decoder
     return replace(
         thesis_setting(task),
-        network=get_task("nuclei_vhllrhe").network,
+        network=replace(network, out_channels=1, pooled_channels=0),
         input=replace(task.input, longest_side=0),
         target=TargetSpec(),
         output=OutputSpec(),

@@ -110,6 +110,8 @@ def test_variants_of_one_row_differ_in_recipe_and_have_runs_of_their_own(ask):
     assert published.network == TASKS["nuclei_vhllrhe"].network
     assert (published.training.batch_size, published.training.learning_rate) == (1, 1e-4)
     assert published.target.maps == ("foreground",)
+    known = THESIS_NERVE.row(THESIS_NERVE.variants[-1], "thesis").network
+    assert known == replace(TASKS["nerve_lite"].network, out_channels=1, pooled_channels=0)
 
 
 def test_variants_of_one_row_are_chosen_by_name_or_all_by_the_row():
