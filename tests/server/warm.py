@@ -1,8 +1,8 @@
 """Servers, and what they start, forked from a process that has loaded other people's libraries.
 
 Loading them is most of what a start takes. What is forked loads the app and MONAI Label itself,
-with its own environment, working folder and words, and is a process of its own. With `SERVERS=cold`
-all is started as users start it.
+with its own environment, working folder and words, and is a process of its own. Only with
+`SERVERS=warm`: otherwise all is started as users start it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-COLD = os.environ.get("SERVERS") == "cold"
+COLD = os.environ.get("SERVERS") != "warm"
 # what servers load of others; all of it, but the heavy ones are enough
 LIBRARIES = """torch torch.distributed.fsdp torchvision monai.apps monai.transforms
 monai.networks.nets monai.losses ignite.handlers scipy.signal scipy.stats skimage.measure
