@@ -6,6 +6,10 @@ which addresses of DICOMweb do not. So it draws nothing over loops and over volu
 The patched reader lists each frame, and finds it by its instance and frame number. It also reads a
 SEG without spacing, at which the original fails.
 
+Resized while its volume still loads, a viewport has no plane that it could be turned to, and
+Cornerstone tries without end (the console says "Maximum call stack size exceeded"); patched, it
+tries once more and leaves it.
+
 OHIF's page and styles load the font Inter from another site; here they load it from this server.
 Its page names one script; the others, and the study, are asked for one after the other as scripts
 begin to run. Here the page of this app's mode asks for all of them at once.
@@ -105,6 +109,20 @@ PATCHES = (
         "8295.bundle.4ecb27f9e58526f12bcb.js",
         "SliceThickness\n  } = PixelMeasures;",
         "SliceThickness\n  } = PixelMeasures ?? {};",
+    ),
+    Patch(  # turn a viewport to a plane no more than twice
+        "app.bundle.af87d1dd396d277eac89.js",
+        "this.setOrientation({ viewPlaneNormal: refViewPlaneNormal, viewUp });\n"
+        "                this.setViewReference(viewRef);",
+        "this.setOrientation({ viewPlaneNormal: refViewPlaneNormal, viewUp });\n"
+        "                if (!this.isTurning) {\n"
+        "                    this.isTurning = true;\n"
+        "                    try {\n"
+        "                        this.setViewReference(viewRef);\n"
+        "                    } finally {\n"
+        "                        this.isTurning = false;\n"
+        "                    }\n"
+        "                }",
     ),
     Patch(  # fonts from here
         "index.html",

@@ -145,3 +145,19 @@ def test_stills_and_a_volume_of_one_study_are_hung_each_in_its_way_and_keep_thei
     (server.folder / "got.nrrd").write_bytes(reply.content)
     stored = sitk.GetArrayFromImage(sitk.ReadImage(str(server.folder / "got.nrrd")))
     assert np.array_equal(stored, expected)
+
+
+def test_a_viewport_that_cannot_be_turned_is_left_as_it_is(viewer, server, slices):
+    viewer.open(str(slices[0].StudyInstanceUID), str(slices[0].SOPInstanceUID))
+    # so it is too with one that is resized before its volume is there
+    kept = viewer.page.evaluate(
+        """() => {
+          const { viewport } = window.shownElements()[0];
+          const { FrameOfReferenceUID } = viewport.getViewReference();
+          const before = viewport.getCamera().viewPlaneNormal;
+          const skew = { viewPlaneNormal: [0.6, 0, 0.8], viewUp: [0, 1, 0] };
+          viewport.setViewReference({ FrameOfReferenceUID, ...skew });
+          return `${before}` === `${viewport.getCamera().viewPlaneNormal}`;
+        }"""
+    )
+    assert kept
