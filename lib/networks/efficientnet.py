@@ -75,9 +75,11 @@ class EfficientNetLite0(nn.Module):
 
     Attributes:
         memory_format: layout that the input is converted to; None leaves the input as it is.
+        keeps_statistics: whether means and variances stay as they are in training.
     """
 
     memory_format: torch.memory_format | None = None
+    keeps_statistics = False
     narrowest = min(CHANNELS)  # maps of a level: its convolutions of single maps are all narrow
 
     def __init__(self) -> None:
@@ -106,6 +108,14 @@ class EfficientNetLite0(nn.Module):
             if index in LEVELS:
                 levels.append(x)
         return levels
+
+    def train(self, mode: bool = True) -> EfficientNetLite0:
+        """Set the mode as `nn.Module` does, but for statistics that are kept."""
+        super().train(mode)
+        for module in self.modules():
+            if self.keeps_statistics and isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
 
     def set_memory_format(self, memory_format: torch.memory_format) -> None:
         """Convert the weights, and the images that come, to a memory format."""

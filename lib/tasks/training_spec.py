@@ -39,6 +39,9 @@ class TrainingSpec:
         plateau_factor, plateau_patience: for the schedule ``plateau``.
         start: weights of a run that is given none: ``random``, or ``imagenet`` for the encoder of a
             network that has a known one (`EncoderDecoderSpec.encoder`).
+        encoder_rate: learning rate of a known encoder, as a share of `learning_rate`.
+        encoder_statistics: means and variances of a known encoder's batch normalisation, ``trained``
+            on, or ``kept`` as they are; random weights have none to keep.
     """
 
     loss: str = "bce_dice"
@@ -61,6 +64,8 @@ class TrainingSpec:
     plateau_factor: float = field(default=0.1, metadata=LATER)
     plateau_patience: int = field(default=15, metadata=LATER)
     start: Literal["random", "imagenet"] = field(default="random", metadata=LATER)
+    encoder_rate: float = field(default=1.0, metadata=LATER)
+    encoder_statistics: Literal["trained", "kept"] = field(default="trained", metadata=LATER)
 
     def patch_sides(self, spatial_dims: int) -> tuple[int, ...]:
         """Return the sides of the training patch along each axis."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from lib.errors import InputError, choose
+from lib.networks.efficientnet import backbones
 from lib.tasks.training_spec import TrainingSpec
 
 WARM_UP = 0.02  # share of the steps
@@ -46,22 +47,50 @@ def build_optimizer(
 ) -> torch.optim.Optimizer:
     """Return the optimiser that the recipe names, over the network's parameters.
 
+    Those of a known encoder are a second group where the recipe gives them a rate of their own.
+
     Args:
         recorded: whether its steps are recorded and replayed. All of its state is then on the
             device, the learning rate too, which a schedule writes to.
 
     Raises:
-        InputError: an unknown optimiser, or an impossible learning rate.
+        InputError: an unknown optimiser, an impossible learning rate, or a rate for a known encoder
+            in a network that has none.
     """
     if not 0 < spec.learning_rate < math.inf:
         raise InputError(f"learning_rate must be positive, found {spec.learning_rate}")
     make = choose("optimizer", spec.optimizer, OPTIMIZERS)
-    rate: float | Tensor = spec.learning_rate
+    groups: list[dict[str, Any]] = [
+        {"params": parameters, "lr": rate}
+        for parameters, rate in zip(_grouped(network, spec), _rates(spec), strict=False)
+    ]
     ways: Mapping[str, bool] = {}
     if recorded:
-        rate = torch.tensor(rate, device=next(network.parameters()).device)
+        device = next(network.parameters()).device
+        groups = [{**group, "lr": torch.tensor(group["lr"], device=device)} for group in groups]
         ways = _RECORDED[spec.optimizer]
-    return make(network.parameters(), lr=rate, weight_decay=spec.weight_decay, **ways)
+    return make(groups, lr=groups[0]["lr"], weight_decay=spec.weight_decay, **ways)
+
+
+def _rates(spec: TrainingSpec) -> tuple[float, float]:
+    """Return the learning rates of the groups that `build_optimizer` makes."""
+    return spec.learning_rate, spec.learning_rate * spec.encoder_rate
+
+
+def _grouped(network: nn.Module, spec: TrainingSpec) -> list[list[nn.Parameter]]:
+    """Return the parameters of the network, those of a known encoder apart if need be."""
+    if spec.encoder_rate == 1:
+        return [list(network.parameters())]
+    if not 0 < spec.encoder_rate < math.inf:
+        raise InputError(f"encoder_rate must be positive, found {spec.encoder_rate}")
+    if not (found := backbones(network)):
+        raise InputError(
+            f"encoder_rate is {spec.encoder_rate}, but the network has no known encoder; leave it "
+            f"at 1, or set network.encoder (of a classifier network.architecture)"
+        )
+    known = [parameter for backbone in found for parameter in backbone.parameters()]
+    names = {id(parameter) for parameter in known}
+    return [[one for one in network.parameters() if id(one) not in names], known]
 
 
 def plain_state(state: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -116,5 +145,5 @@ def build_scheduler(
     }
     schedule = choose("schedule", spec.schedule, schedules)()
     if isinstance(schedule, LambdaLR):  # computed on the host, even where the rate is on the device
-        schedule.base_lrs = [spec.learning_rate for _ in schedule.base_lrs]
+        schedule.base_lrs = list(_rates(spec)[: len(schedule.base_lrs)])
     return schedule

@@ -45,8 +45,12 @@ def initial_network(
     """
     if init is None:
         network = build_network(task.network)
-        return network, _take_imagenet(task, network)
+        origin = _take_imagenet(task, network)
+        if origin is not None:  # random weights have no statistics to keep
+            _keep_statistics(task, network)
+        return network, origin
     network, taken, fresh = transfer_network(task, init)
+    _keep_statistics(task, network)
     transferred = {"tensors_taken": taken, "tensors_fresh": fresh}
     return network, shortened({**init.provenance, "task": init.task, **transferred})
 
@@ -67,6 +71,11 @@ def _take_imagenet(task: TaskSpec, network: nn.Module) -> dict[str, Any] | None:
     for backbone in found:
         backbone.load_imagenet()
     return {"weights": IMAGENET}
+
+
+def _keep_statistics(task: TaskSpec, network: nn.Module) -> None:
+    for backbone in backbones(network):
+        backbone.keeps_statistics = task.training.encoder_statistics == "kept"
 
 
 def shortened(provenance: Mapping[str, Any]) -> dict[str, Any]:

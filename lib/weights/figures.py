@@ -55,7 +55,7 @@ def card_of(task: TaskSpec, metrics: Mapping[str, float], training: Mapping[str,
         metrics, training: as for `validation_figure`.
     """
     cases = _count(training.get("training_cases"))
-    what = "exams" if task.exam is not None else "images"
+    what = "views" if task.exam is not None else "images"
     learned = f"Trained on {cases} labelled {what}" if cases else "Trained on labels"
     licence = f"; weights under {task.weights_licence}" if task.weights_licence else ""
     words = validation_figure(task, metrics, training)["words"]

@@ -18,6 +18,7 @@ from lib.networks.efficientnet import CHANNELS, EfficientNetLite0, backbones
 from lib.networks.encoder_decoder import EncoderDecoder
 from lib.tasks.network_spec import BLOCKS, ENCODERS, ClassifierSpec, EncoderDecoderSpec
 from lib.tasks.registry import TASKS
+from lib.training.optimizers import build_optimizer, build_scheduler
 from lib.training.provenance import initial_network
 
 SPEC = EncoderDecoderSpec(
@@ -140,3 +141,53 @@ def test_other_weights_are_refused() -> None:
     stored = {name: value for name, value in _stored().items() if "_bn0" not in name}
     with pytest.raises(InputError, match="other shapes"):
         EfficientNetLite0()._take(stored)
+
+
+def _statistics(network: nn.Module) -> list[Tensor]:
+    return [value.clone() for name, value in network.state_dict().items() if "running" in name]
+
+
+@pytest.mark.parametrize(
+    ("statistics", "start", "kept"),
+    [("kept", "imagenet", True), ("trained", "imagenet", False), ("kept", "random", False)],
+)
+def test_statistics_are_kept_where_there_are_any_and_the_recipe_says_so(
+    statistics, start, kept
+) -> None:
+    row = TASKS["density_dense_lite"]
+    recipe = replace(row.training, encoder_statistics=statistics, start=start)
+    network = initial_network(replace(row, training=recipe), None)[0].train()
+    before = _statistics(network)
+    with torch.no_grad():
+        network(torch.rand(2, 1, 64, 64), torch.zeros(2, dtype=torch.long))
+    network.eval().train()  # as a validation does
+    with torch.no_grad():
+        network(torch.rand(2, 1, 64, 64), torch.zeros(2, dtype=torch.long))
+    after = _statistics(network)
+    assert all(map(torch.equal, before, after)) is kept
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_the_encoder_learns_at_a_rate_of_its_own(recorded) -> None:
+    row = TASKS["density_dense_lite"]
+    network = build_network(row.network)
+    recipe = replace(row.training, learning_rate=1.0, encoder_rate=0.25, schedule="cosine")
+    optimizer = build_optimizer(network, recipe, recorded=recorded)
+    schedule = build_scheduler(optimizer, recipe, 100)
+    counts = [sum(one.numel() for one in group["params"]) for group in optimizer.param_groups]
+    encoder = sum(one.numel() for one in backbones(network)[0].parameters())
+    assert counts == [sum(one.numel() for one in network.parameters()) - encoder, encoder]
+    for _ in range(50):
+        head, known = (float(group["lr"]) for group in optimizer.param_groups)
+        assert 0 < known == pytest.approx(head / 4, rel=1e-6)
+        optimizer.step()
+        schedule.step()
+    assert head < 0.6
+
+
+def test_a_rate_for_an_encoder_that_is_not_there_is_refused() -> None:
+    recipe = replace(TASKS["nuclei_vhllrhe"].training, encoder_rate=0.1)
+    with pytest.raises(InputError, match="has no known encoder; leave it at 1"):
+        build_optimizer(nn.Linear(1, 1), recipe)
+    with pytest.raises(InputError, match="must be positive, found 0"):
+        build_optimizer(nn.Linear(1, 1), replace(recipe, encoder_rate=0))
