@@ -130,8 +130,8 @@ _DENSE = ROWS.add(
         reference="Slides on breast density (dense or not); He et al. 2016, ResNet",
     )
 )
-# A hundred steps from weights that know pictures: the longer it is trained on films of one detector,
-# the worse it answers on those of others, and so it does where its statistics follow them.
+# A hundred steps from weights that know pictures: the longer it is trained on films of one
+# detector, the worse it answers on those of others, and so it does where its statistics follow.
 ROWS.add(
     replace(
         _DENSE,

@@ -40,8 +40,8 @@ class TrainingSpec:
         start: weights of a run that is given none: ``random``, or ``imagenet`` for the encoder of a
             network that has a known one (`EncoderDecoderSpec.encoder`).
         encoder_rate: learning rate of a known encoder, as a share of `learning_rate`.
-        encoder_statistics: means and variances of a known encoder's batch normalisation, ``trained``
-            on, or ``kept`` as they are; random weights have none to keep.
+        encoder_statistics: means and variances of a known encoder's batch normalisation,
+            ``trained`` on, or ``kept`` as they are; random weights have none to keep.
     """
 
     loss: str = "bce_dice"
