@@ -8,6 +8,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.segmentation import watershed
 
+from lib.segmentation.ellipse import filled_ellipse
 from lib.segmentation.maxima import corners_touch, lower_maxima, regional_maxima
 from lib.tasks.image_spec import OutputSpec
 
@@ -38,6 +39,8 @@ def foreground_mask(
         mask &= presence >= spec.presence_threshold
     if spec.keep == "largest":
         mask = largest(mask)
+        if spec.shape == "ellipse" and mask.ndim == 2:
+            mask = filled_ellipse(mask)
     if spec.min_area > 1 and mask.any():
         labels, _ = ndimage.label(mask)  # remove_small_objects has other arguments by version
         large = np.bincount(labels.ravel()) >= spec.min_area

@@ -167,7 +167,8 @@ class OutputSpec:
         seed_threshold: for ``distance``, least answered distance (0..1) of a seed.
         gap: pixels by which objects grow back where the target's borders were eroded.
         min_area: objects with fewer pixels are dropped from mask and instances.
-        shape: ``ellipse`` where each structure is one, so that its circumference is measured.
+        shape: ``ellipse`` where each structure is one: its circumference is measured, and the
+            largest object of a 2D mask is filled up to its ellipse.
     """
 
     threshold: float = 0.5

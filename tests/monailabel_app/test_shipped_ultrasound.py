@@ -37,8 +37,10 @@ def test_the_card_says_what_the_file_of_figures_says():
     head, card = figures["structures"]["head"], (DOCS / "models" / "fetal_head.md").read_text()
     assert f"| Dice, mean over frames | {head['dice']:.4f} |" in card
     assert f"| Dice, pooled over pixels | {figures['pooled']['fg_dice']:.4f} |" in card
-    assert f"| Hausdorff distance, mm | {head['hausdorff']:.3f} |" in card
-    off = head["circumference_absolute_error"]
+    assert f"| Hausdorff distance, pixels of 400x270 | {head['hausdorff']:.3f} |" in card
+    before = json.loads((DOCS / "results" / "fetal_head_mm.json").read_text())["structures"]["head"]
+    assert before["unit"] == "mm" and f"the mean Dice was {before['dice']:.4f}" in card
+    off = before["circumference_absolute_error"]
     assert f"| circumference, mean absolute error, mm | {off:.3f} |" in card
     assert f"{head['images']} held-out" in card and "CC BY 4.0" in card
     assert get_task("fetal_head").weights_licence == "CC-BY-4.0"

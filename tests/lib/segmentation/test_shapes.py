@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 
 from lib.image import Geometry, Image
-from lib.segmentation.ellipse import circumference
+from lib.segmentation.ellipse import circumference, filled_ellipse
+from lib.segmentation.instances import foreground_mask
+from lib.segmentation.metrics import dice
 from lib.segmentation.shapes import hausdorff, pool_shapes, shape_figures, shape_lines
+from lib.tasks.image_spec import OutputSpec
 from lib.tasks.registry import TASKS
 
 HEAD, NERVE = TASKS["fetal_head"], TASKS["nerve"]
@@ -105,3 +108,36 @@ def test_circumferences_are_compared_with_their_sign():
     assert pooled["circumference_absolute_error"] == 2 and pooled["circumference_error"] == -1
     assert pooled["measured"] == 2 and pooled["hausdorff"] == 2
     assert "circumference off by 2 (1..3) mm" in shape_lines({"head": pooled})[0]
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.4, 1.2, 2.5])
+def test_a_head_with_a_ragged_outline_becomes_its_ellipse(turn):
+    down, across = np.mgrid[:120, :160].astype(float)
+    down, across = down - 61.3, across - 78.6
+    along = (down * np.cos(turn) + across * np.sin(turn)) / 50
+    beside = (down * np.sin(turn) - across * np.cos(turn)) / 31
+    truth = along**2 + beside**2 <= 1
+    ragged = truth & (np.random.default_rng(3).random(truth.shape) < 0.9)
+    ragged[np.abs(along - 0.9) < 0.05] = False  # a notch
+    found = filled_ellipse(ragged)
+    assert dice(found, truth) > 0.975 > dice(ragged, truth)
+
+
+def test_what_is_no_ellipse_stays_as_it_is():
+    for mask in (np.zeros((20, 20), bool), np.eye(20, dtype=bool)):
+        assert filled_ellipse(mask) is mask
+    corner = np.zeros((60, 60), bool)
+    corner[5:55, 5:15] = corner[45:55, 5:55] = True
+    assert filled_ellipse(corner) is corner
+    dot = np.zeros((9, 9), bool)
+    dot[4, 4] = True
+    assert filled_ellipse(dot) is dot
+
+
+def test_the_answer_of_a_task_of_ellipses_is_one_and_that_of_others_is_not():
+    probability = np.zeros((64, 64), np.float32)
+    probability[12:52, 20:44] = 1
+    square = OutputSpec(keep="largest")
+    assert foreground_mask(probability, square).sum() == 40 * 24
+    filled = foreground_mask(probability, replace(square, shape="ellipse"))
+    assert filled[32, 32] and filled[10, 32] and not filled[12, 20]
