@@ -142,6 +142,17 @@ ROWS.add(
         reference="Ronneberger et al. 2015, U-Net; Tan and Le 2019, EfficientNet",
     )
 )
+ROWS.add(
+    replace(
+        _LESION,
+        name="busi_lite",
+        description="A lesion in breast ultrasound, often absent: U-Net with an encoder of "
+        "ImageNet (EfficientNet-lite0), cross-entropy + Dice",
+        network=replace(_LITE, out_channels=2, pooled_channels=1),
+        training=replace(_LITE_TRAINING, patch_size=128),
+        reference="Ronneberger et al. 2015, U-Net; Tan and Le 2019, EfficientNet",
+    )
+)
 
 # One structure in volumes: the thesis's next step, in a size that trains on two cores in minutes.
 VOLUME = ROWS.add(

@@ -34,6 +34,7 @@ PARAMETERS = {
     "fetal_head": 1_976_545,
     "nerve": 3_537_555,
     "nerve_lite": 3_538_162,
+    "busi_lite": 3_538_162,
     "busi_lesion": 9_041_282,
     "ultrasound3d_vnet": 5_673_901,
     "volume_vnet": 5_673_901,
