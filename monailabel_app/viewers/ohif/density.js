@@ -15,7 +15,9 @@ const CLASS_WORDS = {
 function densityAnswer(answer) {
   const parts = [
     make('div', { class: 'ml-class' }, [
-      make('span', { class: 'ml-letter' }, [answer.class]),
+      make('span', { class: answer.class.length > 2 ? 'ml-letter ml-word' : 'ml-letter' }, [
+        answer.class,
+      ]),
       make('span', { title: `exam ${answer.exam}` }, [answerInWords(answer)]),
     ]),
     bars(answer.probabilities, answer.class),

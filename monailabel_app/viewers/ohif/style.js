@@ -73,8 +73,10 @@ div:has(> .monailabel) { width: clamp(316px, 20vw, 384px) !important;
 .monailabel .ml-class { display: flex; gap: 12px; align-items: center; }
 .monailabel .ml-class span { overflow-wrap: anywhere; color: var(--ml-quiet); }
 .monailabel .ml-class .ml-letter { font-size: 36px; font-weight: 700; line-height: 1; color: #fff; }
-.monailabel .ml-bar { display: grid; grid-template-columns: 16px 1fr 56px; gap: 6px;
-  align-items: center; }
+.monailabel .ml-class .ml-letter.ml-word { font-size: 18px; white-space: nowrap; }
+.monailabel .ml-bars { display: grid; grid-template-columns: minmax(16px, max-content) 1fr 56px;
+  gap: 2px 6px; align-items: center; }
+.monailabel .ml-bar { display: contents; }
 .monailabel .ml-track { background: #0b2a5b; height: 10px; border-radius: 5px; overflow: hidden; }
 .monailabel .ml-fill { display: block; height: 100%; background: #4c7fbf; }
 .monailabel .ml-answered { font-weight: 700; color: #fff; }
