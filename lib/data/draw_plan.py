@@ -43,13 +43,13 @@ class Shading:
 
     Attributes:
         blur: standard deviation of a Gaussian, pixels.
-        gamma: exponent.
+        gamma: exponents, one for all channels or one for each.
         curve: bend of an S (below 0 its inverse), and the greys that 0 and 1 become.
         noise: float32 `(channels, *sides)`, which is added.
     """
 
     blur: float | None
-    gamma: float | None
+    gamma: tuple[float, ...] | None
     curve: tuple[float, float, float] | None
     noise: np.ndarray | None
 
@@ -229,7 +229,10 @@ def _shading(shape: tuple[int, ...], spec: AugmentSpec, rng: np.random.Generator
     if spec.blur > 0:
         blur = rng.uniform(0, spec.blur)
     if spec.gamma > 1:
-        gamma = math.exp(rng.uniform(-math.log(spec.gamma), math.log(spec.gamma)))
+        gamma = (math.exp(rng.uniform(-math.log(spec.gamma), math.log(spec.gamma))),)
+    if spec.stain > 1:
+        each = np.exp(rng.uniform(-1, 1, shape[0]) * math.log(spec.stain))
+        gamma = tuple(float(one) * (gamma or (1.0,))[0] for one in each)
     if spec.contrast > 0:
         bend, low, high = rng.uniform((-BEND, 0, 0), (BEND, ENDS, ENDS)) * spec.contrast
         curve = (bend, low, 1 - high)

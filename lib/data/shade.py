@@ -33,8 +33,8 @@ def shaded(images: Tensor, shadings: Sequence[Shading]) -> Tensor:
     if first.blur is not None:
         images = _blurred(images, [float(plan.blur or 0) for plan in shadings])
     if first.gamma is not None:
-        gammas = [np.full((1,) * (images.ndim - 1), plan.gamma, np.float32) for plan in shadings]
-        images = images.pow(sent(gammas, images.device))
+        gammas = sent([np.array(plan.gamma, np.float32) for plan in shadings], images.device)
+        images = images.pow(gammas.reshape(*gammas.shape, *(1,) * (images.ndim - 2)))
     if first.curve is not None:
         curves = [np.array(plan.curve, np.float32) for plan in shadings]
         images = _curved(images, sent(curves, images.device))

@@ -11,7 +11,7 @@ import numpy as np
 from lib.data.grid import network_grid
 from lib.errors import InputError
 from lib.image import LUMINANCE, Image, is_coloured
-from lib.tasks.image_spec import InputSpec
+from lib.tasks.image_spec import COLOURS, InputSpec
 
 BRIGHT = 0.4  # brightness of half of a stained section's pixels, as a share of the brightest
 SAMPLE = 500_000  # pixels whose percentiles make a scale
@@ -46,13 +46,16 @@ def prepare_image(image: Image, spec: InputSpec) -> np.ndarray:
             f"{image.path.name}: {size} voxels become {' x '.join(map(str, grid.shape[::-1]))} at "
             f"a spacing of {spec.spacing} mm, expected at most {spec.max_pixels} in all; crop it"
         )
-    grey = luminance(image.pixels, image.colour)
-    seen = grey[grid.region]
-    step = sample_step(seen.shape)
-    sample = seen[(slice(None, None, step),) * seen.ndim]
-    extremes = lambda: (float(seen.min()), float(seen.max()))  # noqa: E731
-    scale = Scale.of(sample, extremes, lambda: is_stained(image), spec)
-    return grid.apply(scale.apply(grey)[np.newaxis])
+    colours = spec.coloured and is_stained(image)
+    greys = []
+    for grey in separate(image.pixels, image.colour, colours):
+        seen = grey[grid.region]
+        step = sample_step(seen.shape)
+        sample = seen[(slice(None, None, step),) * seen.ndim]
+        extremes = lambda: (float(seen.min()), float(seen.max()))  # noqa: B023, E731
+        scale = Scale.of(sample, extremes, lambda: colours or is_stained(image), spec)
+        greys.append(scale.apply(grey))
+    return grid.apply(as_channels(greys, spec))
 
 
 def is_stained(image: Image) -> bool:
@@ -71,6 +74,20 @@ def absorbs_light(brightness: np.ndarray) -> bool:
     """Tell whether pixels, the brightest of their colours each, are not mostly black."""
     middle, brightest = np.percentile(brightness, (50, 99.8))
     return bool(middle > BRIGHT * brightest)
+
+
+def separate(pixels: np.ndarray, colour: bool, colours: bool) -> list[np.ndarray]:
+    """Return the luminance of pixels, or where `colours` red, green and blue: float32 each."""
+    if colours:
+        return [pixels[..., index].astype(np.float32) for index in range(len(COLOURS))]
+    return [luminance(pixels, colour)]
+
+
+def as_channels(greys: Sequence[np.ndarray], spec: InputSpec) -> np.ndarray:
+    """Return scaled greys as the input of a network that sees `spec.channels`."""
+    if len(greys) == 1:
+        return np.broadcast_to(greys[0], (len(spec.channels), *greys[0].shape))
+    return np.stack(greys)
 
 
 def luminance(pixels: np.ndarray, colour: bool) -> np.ndarray:

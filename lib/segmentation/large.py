@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 import torch
 
-from lib.data.transforms import Scale, absorbs_light, luminance, sample_step
+from lib.data.transforms import Scale, absorbs_light, as_channels, sample_step, separate
 from lib.devices import give_back_memory
 from lib.segmentation.bands import Found, Separation, check_bands, masks
 from lib.segmentation.predictor import Predictor
@@ -31,6 +32,23 @@ class Rows(Protocol):
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Return pixels `(stop - start, columns)`, in colour `(..., 3)`."""
+
+
+@dataclass
+class _Greys:
+    """What is kept of the greys of an image for its scale."""
+
+    sample: list[np.ndarray] = field(default_factory=list)
+    ends: list[float] = field(default_factory=list)
+
+    def add(self, grey: np.ndarray, every: tuple[slice, slice]) -> None:
+        """Take the pixels of some rows, all of them for the ends."""
+        self.sample.append(grey[every].copy())
+        self.ends += (float(grey.min()), float(grey.max()))
+
+    def whole(self) -> tuple[float, float]:
+        """Return the least and the greatest grey."""
+        return min(self.ends), max(self.ends)
 
 
 class LargeAnswer:
@@ -76,48 +94,55 @@ class LargeAnswer:
         task = self.predictor.task
         return self.separation(masks(ahead(self._maps()), task.target, task.output))
 
-    def scale(self) -> Scale:
-        """Return the scale of the image, for which all of it is read."""
+    def scales(self) -> list[Scale]:
+        """Return the scale of the image, or those of its colours; all of it is read for them."""
+        spec = self.predictor.task.input
         rows, _ = self.image.shape
-        step, sample, brightness = sample_step(self.image.shape), [], []
-        extremes, coloured = [], False
+        step, brightness, coloured = sample_step(self.image.shape), [], False
+        kept: list[_Greys] = []  # the luminance, and then red, green and blue
         for start in range(0, rows, ROWS):
             pixels = self.image.read(start, min(start + ROWS, rows))
-            grey = luminance(pixels, self.image.colour)
             every = slice(-start % step, None, step), slice(None, None, step)
-            sample.append(grey[every].copy())
-            extremes.append((float(grey.min()), float(grey.max())))
+            parts = separate(pixels, self.image.colour, colours=False)
             if self.image.colour:
                 coloured = coloured or bool((pixels != pixels[..., :1]).any())
                 brightness.append(pixels[every].max(-1))
-        whole = min(low for low, _ in extremes), max(high for _, high in extremes)
-        return Scale.of(
-            np.concatenate(sample),
-            lambda: whole,
-            lambda: coloured and absorbs_light(np.concatenate(brightness)),
-            self.predictor.task.input,
-        )
+                if spec.coloured:
+                    parts += separate(pixels, self.image.colour, colours=True)
+            kept = kept or [_Greys() for _ in parts]
+            for one, grey in zip(kept, parts, strict=True):
+                one.add(grey, every)
+        stained = coloured and absorbs_light(np.concatenate(brightness))
+        chosen = kept[1:] if stained and spec.coloured else kept[:1]
+        return [
+            Scale.of(np.concatenate(one.sample), one.whole, lambda: stained, spec)
+            for one in chosen
+        ]
 
     def _maps(self) -> Iterator[np.ndarray]:
         """Yield answered maps, float32 `(maps, rows, columns)`."""
         down, across = self.predictor.tiling(self.image.shape)
         at_once = self.predictor.at_once((down.side, across.side))
-        scale = self.scale()
+        scales = self.scales()
+        colours = len(scales) > 1
 
         def read() -> Iterator[np.ndarray]:
             for start in down.starts:
                 pixels = self.image.read(start, start + down.side)
-                yield scale.apply(luminance(pixels, self.image.colour))
+                greys = separate(pixels, self.image.colour, colours)
+                for grey, scale in zip(greys, scales, strict=True):
+                    scale.apply(grey)
+                yield as_channels(greys, self.predictor.task.input)
 
         stops = [*down.starts[1:], self.image.shape[0]]
         held: np.ndarray | None = None  # rows of the tiles before that go on below
         features: list[torch.Tensor] = []
-        for grey, start, stop, vertical in zip(
+        for seen, start, stop, vertical in zip(
             ahead(read()), down.starts, stops, down.weights, strict=True
         ):
             joined: np.ndarray | None = None
             for group in groups_of(across.tiles, at_once):
-                tiles = np.stack([grey[np.newaxis, :, part] for part, _ in group])
+                tiles = np.stack([seen[..., part] for part, _ in group])
                 images = torch.from_numpy(tiles).to(self.predictor.device)
                 with self.predictor.noting_features() as noted:
                     found = self.predictor.answers(images, self.flips)
@@ -126,7 +151,7 @@ class LargeAnswer:
                     answer *= vertical[:, np.newaxis]
                     answer *= horizontal
                     if joined is None:
-                        joined = np.zeros((len(answer), *grey.shape), np.float32)
+                        joined = np.zeros((len(answer), *seen.shape[1:]), np.float32)
                         if held is not None:
                             joined[:, : held.shape[1]] = held
                     joined[:, :, part] += answer

@@ -9,6 +9,7 @@ from lib.errors import choose
 from lib.tasks.spec_fields import LATER
 
 GREYS = ("normalised", "original")
+COLOURS = ("red", "green", "blue")
 STRUCTURE = "label_"
 PRESENCE = "presence"
 FINEST, COARSEST = 0.02, 50.0  # millimetres
@@ -19,7 +20,7 @@ _AXES = {"L": 0, "R": 0, "P": 1, "A": 1, "I": 2, "S": 2}  # of a patient, by the
 class InputSpec:
     """How an image file becomes the network's input; the same for training and serving.
 
-    Colour images become luminance (Rec. 601).
+    Colour images become luminance (Rec. 601), but for `channels`.
 
     Attributes:
         percentiles: the intensities at these percentiles become 0 and 1.
@@ -33,8 +34,10 @@ class InputSpec:
         max_pixels: most pixels accepted (8192 x 8192 by default).
         size: for mammograms: rows and columns that the breast is resampled to; one number for a
             square. 0 for other tasks.
-        channels: for mammograms: the greys that the network sees: ``normalised`` (within the
-            breast) and ``original`` (of the image), which says more on films.
+        channels: what the network sees. Of mammograms greys: ``normalised`` (within the breast) and
+            ``original`` (of the image), which says more on films. Of other images their luminance
+            (``normalised``), or ``red``, ``green`` and ``blue``: the colours of stained sections,
+            each with percentiles of its own, and three times the luminance of all other images.
         window: the two intensities that become 0 and 1, such as Hounsfield units, in place of
             percentiles; empty for these.
         spacing: millimetres along x, y[, z], the axes as `orientation` orders them, to which
@@ -58,7 +61,7 @@ class InputSpec:
     def __post_init__(self) -> None:
         """Check the names of the channels, and the scale and grid."""
         for name in self.channels or ("none",):
-            choose("input channel", name, dict.fromkeys(GREYS))
+            choose("input channel", name, dict.fromkeys((*GREYS, *COLOURS)))
         if self.window and not (len(self.window) == 2 and self.window[0] < self.window[1]):
             raise ValueError(
                 f"window must be two rising intensities, or empty, found {self.window}"
@@ -75,6 +78,11 @@ class InputSpec:
                 f"orientation must name an end of each axis, as RAS or LPS, found "
                 f"'{self.orientation}'"
             )
+
+    @property
+    def coloured(self) -> bool:
+        """Whether the network sees the colours of stained sections."""
+        return self.channels == COLOURS
 
     @property
     def sides(self) -> tuple[int, int]:
@@ -128,6 +136,8 @@ class AugmentSpec:
         dilate: probability of a grey dilation of image and target by one pixel.
         blur: largest standard deviation in pixels of a Gaussian blur; 0 is off.
         gamma: largest exponent (and, inverted, smallest) applied to intensities; 1 is off.
+        stain: largest exponent (and, inverted, smallest) applied to each input channel by itself, on
+            top of `gamma`: stains of other strengths; 1 is off.
         noise: largest standard deviation of added Gaussian noise, in units of the 0..1 range.
         contrast: how far a random rising curve of greys may leave the straight line, 0..1: the S
             or its inverse that it is, and its ends that are drawn in; 0 is off.
@@ -144,6 +154,7 @@ class AugmentSpec:
     gamma: float = 1.0
     noise: float = 0.0
     contrast: float = field(default=0.0, metadata=LATER)
+    stain: float = field(default=1.0, metadata=LATER)
 
 
 @dataclass(frozen=True, kw_only=True)

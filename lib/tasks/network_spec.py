@@ -84,11 +84,11 @@ class EncoderDecoderSpec:
         check_choices(self)
         if self.encoder != "stages":
             given = ENCODERS[self.encoder]
-            found = (self.channels[1:], self.spatial_dims, self.in_channels, self.padding)
-            if found != (given, 2, 1, "same"):
+            found = (self.channels[1:], self.spatial_dims, self.padding)
+            if found != (given, 2, "same") or self.in_channels not in (1, 3):
                 raise ValueError(
                     f"the encoder {self.encoder} has channels (any, {str(given)[1:-1]}), two "
-                    f"dimensions, one input channel and padding same, found {self.channels}, "
+                    f"dimensions, one or three input channels and padding same, found {self.channels}, "
                     f"{self.spatial_dims}, {self.in_channels} and {self.padding}"
                 )
 

@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from lib.errors import InputError
 from lib.files import write_atomically
+from lib.image import LUMINANCE
 from lib.networks import build_network
 from lib.tasks.spec import TaskSpec
 from lib.weights.contents import check_archive, check_plain_parts, check_tensors
@@ -142,6 +144,8 @@ def transfer_network(task: TaskSpec, checkpoint: Checkpoint) -> tuple[nn.Module,
     network = build_network(task.network)
     state = network.state_dict()
     weights = checkpoint.weights
+    if task.input.coloured:
+        weights = {n: _for_colours(w, state[n].shape) if n in state else w for n, w in weights.items()}
     fitting = {n: weights[n] for n in state if n in weights and weights[n].shape == state[n].shape}
     taken, total = (sum(state[n].numel() for n in names) for names in (fitting, state))
     if 2 * taken < total:
@@ -152,6 +156,15 @@ def transfer_network(task: TaskSpec, checkpoint: Checkpoint) -> tuple[nn.Module,
         )
     network.load_state_dict({**state, **fitting})
     return network.eval(), len(fitting), [name for name in state if name not in fitting]
+
+
+def _for_colours(weight: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return a kernel for luminance as one for three colours: it answers their luminance alike."""
+    if weight.ndim != 4 or (*shape,) != (len(weight), len(LUMINANCE), *weight.shape[2:]):
+        return weight
+    if weight.shape[1] != 1:
+        return weight
+    return weight * torch.from_numpy(LUMINANCE).to(weight).reshape(1, -1, 1, 1)
 
 
 def weights_fingerprint(checkpoint: Checkpoint) -> str:
