@@ -224,7 +224,7 @@ def _stock(spec: TaskSpec, file: str, folder: str, device: torch.device) -> Forw
 def _openvino(task: TaskSpec, file: str, variant: str, threads: int) -> Forward:
     openvino = load_openvino()
     network = load_network(task, load_checkpoint(file))
-    example = torch.zeros(1, 1, SIDE, SIDE)
+    example = torch.zeros(1, task.network.in_channels, SIDE, SIDE)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of tracing, which OpenVINO does
         model = openvino.convert_model(

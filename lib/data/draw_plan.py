@@ -225,7 +225,8 @@ def _warp(
 
 def _shading(shape: tuple[int, ...], spec: AugmentSpec, rng: np.random.Generator) -> Shading:
     """Plan the greys of a result of `shape`, `(channels, *sides)`."""
-    blur = gamma = curve = noise = None
+    blur = curve = noise = None
+    gamma: tuple[float, ...] | None = None
     if spec.blur > 0:
         blur = rng.uniform(0, spec.blur)
     if spec.gamma > 1:

@@ -92,7 +92,8 @@ def _input(task: TaskSpec) -> dict[str, Any]:
         channels = dict(enumerate(task.input.channels))
     else:
         side = f"{network.divisor}*n" if network.padding == "same" else network.input_size(1)
-        shape, channels = [side] * network.spatial_dims, {0: "grey"}
+        shape = [side] * network.spatial_dims
+        channels = dict(enumerate(task.input.channels if task.input.coloured else ("grey",)))
     return {
         "type": "image",
         "format": "magnitude",

@@ -229,7 +229,11 @@ def _preparation(task: TaskSpec) -> str:
             f"0.5th and 99.5th percentile within the breast are 0 and 1, and those of the image"
         )
     steps = [
-        "colour to luminance (0.299, 0.587, 0.114)",
+        "red, green and blue, each by itself, of images in colour the median of whose brightest "
+        "colour is above 0.4 of its 99.8th percentile; three times the luminance (0.299, 0.587, "
+        "0.114) of all others"
+        if spec.coloured
+        else "colour to luminance (0.299, 0.587, 0.114)",
         f"intensities scaled so that {_ends(spec)}, clipped",
     ]
     if spec.dark_background:

@@ -115,8 +115,7 @@ class LargeAnswer:
         stained = coloured and absorbs_light(np.concatenate(brightness))
         chosen = kept[1:] if stained and spec.coloured else kept[:1]
         return [
-            Scale.of(np.concatenate(one.sample), one.whole, lambda: stained, spec)
-            for one in chosen
+            Scale.of(np.concatenate(one.sample), one.whole, lambda: stained, spec) for one in chosen
         ]
 
     def _maps(self) -> Iterator[np.ndarray]:

@@ -136,8 +136,8 @@ class AugmentSpec:
         dilate: probability of a grey dilation of image and target by one pixel.
         blur: largest standard deviation in pixels of a Gaussian blur; 0 is off.
         gamma: largest exponent (and, inverted, smallest) applied to intensities; 1 is off.
-        stain: largest exponent (and, inverted, smallest) applied to each input channel by itself, on
-            top of `gamma`: stains of other strengths; 1 is off.
+        stain: largest exponent (and, inverted, smallest) applied to each input channel by itself,
+            after `gamma`: stains of other strengths; 1 is off.
         noise: largest standard deviation of added Gaussian noise, in units of the 0..1 range.
         contrast: how far a random rising curve of greys may leave the straight line, 0..1: the S
             or its inverse that it is, and its ends that are drawn in; 0 is off.

@@ -88,8 +88,8 @@ class EncoderDecoderSpec:
             if found != (given, 2, "same") or self.in_channels not in (1, 3):
                 raise ValueError(
                     f"the encoder {self.encoder} has channels (any, {str(given)[1:-1]}), two "
-                    f"dimensions, one or three input channels and padding same, found {self.channels}, "
-                    f"{self.spatial_dims}, {self.in_channels} and {self.padding}"
+                    f"dimensions, one or three input channels and padding same, found "
+                    f"{self.channels}, {self.spatial_dims}, {self.in_channels} and {self.padding}"
                 )
 
     @property
@@ -122,6 +122,17 @@ class EncoderDecoderSpec:
         while (self.output_size(size) or 0) < at_least:
             size += 1
         return size
+
+
+# U-Net on a known encoder, with one stage of its own at full resolution
+LITE_UNET = EncoderDecoderSpec(
+    encoder="efficientnet_lite0",
+    channels=(16, *ENCODERS["efficientnet_lite0"]),
+    convolutions=(1, 2, 2, 2, 2, 2),
+    activation="leaky_relu",
+    initialization="he",
+    norm="batch",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

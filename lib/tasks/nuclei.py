@@ -7,8 +7,8 @@ from typing import Any
 
 from lib.tasks.click_spec import CLICK_MAPS, ClickSpec
 from lib.tasks.image_kind import PICTURES
-from lib.tasks.image_spec import AugmentSpec, OutputSpec, TargetSpec
-from lib.tasks.network_spec import EncoderDecoderSpec
+from lib.tasks.image_spec import COLOURS, AugmentSpec, OutputSpec, TargetSpec
+from lib.tasks.network_spec import LITE_UNET, EncoderDecoderSpec
 from lib.tasks.spec import Rows, TaskSpec
 from lib.tasks.training_spec import TrainingSpec
 
@@ -95,11 +95,10 @@ _thesis(
 _thesis("VCLR", "V-Net in 2D, leaky ReLU, Xavier, cross-entropy", "bce", initialization="xavier")
 _thesis("VDLRHe", "V-Net in 2D, leaky ReLU, He, Dice only", "dice")
 
-# The default: what did best on validation images of the rows tried, under 12 MB and 0.5 s.
-_DEFAULT = ROWS.add(
+_UNET_DEPTH = ROWS.add(
     replace(
         VHLLRHE,
-        name="nuclei",
+        name="nuclei_unet",
         description="Nuclei in fluorescence and stained microscopy, touching ones apart: U-Net "
         "with instance normalisation that answers foreground, depth and borders",
         network=EncoderDecoderSpec(
@@ -118,21 +117,45 @@ _DEFAULT = ROWS.add(
             VHLLRHE.training, learning_rate=2e-3, averaging=0.998, steps=8000, val_interval=500
         ),
         reference="Ronneberger et al. 2015 (network); Naylor et al. 2019 (depth as a target)",
+        weights_licence="",
+    )
+)
+
+# The default: sees the colours of stained sections, and starts from an encoder of ImageNet.
+ROWS.add(
+    replace(
+        _UNET_DEPTH,
+        name="nuclei",
+        description="Nuclei in fluorescence and stained microscopy, touching ones apart: U-Net "
+        "with an encoder of ImageNet (EfficientNet-lite0) that sees colours and answers "
+        "foreground, depth and borders",
+        network=replace(LITE_UNET, in_channels=len(COLOURS), out_channels=3),
+        input=replace(_UNET_DEPTH.input, channels=COLOURS),
+        augment=replace(_UNET_DEPTH.augment, stain=1.3),
+        training=replace(
+            _UNET_DEPTH.training,
+            learning_rate=1.5e-3,
+            steps=2400,
+            val_interval=400,
+            start="imagenet",
+        ),
+        reference="Ronneberger et al. 2015; Tan and Le 2019, EfficientNet (network); Naylor et al. "
+        "2019 (depth as a target)",
         weights_licence="CC-BY-4.0",
     )
 )
 
-# The default that follows clicks: one on a missed nucleus, or on each of two run together.
+# U-Net with depth that follows clicks: one on a missed nucleus, or on each of two run together.
 ROWS.add(
     replace(
-        _DEFAULT,
+        _UNET_DEPTH,
         name="nuclei_click",
-        description="Nuclei in microscopy that follow clicks: the default network, whose decoder "
-        "sees them",
+        description="Nuclei in microscopy that follow clicks: the network of `nuclei_unet`, whose "
+        "decoder sees them",
         kind="interactive",
-        network=replace(_DEFAULT.encoder_decoder, guidance_channels=CLICK_MAPS),
+        network=replace(_UNET_DEPTH.encoder_decoder, guidance_channels=CLICK_MAPS),
         training=replace(
-            _DEFAULT.training, learning_rate=1e-3, steps=1400, batch_size=4, patch_size=192
+            _UNET_DEPTH.training, learning_rate=1e-3, steps=1400, batch_size=4, patch_size=192
         ),
         key_metric="click_dice",
         clicks=ClickSpec(

@@ -10,7 +10,15 @@ from lib.errors import choose
 from lib.tasks.click_spec import CLICK_MAPS, ClickSpec
 from lib.tasks.exam_spec import ExamSpec
 from lib.tasks.image_kind import DIMENSIONS, Dimensions
-from lib.tasks.image_spec import PRESENCE, AugmentSpec, InputSpec, OutputSpec, TargetSpec
+from lib.tasks.image_spec import (
+    COLOURS,
+    GREYS,
+    PRESENCE,
+    AugmentSpec,
+    InputSpec,
+    OutputSpec,
+    TargetSpec,
+)
 from lib.tasks.monai_spec import MonaiSpec
 from lib.tasks.network_spec import ClassifierSpec, EncoderDecoderSpec
 from lib.tasks.spec_fields import LATER, parts_without_unused
@@ -138,6 +146,12 @@ def _check_maps(task: TaskSpec, network: EncoderDecoderSpec | MonaiSpec) -> None
             f"task '{task.name}': the network's out_channels must be the number of answered "
             f"target maps, foreground first, found {network.out_channels} and {answered}"
         )
+    seen = task.input.channels
+    if seen not in (GREYS[:1], COLOURS) or len(seen) != network.in_channels:
+        raise ValueError(
+            f"task '{task.name}': the network's in_channels must be the number of input channels, "
+            f"which are {GREYS[0]}, or {', '.join(COLOURS)}; found {network.in_channels} and {seen}"
+        )
     pooled = network.pooled_channels
     others = len(answered) - pooled
     if [name == PRESENCE for name in answered] != [False] * others + [True] * pooled:
@@ -171,11 +185,13 @@ def _check_classes(task: TaskSpec) -> None:
             f"task '{task.name}': the network's out_channels and the labels must be those of the "
             f"classes {', '.join(names)}, found {network.out_channels} and {dict(task.labels)}"
         )
-    if len(task.input.channels) != network.in_channels or min(task.input.sides) < 1:
+    seen = task.input.channels
+    fits = len(seen) == network.in_channels and set(seen) <= set(GREYS)
+    if not fits or min(task.input.sides) < 1:
         raise ValueError(
             f"task '{task.name}': the network's in_channels must be the number of input channels, "
-            f"and the input have a size, found {network.in_channels}, {task.input.channels} and "
-            f"{task.input.size}"
+            f"of {' and '.join(GREYS)}, and the input have a size, found {network.in_channels}, "
+            f"{seen} and {task.input.size}"
         )
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from lib.tasks.click_spec import CLICK_MAPS, ClickSpec
 from lib.tasks.image_kind import ULTRASOUND
 from lib.tasks.image_spec import AugmentSpec, InputSpec, OutputSpec, TargetSpec
-from lib.tasks.network_spec import ENCODERS, EncoderDecoderSpec
+from lib.tasks.network_spec import LITE_UNET, EncoderDecoderSpec
 from lib.tasks.nuclei import THESIS, VHLLRHE
 from lib.tasks.spec import Rows, TaskSpec
 from lib.tasks.training_spec import TrainingSpec
@@ -98,15 +98,7 @@ _HEAD = ROWS.add(
         weights_licence="CC-BY-4.0",
     )
 )
-# The encoder of a known network: a few hundred frames are enough from weights of ImageNet.
-_LITE = EncoderDecoderSpec(
-    encoder="efficientnet_lite0",
-    channels=(16, *ENCODERS["efficientnet_lite0"]),
-    convolutions=(1, 2, 2, 2, 2, 2),
-    activation="leaky_relu",
-    initialization="he",
-    norm="batch",
-)
+# A few hundred frames are enough from weights of ImageNet.
 _LITE_TRAINING = replace(
     _NERVE.training,
     learning_rate=1e-3,
@@ -122,7 +114,7 @@ ROWS.add(
         description="Nerves and vessels in ultrasound frames of regional anaesthesia: U-Net "
         "with an encoder of ImageNet (EfficientNet-lite0), a map for each",
         labels={"nerve": 1, "vessel": 2},
-        network=replace(_LITE, out_channels=3),
+        network=replace(LITE_UNET, out_channels=3),
         input=replace(_HEAD.input, longest_side=256),
         target=TargetSpec(maps=("foreground", "label_1", "label_2")),
         output=OutputSpec(),  # there may be several of each
@@ -137,7 +129,7 @@ ROWS.add(
         name="nerve_lite",
         description="A nerve in ultrasound frames and loops, often absent: U-Net with an encoder "
         "of ImageNet (EfficientNet-lite0), cross-entropy + Dice",
-        network=replace(_LITE, out_channels=2, pooled_channels=1),
+        network=replace(LITE_UNET, out_channels=2, pooled_channels=1),
         training=replace(_LITE_TRAINING, steps=1500, patch_size=(192, 256)),
         reference="Ronneberger et al. 2015, U-Net; Tan and Le 2019, EfficientNet",
     )
@@ -148,7 +140,7 @@ ROWS.add(
         name="busi_lite",
         description="A lesion in breast ultrasound, often absent: U-Net with an encoder of "
         "ImageNet (EfficientNet-lite0), cross-entropy + Dice",
-        network=replace(_LITE, out_channels=2, pooled_channels=1),
+        network=replace(LITE_UNET, out_channels=2, pooled_channels=1),
         training=replace(_LITE_TRAINING, patch_size=128),
         reference="Ronneberger et al. 2015, U-Net; Tan and Le 2019, EfficientNet",
     )

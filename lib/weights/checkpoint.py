@@ -145,7 +145,7 @@ def transfer_network(task: TaskSpec, checkpoint: Checkpoint) -> tuple[nn.Module,
     state = network.state_dict()
     weights = checkpoint.weights
     if task.input.coloured:
-        weights = {n: _for_colours(w, state[n].shape) if n in state else w for n, w in weights.items()}
+        weights = {n: _for_colours(weights[n], state[n].shape) for n in state if n in weights}
     fitting = {n: weights[n] for n in state if n in weights and weights[n].shape == state[n].shape}
     taken, total = (sum(state[n].numel() for n in names) for names in (fitting, state))
     if 2 * taken < total:

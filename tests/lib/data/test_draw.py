@@ -198,7 +198,7 @@ def test_parameters_have_their_distribution():
     # the area in the part of a pixel of the result tells the magnification, whatever the turn
     maps = [plan.warp.matrix[:, :2] * (np.array(plan.size) - 1)[:, None] for plan in plans]
     zooms = np.log2([31 / np.sqrt(abs(np.linalg.det(one))) for one in maps])
-    gammas = np.log2([plan.shading.gamma for plan in plans])
+    gammas = np.log2([plan.shading.gamma[0] for plan in plans])
     spreads = np.array([plan.shading.noise.std() for plan in plans]) * 20 - 1
     for drawn in (zooms, gammas, spreads):  # each is uniform from -1 to 1
         quantiles = np.quantile(drawn, (0.05, 0.25, 0.5, 0.75, 0.95))

@@ -86,6 +86,35 @@ def test_fluorescence_in_colour_stays_bright_on_dark():
     np.testing.assert_allclose(prepare_image(_image(blue), InputSpec()), grey, atol=1e-5)
 
 
+IN_COLOUR = InputSpec(channels=("red", "green", "blue"))
+
+
+def test_colours_of_a_section_are_scaled_each_by_itself():
+    pixels = _section(0.3)
+    pixels[..., 1] = pixels[..., 1] // 2 + 20  # another strength of one stain
+    found = prepare_image(_image(pixels), IN_COLOUR)
+    assert found.shape == (3, 48, 64)
+    for index, one in enumerate(found):
+        low, high = np.percentile(pixels[..., index], (0.5, 99.8))
+        wanted = 1 - np.clip((pixels[..., index] - low) / (high - low), 0, 1)
+        np.testing.assert_allclose(one, wanted, atol=1e-5)
+    again = prepare_image(_image(_section(0.3)), IN_COLOUR)
+    np.testing.assert_allclose(found, again, atol=0.02)
+
+
+@pytest.mark.parametrize("shown", ["grey", "blue on black", "bright"])
+def test_other_images_show_their_luminance_three_times(shown):
+    pixels = _cells().astype(np.uint8)
+    if shown == "bright":
+        pixels = 255 - pixels
+    if shown == "blue on black":
+        pixels = np.stack((0 * pixels, pixels // 8, pixels), axis=-1)
+    (grey,) = prepare_image(_image(pixels), InputSpec())
+    found = prepare_image(_image(pixels), IN_COLOUR)
+    np.testing.assert_array_equal(found, np.stack([grey] * 3))
+    found += 1  # three arrays, not one seen three times
+
+
 def test_preparation_of_a_volume_takes_little_memory_and_leaves_it_as_it_is():
     voxels = np.random.default_rng(0).random((64, 128, 128), np.float32)
     image = Image(voxels.copy(), Geometry.flat(*voxels.shape), Path("a.nrrd"))
@@ -186,6 +215,18 @@ def test_gamma_and_noise_change_intensities_within_0_to_1_and_not_the_target():
         assert 0 <= patch.min() < patch.max() <= 1
         assert 0.2 < np.median(patch) < 0.75
         assert (truth == 1).all()
+
+
+def test_stains_change_by_themselves():
+    image, target = np.full((3, 40, 40), 0.5, np.float32), np.ones((1, 40, 40), np.uint8)
+    spec, differences = AugmentSpec(flips=False, stain=1.5), []
+    for seed in range(20):
+        patch, _ = draw_patch(image, target, 32, spec, np.random.default_rng(seed))
+        greys = patch.reshape(3, -1)
+        assert np.ptp(greys, axis=1).max() < 1e-6
+        assert ((0.5**1.5 <= greys) & (greys <= 0.5 ** (1 / 1.5))).all()
+        differences.append(np.ptp(greys[:, 0]))
+    assert np.median(differences) > 0.05
 
 
 BENT = AugmentSpec(rotate90=True, rotate=30.0, zoom=(0.8, 1.25), elastic=3.0)

@@ -16,7 +16,6 @@ from lib.tasks.network_spec import EncoderDecoderSpec
 from lib.tasks.registry import TASKS
 
 PARAMETERS = {
-    "nuclei": 3_036_263,
     "nuclei_click": 3_047_423,
     "busi_click": 9_050_210,
     "ultrasound3d_click": 5_693_989,
@@ -33,6 +32,8 @@ PARAMETERS = {
     "nerve_vhllrhe": 2_262_722,
     "fetal_head": 1_976_545,
     "nerve": 3_537_555,
+    "nuclei": 3_537_843,
+    "nuclei_unet": 3_036_263,
     "nerve_lite": 3_538_162,
     "busi_lite": 3_538_162,
     "busi_lesion": 9_041_282,

@@ -100,6 +100,21 @@ def test_what_fits_is_taken_from_weights_of_another_task_and_the_rest_stays_fres
     assert (taken, fresh) == (len(given.weights), [])
 
 
+def test_weights_for_luminance_answer_alike_where_colours_are_seen(task):
+    given = _checkpoint(task)
+    coloured = replace(
+        task,
+        network=replace(task.network, in_channels=3),
+        input=replace(task.input, channels=("red", "green", "blue")),
+    )
+    network, taken, fresh = transfer_network(coloured, given)
+    assert (taken, fresh) == (len(given.weights), [])
+    grey = torch.rand(1, 1, 32, 32)
+    with torch.no_grad():
+        wanted = load_network(task, given)(grey)
+        torch.testing.assert_close(network(grey.expand(-1, 3, -1, -1)), wanted)
+
+
 def test_weights_that_hardly_fit_are_not_transferred(task):
     wide = replace(task, network=replace(task.network, channels=(8, 16, 32)))
     with pytest.raises(InputError, match="of [0-9]+ parameters have the same name and shape"):
