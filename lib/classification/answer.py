@@ -14,6 +14,7 @@ from lib.mammography.breast import PreparedBreast
 from lib.mammography.dense_tissue import DenseTissue
 from lib.mammography.views import View
 from lib.tasks.exam_spec import ExamSpec
+from lib.weights.familiarity import strangeness_told, warnings_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,8 @@ class ViewAnswer:
         maps: the last maps of the network, `(channels, rows, columns)`, which its head classified.
         tissue: dense tissue, on the grid of `prepared`; None if not asked for.
         picture: see `lib.classification.overlays.grey_picture`; None if not asked for.
+        strangeness: how unlike the views trained on this one is, above 1 too unlike; None where
+            that is not known. See `lib.weights.familiarity.Familiarity.strangeness`.
     """
 
     view: View
@@ -36,6 +39,7 @@ class ViewAnswer:
     maps: torch.Tensor
     tissue: DenseTissue | None = None
     picture: np.ndarray | None = None
+    strangeness: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +81,15 @@ class ExamAnswer:
         """The name of the answered class."""
         return self.names[self.class_index]
 
+    @property
+    def warnings(self) -> list[str]:
+        """Which views are unlike those that the model was trained on, in sentences."""
+        return [
+            f"{name}: {warning}"
+            for name, answer in self.views.items()
+            for warning in warnings_of(answer.strangeness)
+        ]
+
     def as_dict(self, digits: int = 4) -> dict[str, Any]:
         """Return the answer as plain data, without pixels; probabilities have so many `digits`."""
         views = {
@@ -88,6 +101,7 @@ class ExamAnswer:
                     if answer.tissue
                     else {}
                 ),
+                **strangeness_told(answer.strangeness),
                 "notes": list(answer.prepared.notes),
                 "doubts": list(answer.prepared.doubts),
             }
@@ -98,6 +112,7 @@ class ExamAnswer:
             **self._class_and_probabilities(self.probabilities, digits),
             "uncertain": bool(self.uncertain),
             "reasons": list(self.uncertain),
+            "warnings": self.warnings,
             "threshold": self.threshold,
             "temperature": round(self.temperature, 4),
             "breasts": {

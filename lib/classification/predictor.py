@@ -26,9 +26,10 @@ from lib.mammography.exams import Exam, read_views
 from lib.mammography.mammogram import read_mammogram
 from lib.mammography.views import View
 from lib.networks.classifiers import MultiViewClassifier
+from lib.networks.features import pooled
 from lib.tasks.spec import TaskSpec
 from lib.weights.checkpoint import Checkpoint
-from lib.weights.runner import NetworkRunner
+from lib.weights.runner import NetworkRunner, mean_features
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ class ExamPredictor(NetworkRunner):
         inputs = np.stack([network_input(one.prepared, self.task.input) for one in read.values()])
         logits, maps = self._logits_and_maps(torch.from_numpy(inputs), list(read))
         probabilities = class_probabilities(logits.cpu().numpy(), self.temperature)
+        strange = [self.strangeness([pooled([last[np.newaxis]])]) for last in maps]
         views = {
             view.name: ViewAnswer(
                 view=view,
@@ -99,9 +101,10 @@ class ExamPredictor(NetworkRunner):
                 maps=last_maps,
                 tissue=one.tissue,
                 picture=one.picture,
+                strangeness=unlike,
             )
-            for (view, one), row, last_maps in zip(
-                read.items(), probabilities, maps.cpu(), strict=True
+            for (view, one), row, last_maps, unlike in zip(
+                read.items(), probabilities, maps.cpu(), strange, strict=True
             )
         }
         seconds = {"read": ready - start, "infer": time.perf_counter() - ready}
@@ -142,6 +145,18 @@ class ExamPredictor(NetworkRunner):
     def answers(self, images: Tensor, views: list[View]) -> Tensor:
         """Return what `logits` does, on the device."""
         return self._logits_and_maps(images, views)[0]
+
+    def features(self, images: np.ndarray, view: View) -> np.ndarray | None:
+        """Return what the network makes of a prepared view `(channels, rows, columns)`.
+
+        Returns:
+            Means of its last maps, `(features)`; None where views have networks of their own, whose
+            maps have nothing in common.
+        """
+        if self.task.classifier.views:
+            return None
+        maps = self._logits_and_maps(torch.from_numpy(images[np.newaxis]), [view])[1]
+        return mean_features([pooled([maps])])
 
     def _logits_and_maps(self, images: Tensor, views: list[View]) -> tuple[Tensor, Tensor]:
         """Return what `answers` does, and the last maps `(N, channels, rows, columns)`."""

@@ -18,6 +18,7 @@ from lib.classification.predictor import ExamPredictor
 from lib.data.case import VALIDATION_LOSS, Cases, Figures, Loss, Scoring
 from lib.data.studies import Item
 from lib.distributed import over_processes, own_indices
+from lib.mammography.views import View
 from lib.tasks.spec import TaskSpec
 from lib.weights.figures import EXAMS
 from lib.weights.versions import Trivial
@@ -132,5 +133,6 @@ EXAM_SCORING = Scoring(
     trivial=trivial_class,
     collapsed=one_class,
     answer=calibrated,
+    features=lambda predictor, case: predictor.features(case[0].astype(np.float32), View()),
     partial=True,
 )

@@ -183,5 +183,9 @@ def warnings_of(strangeness: float | None) -> list[str]:
 
 def doubts(strangeness: float | None) -> dict[str, Any]:
     """Return what an answer tells of it: ``warnings`` and, where it is known, ``strangeness``."""
-    told = {} if strangeness is None else {"strangeness": round(min(strangeness, 1e6), 3)}
-    return {"warnings": warnings_of(strangeness), **told}
+    return {"warnings": warnings_of(strangeness), **strangeness_told(strangeness)}
+
+
+def strangeness_told(strangeness: float | None) -> dict[str, float]:
+    """Return ``strangeness`` in three digits, where it is known."""
+    return {} if strangeness is None else {"strangeness": round(min(strangeness, 1e6), 3)}

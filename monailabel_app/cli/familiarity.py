@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from lib.errors import InputError
 from lib.tasks.registry import get_task
+from lib.tasks.spec import TaskSpec
 from monailabel_app.cli import options
 
 MOST_OTHERS = 60  # images of a folder of others
-
-if TYPE_CHECKING:  # every verb's help would load numpy
-    from lib.segmentation.predictor import Predictor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +56,6 @@ def familiarity(chosen: FamiliarityOptions) -> None:
     from lib.data.studies import fingerprint_of, split_items
     from lib.files import sha256
     from lib.kinds import kind_of, list_labelled
-    from lib.segmentation.predictor import Predictor
     from lib.training.batches import PreparedCases
     from lib.training.familiarity import features_of, measure_familiarity, with_familiarity
     from lib.weights.checkpoint import load_checkpoint, save_checkpoint, versions
@@ -66,8 +63,8 @@ def familiarity(chosen: FamiliarityOptions) -> None:
     from monailabel_app.cli.predictors import load_predictor
 
     kind = kind_of(spec)
-    if not issubclass(kind.predictor, Predictor):
-        raise InputError(f"'{spec.name}' answers on exams, which tell their doubts themselves")
+    if kind.by_exam and spec.classifier.views:
+        raise InputError(f"'{spec.name}' has a network for each view, whose maps are not alike")
     for folder in chosen.others:
         if not folder.is_dir():
             raise InputError(f"--other {folder}: no such folder")
@@ -101,7 +98,8 @@ def familiarity(chosen: FamiliarityOptions) -> None:
     }
     for folder in chosen.others:
         sets[folder.name] = _of_folder(predictor, folder)
-    sets |= {name: _shares(_strange(predictor, images)) for name, images in _made().items()}
+    if not kind.by_exam:
+        sets |= {name: _shares(_strange(predictor, images)) for name, images in _made().items()}
     for name, row in sets.items():
         click.echo(f"{name:14} {row['warned']} of {row['images']} warned of")
     about = {
@@ -122,22 +120,47 @@ def familiarity(chosen: FamiliarityOptions) -> None:
     options.save_json(chosen.json_file, {"sets": sets, "about": about})
 
 
-def _of_folder(predictor: Predictor, folder: Path) -> dict[str, Any]:
+def _of_folder(predictor: Any, folder: Path) -> dict[str, Any]:
     """Return the shares of the images of a folder; those that cannot be read are counted."""
     from tqdm import tqdm
 
-    from lib.data.studies import list_items, read_item
+    from lib.kinds import kind_of
     from lib.training.familiarity import evenly
 
-    found, refused, items = [], 0, list_items(folder)
+    by_exam = kind_of(predictor.task).by_exam
+    list_all, strange = (_exams, _strange_views) if by_exam else (_images, _strange_image)
+    found: list[float | None] = []
+    refused, items = 0, list_all(folder, predictor.task)
     chosen = [items[index] for index in evenly(len(items), MOST_OTHERS)]
-    for item in tqdm(chosen, desc=folder.name, unit="image", disable=None):
+    for item in tqdm(chosen, desc=folder.name, disable=None):
         try:
-            image = read_item(item, predictor.task)
-            found.append(predictor(image, instances=False).strangeness)
+            found += strange(predictor, item)
         except InputError:
             refused += 1
     return {**_shares(found), "refused": refused}
+
+
+def _images(folder: Path, task: TaskSpec) -> list[Any]:
+    from lib.data.studies import list_items
+
+    return list_items(folder)
+
+
+def _strange_image(predictor: Any, item: Any) -> list[float | None]:
+    from lib.data.studies import read_item
+
+    image = read_item(item, predictor.task)
+    return [predictor(image, instances=False).strangeness]
+
+
+def _exams(folder: Path, task: TaskSpec) -> list[Any]:
+    from lib.classification.cases import list_task_exams
+
+    return list_task_exams(folder, task)
+
+
+def _strange_views(predictor: Any, exam: Any) -> list[float | None]:
+    return [view.strangeness for view in predictor(exam, tissue=False).views.values()]
 
 
 def _made() -> dict[str, list[Any]]:
@@ -154,7 +177,7 @@ def _made() -> dict[str, list[Any]]:
     }
 
 
-def _strange(predictor: Predictor, pictures: list[Any]) -> list[float | None]:
+def _strange(predictor: Any, pictures: list[Any]) -> list[float | None]:
     from lib.image import Geometry, Image
 
     images = [Image(one, Geometry.flat(*one.shape), Path("made.png")) for one in pictures]

@@ -229,6 +229,8 @@ def answer_exams(task: TaskSpec, chosen: InferOptions) -> dict[str, str]:
             f"{exam.id or 'exam'}: {answer.label} ({probability:.2f}) from "
             f"{', '.join(answer.views)}{doubt}"
         )
+        for warning in answer.warnings:
+            click.echo(f"{exam.id or 'exam'}: {warning}", err=True)
     for name, cause in failed.items():
         click.echo(f"Error: {name}: {cause}", err=True)
     options.save_json(chosen.json_file, {**about, "exams": answers, "failed": failed})

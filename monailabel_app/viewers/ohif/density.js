@@ -21,6 +21,7 @@ function densityAnswer(answer) {
       make('span', { title: `exam ${answer.exam}` }, [answerInWords(answer)]),
     ]),
     bars(answer.probabilities, answer.class),
+    ...doubtsOf(answer),
   ];
   if (answer.uncertain) {
     parts.push(

@@ -8,16 +8,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image as PillowImage
 from torch import nn
+from training_samples import fit_options
 
 from lib.classification.calibration import class_probabilities
-from lib.classification.cases import list_task_exams
+from lib.classification.cases import list_task_exams, list_views
 from lib.classification.evaluation import report_on, score_exams
 from lib.classification.predictor import ExamPredictor
 from lib.errors import InputError
 from lib.mammography.exams import Exam
 from lib.mammography.views import STANDARD_VIEWS
 from lib.networks import build_network
+from lib.training.loop import fit
 from lib.weights.checkpoint import load_checkpoint
 
 R_CC, L_CC, R_MLO, L_MLO = STANDARD_VIEWS
@@ -169,6 +172,44 @@ def test_one_network_for_all_views_says_which_it_has_not_seen(exam_task, exams):
     notes = {name: "; ".join(view.prepared.notes) for name, view in answer.views.items()}
     assert "trained on R-MLO, L-MLO, not on R-CC" in notes["R-CC"]
     assert "trained on" not in notes["R-MLO"]
+
+
+@pytest.fixture(scope="module")
+def shared(exam_task, exam_studies, tmp_path_factory):
+    """One network for all views, trained briefly, and its predictor."""
+    row = replace(exam_task, network=replace(exam_task.network, views=()))
+    views = list_views(exam_studies, row, labelled=True)
+    weights = fit(row, views, fit_options(tmp_path_factory.mktemp("shared"))).weights
+    return ExamPredictor.from_checkpoint(row, load_checkpoint(weights), "cpu", "fp32")
+
+
+def test_weights_of_one_network_know_the_views_they_were_trained_on(shared, exams):
+    known = [
+        view.strangeness for exam in exams for view in shared(exam, tissue=False).views.values()
+    ]
+    assert None not in known
+    assert np.mean([one > 1 for one in known]) < 0.1
+    plain = shared(exams[0], tissue=False).as_dict()
+    assert plain["warnings"] == []
+    assert all(0 < view["strangeness"] < 1 for view in plain["views"].values())
+
+
+def test_a_view_of_another_kind_is_warned_of_by_its_name(shared, exams, tmp_path):
+    picture = np.zeros((192, 160), np.uint8)
+    picture[:, :90] = np.random.default_rng(0).integers(60, 255, (192, 90))
+    PillowImage.fromarray(picture).save(tmp_path / "E_L-CC.png")
+    exam = replace(exams[0], views={**exams[0].views, L_CC: tmp_path / "E_L-CC.png"})
+    answer = shared(exam, tissue=False)
+    (warning,) = answer.warnings
+    assert warning.startswith("L-CC: This image looks unlike those that the model was trained on")
+    assert answer.as_dict()["views"]["L-CC"]["strangeness"] > 1
+
+
+def test_networks_for_each_view_warn_of_nothing(predictor, exams):
+    answer = predictor(exams[0], tissue=False)
+    assert answer.warnings == []
+    assert {view.strangeness for view in answer.views.values()} == {None}
+    assert "strangeness" not in answer.as_dict()["views"]["R-CC"]
 
 
 def test_a_network_in_training_is_put_back_into_it(exam_task, exams):
