@@ -60,7 +60,7 @@ PEERS: tuple[Peer, ...] = (
     Peer("nuclei_vhllrhe", "VNet", {"dropout_dim": 2}),
     Peer("nuclei_u3clr", "BasicUNet", {"features": (8, 16, 32, 64, 128, 8)}),
     Peer("nuclei_u5hllr", "BasicUNet", {"features": (16, 24, 48, 104, 208, 16)}),
-    Peer("nuclei_unet", "BasicUNet", {"features": (20, 40, 80, 160, 320, 20)}),
+    Peer("nuclei", "BasicUNet", {"features": (20, 40, 80, 160, 320, 20)}),
     Peer("ultrasound3d_vnet2016", "VNet"),
 )
 

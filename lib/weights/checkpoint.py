@@ -6,7 +6,7 @@ import hashlib
 import io
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -113,6 +113,8 @@ def load_network(task: TaskSpec, checkpoint: Checkpoint) -> nn.Module:
     expected = _plain(asdict(task.network))
     stored = checkpoint.spec.get("network", {})
     found = _plain({**defaults, **(stored if isinstance(stored, dict) else {"spec": stored})})
+    if task.input.coloured and found.get("in_channels") == 1:  # of luminance, see `_for_colours`
+        found["in_channels"] = expected.get("in_channels")
     if expected != found:
         keys = sorted(set(expected) | set(found))
         differing = [key for key in keys if expected.get(key) != found.get(key)]
@@ -122,7 +124,7 @@ def load_network(task: TaskSpec, checkpoint: Checkpoint) -> nn.Module:
         )
     network = build_network(task.network)
     try:
-        network.load_state_dict(checkpoint.weights)
+        network.load_state_dict(_fitted(task, checkpoint, network.state_dict()))
     except RuntimeError as error:
         cause = str(error).strip().splitlines()[-1].strip()[:200]
         raise InputError(f"weights of task '{checkpoint.task}' are incomplete ({cause})") from None
@@ -143,9 +145,7 @@ def transfer_network(task: TaskSpec, checkpoint: Checkpoint) -> tuple[nn.Module,
     """
     network = build_network(task.network)
     state = network.state_dict()
-    weights = checkpoint.weights
-    if task.input.coloured:
-        weights = {n: _for_colours(weights[n], state[n].shape) for n in state if n in weights}
+    weights = _fitted(task, checkpoint, state)
     fitting = {n: weights[n] for n in state if n in weights and weights[n].shape == state[n].shape}
     taken, total = (sum(state[n].numel() for n in names) for names in (fitting, state))
     if 2 * taken < total:
@@ -156,6 +156,16 @@ def transfer_network(task: TaskSpec, checkpoint: Checkpoint) -> tuple[nn.Module,
         )
     network.load_state_dict({**state, **fitting})
     return network.eval(), len(fitting), [name for name in state if name not in fitting]
+
+
+def _fitted(
+    task: TaskSpec, checkpoint: Checkpoint, state: Mapping[str, Tensor]
+) -> Mapping[str, Tensor]:
+    """Return the weights as a task takes them whose network has `state`."""
+    given = checkpoint.weights
+    if not task.input.coloured:
+        return given
+    return {n: _for_colours(w, state[n].shape) if n in state else w for n, w in given.items()}
 
 
 def _for_colours(weight: Tensor, shape: Sequence[int]) -> Tensor:

@@ -32,8 +32,8 @@ PARAMETERS = {
     "nerve_vhllrhe": 2_262_722,
     "fetal_head": 1_976_545,
     "nerve": 3_537_555,
-    "nuclei": 3_537_843,
-    "nuclei_unet": 3_036_263,
+    "nuclei": 3_036_623,
+    "nuclei_lite": 3_537_843,
     "nerve_lite": 3_538_162,
     "busi_lite": 3_538_162,
     "busi_lesion": 9_041_282,
@@ -85,7 +85,7 @@ def test_answers_and_gradients_are_finite_and_reach_every_weight(name, light):
     sides, answered = _sizes(spec)
     network = build_network(spec)
     guidance = [torch.rand(2, spec.guidance_channels, *sides)] if spec.guidance_channels else []
-    output = network(torch.rand(2, 1, *sides), *guidance)
+    output = network(torch.rand(2, spec.in_channels, *sides), *guidance)
     assert output.shape == (2, spec.out_channels, *answered)
     assert torch.isfinite(output).all()
     output.square().mean().backward()
