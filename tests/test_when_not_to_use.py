@@ -52,5 +52,22 @@ def test_the_weights_that_ship_know_their_images(file):
     assert known.limit == pytest.approx(about["limit"], rel=1e-3)
 
 
+def test_the_page_has_the_figures_of_views():
+    plain = json.loads((DOCS / "results" / "unlike_views_density_dense_lite.json").read_text())
+    sets, page = plain["sets"], (DOCS / "when_not_to_use.md").read_text()
+    organs = [
+        sets.pop(n) for n in ("breast_ultrasound", "nerves", "fetal_heads", "nuclei", "sections")
+    ]
+    sets["others"] = {key: sum(one[key] for one in organs) for key in ("warned", "images")}
+    assert f"{sum(one['refused'] for one in organs)} of 300)" in page
+    for name, one in sets.items():
+        warned = one.get("warned_left_out", one["warned"])
+        assert f" {warned} of {one['images']} |" in page, name
+    checkpoint = load_checkpoint(SHIPPED_MODELS / "pretrained_density_dense_lite.pt")
+    known = Familiarity.of(checkpoint.answer)
+    assert known is not None
+    assert known.limit == pytest.approx(plain["about"]["limit"], rel=1e-3)
+
+
 def test_there_is_something_to_look_at():
     assert len(FIGURES) >= 3

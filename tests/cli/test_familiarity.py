@@ -117,7 +117,28 @@ def test_what_cannot_be_measured_is_refused(cli, old, many, studies, tmp_path):
     words = ("familiarity", TASK, "--studies", many, "--weights", old)
     cli(*words, *CPU).assert_refused("does not know the images it was trained on", "--out FILE")
     cli(*words, *CPU, "--other", tmp_path / "absent").assert_refused("no such folder")
-    cli("familiarity", "density_birads", "--studies", many).assert_refused("doubts themselves")
+    cli("familiarity", "density_birads", "--studies", many).assert_refused(
+        "a network for each view"
+    )
+
+
+def test_views_of_exams_are_measured_too(cli, exam_studies, tmp_path):
+    words = ("--studies", exam_studies, "--steps", "4", "--device", "cpu")
+    trained = tmp_path / "run" / "best.pt"
+    assert cli("train", "density_dense_lite", *words, "--out", trained.parent).status == 0
+    hands = tmp_path / "hands"
+    hands.mkdir()
+    noise = np.random.default_rng(0).integers(90, 256, (160, 120), np.uint8)
+    noise[:, 70:] = 0
+    PillowImage.fromarray(noise).save(hands / "H_R-CC.png")
+    figures = tmp_path / "figures.json"
+    asked = ("density_dense_lite", "--studies", exam_studies, "--weights", trained, *CPU)
+    ended = cli("familiarity", *asked, "--other", hands, "--json", figures)
+    assert ended.status == 0, ended.err
+    sets = json.loads(figures.read_text())["sets"]
+    assert set(sets) == {"held out", "hands"}
+    assert (sets["hands"]["images"], sets["hands"]["warned"]) == (1, 1)
+    assert sets["held out"]["warned"] == 0
 
 
 def test_evaluate_draws_the_worst_images(cli, weights, studies, tmp_path):

@@ -123,7 +123,7 @@ def test_every_row_works_in_2d_and_3d(name, dims):
         TASKS[name].network, spatial_dims=dims, channels=(2, 4, 8), convolutions=(1, 1, 1)
     )
     sides, answered = _sizes(spec)
-    output = build_network(spec)(torch.rand(1, 1, *sides))
+    output = build_network(spec)(torch.rand(1, spec.in_channels, *sides))
     assert output.shape == (1, spec.out_channels, *answered)
     output.mean().backward()
 

@@ -186,7 +186,8 @@ def test_what_watches_the_network_sees_calls(tape):
 
 def test_outside_of_inference_the_network_is_called(tape):
     recording, _ = _both()
-    images = torch.rand(1, 1, 32, 32, requires_grad=True)
+    channels = recording.task.encoder_decoder.in_channels
+    images = torch.rand(1, channels, 32, 32, requires_grad=True)
     for _ in range(WARM_UP + 2):
         recording._logits(images).sum().backward()
     assert tape.records == tape.warm_ups == 0
