@@ -20,6 +20,7 @@ from lib.segmentation.predictor import Predictor
 from lib.tasks.image_spec import OutputSpec, TargetSpec
 from lib.tasks.registry import TASKS
 from lib.weights.checkpoint import load_checkpoint
+from monailabel_app.config import SHIPPED_MODELS
 
 MAPS = TargetSpec(maps=("foreground", "distance"))
 SPECS = [
@@ -143,6 +144,24 @@ def test_a_large_answer_is_that_of_the_whole_image(weights, small_tiles, shown):
     assert rows.most <= 64
     assert shares == sorted(shares)
     assert shares[-1] == 1
+
+
+@pytest.mark.parametrize("shown", ["grey", "fluorescence", "stained"])
+def test_a_large_answer_in_colours_is_that_of_the_whole_image(small_tiles, shown):
+    weights = load_checkpoint(SHIPPED_MODELS / "pretrained_nuclei.pt")
+    predictor = Predictor.from_checkpoint(TASKS["nuclei"], weights, "cpu", "fp32")
+    pixels = nuclei_phantom(0, rows=230, columns=170, nuclei=40)[0]
+    if shown == "fluorescence":
+        pixels = np.stack((pixels // 9, pixels // 3, pixels), axis=-1)
+    if shown == "stained":  # brightest in red but where nuclei are
+        pixels = np.stack((255 - pixels, 150 - pixels // 3, 200 - pixels // 2), axis=-1)
+    colour = shown != "grey"
+    image = Image(pixels, Geometry.flat(*pixels.shape[:2]), Path("a.png"), colour=colour)
+    whole = predictor(image)
+    answer = LargeAnswer(predictor, _Rows(pixels, colour=colour))
+    assert len(answer.scales()) == (3 if shown == "stained" else 1)
+    _same(np.concatenate(list(answer.bands())), whole.instances)
+    assert answer.separation.count == whole.instances.max() > 5
 
 
 @pytest.mark.parametrize("name", ["busi_lesion", "nerve_vhllrhe", "ultrasound3d_vnet"])
