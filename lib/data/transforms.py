@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from lib.data.grid import network_grid
 from lib.errors import InputError
@@ -55,7 +57,7 @@ def prepare_image(image: Image, spec: InputSpec) -> np.ndarray:
         extremes = lambda: (float(seen.min()), float(seen.max()))  # noqa: B023, E731
         scale = Scale.of(sample, extremes, lambda: colours or is_stained(image), spec)
         greys.append(scale.apply(grey))
-    return grid.apply(as_channels(greys, spec))
+    return as_channels(grid.apply(np.stack(greys)), spec)
 
 
 def is_stained(image: Image) -> bool:
@@ -83,11 +85,23 @@ def separate(pixels: np.ndarray, colour: bool, colours: bool) -> list[np.ndarray
     return [luminance(pixels, colour)]
 
 
-def as_channels(greys: Sequence[np.ndarray], spec: InputSpec) -> np.ndarray:
-    """Return scaled greys as the input of a network that sees `spec.channels`."""
-    if len(greys) == 1:
-        return np.broadcast_to(greys[0], (len(spec.channels), *greys[0].shape))
-    return np.stack(greys)
+def as_channels(greys: np.ndarray, spec: InputSpec) -> np.ndarray:
+    """Return scaled greys `(greys, *spatial)` as the input of a network of `spec.channels`.
+
+    A single grey that a network sees several times takes the memory of one: write to none of them.
+    """
+    count = len(spec.channels)
+    if len(greys) == count:
+        return greys
+    return as_strided(greys, (count, *greys.shape[1:]), (0, *greys.strides[1:]))
+
+
+def with_type(channels: np.ndarray, kind: type[np.floating[Any]]) -> np.ndarray:
+    """Return what `as_channels` returned with another type of numbers, in as little memory."""
+    if channels.strides[0] or len(channels) == 1:
+        return channels.astype(kind)
+    one = channels[:1].astype(kind)
+    return as_strided(one, channels.shape, (0, *one.strides[1:]))
 
 
 def luminance(pixels: np.ndarray, colour: bool) -> np.ndarray:

@@ -131,7 +131,7 @@ class LargeAnswer:
                 greys = separate(pixels, self.image.colour, colours)
                 for grey, scale in zip(greys, scales, strict=True):
                     scale.apply(grey)
-                yield as_channels(greys, self.predictor.task.input)
+                yield as_channels(np.stack(greys), self.predictor.task.input)
 
         stops = [*down.starts[1:], self.image.shape[0]]
         held: np.ndarray | None = None  # rows of the tiles before that go on below

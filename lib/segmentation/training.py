@@ -15,7 +15,7 @@ from lib.data.ignore import UNKNOWN, split_ignored
 from lib.data.labels import read_item_label
 from lib.data.studies import Item, read_item
 from lib.data.targets import make_target
-from lib.data.transforms import prepare_image
+from lib.data.transforms import prepare_image, with_type
 from lib.errors import InputError
 from lib.segmentation.losses import get_loss
 from lib.segmentation.metrics import image_scores, pixel_counts, pixel_scores
@@ -32,7 +32,7 @@ def _load_image(item: Item, task: TaskSpec) -> Case:
     label = network_grid(image, task.input).apply_label(label)
     split_ignored(label, item.label_name)  # refuses a label that says nothing
     return (
-        prepare_image(image, task.input).astype(np.float16),
+        with_type(prepare_image(image, task.input), np.float16),
         make_target(label, task.target),
     )
 

@@ -12,7 +12,7 @@ from drawing_samples import draw_patch
 from scipy import ndimage
 
 from lib.data.targets import make_target
-from lib.data.transforms import prepare_image
+from lib.data.transforms import prepare_image, with_type
 from lib.errors import InputError
 from lib.image import Geometry, Image
 from lib.phantoms.nuclei import nuclei_phantom
@@ -112,7 +112,9 @@ def test_other_images_show_their_luminance_three_times(shown):
     (grey,) = prepare_image(_image(pixels), InputSpec())
     found = prepare_image(_image(pixels), IN_COLOUR)
     np.testing.assert_array_equal(found, np.stack([grey] * 3))
-    found += 1  # three arrays, not one seen three times
+    halved = with_type(found, np.float16)
+    np.testing.assert_array_equal(halved, found.astype(np.float16))
+    assert (found.strides[0], halved.strides[0]) == (0, 0), "in the memory of one"
 
 
 def test_preparation_of_a_volume_takes_little_memory_and_leaves_it_as_it_is():

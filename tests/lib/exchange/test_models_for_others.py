@@ -233,7 +233,7 @@ def test_onnx_answers_as_the_network_does(tmp_path, name):
     else:
         dims = task.network.spatial_dims
         sides = (80, 48, 64)[:dims]
-        images = torch.rand(1, 1, *sides, generator=rng)
+        images = torch.rand(1, task.network.in_channels, *sides, generator=rng)
         clicks = [torch.rand(1, 2, *sides, generator=rng)] if task.clicks else []
         with torch.no_grad():
             expected = torch.sigmoid(network(images, *clicks))

@@ -298,7 +298,7 @@ def test_an_image_of_one_pixel_at_the_coarsest_level_is_answered_with_instance_n
     task = TASKS["nuclei"]
     network = replace(task.network, channels=(2, 4, 8, 16, 32))
     predictor = Predictor(replace(task, network=network), build_network(network), "cpu", "fp32")
-    found = predictor.probabilities(np.random.default_rng(0).random((1, 8, 9), np.float32))
+    found = predictor.probabilities(np.random.default_rng(0).random((3, 8, 9), np.float32))
     assert found.shape == (3, 8, 9)
     assert np.isfinite(found).all()
     assert (network.input_size(8), network.output_size(16), network.output_size(32)) == (
