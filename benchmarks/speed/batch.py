@@ -98,7 +98,7 @@ def _stock(
     scale = ScaleIntensity()
 
     def answer(image: Path) -> object:
-        pixels = scale(load(image)[:1])
+        pixels = scale(load(image)[:1]).repeat(task.map_network.in_channels, 1, 1)
         with torch.no_grad():
             probabilities = torch.sigmoid(inferer(pixels[None].to(device).float(), network))
         mask = (probabilities[0, 0] >= task.output.threshold).cpu().numpy()

@@ -46,10 +46,14 @@ def phantom(side: int, seed: int) -> Image:
     return _image(nuclei_phantom(seed, rows=side, columns=side, nuclei=120)[0])
 
 
-def prepared_image(side: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return a prepared phantom, float32 `(1, side, side)`, and its foreground `(side, side)`."""
+def prepared_image(side: int, seed: int, task: str = TASK) -> tuple[np.ndarray, np.ndarray]:
+    """Return a prepared phantom, float32 `(channels, side, side)`, and its foreground.
+
+    Args:
+        task: whose network is to see it.
+    """
     image, label = nuclei_phantom(seed, rows=side, columns=side, nuclei=120)
-    return prepare_image(_image(image), get_task(TASK).input), label > 0
+    return prepare_image(_image(image), get_task(task).input), label > 0
 
 
 def weights(store: ModelStore, folder: Path, name: str = TASK) -> tuple[Path, str]:

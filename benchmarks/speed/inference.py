@@ -80,7 +80,7 @@ def prepare(
         if variant == CALLED:
             predictor.recorded = None
         forward = predictor.probabilities
-    images = [prepared_image(side, SEED + index)[0] for index in range(IMAGES)]
+    images = [prepared_image(side, SEED + index, task)[0] for index in range(IMAGES)]
     threshold = row.output.threshold
 
     def finish() -> dict[str, Any]:
@@ -169,7 +169,8 @@ def _whole_answers(predictor: Predictor, side: int, device: torch.device) -> dic
     }
     if device.type == "cpu":
         return found
-    prepared = np.tile(prepared_image(side, SEED)[0], (1, LARGE_SIDE // side, LARGE_SIDE // side))
+    times = LARGE_SIDE // side
+    prepared = np.tile(prepared_image(side, SEED, predictor.task.name)[0], (1, times, times))
     tile = [axis.side for axis in predictor.tiling(prepared.shape[1:])]
     found["tiles_at_once"] = predictor.at_once(tile)
     for _ in range(2):

@@ -73,7 +73,7 @@ def test_every_row_takes_a_step_of_its_own_recipe(name, light):
 def test_batches_have_the_sizes_and_maps_that_the_row_is_trained_with():
     task = TASKS["nuclei"]
     images, targets = rows.random_batch(task)
-    assert images.shape == (8, 1, 256, 256)
+    assert images.shape == (8, 3, 256, 256)
     assert targets.shape == (8, 3, 256, 256)
     assert set(targets[:, 0].unique().tolist()) == {0.0, 1.0}
     assert len(targets[:, task.target.maps.index("distance")].unique()) > 2
