@@ -83,12 +83,14 @@ class ExamAnswer:
 
     @property
     def warnings(self) -> list[str]:
-        """Which views are unlike those that the model was trained on, in sentences."""
-        return [
-            f"{name}: {warning}"
+        """A sentence on the views that are unlike those that the model was trained on."""
+        strange = {
+            name: answer.strangeness
             for name, answer in self.views.items()
-            for warning in warnings_of(answer.strangeness)
-        ]
+            if answer.strangeness is not None and answer.strangeness > 1
+        }
+        verb = "looks" if len(strange) == 1 else "look"
+        return warnings_of(max(strange.values(), default=None), f"{', '.join(strange)} {verb}")
 
     def as_dict(self, digits: int = 4) -> dict[str, Any]:
         """Return the answer as plain data, without pixels; probabilities have so many `digits`."""

@@ -163,12 +163,13 @@ def warned_left_out(distances: Sequence[float]) -> int:
     return sum(one > limit_of(rest) for one, rest in zip(distances, others, strict=True))
 
 
-def warnings_of(strangeness: float | None) -> list[str]:
+def warnings_of(strangeness: float | None, what: str = "This image looks") -> list[str]:
     """Return what a user is to know of an image, in sentences; empty if it looks familiar.
 
     Args:
         strangeness: see `Familiarity.strangeness`; None where nothing is known, infinite for an
             image that is the same everywhere.
+        what: begins the sentence.
     """
     if strangeness is None or strangeness <= 1:
         return []
@@ -176,7 +177,7 @@ def warnings_of(strangeness: float | None) -> list[str]:
         return ["This image is the same everywhere: there is nothing in it to find"]
     far = f"{strangeness:.1f} times" if strangeness < 100 else "more than 100 times"
     return [
-        f"This image looks unlike those that the model was trained on ({far} as far from them as "
+        f"{what} unlike those that the model was trained on ({far} as far from them as "
         f"{QUANTILE:.0%} of such images are): check the answer, or train on labels of such images"
     ]
 

@@ -201,7 +201,12 @@ def test_a_view_of_another_kind_is_warned_of_by_its_name(shared, exams, tmp_path
     exam = replace(exams[0], views={**exams[0].views, L_CC: tmp_path / "E_L-CC.png"})
     answer = shared(exam, tissue=False)
     (warning,) = answer.warnings
-    assert warning.startswith("L-CC: This image looks unlike those that the model was trained on")
+    assert warning.startswith("L-CC looks unlike those that the model was trained on")
+    picture[:, :90] = picture[:, 90:0:-1]
+    PillowImage.fromarray(picture).save(tmp_path / "E_R-CC.png")
+    exam = replace(exam, views={**exam.views, R_CC: tmp_path / "E_R-CC.png"})
+    (warning,) = shared(exam, tissue=False).warnings
+    assert warning.startswith("R-CC, L-CC look unlike those")
     assert answer.as_dict()["views"]["L-CC"]["strangeness"] > 1
 
 
