@@ -20,13 +20,14 @@ SAMPLE = 500_000  # pixels whose percentiles make a scale
 
 
 def prepare_image(image: Image, spec: InputSpec) -> np.ndarray:
-    """Return `image` as network input: grey, scaled to 0..1.
+    """Return `image` as network input: grey, or the colours of a section, scaled to 0..1.
 
     The spec's lower and upper percentile, or the ends of its window, become 0 and 1; values beyond
     are clipped. A constant image becomes all zero, if there is no window.
 
     Returns:
-        float32 `(1, *spatial)` on the image's `lib.data.grid.network_grid`.
+        float32 `(channels, *spatial)`, see `as_channels`, on the image's
+        `lib.data.grid.network_grid`.
 
     Raises:
         InputError: the image is smaller than `spec.min_side` or larger than `spec.max_pixels`.

@@ -50,7 +50,7 @@ class PrepareImaged(MapTransform):
     """Make the network's input of images as `LoadImaged` and `EnsureChannelFirstd` return them.
 
     Those are `(channels, x, y[, z])`, with one channel, or red, green and blue. The input is
-    float32 `(1, *spatial)` in array order, `([z, ]y, x)`; see `prepare_image`.
+    float32 `(channels, *spatial)` in array order, `([z, ]y, x)`; see `prepare_image`.
 
     Args:
         spec: fields of an `InputSpec`.

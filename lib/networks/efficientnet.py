@@ -69,7 +69,7 @@ class InvertedResidual(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """The encoder: `(N, 1, H, W)`, greys of about 0..1, to maps of five resolutions.
+    """The encoder: `(N, 1 or 3, H, W)`, about 0..1, to maps of five resolutions.
 
     `H` and `W` are multiples of 32. A grey image stands for all three colours.
 

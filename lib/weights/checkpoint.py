@@ -6,7 +6,7 @@ import hashlib
 import io
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -20,6 +20,7 @@ from lib.errors import InputError
 from lib.files import write_atomically
 from lib.image import LUMINANCE
 from lib.networks import build_network
+from lib.tasks.image_spec import COLOURS
 from lib.tasks.spec import TaskSpec
 from lib.weights.contents import check_archive, check_plain_parts, check_tensors
 
@@ -113,7 +114,7 @@ def load_network(task: TaskSpec, checkpoint: Checkpoint) -> nn.Module:
     expected = _plain(asdict(task.network))
     stored = checkpoint.spec.get("network", {})
     found = _plain({**defaults, **(stored if isinstance(stored, dict) else {"spec": stored})})
-    if task.input.coloured and found.get("in_channels") == 1:  # of luminance, see `_for_colours`
+    if task.input.coloured and found.get("in_channels") == 1:  # of luminance, see `_fitted`
         found["in_channels"] = expected.get("in_channels")
     if expected != found:
         keys = sorted(set(expected) | set(found))
@@ -161,20 +162,24 @@ def transfer_network(task: TaskSpec, checkpoint: Checkpoint) -> tuple[nn.Module,
 def _fitted(
     task: TaskSpec, checkpoint: Checkpoint, state: Mapping[str, Tensor]
 ) -> Mapping[str, Tensor]:
-    """Return the weights as a task takes them whose network has `state`."""
-    given = checkpoint.weights
-    if not task.input.coloured:
-        return given
-    return {n: _for_colours(w, state[n].shape) if n in state else w for n, w in given.items()}
+    """Return the weights as a task takes them whose network has `state`.
 
-
-def _for_colours(weight: Tensor, shape: Sequence[int]) -> Tensor:
-    """Return a kernel for luminance as one for three colours: it answers their luminance alike."""
-    if weight.ndim != 4 or (*shape,) != (len(weight), len(LUMINANCE), *weight.shape[2:]):
-        return weight
-    if weight.shape[1] != 1:
-        return weight
-    return weight * torch.from_numpy(LUMINANCE).to(weight).reshape(1, -1, 1, 1)
+    A kernel for luminance becomes one for three colours that answers their luminance alike, and one
+    for colours a kernel for grey that answers as to three equal colours.
+    """
+    stored = checkpoint.spec.get("input")
+    channels = stored.get("channels") if isinstance(stored, dict) else None
+    coloured = isinstance(channels, (list, tuple)) and tuple(channels) == COLOURS
+    if task.input.coloured == coloured:
+        return checkpoint.weights
+    shares = torch.from_numpy(LUMINANCE).reshape(1, -1, 1, 1)
+    before, after = (len(COLOURS), 1) if coloured else (1, len(COLOURS))
+    fitted = dict(checkpoint.weights)
+    for name in state.keys() & fitted.keys():
+        weight, (maps, *others) = fitted[name], state[name].shape or (0,)
+        if weight.ndim == 4 and weight.shape == (maps, before, *others[1:]) and others[0] == after:
+            fitted[name] = weight.sum(1, keepdim=True) if coloured else weight * shares.to(weight)
+    return fitted
 
 
 def weights_fingerprint(checkpoint: Checkpoint) -> str:

@@ -114,6 +114,13 @@ def test_weights_for_luminance_answer_alike_where_colours_are_seen(task):
         wanted = load_network(task, given)(grey)
         for one in (network, load_network(coloured, given)):  # trained on, and served as they are
             torch.testing.assert_close(one(grey.expand(-1, 3, -1, -1)), wanted)
+    in_colour = _checkpoint(coloured, weights=state_on_cpu(network))
+    back, taken, fresh = transfer_network(task, in_colour)
+    assert (taken, fresh) == (len(given.weights), [])
+    with torch.no_grad():
+        torch.testing.assert_close(back(grey), wanted)
+    with pytest.raises(InputError, match="differ in in_channels"):
+        load_network(task, in_colour)
 
 
 def test_weights_that_hardly_fit_are_not_transferred(task):
