@@ -17,12 +17,14 @@ from monailabel_app.cli import options
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 FOR_TYPE: dict[type, click.ParamType] = {Path: options.FILE}  # how click reads a type of the table
+NONE = {"nerves": 0, "breasts": 0, "volumes": 0, "loops": 0}
 # --kind to the number of phantoms of each kind
 ULTRASOUND: dict[str, Callable[[int], dict[str, int]]] = {
     "ultrasound": lambda count: {"nerves": (count + 1) // 2, "breasts": count // 2},
-    "breast": lambda count: {"nerves": 0, "breasts": count, "volumes": 0, "loops": 0},
-    "volumes": lambda count: {"nerves": 0, "breasts": 0, "volumes": count, "loops": 0},
-    "loops": lambda count: {"nerves": 0, "breasts": 0, "volumes": 0, "loops": count},
+    "breast": lambda count: {**NONE, "breasts": count},
+    "volumes": lambda count: {**NONE, "volumes": count},
+    "poor-volumes": lambda count: {**NONE, "poor_volumes": count},
+    "loops": lambda count: {**NONE, "loops": count},
 }
 
 
@@ -53,7 +55,8 @@ def demo_data(chosen: DemoOptions) -> None:
     """Make a studies FOLDER of synthetic images; files that exist already are kept.
 
     nuclei: microscopy. ultrasound: COUNT nerve and breast frames, volumes and a loop. breast: COUNT
-    breast frames alone. volumes: 3D ultrasound of a gland. loops: ultrasound of a nerve over time.
+    breast frames alone. volumes: 3D ultrasound of a gland. poor-volumes: small, blurred ones of low
+    contrast, with drop-outs, half of them fans. loops: ultrasound of a nerve over time.
     nerve: COUNT frames of several subjects, all with masks, in the published layout. mammograms:
     COUNT exams of four views as DICOM, of density A to D.
     """

@@ -16,7 +16,8 @@ def _save(path, pixels):
 
 
 @pytest.mark.parametrize(
-    ("kind", "stem"), [("volumes", "gland"), ("loops", "cine"), ("breast", "breast")]
+    ("kind", "stem"),
+    [("volumes", "gland"), ("poor-volumes", "poor"), ("loops", "cine"), ("breast", "breast")],
 )
 def test_demo_data_makes_one_kind_of_ultrasound_alone(kind, stem, cli, tmp_path):
     ended = cli("demo-data", tmp_path, "--kind", kind, "--count", 2, "--labelled", 1)

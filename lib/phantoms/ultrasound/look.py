@@ -33,6 +33,19 @@ class Look:
 USUAL = Look()
 
 
+def draw_poor_look(rng: np.random.Generator) -> Look:
+    """Return a poor kind of volumes: blurred, of low contrast, half of them a fan, with drop-outs.
+
+    The fans suit volumes of about 4 cm.
+    """
+    sector = None
+    if rng.random() < 0.5:
+        radius, half_angle = rng.uniform(8, 16), rng.uniform(30, 45)
+        sector = Sector(radius=radius, half_angle=half_angle, swept=35 * float(rng.random() < 0.5))
+    blur, contrast = rng.uniform(1.0, 2.0), rng.uniform(0.45, 1.0)
+    return Look(blur=blur, contrast=contrast, drop_outs=int(rng.integers(0, 3)), sector=sector)
+
+
 def form_look(
     rng: np.random.Generator,
     tissue: Tissue,

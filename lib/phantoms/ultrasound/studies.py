@@ -29,7 +29,7 @@ from lib.phantoms.ultrasound.formation import (
     scatterers,
 )
 from lib.phantoms.ultrasound.gland import gland_tissue
-from lib.phantoms.ultrasound.look import USUAL, Look, form_look
+from lib.phantoms.ultrasound.look import USUAL, Look, draw_poor_look, form_look
 from lib.phantoms.ultrasound.sector import Sector
 
 DEPTH = 40.0  # mm, of the 2D frames
@@ -119,6 +119,16 @@ def gland_volume(
     return Phantom(image, label, spacing)
 
 
+def poor_volume(
+    seed: int,
+    size: tuple[int, int, int] = (50, 60, 45),
+    spacing: tuple[float, float, float] = (0.8, 0.8, 0.8),
+) -> Phantom:
+    """Return a `gland_volume` that is small and of a look of its own, see `draw_poor_look`."""
+    look = draw_poor_look(np.random.default_rng((seed, 6)))
+    return gland_volume(seed + 900_001, size, spacing, look)
+
+
 def cine(
     seed: int,
     frames: int = 24,
@@ -167,6 +177,7 @@ def write_ultrasound_studies(
     breasts: int = 6,
     volumes: int = 2,
     loops: int = 1,
+    poor_volumes: int = 0,
     labelled: float = 0.5,
     absent: float = 0.3,
 ) -> list[Path]:
@@ -185,6 +196,7 @@ def write_ultrasound_studies(
     volume_kinds: dict[str, tuple[int, Callable[..., Phantom]]] = {
         "gland": (volumes, gland_volume),
         "cine": (loops, cine),
+        "poor": (poor_volumes, poor_volume),
     }
     (folder / FINAL_LABELS).mkdir(parents=True, exist_ok=True)
     paths = []

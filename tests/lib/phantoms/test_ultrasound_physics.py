@@ -14,9 +14,9 @@ from lib.phantoms.ultrasound.formation import (
     form_image,
     scatterers,
 )
-from lib.phantoms.ultrasound.look import Look, form_look
+from lib.phantoms.ultrasound.look import Look, draw_poor_look, form_look
 from lib.phantoms.ultrasound.sector import Fan, Sector
-from lib.phantoms.ultrasound.studies import fetal_frame, gland_volume
+from lib.phantoms.ultrasound.studies import fetal_frame, gland_volume, poor_volume
 
 STEP = 0.1  # mm
 SIZE = (384, 384)
@@ -127,6 +127,19 @@ def test_less_contrast_makes_a_gland_less_visible(seed):
         return abs(float(phantom.image[inside].mean() - phantom.image[~inside].mean()))
 
     assert contrast(Look(contrast=0.3)) < contrast(Look())
+
+
+def test_poor_volumes_differ_in_look_and_hold_a_gland():
+    looks = [draw_poor_look(np.random.default_rng((seed, 6))) for seed in range(40)]
+    assert 10 < sum(look.sector is not None for look in looks) < 30
+    assert {look.drop_outs for look in looks} == {0, 1, 2}
+    for seed in range(4):
+        phantom = poor_volume(seed)
+        assert phantom.image.shape == phantom.label.shape == (50, 60, 45)
+        assert (phantom.label > 0).mean() > 0.02
+        fan = looks[seed].sector is not None
+        assert fan == bool((phantom.image[:, 0, 0] == 0).all())
+    assert (poor_volume(1).image == poor_volume(1).image).all()
 
 
 def test_the_label_of_a_fan_lies_in_it():
