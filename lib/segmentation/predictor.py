@@ -54,8 +54,8 @@ class Predictor(NetworkRunner):
 
     Args:
         task, network, device, precision: see `NetworkRunner`.
-        flips: average the answers over mirrored copies (four in 2D; two if the rows are depth below
-            a transducer), which is slower and a little better.
+        flips: average the answers over mirrored copies (four in 2D, eight in 3D; half as many if
+            the rows are depth below a transducer), which is slower and a little better.
     """
 
     def __init__(
