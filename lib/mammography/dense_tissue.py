@@ -24,6 +24,8 @@ UNEXPECTED = 0.2  # contrast that is needed in addition, in that grey, far from 
 GLAND = (0.55, 0.5)  # its middle: from the top in heights, from the chest wall in widths
 OTSU_SHARE = 0.5  # of Otsu's threshold, that contrast on film must reach
 GLAND_SD = (0.3, 0.5)
+OUTLINE_SD = 0.015  # of the Gaussian that makes spots one outline, as a share of the height
+OUTLINE_SHARE = 0.25  # share of dense pixels around one that lies inside the outline
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ def dense_mask(prepared: PreparedBreast) -> DenseTissue:
     from the skin, after the idea of peripheral enhancement (Byng et al., Phys. Med. Biol. 42:1201,
     1997), and more contrast is needed the further a pixel lies from where the gland is expected. A
     least contrast prevents a breast of pure fat from being split in two. The skin line and the
-    pectoral muscle, with its blurred edge, are left out.
+    pectoral muscle, with its blurred edge, are left out. On film dense spots close to each other
+    become one outline with what lies between them, as a reader draws it.
 
     The result is an estimate; docs/density.md has how well it agrees with outlines drawn by hand.
     On film very dense breasts are underestimated, as little of their fat is visible.
@@ -77,9 +80,17 @@ def dense_mask(prepared: PreparedBreast) -> DenseTissue:
         contrast -= UNEXPECTED / span * (1 - _gland(prepared.breast)[core])
     mask = np.zeros_like(breast)
     mask[core] = contrast > threshold
+    if prepared.rim < EQUALISED:
+        mask = _outlined(mask, breast, OUTLINE_SD * rows)
     specks = max(round(0.0005 * breast.sum()), 1)
     mask = remove_small_objects(mask, max_size=specks)
     return DenseTissue(mask, muscle_mask, float(100 * mask.sum() / breast.sum()))
+
+
+def _outlined(mask: np.ndarray, breast: np.ndarray, sd: float) -> np.ndarray:
+    """Return where at least `OUTLINE_SHARE` of the breast around a pixel is in the mask."""
+    dense, whole = (ndimage.gaussian_filter(part.astype(np.float32), sd) for part in (mask, breast))
+    return breast & (dense >= OUTLINE_SHARE * whole) & (dense > 0)
 
 
 def _gland(breast: np.ndarray) -> np.ndarray:

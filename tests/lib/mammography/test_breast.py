@@ -167,6 +167,22 @@ def test_the_dense_mask_covers_the_dense_tissue(tmp_path):
     assert not (dense.mask & ~prepared.breast).any()
 
 
+@pytest.mark.parametrize(("rim", "joined"), [(0.2, True), (0.5, False)])
+def test_strands_on_film_are_one_outline_and_digital_ones_stay_apart(tmp_path, rim, joined):
+    prepared = prepare_breast(read_mammogram(write_mg(tmp_path / "a.dcm")), 256)
+    rows, columns = (int(place.mean()) for place in np.nonzero(prepared.breast))
+    pixels = np.where(prepared.breast, 0.3, 0).astype(np.float32)
+    strands = np.zeros(pixels.shape, bool)
+    for row in (rows - 9, rows, rows + 9):  # five pixels of fat between them
+        strands[row - 2 : row + 2, columns - 20 : columns + 20] = True
+    pixels[strands] = 0.9
+    mask = dense_mask(replace(prepared, pixels=pixels, rim=rim)).mask
+    assert mask[strands].mean() > 0.9
+    between = mask[rows - 9 : rows + 9, columns - 10 : columns + 10].all()
+    assert between == joined
+    assert not mask[rows + 40 :].any() and not mask[: rows - 40].any()
+
+
 def test_the_pectoral_muscle_is_no_dense_tissue(tmp_path):
     for view in (2, 3):
         phantom = exam().views[view]
