@@ -11,7 +11,7 @@ from PIL import Image as PillowImage
 from lib.data.studies import FINAL_LABELS
 from lib.files import copy_atomically, replaced_atomically
 from lib.image import Geometry
-from lib.io.masks import write_mask
+from lib.io.masks import Names, write_mask
 from lib.io.read import extension, read_image
 from lib.io.resolution import add_png_scale
 
@@ -22,11 +22,13 @@ def write_item(
     image: Path,
     label: np.ndarray | None = None,
     pixel_mm: float | None = None,
+    names: Names = (),
 ) -> None:
-    """Copy an image file into a studies folder, with its label as PNG in ``labels/final``.
+    """Copy an image file into a studies folder, with its label in ``labels/final``.
 
     Args:
         label: integers `(rows, columns)`.
+        names: of the label's values, which is then a NRRD that keeps them; else it is a PNG.
         pixel_mm: side of a pixel in millimetres, where the file does not tell it; the image then
             becomes a PNG that does, with the same pixels.
     """
@@ -35,7 +37,8 @@ def write_item(
     spacing = (pixel_mm or 1.0,) * 2
     if label is not None:
         flat = Geometry.flat(*label.shape)
-        write_mask(folder / f"{id}.png", label, replace(flat, spacing=spacing))
+        file = folder / f"{id}.{'nrrd' if names else 'png'}"
+        write_mask(file, label, replace(flat, spacing=spacing), names=names)
     if pixel_mm is None:
         copy_atomically(image, studies / f"{id}{extension(image)}")
         return

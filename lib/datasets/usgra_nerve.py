@@ -26,7 +26,8 @@ STRUCTURES = {"nerve": 1, "vessel": 2}
 def import_usgra_nerve(source: Path, studies: Path, on_item: OnItem | None = None) -> ImportReport:
     """Import the set: see `lib.datasets.importers.Importer.run`.
 
-    Image files are copied as they are; labels become PNG of 0, 1 (nerve) and 2 (vessel).
+    Image files are copied as they are; labels become NRRD of 0, 1 and 2 that keeps the names nerve
+    and vessel, so that a task of one structure takes its own.
     ``groups.csv`` lists the group of each frame, ``duplicates.csv`` the pairs that made the groups.
 
     The report's figures are `frames_with`: how many frames show each structure; and `groups`: how
@@ -56,7 +57,7 @@ def import_usgra_nerve(source: Path, studies: Path, on_item: OnItem | None = Non
                 )
             for name, value in STRUCTURES.items():
                 shown[name] += value in values
-        write_item(studies, item.id, item.image, label)
+        write_item(studies, item.id, item.image, label, names=tuple(STRUCTURES.items()))
     groups, pairs = group_alike(studies, [i.id for i in items], signatures)
     counts = ", ".join(f"{count} with a {name}" for name, count in shown.items())
     return ImportReport(

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image as PillowImage
 
 from lib.data.groups import read_groups
+from lib.data.labels import read_item_label
 from lib.data.studies import list_items
 from lib.datasets.duplicates import read_signature, similar_pairs
 from lib.datasets.usgra_nerve import import_usgra_nerve
@@ -14,6 +15,7 @@ from lib.errors import InputError
 from lib.io.labels import read_label
 from lib.io.read import read_image
 from lib.phantoms.ultrasound.studies import nerve_frame
+from lib.tasks.registry import get_task
 
 
 @pytest.fixture
@@ -38,6 +40,16 @@ def test_structures_and_groups(source, tmp_path):
     items = {item.id: item for item in list_items(tmp_path / "studies", labelled=True)}
     label = read_label(items["train_b"].label, read_image(items["train_b"].image))
     assert set(np.unique(label)) == {0, 1, 2}
+
+
+def test_a_task_of_one_structure_takes_its_own_alone(source, tmp_path):
+    import_usgra_nerve(source, tmp_path / "studies")
+    item = {item.id: item for item in list_items(tmp_path / "studies", labelled=True)}["train_b"]
+    image = read_image(item.image)
+    both = read_item_label(item, image, get_task("nerve"))
+    nerve = read_item_label(item, image, get_task("nerve_vhllrhe"))
+    assert set(np.unique(both)) == {0, 1, 2}
+    assert np.array_equal(nerve, np.where(both == 1, 1, 0))
 
 
 def test_a_dark_margin_does_not_make_frames_alike(tmp_path):
