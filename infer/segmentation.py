@@ -129,6 +129,8 @@ class SegmentationInfer(ModelInfer[Runner]):
             summary["presence"] = round(prediction.presence, 4)
         if prediction.instances is not None:
             summary["objects"] = int(prediction.instances.max(initial=0))
+        if prediction.magnification != 1:
+            summary["magnification"] = round(prediction.magnification, 3)
         return file, summary
 
     def _exporter(self, request: Mapping[str, Any]) -> Exporter | None:

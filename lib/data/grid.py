@@ -14,6 +14,7 @@ from lib.image import Geometry, Image
 from lib.tasks.image_spec import InputSpec
 
 ISOTROPIC = 1.05  # up to this ratio of the largest to the smallest spacing, they count as equal
+MAGNIFIED = 4.0  # most that an image is magnified, or made smaller, for the size of its objects
 COARSENED = 1.5  # largest ratio of the common spacing to the geometric mean of the spacings
 _LINEAR = {2: "bilinear", 3: "trilinear"}
 
@@ -100,8 +101,27 @@ def _oriented(geometry: Geometry, axcodes: str) -> tuple[tuple[int, ...], tuple[
     return (() if order == (0, 1, 2) else order), flipped
 
 
-def network_grid(image: Image, spec: InputSpec) -> Grid:
-    """Return the grid on which a network whose input is `spec` sees `image`."""
+def magnification(diameter: float, spec: InputSpec) -> float:
+    """Return by how much an image is resampled for the size of its objects; 1 leaves it as it is.
+
+    Args:
+        diameter: median of its objects, pixels; 0 where that is not known.
+    """
+    if not spec.object_sizes or diameter <= 0:
+        return 1.0
+    least, greatest = spec.object_sizes
+    if least <= diameter <= greatest:
+        return 1.0
+    wanted = math.sqrt(least * greatest) / diameter
+    return min(MAGNIFIED, max(1 / MAGNIFIED, wanted))
+
+
+def network_grid(image: Image, spec: InputSpec, diameter: float = 0.0) -> Grid:
+    """Return the grid on which a network whose input is `spec` sees `image`.
+
+    Args:
+        diameter: see `magnification`. The image stays within `spec.min_side` and `spec.max_pixels`.
+    """
     rows, columns = image.region or (slice(None), slice(None))
     spans = (*(slice(None) for _ in range(image.spatial_dims - 2)), rows, columns)
     region = tuple(
@@ -124,6 +144,10 @@ def network_grid(image: Image, spec: InputSpec) -> Grid:
             size *= spacing / min(spacing.max(), COARSENED * math.exp(np.log(spacing).mean()))
     if spec.longest_side:
         size[-2:] *= spec.longest_side / size[-2:].max()
+    if image.spatial_dims == 2 and (factor := magnification(diameter, spec)) != 1:
+        most = max(1.0, math.sqrt(spec.max_pixels / size.prod()))
+        least = min(1.0, spec.min_side / size.min())
+        size *= max(least, min(most, factor))
     shape = tuple(max(1, round(side)) for side in size.tolist())
     return Grid(image.shape, region, shape, order, flipped)
 

@@ -9,6 +9,7 @@ does not predict the maps whose names end in "_weight"; they weight its loss. Th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -39,6 +40,20 @@ def as_instances(label: np.ndarray) -> np.ndarray:
     if top > 0 and ((label == 0) | (label == top)).all():
         return connected_components(label > 0, connectivity=label.ndim).astype(np.int32)
     return label
+
+
+def median_diameter(objects: np.ndarray) -> float:
+    """Return the median over objects of the diameter of a circle of equal area, in pixels.
+
+    Args:
+        objects: `(rows, columns)` integers, 0 is background.
+
+    Returns:
+        0 if there are no objects.
+    """
+    values, areas = np.unique(objects, return_counts=True)
+    areas = areas[values > 0]
+    return 2 * math.sqrt(float(np.median(areas)) / math.pi) if len(areas) else 0.0
 
 
 def make_target(label: np.ndarray, spec: TargetSpec) -> np.ndarray:

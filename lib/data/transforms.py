@@ -19,11 +19,14 @@ BRIGHT = 0.4  # brightness of half of a stained section's pixels, as a share of 
 SAMPLE = 500_000  # pixels whose percentiles make a scale
 
 
-def prepare_image(image: Image, spec: InputSpec) -> np.ndarray:
+def prepare_image(image: Image, spec: InputSpec, diameter: float = 0.0) -> np.ndarray:
     """Return `image` as network input: grey, or the colours of a section, scaled to 0..1.
 
     The spec's lower and upper percentile, or the ends of its window, become 0 and 1; values beyond
     are clipped. A constant image becomes all zero, if there is no window.
+
+    Args:
+        diameter: median of the image's objects, see `lib.data.grid.magnification`.
 
     Returns:
         float32 `(channels, *spatial)`, see `as_channels`, on the image's
@@ -43,7 +46,7 @@ def prepare_image(image: Image, spec: InputSpec) -> np.ndarray:
             f"{image.path.name}: {size} pixels, expected at most {spec.max_pixels} in all; crop "
             f"or tile the image"
         )
-    grid = network_grid(image, spec)
+    grid = network_grid(image, spec, diameter)
     if math.prod(grid.shape) > max(spec.max_pixels, math.prod(image.shape)):
         raise InputError(
             f"{image.path.name}: {size} voxels become {' x '.join(map(str, grid.shape[::-1]))} at "

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lib.data.grid import network_grid
+from lib.data.grid import magnification, network_grid
+from lib.data.targets import median_diameter
 from lib.data.transforms import prepare_image
 from lib.image import Image
 from lib.segmentation.at_once import images_at_once
@@ -38,6 +39,7 @@ class Prediction:
             by slice, the highest of all slices. None if the task does not answer it.
         strangeness: how unlike the training images this one is, above 1 too unlike; None where that
             is not known. See `lib.weights.familiarity.Familiarity.strangeness`.
+        magnification: by which the image was resampled for the size of its objects.
         seconds: wall time by phase: "pre", "infer", "post".
     """
 
@@ -46,6 +48,7 @@ class Prediction:
     instances: np.ndarray | None = None
     presence: float | None = None
     strangeness: float | None = None
+    magnification: float = 1.0
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -84,16 +87,44 @@ class Predictor(NetworkRunner):
         Raises:
             InputError: the image is too small or too large for the task.
         """
+        fitted = bool(self.task.input.object_sizes) and image.spatial_dims == 2
+        answer = self._seen(image, instances or fitted, flips)
+        if fitted and answer.instances is not None:
+            answer = self._fitted(image, answer, flips)
+        return answer if instances else replace(answer, instances=None)
+
+    def _seen(
+        self, image: Image, instances: bool, flips: bool | None, diameter: float = 0.0
+    ) -> Prediction:
+        """Return the answer for an image whose objects have a `lib.data.grid.magnification`."""
         start = time.perf_counter()
-        prepared = prepare_image(image, self.task.input)
+        prepared = prepare_image(image, self.task.input, diameter)
         ready = time.perf_counter()
-        grid = network_grid(image, self.task.input)
+        grid = network_grid(image, self.task.input, diameter)
         with self.noting_features() as noted:
             probabilities = grid.undo(self.probabilities(prepared, flips))
         done = time.perf_counter()
         answer = self.finished(image, probabilities, instances)
         seconds = {"pre": ready - start, "infer": done - ready, "post": time.perf_counter() - done}
         return replace(answer, strangeness=self.strangeness(noted, prepared), seconds=seconds)
+
+    def _fitted(self, image: Image, first: Prediction, flips: bool | None) -> Prediction:
+        """Return the answer for the image resampled so that what was found has a known size.
+
+        It is the first one where that has, and where nothing is found in the resampled image. The
+        size of objects is estimated, and the image resampled, as by Stringer et al. (Cellpose, Nat.
+        Methods 18:100, 2021, "Size estimation"), but only where the network was not trained on it.
+        """
+        assert first.instances is not None
+        diameter = median_diameter(first.instances)
+        factor = magnification(diameter, self.task.input)
+        if factor == 1:
+            return first
+        second = self._seen(image, True, flips, diameter)
+        seconds = {phase: spent + second.seconds[phase] for phase, spent in first.seconds.items()}
+        if second.instances is None or not second.instances.any():
+            return replace(first, seconds=seconds)
+        return replace(second, seconds=seconds, magnification=factor)
 
     def finished(self, image: Image, probabilities: np.ndarray, instances: bool) -> Prediction:
         """Return what `predict` does for probabilities on the image's grid, frame by frame."""

@@ -14,7 +14,7 @@ from lib.data.grid import network_grid
 from lib.data.ignore import UNKNOWN, split_ignored
 from lib.data.labels import read_item_label
 from lib.data.studies import Item, read_item
-from lib.data.targets import make_target
+from lib.data.targets import as_instances, make_target, median_diameter
 from lib.data.transforms import prepare_image, with_type
 from lib.errors import InputError
 from lib.segmentation.losses import get_loss
@@ -29,10 +29,12 @@ def _load_image(item: Item, task: TaskSpec) -> Case:
     """Return image float16 `(channels, *spatial)` in 0..1 and `lib.data.targets.make_target`."""
     image = read_item(item, task)
     label = read_item_label(item, image, task)
-    label = network_grid(image, task.input).apply_label(label)
+    drawn = task.input.object_sizes and image.spatial_dims == 2
+    diameter = median_diameter(as_instances(label)) if drawn else 0.0
+    label = network_grid(image, task.input, diameter).apply_label(label)
     split_ignored(label, item.label_name)  # refuses a label that says nothing
     return (
-        with_type(prepare_image(image, task.input), np.float16),
+        with_type(prepare_image(image, task.input, diameter), np.float16),
         make_target(label, task.target),
     )
 

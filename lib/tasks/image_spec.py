@@ -44,6 +44,10 @@ class InputSpec:
             volumes are resampled; 0 keeps that of an axis, empty keeps all.
         orientation: where the axes x, y, z of a volume are to point, as in ``RAS`` (right,
             anterior, superior); empty keeps them as they are stored.
+        object_sizes: least and greatest median diameter of the objects of an image, in pixels, that
+            the network answers as they are. Images of smaller or larger objects are resampled so
+            that the diameter becomes the geometric mean of both (`lib.data.grid.magnification`).
+            Empty keeps all; images of two axes only.
     """
 
     percentiles: tuple[float, float] = (0.5, 99.8)
@@ -57,6 +61,7 @@ class InputSpec:
     window: tuple[float, ...] = field(default=(), metadata=LATER)
     spacing: tuple[float, ...] = field(default=(), metadata=LATER)
     orientation: str = field(default="", metadata=LATER)
+    object_sizes: tuple[float, ...] = field(default=(), metadata=LATER)
 
     def __post_init__(self) -> None:
         """Check the names of the channels, and the scale and grid."""
@@ -65,6 +70,13 @@ class InputSpec:
         if self.window and not (len(self.window) == 2 and self.window[0] < self.window[1]):
             raise ValueError(
                 f"window must be two rising intensities, or empty, found {self.window}"
+            )
+        if self.object_sizes and not (
+            len(self.object_sizes) == 2 and 1 <= self.object_sizes[0] < self.object_sizes[1]
+        ):
+            raise ValueError(
+                f"object_sizes must be two rising diameters of at least 1 pixel, or empty, found "
+                f"{self.object_sizes}"
             )
         possible = [one == 0 or FINEST <= one <= COARSEST for one in self.spacing]
         if self.spacing and possible != [True] * 3:

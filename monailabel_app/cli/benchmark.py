@@ -52,16 +52,16 @@ class BenchmarkOptions:
     )
     task: str | None = options.option(
         "--task",
-        help="clicks: the task, by default nuclei_click; inference, batch: one for nuclei, by "
-        "default nuclei_vhllrhe.",
+        help="clicks: the task, by default nuclei_click; sizes: nuclei; inference, batch: one for "
+        "nuclei, by default nuclei_vhllrhe.",
     )
     studies: Path | None = options.studies(
         required=False,
-        help="train, study, clicks, scribbles: labelled images; annotators: images; by "
+        help="train, study, clicks, scribbles, sizes: labelled images; annotators: images; by "
         "default phantoms. tissue: films in images, outlines of the same names in tissue_masks.",
     )
     split: str = options.split(
-        help="clicks: all images of --studies, or those that training holds out."
+        help="clicks, sizes: all images of --studies, or those that training holds out."
     )
     annotators: int | None = options.positive(
         "--annotators", help="annotators: how many, 20 by default."
@@ -230,6 +230,13 @@ BENCHMARKS = {
         runs=60,
         takes=frozenset({"studies"}),
         counted="image",
+    ),
+    "sizes": Benchmark(
+        title="nuclei of other sizes than those trained on: labelled images made smaller and "
+        "larger, answered as they are and resampled",
+        weights=True,
+        takes=frozenset({"task", "studies", "split"}),
+        counted="size",
     ),
     "tissue": Benchmark(
         title="pectoral muscle, dense tissue and percent density of mammograms, beside outlines by "

@@ -163,6 +163,8 @@ def answer_images(task: TaskSpec, chosen: InferOptions) -> dict[str, str]:
             row["presence"] = round(prediction.presence, 4)
         if prediction.instances is not None:
             row["objects"] = int(prediction.instances.max(initial=0))
+        if prediction.magnification != 1:
+            row["magnification"] = round(prediction.magnification, 3)
         written.append(row)
     write_joint(chosen.exports, exporter.pieces)
     click.echo(f"{len(written)} of {len(files)} images segmented into {out}")

@@ -1,0 +1,178 @@
+"""Answers on objects of other sizes: labelled images made smaller and larger, answered twice.
+
+Each image and its label are resampled by `FACTORS`, and answered by the task as it is, which
+resamples images of objects that its network does not know (`InputSpec.object_sizes`), and by the
+same weights without that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.speed.fixtures import SEED
+from lib.data.grid import Grid
+from lib.data.labels import read_item_label
+from lib.data.studies import Item, fingerprint_of, read_item, split_items
+from lib.data.targets import as_instances, median_diameter
+from lib.errors import InputError, UnpublishedError
+from lib.files import sha256
+from lib.image import Geometry, Image
+from lib.kinds import kind_of
+from lib.segmentation.metrics import (
+    average_precision,
+    matched_counts,
+    pixel_counts,
+    pixel_scores,
+)
+from lib.segmentation.predictor import Predictor
+from lib.statistics import RESAMPLES, bootstrap_weights, interval
+from lib.tasks.registry import get_task
+from lib.tasks.spec import TaskSpec
+from lib.weights.checkpoint import load_checkpoint
+from lib.weights.store import ModelStore
+
+TASK = "nuclei"
+FACTORS = (0.35, 0.5, 1.0, 2.0, 3.0)
+MOST = 2_500_000  # pixels of a resampled image; larger ones are left out
+WAYS = ("as it is", "resampled")
+
+_Counts = Mapping[str, int | np.ndarray]
+
+
+def run(
+    on_round: Callable[[], object],
+    store: ModelStore,
+    studies: Path | None = None,
+    split: str = "all",
+    task: str = TASK,
+) -> dict[str, Any]:
+    """Measure, and return the figures of each factor.
+
+    Args:
+        studies: folder of images whose objects are labelled.
+        split: "all" images, or those that training holds out ("validation").
+
+    Raises:
+        InputError: there are no images, or the task keeps all images as they are.
+        UnpublishedError: it has no weights.
+    """
+    row = get_task(task)
+    if not row.input.object_sizes:
+        raise InputError(f"'{task}' answers objects of all sizes as they are; choose {TASK}")
+    if studies is None:
+        raise InputError("sizes: give --studies a folder of images whose objects are labelled")
+    weights = store.served_path(task)
+    if weights is None:
+        raise UnpublishedError(f"'{task}' has no weights yet; train it first")
+    items = kind_of(row).cases.list(studies, row, True)
+    if split == "validation":
+        items = split_items(items, row.training.val_split)[1]
+    checkpoint = load_checkpoint(weights)
+    plain = replace(row, input=replace(row.input, object_sizes=()))
+    predictors = [Predictor.from_checkpoint(one, checkpoint) for one in (plain, row)]
+    figures = []
+    for factor in FACTORS:
+        figures.append({"factor": factor, **_measure(predictors, items, factor)})
+        on_round()
+    return {
+        "what": f"{len(items)} images of {studies.name} ({split}), made smaller and larger",
+        "task": task,
+        "weights_sha256": sha256(weights),
+        "data": fingerprint_of(items),
+        "object_sizes": row.input.object_sizes,
+        "resamples": RESAMPLES,
+        "figures": figures,
+    }
+
+
+def resampled(image: Image, label: np.ndarray, factor: float) -> tuple[Image, np.ndarray]:
+    """Return an image of two axes with its label, `factor` times as large."""
+    shape = tuple(max(8, round(side * factor)) for side in image.shape)
+    grid = Grid(image.shape, (slice(0, image.shape[0]), slice(0, image.shape[1])), shape)
+    channels = image.pixels if image.colour else image.pixels[..., np.newaxis]
+    values = grid.apply(np.moveaxis(channels, -1, 0).astype(np.float32))
+    pixels = np.moveaxis(values, 0, -1).round().astype(image.pixels.dtype)
+    made = Image(
+        pixels if image.colour else pixels[..., 0],
+        Geometry.flat(*shape),
+        image.path,
+        colour=image.colour,
+    )
+    return made, grid.apply_label(label)
+
+
+def _measure(
+    predictors: Sequence[Predictor], items: Sequence[Item], factor: float
+) -> dict[str, Any]:
+    """Return figures of the answers of each predictor at one factor."""
+    task: TaskSpec = predictors[0].task
+    groups, sizes, magnified = [], [], 0
+    pixels: list[list[_Counts]] = [[], []]
+    objects: list[list[_Counts]] = [[], []]
+    for item in items:
+        image = read_item(item, task)
+        if image.spatial_dims != 2 or np.prod(image.shape) * factor**2 > MOST:
+            continue
+        made, label = resampled(image, as_instances(read_item_label(item, image, task)), factor)
+        groups.append(item.key)
+        sizes.append(median_diameter(label))
+        for way, predictor in enumerate(predictors):
+            found = predictor(made)
+            assert found.instances is not None
+            pixels[way].append(pixel_counts(found.mask > 0, label > 0))
+            objects[way].append(matched_counts(found.instances, label))
+            magnified += found.magnification != 1
+    if not groups:
+        raise InputError(f"sizes: no image of at most {MOST} pixels at {factor} times its size")
+    weights = bootstrap_weights(groups, RESAMPLES, SEED)
+    return {
+        "images": len(groups),
+        "median_diameter": round(float(np.median([size for size in sizes if size])), 1),
+        "resampled_images": magnified,
+        **{
+            name: {"ap50": _ap50(one, weights), "fg_dice": _fg_dice(other, weights)}
+            for name, one, other in zip(WAYS, objects, pixels, strict=True)
+        },
+    }
+
+
+def _pooled(counts: Sequence[_Counts], weights: np.ndarray) -> dict[str, np.ndarray]:
+    """Return weighted sums of counts, the first of all images once, `(resamples + 1, ...)`."""
+    return {name: weights @ np.stack([one[name] for one in counts]) for name in counts[0]}
+
+
+def _ap50(counts: Sequence[_Counts], weights: np.ndarray) -> dict[str, Any]:
+    return _figure(average_precision(_pooled(counts, weights))["ap50"])
+
+
+def _fg_dice(counts: Sequence[_Counts], weights: np.ndarray) -> dict[str, Any]:
+    return _figure(pixel_scores(_pooled(counts, weights))["fg_dice"])
+
+
+def _figure(values: np.ndarray) -> dict[str, Any]:
+    """Return the value of all images, the first, and the bounds of its bootstrap interval."""
+    ends = [round(float(end), 3) for end in interval(values[1:])]
+    return {"value": round(float(values[0]), 3), "interval": ends}
+
+
+def cell(figure: dict[str, Any]) -> str:
+    """Return a figure with its interval, as docs/models/nuclei.md shows it."""
+    low, high = figure["interval"]
+    return f"{figure['value']:.3f} ({low:.3f} to {high:.3f})"
+
+
+def table(report: dict[str, Any]) -> list[str]:
+    """Return lines of the figures."""
+    lines = []
+    for row in report["figures"]:
+        before, now = (cell(row[way]["ap50"]) for way in WAYS)
+        lines.append(
+            f"{row['factor']:4} times, median {row['median_diameter']:5} pixels: AP at IoU 0.5 "
+            f"{before}, resampled {now} ({row['resampled_images']} of {row['images']} images)"
+        )
+    return lines
