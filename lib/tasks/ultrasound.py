@@ -117,11 +117,8 @@ ROWS.add(
         network=replace(LITE_UNET, out_channels=3),
         input=replace(_HEAD.input, longest_side=256),
         target=TargetSpec(maps=("foreground", "label_1", "label_2")),
-        augment=replace(
-            _HEAD.augment, rotate=25.0, zoom=(0.6, 1.6), elastic=4.0, gamma=2.0, noise=0.08
-        ),
         output=OutputSpec(),  # there may be several of each
-        training=replace(_LITE_TRAINING, steps=1000, patch_size=(224, 256)),
+        training=replace(_LITE_TRAINING, patch_size=(224, 256)),
         reference="tmkand, usgra-seg (data); Ronneberger et al. 2015; Tan and Le 2019",
         weights_licence="CC-BY-4.0",
     )
