@@ -29,14 +29,14 @@ def studies(tmp_path_factory):
 
 
 def test_both_ways_are_measured_at_each_size(store, studies, monkeypatch):
-    monkeypatch.setattr(sizes, "FACTORS", (1.0, 4.0))
+    monkeypatch.setattr(sizes, "FACTORS", (1.0, 5.0))
     rounds = []
     report = sizes.run(lambda: rounds.append(1), store, studies)
     known, large = report["figures"]
     assert len(rounds) == 2
     assert (known["images"], known["resampled_images"], large["resampled_images"]) == (2, 0, 2)
     assert known["as it is"] == known["resampled"]
-    assert large["median_diameter"] == pytest.approx(4 * known["median_diameter"], rel=0.02)
+    assert large["median_diameter"] == pytest.approx(5 * known["median_diameter"], rel=0.02)
     assert large["resampled"]["ap50"]["value"] > large["as it is"]["ap50"]["value"]
     low, high = large["resampled"]["ap50"]["interval"]
     assert low <= large["resampled"]["ap50"]["value"] <= high
