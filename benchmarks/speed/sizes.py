@@ -18,7 +18,7 @@ from benchmarks.speed.fixtures import SEED
 from lib.data.grid import Grid
 from lib.data.labels import read_item_label
 from lib.data.studies import Item, fingerprint_of, read_item, split_items
-from lib.data.targets import as_instances, median_diameter
+from lib.data.targets import as_instances, typical_diameter
 from lib.errors import InputError, UnpublishedError
 from lib.files import sha256
 from lib.image import Geometry, Image
@@ -120,7 +120,7 @@ def _measure(
             continue
         made, label = resampled(image, as_instances(read_item_label(item, image, task)), factor)
         groups.append(item.key)
-        sizes.append(median_diameter(label))
+        sizes.append(typical_diameter(label))
         for way, predictor in enumerate(predictors):
             found = predictor(made)
             assert found.instances is not None
@@ -132,7 +132,7 @@ def _measure(
     weights = bootstrap_weights(groups, RESAMPLES, SEED)
     return {
         "images": len(groups),
-        "median_diameter": round(float(np.median([size for size in sizes if size])), 1),
+        "diameter": round(float(np.median([size for size in sizes if size])), 1),
         "resampled_images": magnified,
         **{
             name: {"ap50": _ap50(one, weights), "fg_dice": _fg_dice(other, weights)}
@@ -172,7 +172,7 @@ def table(report: dict[str, Any]) -> list[str]:
     for row in report["figures"]:
         before, now = (cell(row[way]["ap50"]) for way in WAYS)
         lines.append(
-            f"{row['factor']:4} times, median {row['median_diameter']:5} pixels: AP at IoU 0.5 "
+            f"{row['factor']:4} times, diameter {row['diameter']:5} pixels: AP at IoU 0.5 "
             f"{before}, resampled {now} ({row['resampled_images']} of {row['images']} images)"
         )
     return lines

@@ -105,7 +105,8 @@ def magnification(diameter: float, spec: InputSpec) -> float:
     """Return by how much an image is resampled for the size of its objects; 1 leaves it as it is.
 
     Args:
-        diameter: median of its objects, pixels; 0 where that is not known.
+        diameter: of its objects, pixels, see `lib.data.targets.typical_diameter`; 0 where that is
+            not known.
     """
     if not spec.object_sizes or diameter <= 0:
         return 1.0

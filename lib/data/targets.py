@@ -42,18 +42,25 @@ def as_instances(label: np.ndarray) -> np.ndarray:
     return label
 
 
-def median_diameter(objects: np.ndarray) -> float:
-    """Return the median over objects of the diameter of a circle of equal area, in pixels.
+def typical_diameter(objects: np.ndarray) -> float:
+    """Return the diameter such that half of the foreground lies in objects at least as large.
+
+    Specks, and pieces of larger objects, count by their area. The diameter is that of a circle of
+    equal area.
 
     Args:
         objects: `(rows, columns)` integers, 0 is background.
 
     Returns:
-        0 if there are no objects.
+        Pixels; 0 if there are no objects.
     """
     values, areas = np.unique(objects, return_counts=True)
-    areas = areas[values > 0]
-    return 2 * math.sqrt(float(np.median(areas)) / math.pi) if len(areas) else 0.0
+    areas = np.sort(areas[values > 0])
+    if not len(areas):
+        return 0.0
+    reached = np.cumsum(areas)
+    middle = areas[np.searchsorted(reached, reached[-1] / 2)]
+    return 2 * math.sqrt(float(middle) / math.pi)
 
 
 def make_target(label: np.ndarray, spec: TargetSpec) -> np.ndarray:

@@ -26,7 +26,7 @@ def prepare_image(image: Image, spec: InputSpec, diameter: float = 0.0) -> np.nd
     are clipped. A constant image becomes all zero, if there is no window.
 
     Args:
-        diameter: median of the image's objects, see `lib.data.grid.magnification`.
+        diameter: of the image's objects, see `lib.data.grid.magnification`.
 
     Returns:
         float32 `(channels, *spatial)`, see `as_channels`, on the image's

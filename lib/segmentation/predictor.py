@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lib.data.grid import magnification, network_grid
-from lib.data.targets import median_diameter
+from lib.data.targets import typical_diameter
 from lib.data.transforms import prepare_image
 from lib.image import Image
 from lib.segmentation.at_once import images_at_once
@@ -116,7 +116,7 @@ class Predictor(NetworkRunner):
         Methods 18:100, 2021, "Size estimation"), but only where the network was not trained on it.
         """
         assert first.instances is not None
-        diameter = median_diameter(first.instances)
+        diameter = typical_diameter(first.instances)
         factor = magnification(diameter, self.task.input)
         if factor == 1:
             return first

@@ -14,7 +14,7 @@ from lib.data.grid import network_grid
 from lib.data.ignore import UNKNOWN, split_ignored
 from lib.data.labels import read_item_label
 from lib.data.studies import Item, read_item
-from lib.data.targets import as_instances, make_target, median_diameter
+from lib.data.targets import as_instances, make_target, typical_diameter
 from lib.data.transforms import prepare_image, with_type
 from lib.errors import InputError
 from lib.segmentation.losses import get_loss
@@ -30,7 +30,7 @@ def _load_image(item: Item, task: TaskSpec) -> Case:
     image = read_item(item, task)
     label = read_item_label(item, image, task)
     drawn = task.input.object_sizes and image.spatial_dims == 2
-    diameter = median_diameter(as_instances(label)) if drawn else 0.0
+    diameter = typical_diameter(as_instances(label)) if drawn else 0.0
     label = network_grid(image, task.input, diameter).apply_label(label)
     split_ignored(label, item.label_name)  # refuses a label that says nothing
     return (

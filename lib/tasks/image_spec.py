@@ -44,10 +44,10 @@ class InputSpec:
             volumes are resampled; 0 keeps that of an axis, empty keeps all.
         orientation: where the axes x, y, z of a volume are to point, as in ``RAS`` (right,
             anterior, superior); empty keeps them as they are stored.
-        object_sizes: least and greatest median diameter of the objects of an image, in pixels, that
-            the network answers as they are. Images of smaller or larger objects are resampled so
-            that the diameter becomes the geometric mean of both (`lib.data.grid.magnification`).
-            Empty keeps all; images of two axes only.
+        object_sizes: least and greatest diameter of the objects of an image, in pixels, that the
+            network answers as they are (`lib.data.targets.typical_diameter`). Images of smaller or
+            larger objects are resampled so that it becomes the geometric mean of both
+            (`lib.data.grid.magnification`). Empty keeps all; images of two axes only.
     """
 
     percentiles: tuple[float, float] = (0.5, 99.8)

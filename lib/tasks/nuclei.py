@@ -110,7 +110,7 @@ _DEFAULT = ROWS.add(
             norm="instance",
             out_channels=3,
         ),
-        input=replace(VHLLRHE.input, channels=COLOURS, object_sizes=(9.0, 53.0)),
+        input=replace(VHLLRHE.input, channels=COLOURS, object_sizes=(10.0, 60.0)),
         target=TargetSpec(maps=("foreground", "distance", "border")),
         augment=AugmentSpec(
             rotate90=True, rotate=10.0, zoom=(0.7, 1.45), gamma=1.5, noise=0.05, stain=1.3

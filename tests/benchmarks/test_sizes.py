@@ -36,7 +36,7 @@ def test_both_ways_are_measured_at_each_size(store, studies, monkeypatch):
     assert len(rounds) == 2
     assert (known["images"], known["resampled_images"], large["resampled_images"]) == (2, 0, 2)
     assert known["as it is"] == known["resampled"]
-    assert large["median_diameter"] == pytest.approx(5 * known["median_diameter"], rel=0.02)
+    assert large["diameter"] == pytest.approx(5 * known["diameter"], rel=0.02)
     assert large["resampled"]["ap50"]["value"] > large["as it is"]["ap50"]["value"]
     low, high = large["resampled"]["ap50"]["interval"]
     assert low <= large["resampled"]["ap50"]["value"] <= high

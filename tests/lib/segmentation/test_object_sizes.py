@@ -11,7 +11,7 @@ from PIL import Image as PillowImage
 
 from lib.data.grid import MAGNIFIED, magnification, network_grid
 from lib.data.studies import list_items
-from lib.data.targets import median_diameter
+from lib.data.targets import typical_diameter
 from lib.data.transforms import prepare_image
 from lib.data.write_item import write_item
 from lib.image import Geometry, Image
@@ -51,11 +51,14 @@ def _precision(predictor: Predictor, image: Image, label: np.ndarray) -> float:
     return float(average_precision(matched_counts(found, label))["ap50"])
 
 
-def test_the_diameter_is_that_of_a_circle_of_the_median_area():
+def test_the_diameter_is_that_of_the_objects_that_hold_half_of_the_foreground():
     objects = np.zeros((40, 40), np.int32)
-    objects[0:2, 0:2], objects[10:20, 10:20], objects[30:39, 0:20] = 3, 7, 8
-    assert median_diameter(objects) == pytest.approx(2 * (100 / np.pi) ** 0.5)
-    assert median_diameter(np.zeros((4, 4), np.uint8)) == 0
+    objects[0:2, 0:2], objects[10:20, 10:20], objects[30:40, 0:9] = 3, 7, 8
+    objects[0, 10:30:2] = range(10, 20)  # specks
+    assert typical_diameter(objects) == pytest.approx(2 * (90 / np.pi) ** 0.5)
+    objects[20, 20:31] = 7
+    assert typical_diameter(objects) == pytest.approx(2 * (111 / np.pi) ** 0.5)
+    assert typical_diameter(np.zeros((4, 4), np.uint8)) == 0
 
 
 @pytest.mark.parametrize(
@@ -86,7 +89,7 @@ def test_the_grid_keeps_to_the_pixel_limit_and_the_smallest_side(spec, diameter,
 def test_large_nuclei_are_found_one_by_one(predictor, large):
     image, label = large
     task = predictor.task
-    assert median_diameter(label) > 1.5 * task.input.object_sizes[1]
+    assert typical_diameter(label) > 1.5 * task.input.object_sizes[1]
     assert predictor(image).magnification < 0.5
     as_it_is = replace(task, input=replace(task.input, object_sizes=()))
     checkpoint = load_checkpoint(SHIPPED_MODELS / "pretrained_nuclei.pt")
@@ -127,6 +130,6 @@ def test_training_sees_images_on_the_grid_of_serving(tmp_path, large):
     task = get_task("nuclei")
     (item,) = list_items(tmp_path / "studies", labelled=True)
     seen, target = SEGMENTATION_CASES.load(item, task)
-    grid = network_grid(image, task.input, median_diameter(label))
+    grid = network_grid(image, task.input, typical_diameter(label))
     assert seen.shape[1:] == target.shape[1:] == grid.shape != image.shape
     np.testing.assert_array_equal(target[0] > 0, grid.apply_label(label) > 0)
