@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lib.data.grid import magnification, network_grid
+from lib.data.grid import network_grid
 from lib.data.targets import typical_diameter
 from lib.data.transforms import prepare_image
 from lib.image import Image
@@ -117,14 +117,14 @@ class Predictor(NetworkRunner):
         """
         assert first.instances is not None
         diameter = typical_diameter(first.instances)
-        factor = magnification(diameter, self.task.input)
-        if factor == 1:
+        known, seen = (network_grid(image, self.task.input, one).shape for one in (0.0, diameter))
+        if seen == known:
             return first
         second = self._seen(image, True, flips, diameter)
         seconds = {phase: spent + second.seconds[phase] for phase, spent in first.seconds.items()}
         if second.instances is None or not second.instances.any():
             return replace(first, seconds=seconds)
-        return replace(second, seconds=seconds, magnification=factor)
+        return replace(second, seconds=seconds, magnification=max(seen) / max(known))
 
     def finished(self, image: Image, probabilities: np.ndarray, instances: bool) -> Prediction:
         """Return what `predict` does for probabilities on the image's grid, frame by frame."""

@@ -58,6 +58,8 @@ def test_the_diameter_is_that_of_the_objects_that_hold_half_of_the_foreground():
     assert typical_diameter(objects) == pytest.approx(2 * (90 / np.pi) ** 0.5)
     objects[20, 20:31] = 7
     assert typical_diameter(objects) == pytest.approx(2 * (111 / np.pi) ** 0.5)
+    assert typical_diameter(np.repeat(objects, 60, 0)) == pytest.approx(2 * (6660 / np.pi) ** 0.5)
+    assert typical_diameter(objects * 1_000_000) == typical_diameter(objects)
     assert typical_diameter(np.zeros((4, 4), np.uint8)) == 0
 
 
@@ -117,7 +119,7 @@ def test_where_nothing_is_found_after_resampling_the_first_answer_stays(predicto
         return replace(answer, instances=answer.instances * 0) if diameter else answer
 
     monkeypatch.setattr(Predictor, "_seen", nothing)
-    monkeypatch.setattr("lib.segmentation.predictor.magnification", lambda *_: 0.5)
+    monkeypatch.setattr("lib.data.grid.magnification", lambda diameter, _: 0.5 if diameter else 1)
     found = predictor(image)
     assert np.array_equal(found.instances, wanted.instances)
     assert found.magnification == 1
