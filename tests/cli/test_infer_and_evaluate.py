@@ -13,6 +13,8 @@ from PIL import Image as PillowImage
 from lib.files import sha256
 from lib.io.labels import read_label
 from lib.io.read import read_image
+from lib.phantoms.nuclei import nuclei_phantom
+from monailabel_app.config import SHIPPED_MODELS
 
 TASK = "nuclei_vhllrhe"
 FIGURES = {
@@ -54,6 +56,23 @@ def test_good_files_are_segmented_and_bad_ones_named(infer, studies, tmp_path):
     first = read_label(tmp_path / "out" / good[0].name)
     assert content["images"][0]["objects"] == int(first.max())
     assert set(content["failed"]) == {str(bad), str(empty), str(tmp_path / "absent.png")}
+
+
+def test_images_resampled_for_the_size_of_their_objects_are_told(cli, tmp_path):
+    for name, factor in (("known", 1), ("large", 6)):
+        pixels, _ = nuclei_phantom(3, rows=96, columns=112, nuclei=14)
+        size = (112 * factor, 96 * factor)
+        PillowImage.fromarray(pixels).resize(size).save(tmp_path / f"{name}.png")
+    files, report = (tmp_path / "known.png", tmp_path / "large.png"), tmp_path / "report.json"
+    weights = SHIPPED_MODELS / "pretrained_nuclei.pt"
+    words = ("--weights", weights, "--out", tmp_path / "out", "--json", report)
+    ended = cli("infer", "nuclei", *files, *words)
+    assert ended.status == 0, ended.err
+    known, large = json.loads(report.read_text())["images"]
+    assert "magnification" not in known
+    assert 0.1 < large["magnification"] < 0.5
+    assert abs(large["objects"] - known["objects"]) <= 2
+    assert read_label(tmp_path / "out" / "large.png").shape == (576, 672)
 
 
 @pytest.mark.parametrize("suffix", [".png", "nrrd", ".nii.gz", ".mha", ".tif"])
