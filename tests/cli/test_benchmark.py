@@ -99,5 +99,5 @@ def test_scribbles_are_measured_on_the_studies_asked_for_and_written(
     assert f"Dice median {report['dice']['full']['median']:.3f}" in ended.out
     assert report["seconds"]["volume"]["click_s"] >= 0
     cli("benchmark", "scribbles", "--task", "nuclei").assert_refused(
-        "--task is for inference, batch, clicks, not for 'scribbles'"
+        "--task is for inference, batch, clicks, sizes, not for 'scribbles'"
     )
