@@ -159,6 +159,8 @@ class _Rows:
 
 def test_an_image_that_is_answered_by_rows_is_as_strange_as_in_tiles(many, monkeypatch):
     predictor, _ = _measured("nuclei", many)
+    plain = replace(predictor.task.input, object_sizes=())  # by rows nothing is resampled
+    monkeypatch.setattr(predictor, "task", replace(predictor.task, input=plain))
     monkeypatch.setitem(windows.WHOLE_PIXELS, 2, SIDE * SIDE)
     monkeypatch.setitem(windows.TILE, 2, SIDE)
     pixels = nuclei_phantom(3, rows=150, columns=130, nuclei=30)[0]
