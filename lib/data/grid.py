@@ -101,6 +101,11 @@ def _oriented(geometry: Geometry, axcodes: str) -> tuple[tuple[int, ...], tuple[
     return (() if order == (0, 1, 2) else order), flipped
 
 
+def fits_objects(image: Image, spec: InputSpec) -> bool:
+    """Tell whether an image is resampled where the size of its objects is not a known one."""
+    return bool(spec.object_sizes) and image.spatial_dims == 2
+
+
 def magnification(diameter: float, spec: InputSpec) -> float:
     """Return by how much an image is resampled for the size of its objects; 1 leaves it as it is.
 
@@ -108,9 +113,9 @@ def magnification(diameter: float, spec: InputSpec) -> float:
         diameter: of its objects, pixels, see `lib.data.targets.typical_diameter`; 0 where that is
             not known.
     """
-    if not spec.object_sizes or diameter <= 0:
+    if diameter <= 0:
         return 1.0
-    least, greatest = spec.object_sizes
+    least, greatest = spec.object_sizes or (0.0, math.inf)
     if least <= diameter <= greatest:
         return 1.0
     wanted = math.sqrt(least * greatest) / diameter
@@ -145,7 +150,7 @@ def network_grid(image: Image, spec: InputSpec, diameter: float = 0.0) -> Grid:
             size *= spacing / min(spacing.max(), COARSENED * math.exp(np.log(spacing).mean()))
     if spec.longest_side:
         size[-2:] *= spec.longest_side / size[-2:].max()
-    if image.spatial_dims == 2 and (factor := magnification(diameter, spec)) != 1:
+    if fits_objects(image, spec) and (factor := magnification(diameter, spec)) != 1:
         most = max(1.0, math.sqrt(spec.max_pixels / size.prod()))
         least = min(1.0, spec.min_side / size.min())
         size *= max(least, min(most, factor))

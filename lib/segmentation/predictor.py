@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lib.data.grid import network_grid
+from lib.data.grid import fits_objects, network_grid
 from lib.data.targets import typical_diameter
 from lib.data.transforms import prepare_image
 from lib.image import Image
@@ -87,7 +87,7 @@ class Predictor(NetworkRunner):
         Raises:
             InputError: the image is too small or too large for the task.
         """
-        fitted = bool(self.task.input.object_sizes) and image.spatial_dims == 2
+        fitted = fits_objects(image, self.task.input)
         answer = self._seen(image, instances or fitted, flips)
         if fitted and answer.instances is not None:
             answer = self._fitted(image, answer, flips)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lib.data.case import Case, CaseFunctions, Cases, Figures, HeldCase, Scoring
 from lib.data.draw import draw_patches
-from lib.data.grid import network_grid
+from lib.data.grid import fits_objects, network_grid
 from lib.data.ignore import UNKNOWN, split_ignored
 from lib.data.labels import read_item_label
 from lib.data.studies import Item, read_item
@@ -29,8 +29,8 @@ def _load_image(item: Item, task: TaskSpec) -> Case:
     """Return image float16 `(channels, *spatial)` in 0..1 and `lib.data.targets.make_target`."""
     image = read_item(item, task)
     label = read_item_label(item, image, task)
-    drawn = task.input.object_sizes and image.spatial_dims == 2
-    diameter = typical_diameter(as_instances(label)) if drawn else 0.0
+    sized = fits_objects(image, task.input)
+    diameter = typical_diameter(as_instances(label)) if sized else 0.0
     label = network_grid(image, task.input, diameter).apply_label(label)
     split_ignored(label, item.label_name)  # refuses a label that says nothing
     return (

@@ -233,7 +233,7 @@ BENCHMARKS = {
     ),
     "sizes": Benchmark(
         title="nuclei of other sizes than those trained on: labelled images made smaller and "
-        "larger, answered as they are and resampled",
+        "larger, answered as they are and resampled; longer for many images",
         weights=True,
         takes=frozenset({"task", "studies", "split"}),
         counted="size",
