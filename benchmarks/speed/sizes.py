@@ -1,8 +1,9 @@
-"""Answers on objects of other sizes: labelled images made smaller and larger, answered twice.
+"""Answers on objects of other sizes: labelled images made smaller and larger, answered three times.
 
-Each image and its label are resampled by `FACTORS`, and answered by the task as it is, which
-resamples images of objects that its network does not know (`InputSpec.object_sizes`), and by the
-same weights without that.
+Each image and its label are resampled by `FACTORS`, and answered in three ways by the same weights:
+without regard to the size of objects; by the task as it is, which estimates the size and resamples
+images of objects that its network does not know (`InputSpec.object_sizes`); and by the task that is
+told the diameter of the labelled objects, as a user may tell it.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from lib.weights.store import ModelStore
 TASK = "nuclei"
 FACTORS = (0.35, 0.5, 1.0, 2.0, 3.0)
 MOST = 2_500_000  # pixels of a resampled image; larger ones are left out
-WAYS = ("as it is", "resampled")
+WAYS = ("as it is", "resampled", "told")
 
 _Counts = Mapping[str, int | np.ndarray]
 
@@ -109,31 +110,38 @@ def resampled(image: Image, label: np.ndarray, factor: float) -> tuple[Image, np
 def _measure(
     predictors: Sequence[Predictor], items: Sequence[Item], factor: float
 ) -> dict[str, Any]:
-    """Return figures of the answers of each predictor at one factor."""
-    task: TaskSpec = predictors[0].task
-    groups, sizes, magnified = [], [], 0
-    pixels: list[list[_Counts]] = [[], []]
-    objects: list[list[_Counts]] = [[], []]
+    """Return figures of `WAYS` at one factor.
+
+    Args:
+        predictors: without and with regard to the size of objects.
+    """
+    plain, sized = predictors
+    task: TaskSpec = sized.task
+    groups, sizes = [], []
+    magnified = [0 for _ in WAYS]
+    pixels: list[list[_Counts]] = [[] for _ in WAYS]
+    objects: list[list[_Counts]] = [[] for _ in WAYS]
     for item in items:
         image = read_item(item, task)
         if image.spatial_dims != 2 or np.prod(image.shape) * factor**2 > MOST:
             continue
         made, label = resampled(image, as_instances(read_item_label(item, image, task)), factor)
         groups.append(item.key)
-        sizes.append(typical_diameter(label))
-        for way, predictor in enumerate(predictors):
-            found = predictor(made)
+        sizes.append(diameter := typical_diameter(label))
+        told = min(max(1.0, diameter), max(made.shape)) if diameter else 0.0
+        for way, found in enumerate((plain(made), sized(made), sized(made, diameter=told))):
             assert found.instances is not None
             pixels[way].append(pixel_counts(found.mask > 0, label > 0))
             objects[way].append(matched_counts(found.instances, label))
-            magnified += found.magnification != 1
+            magnified[way] += found.magnification != 1
     if not groups:
         raise InputError(f"sizes: no image of at most {MOST} pixels at {factor} times its size")
     weights = bootstrap_weights(groups, RESAMPLES, SEED)
     return {
         "images": len(groups),
         "diameter": round(float(np.median([size for size in sizes if size])), 1),
-        "resampled_images": magnified,
+        "resampled_images": magnified[1],
+        "told_images": magnified[2],
         **{
             name: {"ap50": _ap50(one, weights), "fg_dice": _fg_dice(other, weights)}
             for name, one, other in zip(WAYS, objects, pixels, strict=True)
@@ -167,12 +175,13 @@ def cell(figure: dict[str, Any]) -> str:
 
 
 def table(report: dict[str, Any]) -> list[str]:
-    """Return lines of the figures."""
+    """Return lines of the figures; reports of before have none of images whose size is told."""
     lines = []
     for row in report["figures"]:
-        before, now = (cell(row[way]["ap50"]) for way in WAYS)
+        before, now, *told = (cell(row[way]["ap50"]) for way in WAYS if way in row)
         lines.append(
             f"{row['factor']:4} times, diameter {row['diameter']:5} pixels: AP at IoU 0.5 "
             f"{before}, resampled {now} ({row['resampled_images']} of {row['images']} images)"
+            + "".join(f", told {one} ({row['told_images']})" for one in told)
         )
     return lines

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lib.data.diameter import read_diameter, told_magnification
 from lib.data.grid import fits_objects, network_grid
 from lib.data.targets import typical_diameter
 from lib.data.transforms import prepare_image
@@ -59,6 +60,11 @@ class Predictor(NetworkRunner):
         task, network, device, precision: see `NetworkRunner`.
         flips: average the answers over mirrored copies (four in 2D, eight in 3D; half as many if
             the rows are depth below a transducer), which is slower and a little better.
+        diameter: typical one of the objects of all images, in pixels of each image as it is; 0
+            estimates it from what is found in each.
+
+    Raises:
+        InputError: `diameter` is none.
     """
 
     def __init__(
@@ -68,12 +74,17 @@ class Predictor(NetworkRunner):
         device: str | torch.device | None = None,
         precision: str = "auto",
         flips: bool = False,
+        diameter: float = 0.0,
     ) -> None:
         super().__init__(task, network, device, precision)
-        self.flips = flips
+        self.flips, self.diameter = flips, read_diameter(diameter)
 
     def __call__(
-        self, image: Image, instances: bool = True, flips: bool | None = None
+        self,
+        image: Image,
+        instances: bool = True,
+        flips: bool | None = None,
+        diameter: float | None = None,
     ) -> Prediction:
         """Segment an image; the answer has the image's size.
 
@@ -83,10 +94,18 @@ class Predictor(NetworkRunner):
             image: as `lib.io.read.read_image` returns it.
             instances: whether to separate objects, for tasks that can.
             flips: whether to average over mirrored copies; None takes the predictor's setting.
+            diameter: typical one of the image's objects, in pixels of the image as it is, for which
+                it is resampled and answered once; 0 estimates it; None takes the predictor's
+                setting.
 
         Raises:
-            InputError: the image is too small or too large for the task.
+            InputError: the image is too small or too large for the task, or `diameter` is not for
+                it, see `lib.data.diameter.told_magnification`.
         """
+        told = self.diameter if diameter is None else read_diameter(diameter)
+        if told:
+            factor = told_magnification(image, self.task, told)
+            return replace(self._seen(image, instances, flips, told), magnification=factor)
         fitted = fits_objects(image, self.task.input)
         answer = self._seen(image, instances or fitted, flips)
         if fitted and answer.instances is not None:
