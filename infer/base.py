@@ -14,6 +14,7 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 from infer.predictor_cache import PublishedPredictors
 from infer.result_files import ResultFiles
+from lib.data.diameter import DIAMETER, keeps_sizes, read_diameter
 from lib.errors import choose
 from lib.exports.targets import Exporter
 from lib.image import Geometry
@@ -142,6 +143,18 @@ def write_label(
         os.unlink(file)
         raise
     return file
+
+
+def diameter_of(model: InferTask, request: Mapping[str, Any]) -> float:
+    """Return the typical diameter of the objects that a request tells; 0 where it is estimated.
+
+    Raises:
+        InputError: it is no diameter, or the model takes none, as its ``config`` says.
+    """
+    told = read_diameter(first(request.get(DIAMETER)))
+    if told and DIAMETER not in model.config():
+        raise keeps_sizes(str(request.get("model", "the model")))
+    return told
 
 
 def channel_of(request: Mapping[str, Any]) -> str:

@@ -31,7 +31,7 @@ class ClickInfer(SegmentationInfer[ClickPredictor]):
     Points are indices of the image in the viewers' order, see
     `lib.interactive.prompts.read_points`. The images of the latest requests are kept with the
     encoder's maps, so that one more click costs the decoder only. The other parameters are those of
-    `SegmentationInfer`, without ``flips``.
+    `SegmentationInfer`, without ``flips`` and ``diameter``.
 
     Viewers see a model of type deepgrow, for which 3D Slicer offers negative clicks even if there
     is one structure only. They draw the value 1 as the segment that was clicked, so they are not
@@ -39,7 +39,7 @@ class ClickInfer(SegmentationInfer[ClickPredictor]):
     """
 
     infer_type = InferType.DEEPGROW
-    takes_flips = offers_instances = by_rows = False
+    takes_flips = takes_diameter = offers_instances = by_rows = False
 
     def __init__(self, task: TaskSpec, store: ModelStore, settings: InferSettings) -> None:
         super().__init__(task, store, settings)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lib.data.diameter import DIAMETER
 from lib.errors import InputError
 from lib.exports.large_geojson import large_geojson
 from lib.image import TIFF_EXTENSIONS
@@ -28,7 +29,12 @@ _AROUND = 16  # rows that tell whether anything of an object would remain betwee
 
 
 def check_large(
-    name: str, result: str, suffix: str, exports: Sequence[str], asked: Callable[[str], str]
+    name: str,
+    result: str,
+    suffix: str,
+    exports: Sequence[str],
+    asked: Callable[[str], str],
+    diameter: float = 0.0,
 ) -> None:
     """Refuse what an image of this size is not written as, before any work.
 
@@ -38,6 +44,7 @@ def check_large(
         suffix: of the label image.
         exports: names of `lib.exports.formats.EXPORTS`.
         asked: returns how ``result``, ``format`` or an export is asked for, for messages.
+        diameter: of the objects, pixels, as it was told; 0 where it was not.
 
     Raises:
         InputError: it is not.
@@ -56,6 +63,11 @@ def check_large(
         raise InputError(
             f"{name}: {', '.join(others)} is not for images of this size, only {asked(GEOJSON)} "
             f"is; leave it away, or crop the image"
+        )
+    if diameter:
+        raise InputError(
+            f"{name}: {DIAMETER} {diameter:g} is not for images of this size, which are not "
+            f"resampled; leave it away, or make the image smaller, or crop it"
         )
 
 

@@ -12,10 +12,18 @@ from typing import Any, TypeVar
 
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
-from infer.base import InferSettings, ModelInfer, channel_of, first, write_label
+from infer.base import (
+    InferSettings,
+    ModelInfer,
+    channel_of,
+    diameter_of,
+    first,
+    write_label,
+)
 from infer.exam_views import keep_files
 from infer.large import answer_large, check_large
 from infer.result_files import ResultFiles
+from lib.data.diameter import DIAMETER
 from lib.errors import InputError, choose, parse_switch
 from lib.exports.answer import answer_of
 from lib.exports.formats import read_names
@@ -46,14 +54,17 @@ class SegmentationInfer(ModelInfer[Runner]):
     """Answers with a label image of the input's size and geometry, and figures beside it.
 
     Request parameters: ``channel`` (name or number, where an image has several), ``device``,
-    ``flips`` (test-time mirroring), ``result`` ("mask", the default, holds the values of the task's
-    labels, "instances" numbers every object), ``result_extension``, ``result_dtype``, ``exports``
-    (names of `lib.exports.formats.EXPORTS`, as in ["table", "overlay"]); of a batch ``exporter``,
-    a function that returns what takes its answers.
+    ``flips`` (test-time mirroring), ``diameter`` (typical one of the objects in pixels of the image
+    as it is, where the task resamples images for it; 0 estimates it), ``result`` ("mask", the
+    default, holds the values of the task's labels, "instances" numbers every object),
+    ``result_extension``, ``result_dtype``, ``exports`` (names of `lib.exports.formats.EXPORTS`, as
+    in ["table", "overlay"]); of a batch ``exporter``, a function that returns what takes its
+    answers.
     """
 
     infer_type = InferType.SEGMENTATION
     takes_flips = True
+    takes_diameter = True  # where the task resamples images for the size of their objects
     offers_instances = True  # to users of viewers; 3D Slicer sends the first that is offered
     by_rows = True  # images that are larger than memory
 
@@ -61,7 +72,9 @@ class SegmentationInfer(ModelInfer[Runner]):
         self.results = (MASK, INSTANCES) if task.output.instances else (MASK,)
         offered = self.results if self.offers_instances else self.results[:1]
         flips = {"flips": settings.flips} if self.takes_flips else {}
-        config = {"result": list(offered), "channel": "", **flips}
+        # a fraction: 3D Slicer sends a number of the type that it is offered, and shows 0 as empty
+        sized = {DIAMETER: 0.0} if self.takes_diameter and task.input.object_sizes else {}
+        config = {"result": list(offered), "channel": "", **flips, **sized}
         super().__init__(task, store, settings, config)
 
     def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -74,6 +87,7 @@ class SegmentationInfer(ModelInfer[Runner]):
             answer it), ``counts`` or ``volumes_ml`` (see
             `lib.segmentation.measures.counts_and_volumes`), ``model_version``, ``figure`` and
             ``card`` of its weights (see `lib.weights.figures`), ``backend`` that computed it,
+            ``magnification`` where the image was resampled, ``diameter`` where it was told,
             ``warnings``, why to doubt it in sentences, ``strangeness`` (see
             `lib.segmentation.predictor.Prediction`), what `lib.image.Image.facts` tells, and
             ``exports``, paths on the server by name, if any are asked for. An image that
@@ -86,6 +100,7 @@ class SegmentationInfer(ModelInfer[Runner]):
         path = Path(str(request["image"]))
         result = first(request.get("result", self.results))
         choose("result", result, dict.fromkeys(self.results))
+        told = diameter_of(self, request)
         asked = request.get("result_extension")
         result_extension(asked, path, self.task.network.spatial_dims)  # refused before reading
         exports = read_names(request.get("exports"))
@@ -131,6 +146,8 @@ class SegmentationInfer(ModelInfer[Runner]):
             summary["objects"] = int(prediction.instances.max(initial=0))
         if prediction.magnification != 1:
             summary["magnification"] = round(prediction.magnification, 3)
+        if told:
+            summary[DIAMETER] = told
         return file, summary
 
     def _exporter(self, request: Mapping[str, Any]) -> Exporter | None:
@@ -163,7 +180,8 @@ class SegmentationInfer(ModelInfer[Runner]):
         name, id, exporter = image.path.name, stem(image.path), self._exporter(request)
         targets = exporter.targets if exporter else {}
         suffix = result_extension(asked, image.path, 2)
-        check_large(name, result, suffix, [*targets, *dict(exports)], _as_asked)
+        told = diameter_of(self, request)
+        check_large(name, result, suffix, [*targets, *dict(exports)], _as_asked, told)
         beside = [target_of(one, path, id) for one, path in targets.items()]
         flips = parse_switch(first(request.get("flips", self._config.get("flips"))), "flips")
         handle, file = tempfile.mkstemp(suffix=suffix)
@@ -226,6 +244,7 @@ class SegmentationInfer(ModelInfer[Runner]):
         )
         read = time.perf_counter() - start
         flips = parse_switch(first(request.get("flips", self._config["flips"])), "flips")
-        answer = predictor(image, self.task.output.instances, flips)
+        told = diameter_of(self, request)
+        answer = predictor(image, self.task.output.instances, flips, told)
         seconds = {**answer.seconds, "pre": answer.seconds["pre"] + read}
         return image, replace(answer, seconds=seconds)

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from infer.base import InferSettings, ModelInfer, first
 from infer.build import build_infer
+from lib.data.diameter import DIAMETER
 from lib.devices import resolve_device
 from lib.errors import NO_SPACE, InputError, choose, printable
 from lib.exports.targets import Exporter, Pieces
@@ -80,6 +81,12 @@ def is_of_channel(store: Datastore, image: str, tag: str, channel: str) -> bool:
     return read == now or not channel and not read and now not in RGB
 
 
+def is_of_diameter(store: Datastore, image: str, tag: str, diameter: float) -> bool:
+    """Tell whether the label of an image was made for the diameter told now; 0 is none."""
+    params = store.get_label_info(image, tag).get("params") or {}
+    return bool((params.get(DIAMETER) or 0) == diameter)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Batch:
     """What to answer, and how.
@@ -89,6 +96,7 @@ class Batch:
         models: folder of published weights and their versions.
         tag: label tag to write.
         labelled: whether to answer on images with an accepted label too.
+        diameter: typical one of the objects, in pixels; 0 estimates it in each image.
         result: kind of label image, see `result_of`; None for the task's first, which viewers show.
         channel: name or number of the channel to read; empty for that of ``channels.csv``.
         any_modality: whether to answer on images of modalities that the task is not for.
@@ -104,6 +112,7 @@ class Batch:
     precision: str = "auto"
     backend: str = TORCH
     flips: bool = False
+    diameter: float = 0.0
     result: str | None = None
     channel: str = ""
     any_modality: bool = False
@@ -187,6 +196,7 @@ def answer_share(batch: Batch, rank: int = 0, world_size: int = 1, local_rank: i
             known = not batch.exports and is_answered(
                 store, image, batch.tag, batch.task, answers.version, result
             )
+            known = known and is_of_diameter(store, image, batch.tag, batch.diameter)
             if known and is_of_channel(store, image, batch.tag, batch.channel):
                 answers.skipped += 1
                 continue
@@ -218,7 +228,9 @@ def _answer(
 ) -> dict[str, Any]:
     """Store the answer on one image as its label."""
     request = {"model": batch.task, "image": store.get_image_uri(image), "channel": batch.channel}
-    file, summary = task(request | ({"result": result} if result else {}))
+    asked = {"result": result} if result else {}
+    told = {DIAMETER: batch.diameter} if batch.diameter else {}
+    file, summary = task({**request, **asked, **told})
     try:
         store.save_label(image, file, batch.tag, {"model": batch.task, "params": summary})
     finally:

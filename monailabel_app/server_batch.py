@@ -11,11 +11,17 @@ from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.batch_infer import BatchInferTask
 from monailabel.interfaces.tasks.infer_v2 import InferTask
 
-from infer.base import ModelInfer, channel_of
+from infer.base import ModelInfer, channel_of, diameter_of
 from lib.errors import InputError
 from lib.exports.formats import read_names
 from lib.tasks.fits import MisfitError
-from monailabel_app.batch import ORIGINAL, is_answered, is_of_channel, result_of
+from monailabel_app.batch import (
+    ORIGINAL,
+    is_answered,
+    is_of_channel,
+    is_of_diameter,
+    result_of,
+)
 from monailabel_app.batch_exports import BatchExports
 
 logger = logging.getLogger(__name__)
@@ -47,12 +53,13 @@ class ResumableBatch(BatchInferTask):
         if not isinstance(task, ModelInfer) or read_names(request.get("exports")):
             return images
         answer = name, task.version(), result_of(task, request.get("result"))
-        channel = channel_of(request)
+        channel, told = channel_of(request), diameter_of(task, request)
         return [
             id
             for id in images
             if not is_answered(datastore, id, tag, *answer)
             or not is_of_channel(datastore, id, tag, channel)
+            or not is_of_diameter(datastore, id, tag, told)
         ]
 
     def __call__(

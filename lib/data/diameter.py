@@ -45,9 +45,12 @@ def require_sized(task: TaskSpec, name: str = DIAMETER) -> None:
         InputError: it does not.
     """
     if not task.input.object_sizes:
-        raise InputError(
-            f"{name}: '{task.name}' answers objects of all sizes as they are; leave it away"
-        )
+        raise keeps_sizes(task.name, name)
+
+
+def keeps_sizes(model: str, name: str = DIAMETER) -> InputError:
+    """Return the error for a diameter that a model does not take."""
+    return InputError(f"{name}: '{shown(model)}' resamples no images for it; leave it away")
 
 
 def told_magnification(image: Image, task: TaskSpec, diameter: float) -> float:

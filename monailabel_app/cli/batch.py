@@ -35,6 +35,7 @@ class BatchOptions:
     backend: str = options.backend()
     channel: str = options.channel()
     flips: bool = options.flips()
+    diameter: float = options.diameter()
     result: str | None = options.option(
         "--result",
         type=click.Choice(("mask", "instances")),
@@ -70,6 +71,7 @@ def batch_infer(chosen: BatchOptions) -> None:
     from lib.exports.targets import write_joint
     from lib.training.parallel import launched_by_torchrun, run_in_processes
     from monailabel_app.batch import Batch, answer_share
+    from monailabel_app.cli.predictors import told_diameter
     from monailabel_app.studies.names import check_tag
 
     check_tag(tag)
@@ -77,6 +79,7 @@ def batch_infer(chosen: BatchOptions) -> None:
         raise InputError(
             f"--flips is for segmentation, '{spec.name}' does not take it; leave it away"
         )
+    diameter = told_diameter(spec, chosen.diameter)
     options.check_channel(chosen.channel, spec)
     export_options.check_exports(chosen.exports, spec, one_image=False)
     batch = Batch(
@@ -89,6 +92,7 @@ def batch_infer(chosen: BatchOptions) -> None:
         precision=chosen.precision,
         backend=chosen.backend,
         flips=chosen.flips,
+        diameter=diameter,
         result=chosen.result,
         channel=chosen.channel,
         any_modality=chosen.any_modality,

@@ -25,6 +25,7 @@ class EvaluateOptions(options.ModelOptions):
     )
     channel: str = options.channel()
     flips: bool = options.flips()
+    diameter: float = options.diameter()
     seed: int = options.seed()
     json_file: Path | None = options.json_file()
     plots: Path | None = options.option(
@@ -55,7 +56,7 @@ def evaluate(chosen: EvaluateOptions) -> None:
     evaluation = kind.evaluation
     if chosen.plots and evaluation.plots is None:
         raise InputError(f"--plots: nothing is drawn of '{spec.name}' ({spec.kind}); leave it away")
-    predictor, path = load_predictor(spec, chosen, chosen.flips)
+    predictor, path = load_predictor(spec, chosen, chosen.flips, chosen.diameter)
     items, left_out = kind.matching(list_labelled(chosen.studies, spec, chosen.readers), spec)
     options.say_passed_over(chosen.studies)
     options.show_left_out(left_out)
@@ -68,6 +69,7 @@ def evaluate(chosen: EvaluateOptions) -> None:
         "weights": path.name,
         "weights_sha256": sha256(path),
         "command": options.command_line(),
+        **({"diameter": chosen.diameter} if chosen.diameter else {}),
         **({"left_out": left_out} if left_out else {}),
     }
     samples = len({item.sample for item in items})

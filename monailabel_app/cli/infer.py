@@ -35,6 +35,7 @@ class InferOptions(options.ModelOptions):
     out: Path = options.out(required=True, help="Folder for the label images.")
     channel: str = options.channel()
     flips: bool = options.flips()
+    diameter: float = options.diameter()
     any_modality: bool = options.any_modality()
     result: str | None = options.option(
         "--result", type=click.Choice(RESULTS), help="By default instances, else mask."
@@ -104,7 +105,7 @@ def answer_images(task: TaskSpec, chosen: InferOptions) -> dict[str, str]:
         )
     export_options.check_exports(chosen.exports, task, len(files) == 1)
     exporter = Exporter(chosen.exports)
-    predictor, weights = load_predictor(task, chosen, chosen.flips)
+    predictor, weights = load_predictor(task, chosen, chosen.flips, chosen.diameter)
     result = chosen.result or ("instances" if task.output.instances else "mask")
     if result == "instances" and not task.output.instances:
         raise InputError(
@@ -128,7 +129,8 @@ def answer_images(task: TaskSpec, chosen: InferOptions) -> dict[str, str]:
             unfit = require_fit(task, kind, "--any-modality")
             large = large_image(file, task.input.max_pixels, chosen.channel)
             if large is not None:
-                check_large(file.name, result, suffix, list(chosen.exports), option_of)
+                exports, told = list(chosen.exports), chosen.diameter
+                check_large(file.name, result, suffix, exports, option_of, told)
                 row = answer_with_bar(predictor, large, target, result, chosen.exports)
                 for note in (*row.get("notes", ()), *row["warnings"], *([unfit] if unfit else [])):
                     click.echo(f"{file.name}: {note}", err=True)
@@ -165,6 +167,8 @@ def answer_images(task: TaskSpec, chosen: InferOptions) -> dict[str, str]:
             row["objects"] = int(prediction.instances.max(initial=0))
         if prediction.magnification != 1:
             row["magnification"] = round(prediction.magnification, 3)
+        if chosen.diameter:
+            row["diameter"] = chosen.diameter
         written.append(row)
     write_joint(chosen.exports, exporter.pieces)
     click.echo(f"{len(written)} of {len(files)} images segmented into {out}")
@@ -196,7 +200,7 @@ def answer_exams(task: TaskSpec, chosen: InferOptions) -> dict[str, str]:
             f"--result and --format are for segmentation, '{task.name}' answers JSON; leave them "
             f"away"
         )
-    predictor, weights = load_predictor(task, chosen, chosen.flips)
+    predictor, weights = load_predictor(task, chosen, chosen.flips, chosen.diameter)
     about = chosen.about(weights)
     if missing := [file for file in files if not file.is_file()]:
         raise InputError(f"{missing[0].name}: no such file")

@@ -132,6 +132,14 @@ backend = partial(
     help="What computes on CPUs; auto takes OpenVINO where it is installed.",
 )
 flips = partial(flag, "--flips", help="Average over mirrored copies.")
+diameter = partial(
+    option,
+    "--diameter",
+    type=float,
+    default=0.0,
+    show_default="estimated",
+    help="Typical diameter of the objects in pixels, for tasks that resample images for it.",
+)
 any_modality = partial(flag, "--any-modality", help="DICOM of modalities it is not for, too.")
 seed = partial(option, "--seed", type=click.IntRange(0), default=0)
 split = partial(

@@ -8,7 +8,7 @@ from typing import Any
 
 from monailabel.interfaces.tasks.infer_v2 import InferTask
 
-from infer.base import ModelInfer, first
+from infer.base import ModelInfer, diameter_of, first
 from lib.errors import parse_switch
 from lib.io.facts import dicom_facts
 from lib.tasks.fits import misfit, require_fit
@@ -36,7 +36,9 @@ def check_fit(
 
     Raises:
         MisfitError: it is refused.
+        InputError: the request tells a diameter to a model that takes none.
     """
+    diameter_of(model, request)
     if not isinstance(model, ModelInfer) or model.task.exam is not None:
         return ""  # what is no view of an exam is refused by those that answer exams
     modality = store.modality(image) if image else dicom_facts(file)[0]

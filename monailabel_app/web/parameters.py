@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from infer.base import first
+from lib.data.diameter import DIAMETER, read_diameter
 from lib.data.versions import CONSENSUS
 from lib.errors import InputError, parse_switch, shown
 from monailabel_app.studies.names import MOST_BYTES, check_tag, is_plain
@@ -139,6 +140,7 @@ INFER: dict[str, Parameter] = {
     **dict.fromkeys(("flips", "save_label", "any_modality"), SWITCH),
     **dict.fromkeys(("foreground", "background", "roi"), MARKED),
     "channel": TEXT_OR_NUMBER,
+    DIAMETER: Parameter("a number of pixels", lambda value: read_diameter(value) >= 0),
     "saliency": Parameter(
         "none, gradcam, gradient, both, true or false",
         lambda value: isinstance(value, bool) or _is_text(value),

@@ -1,8 +1,10 @@
-"""`benchmark sizes`: images made smaller and larger, answered as they are and resampled."""
+"""`benchmark sizes`: images made smaller and larger, as they are, resampled, and of told size."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +13,12 @@ from benchmarks.speed import sizes
 from lib.data.studies import list_items, read_item
 from lib.errors import InputError
 from lib.phantoms.nuclei import write_nuclei_studies
+from lib.segmentation.predictor import Predictor
 from lib.tasks.registry import get_task
 from lib.weights.store import ModelStore
 from monailabel_app.config import SHIPPED_MODELS
+
+RESULTS = Path(__file__).parents[2] / "docs" / "results"
 
 
 @pytest.fixture
@@ -28,19 +33,50 @@ def studies(tmp_path_factory):
     return folder
 
 
-def test_both_ways_are_measured_at_each_size(store, studies, monkeypatch):
+def test_all_ways_are_measured_at_each_size(store, studies, monkeypatch):
     monkeypatch.setattr(sizes, "FACTORS", (1.0, 5.0))
     rounds = []
     report = sizes.run(lambda: rounds.append(1), store, studies)
     known, large = report["figures"]
     assert len(rounds) == 2
     assert (known["images"], known["resampled_images"], large["resampled_images"]) == (2, 0, 2)
-    assert known["as it is"] == known["resampled"]
+    assert known["as it is"] == known["resampled"] == known["told"]
+    assert (known["told_images"], large["told_images"]) == (0, 2)
     assert large["diameter"] == pytest.approx(5 * known["diameter"], rel=0.02)
     assert large["resampled"]["ap50"]["value"] > large["as it is"]["ap50"]["value"]
     low, high = large["resampled"]["ap50"]["interval"]
     assert low <= large["resampled"]["ap50"]["value"] <= high
-    assert len(sizes.table(report)) == 2
+    assert large["told"]["ap50"]["value"] > large["as it is"]["ap50"]["value"]
+    lines = sizes.table(report)
+    assert len(lines) == 2 and f"told {sizes.cell(large['told']['ap50'])} (2)" in lines[1]
+
+
+def test_the_size_is_told_from_the_labels(store, studies, monkeypatch):
+    monkeypatch.setattr(sizes, "FACTORS", (5.0,))
+    told, answer = [], Predictor.__call__
+
+    def noted(self, image, *given, **named):
+        told.append(named.get("diameter"))
+        return answer(self, image, *given, **named)
+
+    monkeypatch.setattr(Predictor, "__call__", noted)
+    (row,) = sizes.run(lambda: None, store, studies)["figures"]
+    assert told[0::3] == told[1::3] == [None, None]
+    assert row["diameter"] == round(float(np.median(told[2::3])), 1)
+
+
+def test_a_report_from_before_sizes_were_told_is_read(store, studies, monkeypatch):
+    monkeypatch.setattr(sizes, "FACTORS", (1.0,))
+    report = sizes.run(lambda: None, store, studies)
+    for name in ("told", "told_images"):
+        del report["figures"][0][name]
+    (line,) = sizes.table(report)
+    assert "resampled" in line and "told" not in line
+
+
+def test_every_kept_report_is_read():
+    for file in RESULTS.glob("benchmark_sizes_*.json"):
+        assert len(sizes.table(json.loads(file.read_text()))) == len(sizes.FACTORS)
 
 
 def test_images_that_become_too_large_are_left_out(store, studies, monkeypatch):

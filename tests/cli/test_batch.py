@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from monailabel_app.config import SHIPPED_MODELS
+
 TASK = "nuclei_vhllrhe"
 IMAGES = 12
 STARTING_SECONDS = 600  # of patience with a busy machine
@@ -89,6 +91,18 @@ def begin(environment: dict[str, str]) -> Iterator[Any]:
         if child.poll() is None:  # torchrun's own children end with their group only
             os.killpg(child.pid, signal.SIGKILL)
         child.communicate()
+
+
+def test_images_are_answered_again_for_another_diameter(cli, folder, models):
+    for file in sorted(folder.glob("*.png"))[2:]:
+        file.unlink()
+    shutil.copyfile(SHIPPED_MODELS / "pretrained_nuclei.pt", models / "nuclei.pt")
+    common = ("batch-infer", "nuclei", "--studies", folder, "--models", models, "--all")
+    for told, expected in (("0", 2), ("0", 0), ("62", 2), ("62", 0), ("63", 2), ("0", 2)):
+        ended = cli(*common, "--device", "cpu", "--diameter", told)
+        assert f"{expected} images answered, {2 - expected} had their answer" in ended.out, told
+    other = words(folder, models, "--diameter", "66")
+    cli(*other).assert_refused(f"--diameter: '{TASK}' resamples no images for it")
 
 
 def test_unlabelled_images_are_answered_once_and_bad_ones_named(cli, folder, live, tmp_path):

@@ -75,6 +75,32 @@ def test_images_resampled_for_the_size_of_their_objects_are_told(cli, tmp_path):
     assert read_label(tmp_path / "out" / "large.png").shape == (576, 672)
 
 
+def test_the_size_of_objects_may_be_told(cli, tmp_path):
+    pixels, label = nuclei_phantom(3, rows=96, columns=112, nuclei=14)
+    studies, report = tmp_path / "studies", tmp_path / "report.json"
+    (studies / "labels" / "final").mkdir(parents=True)
+    PillowImage.fromarray(pixels).resize((448, 384)).save(studies / "large.png")
+    larger = label.repeat(4, 0).repeat(4, 1).astype(np.uint8)
+    PillowImage.fromarray(larger).save(studies / "labels" / "final" / "large.png")
+    weights = ("--weights", SHIPPED_MODELS / "pretrained_nuclei.pt", "--json", report)
+    infer = ("infer", "nuclei", studies / "large.png", *weights, "--out", tmp_path / "out")
+    evaluate = ("evaluate", "nuclei", "--studies", studies, *weights)
+    assert cli(*infer, "--diameter", 85).status == 0
+    (row,) = json.loads(report.read_text())["images"]
+    assert row["diameter"] == 85 and 0.28 < row["magnification"] < 0.3
+    assert cli(*evaluate, "--diameter", 85).status == 0
+    told = json.loads(report.read_text())
+    assert told["about"]["diameter"] == 85 and told["pooled"]["ap50"] > 0.7
+    assert cli(*evaluate, "--diameter", 12).status == 0
+    assert json.loads(report.read_text())["pooled"]["fg_dice"] != told["pooled"]["fg_dice"]
+    cli(*infer, "--diameter", "nan").assert_refused("--diameter: expected", "found 'nan'")
+    ended = cli(*infer, "--diameter", 449)
+    assert ended.status == 2 and "large.png: diameter 449 pixels is more than" in ended.err
+    for verb in (infer, evaluate):
+        words = (verb[0], TASK, *verb[2:], "--diameter", 66)
+        cli(*words).assert_refused(f"--diameter: '{TASK}' resamples no images for it")
+
+
 @pytest.mark.parametrize("suffix", [".png", "nrrd", ".nii.gz", ".mha", ".tif"])
 def test_the_mask_has_the_size_of_the_image_in_every_file_type(infer, tmp_path, suffix):
     image = tmp_path / "odd.bmp"

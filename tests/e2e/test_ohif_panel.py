@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -70,7 +71,7 @@ _LOOK = """() => {
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("panel"), f"{MODEL},nuclei_click,density_birads")
+    server = Server(tmp_path_factory.mktemp("panel"), f"{MODEL},nuclei_click,density_birads,nuclei")
     for number, name in enumerate((CELLS, "more")):
         cells = nuclei_phantom(5 + number, rows=128, columns=160)[0]
         Image.fromarray(cells).save(server.studies / f"{name}.png")
@@ -183,6 +184,37 @@ def test_a_model_is_run_and_its_label_submitted_by_keyboard_alone(viewer, server
         passed.append(focused)
         keys.press("Tab")
     assert focused is None, "Tab leads out of the panel again"
+
+
+def test_the_size_of_objects_is_told_to_models_that_take_it(viewer, studies):
+    viewer.open(studies["more"])
+    sent: list[dict[str, Any]] = []
+    read = 'params"\r\n\r\n'  # the part of the form
+
+    def note(request: Any) -> None:
+        if "/infer/" in request.url:
+            sent.append(json.loads((request.post_data or "").split(read)[1].split("\r\n")[0]))
+
+    viewer.page.on("request", note)
+    field = viewer.page.get_by_label("Diameter of objects in pixels", exact=True)
+    viewer.choose(MODEL)
+    assert not field.is_visible()
+    viewer.choose("nuclei")
+    assert field.is_visible() and _violations(viewer, context=".monailabel") == []
+    assert viewer.page.evaluate(_WIDER) == []
+    viewer.press("Run")
+    field.fill("25.5")
+    viewer.press("Run")
+    viewer.choose(MODEL)
+    viewer.press("Run")
+    viewer.choose("nuclei")
+    assert [one.get("diameter") for one in sent] == [None, 25.5, None]
+    for wrong, words in (("0.5", "number of pixels from 1"), ("161", "more than the image")):
+        field.fill(wrong)
+        viewer.click("Run")
+        line = viewer.page.locator(".ml-status[data-kind='error']", has_text=words)
+        line.wait_for()
+    viewer.picture("panel_diameter")
 
 
 def test_keys_in_the_panel_are_no_shortcuts_of_the_viewer(viewer, studies):

@@ -44,9 +44,9 @@ def ask(folder, tmp_path):
     """Return a function that asks the server's task, which reads `most` pixels whole."""
     kept = ResultFiles()
 
-    def run(most=MOST, **request):
+    def run(most=MOST, sizes=(), **request):
         row = TASKS[TASK]
-        task = replace(row, input=replace(row.input, max_pixels=most))
+        task = replace(row, input=replace(row.input, max_pixels=most, object_sizes=sizes))
         settings = InferSettings(device="cpu", precision="fp32", result_files=lambda: kept)
         answering = build_infer(task, ModelStore(tmp_path / "models", tmp_path / "none"), settings)
         file, summary = answering({"image": str(folder / "slide.tif"), **request})
@@ -81,6 +81,17 @@ def test_the_answer_is_that_of_the_whole_image(ask, result):
 def test_what_is_not_written_at_that_size_is_refused(ask, request_, told):
     with pytest.raises(InputError, match=told):
         ask(**request_)
+
+
+def test_an_image_of_that_size_is_not_resampled_for_a_diameter_that_is_told(ask):
+    sizes = (10.0, 60.0)
+    with pytest.raises(InputError, match="slide.tif: diameter 66 is not for images of this size"):
+        ask(sizes=sizes, diameter=66)
+    assert "diameter" not in ask(sizes=sizes, diameter=0.0)[1]
+    _, told = ask(10**6, sizes=sizes, diameter=["66"], result_extension=".tif")
+    assert told["diameter"] == 66 and 0.3 < told["magnification"] < 0.4
+    with pytest.raises(InputError, match="diameter.*resamples no images for it"):
+        ask(10**6, diameter=66)
 
 
 def _batch(folder, **options):

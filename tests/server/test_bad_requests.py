@@ -81,6 +81,12 @@ def test_unknown_strategies_and_scoring_methods_are_named(calm: Server) -> None:
         ('{"device": "cuda:99"}', ["cuda:99"]),
         ('{"device": {"a": 1}}', ["device"]),
         ('{"flips": "sometimes"}', ["flips", "sometimes"]),
+        ('{"diameter": "wide"}', ["diameter", "wide", "pixels"]),
+        ('{"diameter": -3}', ["diameter", "-3"]),
+        ('{"diameter": true}', ["diameter", "True"]),
+        ('{"diameter": [[66]]}', ["diameter", "[66]"]),
+        ('{"diameter": "nan"}', ["diameter", "nan"]),
+        ('{"diameter": 66}', ["diameter", MODEL, "resamples no images"]),
     ],
 )
 def test_wrong_inference_parameters_are_named(calm: Server, params: str, words: list[str]) -> None:

@@ -28,6 +28,7 @@ PARAMS: tuple[dict[str, Any], ...] = (
     *({"save_label": True, "label_tag": "other"}, {"label_tag": "other"}, {"save_label": "yes"}),
     *({"result": "instances"}, {"result": ["mask", "instances"]}, {"result": "boxes"}),
     *({"channel": 1}, {"channel": "red"}, {"channel": ""}, {"flips": True}, {"flips": [False]}),
+    *({"diameter": 30}, {"diameter": [0]}, {"diameter": ""}, {"diameter": "1e999"}),
     *({"device": "cpu"}, {"device": ["cpu", "cuda"]}, {"device": "cuda"}, {"saliency": "gradcam"}),
     *({"result_extension": ".nrrd"}, {"result_extension": "png"}, {"result_dtype": "uint16"}),
     *({"label_info": [{"name": "nuclei", "id": 1}]}, {"roi": [2, 20, 2, 20, 0, 0]}, {"slice": 1}),

@@ -1,5 +1,8 @@
 // Which model, and asking it about the shown image.
 
+const DIAMETER = 'Diameter of objects in pixels';
+let enteredDiameter = ''; // of the objects, pixels, as it is entered; empty where it is estimated
+
 const isDensity = model => panelState.info.models[model]?.type === 'classification';
 
 /**
@@ -29,6 +32,33 @@ async function answerWith(model, displaySet, more, answered = () => null) {
   return `${model} answered in ${answer.latencies.total.toFixed(1)} s`;
 }
 
+const takesDiameter = model => panelState.info.models[model]?.config?.diameter !== undefined;
+
+/** The parameter that tells a model the diameter of the objects; none where it is estimated. */
+function toldDiameter(model) {
+  const field = panelState.root.querySelector('.ml-diameter input');
+  if (!takesDiameter(model)) {
+    return {};
+  }
+  if (!field.checkValidity()) {
+    throw new Error('Diameter: enter a number of pixels from 1, or nothing to have it estimated');
+  }
+  return field.value ? { diameter: field.valueAsNumber } : {};
+}
+
+/** A field for the diameter of the objects, shown with models that resample images for it. */
+function diameterField() {
+  const field = make('input', {
+    ...{ type: 'number', min: 1, step: 'any', placeholder: 'auto', 'aria-label': DIAMETER },
+    title: 'Typical diameter of the objects in pixels of the image; empty: it is estimated',
+  });
+  field.value = enteredDiameter;
+  field.addEventListener('change', () => (enteredDiameter = field.value));
+  return make('div', { class: 'ml-row ml-diameter' }, [
+    make('label', { class: 'ml-switch' }, [DIAMETER, field]),
+  ]);
+}
+
 async function runModel() {
   const displaySet = await openedImage();
   const { model, info } = panelState;
@@ -42,7 +72,8 @@ async function runModel() {
     return withClicks(clicksOn(displaySet, model), []);
   }
   const pictures = isDensity(model) && info.models[model].config?.saliency;
-  return answerWith(model, displaySet, pictures ? { saliency: 'gradcam' } : {});
+  const more = pictures ? { saliency: 'gradcam' } : toldDiameter(model);
+  return answerWith(model, displaySet, more);
 }
 
 /** The first model to show: one for exams if there are mammograms, else a segmentation model. */
@@ -82,7 +113,7 @@ addSection({
     chooser.classList.add('ml-model');
     const run = action('Run', 'Running ...', runModel, 'Ask the model about the active image');
     run.classList.add('ml-primary');
-    return make('div', { class: 'ml-row' }, [chooser, run]);
+    return make('div', {}, [make('div', { class: 'ml-row' }, [chooser, run]), diameterField()]);
   },
   update: ({ type }) => {
     if (type === 'image') {
@@ -90,5 +121,6 @@ addSection({
     } else if (type === 'model') {
       panelState.root.querySelector('.ml-model select').value = panelState.model;
     }
+    panelState.root.querySelector('.ml-diameter').hidden = !takesDiameter(panelState.model);
   },
 });

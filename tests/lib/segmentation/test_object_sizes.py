@@ -14,6 +14,7 @@ from lib.data.studies import list_items
 from lib.data.targets import typical_diameter
 from lib.data.transforms import prepare_image
 from lib.data.write_item import write_item
+from lib.errors import InputError
 from lib.image import Geometry, Image
 from lib.phantoms.nuclei import nuclei_phantom
 from lib.segmentation.metrics import average_precision, matched_counts
@@ -123,6 +124,59 @@ def test_where_nothing_is_found_after_resampling_the_first_answer_stays(predicto
     found = predictor(image)
     assert np.array_equal(found.instances, wanted.instances)
     assert found.magnification == 1
+
+
+def _seen(monkeypatch) -> list[float]:
+    """Return what gets the diameter of each image that a network sees; none may be estimated."""
+    diameters, seen = [], Predictor._seen
+
+    def noted(self, image, instances, flips, diameter=0.0):
+        diameters.append(diameter)
+        return seen(self, image, instances, flips, diameter)
+
+    def estimated(objects):
+        raise AssertionError("the size was estimated")
+
+    monkeypatch.setattr(Predictor, "_seen", noted)
+    monkeypatch.setattr("lib.segmentation.predictor.typical_diameter", estimated)
+    return diameters
+
+
+def test_an_image_whose_size_is_told_is_resampled_for_it_and_answered_once(
+    predictor, large, monkeypatch
+):
+    image, label = large
+    estimated, diameter, seen = predictor(image), typical_diameter(label), _seen(monkeypatch)
+    told = predictor(image, diameter=diameter)
+    assert seen == [diameter]
+    assert told.magnification == pytest.approx(1 / MAGNIFIED)
+    assert told.instances.shape == image.shape
+    assert float(average_precision(matched_counts(told.instances, label))["ap50"]) > 0.8
+    known = predictor(image, diameter=20)  # told wrongly: it is believed
+    assert known.magnification == 1 and seen == [diameter, 20]
+    assert int(known.instances.max()) != int(estimated.instances.max())
+    assert predictor(image, instances=False, diameter=diameter).instances is None
+
+
+def test_a_predictor_may_be_told_the_size_of_all_images(predictor, large, monkeypatch):
+    image, label = large
+    checkpoint = load_checkpoint(SHIPPED_MODELS / "pretrained_nuclei.pt")
+    of_all = Predictor.from_checkpoint(predictor.task, checkpoint, "cpu", "fp32", diameter=120.0)
+    estimated, seen = predictor(image), _seen(monkeypatch)
+    assert of_all(image).magnification == pytest.approx(0.25)
+    assert of_all(image, diameter=66).magnification == pytest.approx(600**0.5 / 66, rel=0.01)
+    assert seen == [120, 66]
+    monkeypatch.undo()
+    assert np.array_equal(of_all(image, diameter=0).instances, estimated.instances)
+
+
+@pytest.mark.parametrize("diameter", [float("nan"), -5, 673, "wide"])
+def test_a_diameter_that_no_object_of_the_image_has_is_refused(predictor, large, diameter):
+    with pytest.raises(InputError, match="diameter"):
+        predictor(large[0], diameter=diameter)
+    with pytest.raises(InputError, match="resamples no images for it"):
+        row = replace(predictor.task, input=replace(predictor.task.input, object_sizes=()))
+        Predictor(row, predictor.network, "cpu", "fp32", diameter=66)(large[0])
 
 
 def test_training_sees_images_on_the_grid_of_serving(tmp_path, large):
