@@ -62,7 +62,7 @@ def _task(
     store = ModelStore(tmp_path / "models", tmp_path / "shipped")
     task = SegmentationInfer(row, store, InferSettings())
 
-    def predict(image: Image, instances: bool, flips: bool) -> Prediction:
+    def predict(image: Image, instances: bool, flips: bool, diameter: float) -> Prediction:
         mask = (image.pixels > 100).astype(np.uint8)
         numbers = (mask.T * np.arange(1, len(mask) + 1, dtype=np.int32)).T
         seconds = dict.fromkeys(("pre", "infer", "post"), 0.0)
