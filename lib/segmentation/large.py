@@ -9,8 +9,10 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from lib.data.diameter import DIAMETER
 from lib.data.transforms import Scale, absorbs_light, as_channels, sample_step, separate
 from lib.devices import give_back_memory
+from lib.errors import InputError
 from lib.segmentation.bands import Found, Separation, check_bands, masks
 from lib.segmentation.predictor import Predictor
 from lib.segmentation.windows import groups_of
@@ -68,7 +70,7 @@ class LargeAnswer:
         strangeness: as of `lib.segmentation.predictor.Prediction`, once all is answered.
 
     Raises:
-        InputError: the task needs the whole image.
+        InputError: the task needs the whole image, or the predictor was told a diameter of objects.
     """
 
     def __init__(
@@ -81,6 +83,11 @@ class LargeAnswer:
     ) -> None:
         task = predictor.task
         check_bands(task)
+        if predictor.diameter:
+            raise InputError(
+                f"{DIAMETER} {predictor.diameter:g}: an image that is read by rows is not "
+                f"resampled; leave it away, or make the image smaller"
+            )
         self.predictor, self.image, self.progress = predictor, image, progress
         self.flips = flips
         self.separation = Separation(task.output, found)

@@ -15,6 +15,8 @@ from lib.phantoms.nuclei import nuclei_phantom
 from lib.tasks.registry import get_task
 from lib.weights.store import ModelStore
 from monailabel_app.config import SHIPPED_MODELS
+from monailabel_app.server_batch import ResumableBatch
+from monailabel_app.studies.datastore import StudiesDatastore
 
 SETTINGS = InferSettings(device="cpu", precision="fp32")
 
@@ -65,3 +67,23 @@ def test_a_request_tells_the_diameter_and_the_answer_repeats_it(model, tmp_path)
     ):
         with pytest.raises(InputError, match=words):
             model("nuclei")({"image": str(file), "diameter": wrong})
+
+
+def test_a_batch_of_the_server_answers_again_for_another_diameter(model, tmp_path):
+    studies = tmp_path / "studies"
+    studies.mkdir()
+    pixels, _ = nuclei_phantom(3, rows=96, columns=112, nuclei=14)
+    Image.fromarray(pixels).save(studies / "a.png")
+    store, nuclei = StudiesDatastore(str(studies)), model("nuclei")
+    batch = ResumableBatch(lambda name: nuclei, tmp_path / "models")
+
+    def waiting(**told):
+        return batch.get_images({"model": "nuclei", "images": "all", **told}, store)
+
+    assert waiting(diameter=66) == ["a"]
+    file, summary = nuclei({"image": str(studies / "a.png"), "diameter": 66})
+    store.save_label("a", file, "original", {"model": "nuclei", "params": summary})
+    assert waiting(diameter=66) == waiting(diameter=["66"]) == []
+    assert waiting(diameter=67) == waiting(diameter=0) == waiting() == ["a"]
+    with pytest.raises(InputError, match="expected the typical diameter"):
+        waiting(diameter="wide")

@@ -17,6 +17,7 @@ from lib.data.write_item import write_item
 from lib.errors import InputError
 from lib.image import Geometry, Image
 from lib.phantoms.nuclei import nuclei_phantom
+from lib.segmentation.large import LargeAnswer
 from lib.segmentation.metrics import average_precision, matched_counts
 from lib.segmentation.predictor import Predictor
 from lib.segmentation.training import SEGMENTATION_CASES
@@ -177,6 +178,14 @@ def test_a_diameter_that_no_object_of_the_image_has_is_refused(predictor, large,
     with pytest.raises(InputError, match="resamples no images for it"):
         row = replace(predictor.task, input=replace(predictor.task.input, object_sizes=()))
         Predictor(row, predictor.network, "cpu", "fp32", diameter=66)(large[0])
+
+
+def test_a_predictor_that_was_told_a_size_answers_no_image_by_rows(predictor, monkeypatch):
+    image = _image(np.zeros((64, 64), np.uint8))
+    LargeAnswer(predictor, image)
+    monkeypatch.setattr(predictor, "diameter", 66.0)
+    with pytest.raises(InputError, match="diameter 66: an image that is read by rows"):
+        LargeAnswer(predictor, image)
 
 
 def test_training_sees_images_on_the_grid_of_serving(tmp_path, large):
