@@ -185,3 +185,19 @@ def table(report: dict[str, Any]) -> list[str]:
             + "".join(f", told {one} ({row['told_images']})" for one in told)
         )
     return lines
+
+
+def card_rows(report: dict[str, Any], name: str) -> list[str]:
+    """Return the rows of the table in docs/models/nuclei.md, in Markdown.
+
+    Args:
+        name: of the images.
+    """
+    rows = []
+    for row in report["figures"]:
+        count, images = row["resampled_images"], row["images"]
+        told = (cell(row["told"]["ap50"]), str(row["told_images"])) if "told" in row else ("-", "-")
+        before, now = (cell(row[way]["ap50"]) for way in WAYS[:2])
+        cells = f"{name}, {row['factor']:g}", f"{row['diameter']:g}", f"{count} of {images}"
+        rows.append(f"| {' | '.join((*cells, before, now, told[1], told[0]))} |")
+    return rows

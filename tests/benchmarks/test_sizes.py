@@ -18,7 +18,7 @@ from lib.tasks.registry import get_task
 from lib.weights.store import ModelStore
 from monailabel_app.config import SHIPPED_MODELS
 
-RESULTS = Path(__file__).parents[2] / "docs" / "results"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.fixture
@@ -74,9 +74,13 @@ def test_a_report_from_before_sizes_were_told_is_read(store, studies, monkeypatc
     assert "resampled" in line and "told" not in line
 
 
-def test_every_kept_report_is_read():
-    for file in RESULTS.glob("benchmark_sizes_*.json"):
-        assert len(sizes.table(json.loads(file.read_text()))) == len(sizes.FACTORS)
+@pytest.mark.parametrize(("file", "name"), [("dsb2018", "DSB 2018"), ("nuinsseg", "NuInsSeg")])
+def test_the_card_of_nuclei_has_the_figures_of_the_reports(file, name):
+    report = json.loads((DOCS / "results" / f"benchmark_sizes_{file}.json").read_text())
+    assert len(sizes.table(report)) == len(sizes.FACTORS)
+    card = (DOCS / "models" / "nuclei.md").read_text().splitlines()
+    expected = sizes.card_rows(report, name)
+    assert [line for line in card if line.startswith(f"| {name}, ")] == expected
 
 
 def test_images_that_become_too_large_are_left_out(store, studies, monkeypatch):
