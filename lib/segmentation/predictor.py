@@ -64,7 +64,7 @@ class Predictor(NetworkRunner):
             estimates it from what is found in each.
 
     Raises:
-        InputError: `diameter` is none.
+        InputError: `diameter` is no number of pixels from 1, and not 0.
     """
 
     def __init__(
