@@ -9,6 +9,7 @@
   the stride. The last normalisation of a block starts at zero, so that the block starts as the
   identity (Goyal et al. 2017, "Accurate, large minibatch SGD", section 5.1).
 * ``efficientnet_lite0`` (`lib.networks.efficientnet`): a known network, for weights of ImageNet.
+* ``greys`` (`lib.networks.grey_measures`): histogram and texture, and a linear head.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from torch.nn import functional
 from lib.errors import choose
 from lib.networks.efficientnet import COARSE, CoarseMaps, backbones
 from lib.networks.encoder_decoder import ACTIVATIONS, LEAKY_SLOPE
-from lib.tasks.network_spec import ENCODERS, ClassifierSpec
+from lib.networks.grey_measures import GreyHead, GreyMaps
+from lib.tasks.network_spec import ClassifierSpec
 
 EXPANSION = 4  # output channels of a bottleneck, in multiples of its inner channels
 GRID = 5  # rows and columns that the last feature maps of a VGG are averaged to
@@ -89,9 +91,9 @@ class ViewNetwork(nn.Module):
         self.features, self.head = build(spec)
         self.pooling = spec.pooling
         _initialize(self)
-        last = self.head[-1]
-        if spec.architecture in ENCODERS and isinstance(last, nn.Linear):
-            nn.init.zeros_(last.weight)  # so that no random answer disturbs known weights
+        last = self.head[-1].linear if isinstance(self.head[-1], GreyHead) else self.head[-1]
+        if spec.architecture not in ("vgg", "resnet") and isinstance(last, nn.Linear):
+            nn.init.zeros_(last.weight)  # so that no random answer disturbs known features
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images `(N, in_channels, H, W)` to logits `(N, out_channels)`."""
@@ -162,7 +164,7 @@ class MultiViewClassifier(nn.Module):
         Args:
             memory_format: returns the format for a number of channels.
         """
-        self.memory_format = memory_format(max(self.spec.channels))
+        self.memory_format = memory_format(max(self.spec.channels, default=1))
         self.networks.to(memory_format=self.memory_format)
         for backbone in backbones(self):
             backbone.set_memory_format(memory_format(backbone.narrowest))
@@ -216,10 +218,16 @@ def _efficientnet(spec: ClassifierSpec) -> _FeaturesAndHead:
     return CoarseMaps(), nn.Sequential(*pooling, nn.Linear(COARSE, spec.out_channels))
 
 
+def _greys(spec: ClassifierSpec) -> _FeaturesAndHead:
+    head = GreyHead(spec.in_channels, spec.out_channels, spec.dropout)
+    return GreyMaps(), nn.Sequential(head)
+
+
 BUILDERS: dict[str, Callable[[ClassifierSpec], _FeaturesAndHead]] = {
     "vgg": _vgg,
     "resnet": _resnet,
     "efficientnet_lite0": _efficientnet,
+    "greys": _greys,
 }
 
 

@@ -202,6 +202,41 @@ ROWS.add(
     )
 )
 
+# A hundred exams teach a linear head on histogram and texture more than a network. They are shown
+# as they are: other greys and sizes would be other densities.
+ROWS.add(
+    replace(
+        _BIRADS,
+        name="density_birads_greys",
+        description="Breast density A to D (BI-RADS) from a mammography exam: histogram and "
+        "texture of the greys, a linear head for each projection",
+        network=ClassifierSpec(
+            architecture="greys",
+            in_channels=2,
+            out_channels=4,
+            channels=(),
+            depths=(),
+            views=PROJECTIONS,
+            pooling="breast",
+        ),
+        input=replace(_BIRADS.input, size=512),
+        augment=AugmentSpec(flips=False),
+        training=TrainingSpec(
+            loss="cross_entropy",
+            optimizer="adamw",
+            learning_rate=0.03,
+            weight_decay=0.1,
+            schedule="cosine",
+            steps=300,
+            val_interval=100,
+            batch_size=16,
+            averaging=0.95,
+        ),
+        reference="Byng et al. 1996, Phys. Med. Biol. 41, 909; Karssemeijer 1998, Phys. Med. Biol. "
+        "43, 365",
+    )
+)
+
 
 def as_in_the_slides(task: TaskSpec) -> TaskSpec:
     """Return a sibling as in the slides: a network for each view, one grey, their training."""

@@ -141,8 +141,9 @@ class ClassifierSpec:
 
     Attributes:
         architecture: ``vgg`` (stacked 3x3 convolutions, max-pooling, fully connected layers),
-            ``resnet`` (bottleneck blocks that add their input), or a known network of `ENCODERS`,
-            whose channels and blocks are given.
+            ``resnet`` (bottleneck blocks that add their input), a known network of `ENCODERS`,
+            whose channels and blocks are given, or ``greys`` (histogram and texture of the breast,
+            `lib.networks.grey_measures`), which has none of both.
         out_channels: classes.
         channels: feature maps of each stage, fine to coarse; of a bottleneck its inner ones, a
             quarter of what it answers with. The default is a quarter of ResNet-50's, so that four
@@ -158,7 +159,7 @@ class ClassifierSpec:
             for all.
     """
 
-    architecture: Literal["vgg", "resnet", "efficientnet_lite0"] = "resnet"
+    architecture: Literal["vgg", "resnet", "efficientnet_lite0", "greys"] = "resnet"
     spatial_dims: Literal[2] = 2
     in_channels: int = 1
     out_channels: int = 2
@@ -173,10 +174,11 @@ class ClassifierSpec:
 
     def __post_init__(self) -> None:
         """Reject specs that describe no network."""
-        if len(self.channels) != len(self.depths) or not self.channels:
+        stages = self.architecture != "greys"
+        if len(self.channels) != len(self.depths) or bool(self.channels) != stages:
             raise ValueError(
                 f"channels and depths must have one entry per stage, found {len(self.channels)} "
-                f"and {len(self.depths)}"
+                f"and {len(self.depths)}; greys have no stages"
             )
         sizes = (*self.channels, *self.depths, *self.hidden, self.in_channels, self.out_channels)
         if min(sizes) < 1 or not 0 <= self.dropout < 1 or len(set(self.views)) < len(self.views):
@@ -199,6 +201,8 @@ class ClassifierSpec:
             )
         if self.pooling == "breast" and self.architecture == "vgg":
             raise ValueError("pooling over the breast needs the architecture resnet, found vgg")
+        if self.pooling == "image" and not stages:
+            raise ValueError("the greys are those of the breast, so pooling must be breast")
 
     @property
     def convolutions(self) -> int:
@@ -206,6 +210,8 @@ class ClassifierSpec:
         blocks = sum(self.depths)
         if self.architecture in ENCODERS:
             return 3 * blocks  # with the stem: the first block has two
+        if self.architecture == "greys":
+            return 0
         return blocks if self.architecture == "vgg" else 1 + 3 * blocks + len(self.depths)
 
     def network_of(self, view: str) -> int | None:

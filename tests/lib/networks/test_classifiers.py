@@ -22,6 +22,7 @@ PARAMETERS = {
     "density_birads": 2_506_504,
     "density_birads_shared": 1_253_252,
     "density_dense_lite": 2_959_714,
+    "density_birads_greys": 240,
 }
 SMALL = ClassifierSpec(channels=(4, 6), depths=(1, 2), out_channels=3, views=("CC", "R-MLO"))
 VGG = replace(SMALL, architecture="vgg", hidden=(10, 8))

@@ -31,7 +31,8 @@ def test_the_tasks_of_the_slides_are_there_with_their_rules_and_sizes():
 @pytest.mark.parametrize("name", DENSITY)
 def test_every_row_turns_by_up_to_20_degrees_and_mirrors_nothing(name):
     row = TASKS[name]
-    assert (row.augment.rotate, row.augment.flips) == (20.0, False)
+    turned = 0.0 if name.endswith("_greys") else 20.0  # whose measures a turn would not change
+    assert (row.augment.rotate, row.augment.flips) == (turned, False)
     views = VIEWS if name.endswith("_slides") else PROJECTIONS
     assert row.network.views == (() if name.endswith(("_shared", "_lite")) else views)
     assert row.network.out_channels == len(row.exam.classes) == len(row.labels)
