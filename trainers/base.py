@@ -110,7 +110,7 @@ class ModelTrain(TrainTask):
             "train_batch_size": Parameter(recipe.batch_size, int, 1, 4096),
             "val_split": Parameter(recipe.val_split, float, 0.0),
             "early_stop_patience": Parameter(recipe.early_stop_patience, int, 0, 10**6),
-            "learning_rate": Parameter(recipe.learning_rate * FINE_TUNING, float, 0.0, 1e3),
+            "learning_rate": Parameter(recipe.learning_rate, float, 0.0, 1e3),
             **self.kind_parameters(),
             "seed": Parameter(0, int, 0, 2**32 - 1),
             "pretrained": Parameter(True, parse_switch),
@@ -124,8 +124,14 @@ class ModelTrain(TrainTask):
         return {**super().info(), "labels": dict(self.task.labels), **self.task.is_for}
 
     def config(self) -> dict[str, Any]:
-        """Return the parameters with their defaults, as clients show them."""
-        return {name: parameter.default for name, parameter in self.parameters.items()}
+        """Return the parameters with their defaults, as clients show them, and send them back."""
+        shown = {name: parameter.default for name, parameter in self.parameters.items()}
+        return {**shown, "learning_rate": self._rate(pretrained=True)}
+
+    def _rate(self, pretrained: bool) -> float:
+        """Return the learning rate of a run that is given none."""
+        from_weights = pretrained and self.store.served_path(self.task.name) is not None
+        return self.task.training.learning_rate * (FINE_TUNING if from_weights else 1)
 
     def stats(self) -> dict[str, Any]:
         """Return the status of the last run in the fields that viewers read."""
@@ -138,8 +144,8 @@ class ModelTrain(TrainTask):
             InputError: an unknown parameter or a value that does not fit; the message names it.
         """
         values = read_values(request, self.parameters)
-        if "learning_rate" not in request and not values["pretrained"]:
-            values["learning_rate"] = self.task.training.learning_rate
+        if "learning_rate" not in request:
+            values["learning_rate"] = self._rate(values["pretrained"])
         kind_values = {name: values.pop(name) for name in self.kind_parameters()}
         return TrainingRequest(**values, kind_values=kind_values)
 
