@@ -49,7 +49,8 @@ def send(connection: socket.socket, value: Any) -> None:
     lengths = b"".join(_LENGTH.pack(part.nbytes) for part in parts)
     connection.sendall(_COUNT.pack(len(parts)) + lengths)
     for part in parts:
-        connection.sendall(part)
+        if part.nbytes:  # who has all of the message by then may have ended
+            connection.sendall(part)
 
 
 def receive(connection: socket.socket, most_bytes: int, deadline: float | None = None) -> Any:

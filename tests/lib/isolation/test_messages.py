@@ -8,6 +8,7 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lib.image import Geometry
@@ -71,3 +72,20 @@ def test_values_of_lib_are_built_as_they_were() -> None:
     assert found[:2] == sent[:2] and found[3] == sent[3]
     assert type(found[0]) is Segment
     assert type(found[2]) is OSError and found[2].args == (28, "full")
+
+
+def test_nothing_is_sent_once_the_message_is_whole() -> None:
+    """An empty array has no bytes: who has received the message may have ended before they come."""
+    mine, theirs = socket.socketpair()
+    sent: list[int] = []
+
+    class Noted:
+        def sendall(self, data: bytes | memoryview) -> None:
+            sent.append(memoryview(data).nbytes)
+            mine.sendall(data)
+
+    with mine, theirs:
+        messages.send(Noted(), np.zeros((0, 3), np.float32))  # type: ignore[arg-type]
+        found = messages.receive(theirs, 1 << 20)
+    assert found.shape == (0, 3) and found.dtype == np.float32
+    assert 0 not in sent
