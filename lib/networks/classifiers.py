@@ -23,7 +23,7 @@ from torch.nn import functional
 from lib.errors import choose
 from lib.networks.efficientnet import COARSE, CoarseMaps, backbones
 from lib.networks.encoder_decoder import ACTIVATIONS, LEAKY_SLOPE
-from lib.networks.grey_measures import GreyHead, GreyMaps
+from lib.networks.grey_measures import GreyMaps, Measures, Standardised, measures_of
 from lib.tasks.network_spec import ClassifierSpec
 
 EXPANSION = 4  # output channels of a bottleneck, in multiples of its inner channels
@@ -91,7 +91,7 @@ class ViewNetwork(nn.Module):
         self.features, self.head = build(spec)
         self.pooling = spec.pooling
         _initialize(self)
-        last = self.head[-1].linear if isinstance(self.head[-1], GreyHead) else self.head[-1]
+        last = self.head[-1]
         if spec.architecture not in ("vgg", "resnet") and isinstance(last, nn.Linear):
             nn.init.zeros_(last.weight)  # so that no random answer disturbs known features
 
@@ -219,8 +219,9 @@ def _efficientnet(spec: ClassifierSpec) -> _FeaturesAndHead:
 
 
 def _greys(spec: ClassifierSpec) -> _FeaturesAndHead:
-    head = GreyHead(spec.in_channels, spec.out_channels, spec.dropout)
-    return GreyMaps(), nn.Sequential(head)
+    measures = measures_of(spec.in_channels)
+    head = (Measures(spec.in_channels), Standardised(measures), nn.Dropout(spec.dropout))
+    return GreyMaps(), nn.Sequential(*head, nn.Linear(measures, spec.out_channels))
 
 
 BUILDERS: dict[str, Callable[[ClassifierSpec], _FeaturesAndHead]] = {

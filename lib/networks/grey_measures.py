@@ -25,6 +25,11 @@ def maps_of(in_channels: int) -> int:
     return in_channels * BINS + 2 * OCTAVES + 1
 
 
+def measures_of(in_channels: int) -> int:
+    """Return the measures that `Measures` makes of these maps."""
+    return in_channels * len(SHARES) + 2 * OCTAVES + 1
+
+
 class GreyMaps(nn.Module):
     """Measures of each part of a breast: `(N, channels, H, W)` to `(N, maps_of, H / 32, W / 32)`.
 
@@ -89,42 +94,36 @@ def _halved(grey: Tensor, breast: Tensor) -> tuple[Tensor, Tensor]:
     return functional.avg_pool2d(grey * breast, 2) / weight.clamp_min(LEAST), weight
 
 
-class GreyHead(nn.Module):
-    """Logits `(N, classes)` of maps that are weighted so that their mean is that over the breast.
+class Measures(nn.Module):
+    """Measures of the whole breast, `(N, measures_of)`, of maps whose mean is that over the breast.
 
-    Of the means it makes quantiles of the greys and logarithms of the textures, brings each to a
-    mean of 0 and a variance of 1 over the training, and has one linear layer.
+    Of the means it makes quantiles of the greys and logarithms of the textures. A quantile is the
+    integral over the greys of whether fewer than its share are brighter.
     """
 
-    def __init__(self, in_channels: int, classes: int, dropout: float) -> None:
+    def __init__(self, in_channels: int) -> None:
         super().__init__()
         self.in_channels = in_channels
-        features = in_channels * len(SHARES) + 2 * OCTAVES + 1
-        self.standard = nn.BatchNorm1d(features, affine=False, momentum=None)
-        self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(features, classes)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Return the logits, in the precision of the linear layer."""
+        """Return the measures, float32 whatever the precision around."""
         with torch.autocast(maps.device.type, enabled=False):
-            found = self.measured(maps.float())
-        return self.linear(self.dropout(self._standardised(found)).to(self.linear.weight.dtype))
+            mean = maps.float().mean((2, 3))
+            brighter = mean[:, : BINS * self.in_channels].unflatten(1, (BINS, self.in_channels))
+            shares = 1 - mean.new_tensor(SHARES)
+            quantiles = torch.sigmoid((brighter.unsqueeze(3) - shares) / SOFTNESS).mean(1)
+            texture = mean[:, BINS * self.in_channels : -1]
+            return torch.cat((quantiles.flatten(1), (texture + LEAST).log(), mean[:, -1:]), 1)
 
-    def measured(self, maps: Tensor) -> Tensor:
-        """Return the measures of the whole breast, `(N, features)`.
 
-        A quantile is the integral over the greys of whether fewer than its share are brighter.
-        """
-        mean = maps.mean((2, 3))
-        brighter = mean[:, : BINS * self.in_channels].unflatten(1, (BINS, self.in_channels))
-        shares = 1 - mean.new_tensor(SHARES)
-        quantiles = torch.sigmoid((brighter.unsqueeze(3) - shares) / SOFTNESS).mean(1)
-        texture = mean[:, BINS * self.in_channels : -1]
-        return torch.cat((quantiles.flatten(1), (texture + LEAST).log(), mean[:, -1:]), 1)
+class Standardised(nn.BatchNorm1d):
+    """Each measure less its mean over the training, the mean of all steps, over its deviation."""
 
-    def _standardised(self, found: Tensor) -> Tensor:
-        if self.training and len(found) == 1:  # one exam alone has no spread
-            return functional.batch_norm(
-                found, self.standard.running_mean, self.standard.running_var
-            )
-        return self.standard(found)
+    def __init__(self, measures: int) -> None:
+        super().__init__(measures, affine=False, momentum=None)
+
+    def forward(self, measures: Tensor) -> Tensor:
+        """Return the measures by their batch in training, if it has a spread, else by all steps."""
+        if self.training and len(measures) == 1:
+            return functional.batch_norm(measures, self.running_mean, self.running_var)
+        return super().forward(measures)

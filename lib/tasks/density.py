@@ -202,8 +202,8 @@ ROWS.add(
     )
 )
 
-# A hundred exams teach a linear head on histogram and texture more than a network. They are shown
-# as they are: other greys and sizes would be other densities.
+# A hundred exams teach a linear head on histogram and texture as much as a network, or more. They
+# are shown as they are: other greys and sizes would be other densities.
 ROWS.add(
     replace(
         _BIRADS,

@@ -14,9 +14,10 @@ from lib.networks.grey_measures import (
     CELL,
     OCTAVES,
     SHARES,
-    GreyHead,
     GreyMaps,
+    Measures,
     maps_of,
+    measures_of,
 )
 from lib.tasks.network_spec import ClassifierSpec
 from lib.tasks.registry import TASKS
@@ -37,9 +38,7 @@ def measured(image: torch.Tensor) -> np.ndarray:
     network = ViewNetwork(
         ClassifierSpec(architecture="greys", channels=(), depths=(), pooling="breast")
     ).eval()
-    head = network.head[0]
-    assert isinstance(head, GreyHead)
-    return head.measured(network.with_maps(image)[1])[0].numpy()
+    return network.head[0](network.with_maps(image)[1])[0].numpy()
 
 
 def grey_noise(blur: float, seed: int = 0) -> np.ndarray:
@@ -85,6 +84,7 @@ def test_the_maps_cover_an_image_of_any_size(size: tuple[int, int]) -> None:
     assert maps.shape == (2, maps_of(2), -(-size[0] // CELL), -(-size[1] // CELL))
     assert maps_of(2) == 2 * BINS + 2 * OCTAVES + 1
     assert torch.isfinite(maps).all()
+    assert Measures(2)(maps).shape == (2, measures_of(2))
 
 
 def test_an_image_without_a_breast_has_finite_measures() -> None:
