@@ -101,6 +101,7 @@ class CaseFunctions:
     Attributes:
         list: returns the items of a studies folder; all, or the labelled ones.
         load: reads and prepares one item.
+        learned: returns the task with what its cases tell of how they may be drawn.
         fitted: returns the task as it is trained on cases of these largest sides.
         check_size: raises `InputError` if the network cannot be trained on cases of the size that
             the task asks for.
@@ -121,6 +122,7 @@ class CaseFunctions:
     order: Callable[[Sequence[Item], TaskSpec, np.random.Generator], np.ndarray]
     batches: Callable[[Sequence[Item], TaskSpec], int]
     of_readers: Callable[[Path, TaskSpec, str], Sequence[Item]]
+    learned: Callable[[TaskSpec, Cases], TaskSpec] = lambda task, cases: task
 
 
 Loss = Callable[[Tensor, Tensor], Tensor]

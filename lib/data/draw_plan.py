@@ -119,12 +119,8 @@ def plan_patch(
     turn, bend = _bends(len(sides), spec, rng) if warped else (0.0, None)
     flips: tuple[int, ...] = ()
     if spec.flips:
-        depth = len(sides) - 2
-        flips = tuple(
-            axis
-            for axis in range(len(sides))
-            if rng.random() < 0.5 and (spec.flip_depth or axis != depth)
-        )
+        allowed = spec.flipped_axes(len(sides))
+        flips = tuple(axis for axis in range(len(sides)) if rng.random() < 0.5 and axis in allowed)
     square = spec.rotate90 and sides[-1] == sides[-2]
     turns = int(rng.integers(4)) if square else 0
     dilate = bool(spec.dilate > 0 and rng.random() < spec.dilate)
@@ -150,8 +146,7 @@ def plan_image(case: HeldCase, spec: AugmentSpec, rng: np.random.Generator) -> D
     spans = [side / zoom for side in sides]
     warped = spec.rotate > 0 or spec.elastic > 0 or zoom != 1
     turn, bend = _bends(len(sides), spec, rng) if warped else (0.0, None)
-    axes = [axis for axis in (0, 1) if spec.flips and (axis > 0 or spec.flip_depth)]
-    flips = tuple(axis for axis in axes if rng.random() < 0.5)
+    flips = tuple(axis for axis in spec.flipped_axes(2) if rng.random() < 0.5)
     shift = (0.0, (sides[1] - spans[1]) / 2)
     return DrawPlan(
         frame=None,

@@ -6,6 +6,7 @@ import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from lib.segmentation.tiles import Axis
 from lib.segmentation.windows import answer_images, tiling
 from lib.tasks.image_spec import PRESENCE
 from lib.tasks.spec import TaskSpec
+from lib.weights.checkpoint import Checkpoint
 from lib.weights.runner import NetworkRunner, mean_features
 
 FRAMES = 4  # slices of a loop or volume that a 2D network answers at once, or more on a GPU
@@ -78,6 +80,21 @@ class Predictor(NetworkRunner):
     ) -> None:
         super().__init__(task, network, device, precision)
         self.flips, self.diameter = flips, read_diameter(diameter)
+
+    @classmethod
+    def as_trained(cls, task: TaskSpec, checkpoint: Checkpoint) -> tuple[TaskSpec, dict[str, Any]]:
+        """Return the task that mirrors the axes that the training did."""
+        own, stored = task.augment, checkpoint.spec.get("augment")
+        stored = stored if isinstance(stored, dict) else {}
+        kept = stored.get("never_flipped", own.never_flipped)
+        kept = kept if isinstance(kept, list | tuple) else ()
+        augment = replace(
+            own,
+            flips=bool(stored.get("flips", own.flips)),
+            flip_depth=bool(stored.get("flip_depth", own.flip_depth)),
+            never_flipped=tuple(axis for axis in kept if isinstance(axis, int)),
+        )
+        return replace(task, augment=augment), {}
 
     def __call__(
         self,
@@ -199,9 +216,8 @@ class Predictor(NetworkRunner):
         Args:
             ndim: number of axes of the array; its last axes are those of the network.
         """
-        first = ndim - self.task.network.spatial_dims
-        depth = () if self.task.augment.flip_depth else (ndim - 2,)
-        axes = [axis for axis in range(first, ndim) if axis not in depth]
+        own = self.task.network.spatial_dims
+        axes = [ndim - own + axis for axis in self.task.augment.flipped_axes(own)]
         return [
             subset
             for count in range(len(axes) + 1)

@@ -13,6 +13,7 @@ from lib.data.draw import draw_patches
 from lib.data.grid import fits_objects, network_grid
 from lib.data.ignore import UNKNOWN, split_ignored
 from lib.data.labels import read_item_label
+from lib.data.mirrored import unlike_axes
 from lib.data.studies import Item, read_item
 from lib.data.targets import as_instances, make_target, typical_diameter
 from lib.data.transforms import prepare_image, with_type
@@ -23,6 +24,8 @@ from lib.segmentation.readers import list_images, list_images_of_readers
 from lib.segmentation.scoring import score_masks
 from lib.tasks.spec import TaskSpec
 from lib.weights.versions import Trivial
+
+COMPARED = 100  # cases by which axes are chosen, or up to twice as many; evenly chosen ones
 
 
 def _load_image(item: Item, task: TaskSpec) -> Case:
@@ -49,6 +52,17 @@ def _fitting_patch(task: TaskSpec, largest: tuple[int, ...]) -> TaskSpec:
         for side, length in zip(recipe.patch_sides(network.spatial_dims), largest, strict=True)
     )
     return replace(task, training=replace(recipe, patch_size=patch))
+
+
+def _with_alike_axes(task: TaskSpec, cases: Cases) -> TaskSpec:
+    """Return `task` without mirroring along axes along which its cases are not alike."""
+    if not task.augment.flip_alike:
+        return task
+    some = range(0, len(cases), max(1, len(cases) // COMPARED))
+    images = (cases[index][0] for index in some)
+    unlike = unlike_axes(images, task.network.spatial_dims)
+    kept = tuple(sorted({*task.augment.never_flipped, *unlike}))
+    return replace(task, augment=replace(task.augment, never_flipped=kept))
 
 
 def draw_training_patches(
@@ -127,6 +141,7 @@ SEGMENTATION_CASES = CaseFunctions(
     order=lambda items, task, rng: rng.permutation(len(items)),
     batches=lambda items, task: -(-len(items) // task.training.batch_size),
     of_readers=list_images_of_readers,
+    learned=_with_alike_axes,
 )
 SEGMENTATION_SCORING = Scoring(
     loss=lambda task, items: get_loss(task.training.loss, task.target.maps),

@@ -140,6 +140,11 @@ class AugmentSpec:
         flips: mirror each axis with probability 0.5.
         flip_depth: whether rows are mirrored too; not where they are depth below a transducer, as
             shadows lie below what casts them.
+        flip_alike: whether axes along which the training images look another way when they are
+            mirrored are left out, see `lib.data.mirrored.unlike_axes`; for volumes, in which depth
+            may be any axis.
+        never_flipped: axes that are not mirrored, counted from the first of the network; with
+            `flip_alike` training adds those it finds.
         rotate90: turn by a random multiple of 90 degrees (in the plane of the last two axes).
         rotate: largest turn by any angle, in degrees, either way (in the same plane).
         zoom: smallest and largest magnification, drawn log-uniformly; (1, 1) is off.
@@ -167,6 +172,13 @@ class AugmentSpec:
     noise: float = 0.0
     contrast: float = field(default=0.0, metadata=LATER)
     stain: float = field(default=1.0, metadata=LATER)
+    flip_alike: bool = field(default=False, metadata=LATER)
+    never_flipped: tuple[int, ...] = field(default=(), metadata=LATER)
+
+    def flipped_axes(self, axes: int) -> tuple[int, ...]:
+        """Return which of a network's `axes` may be mirrored, counted from the first."""
+        kept = {*self.never_flipped, *(() if self.flip_depth else (axes - 2,))}
+        return tuple(axis for axis in range(axes) if self.flips and axis not in kept)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -168,7 +168,7 @@ VOLUME = ROWS.add(
         ),
         input=InputSpec(dark_background=False, isotropic=True, max_pixels=512**3),
         augment=AugmentSpec(
-            flip_depth=False, rotate=10.0, zoom=(0.8, 1.25), elastic=1.5, gamma=1.5, noise=0.05
+            flip_alike=True, rotate=10.0, zoom=(0.8, 1.25), elastic=1.5, gamma=1.5, noise=0.05
         ),
         output=OutputSpec(keep="largest"),
         training=TrainingSpec(
@@ -257,7 +257,7 @@ ROWS.add(
             decoder_width=2,
         ),
         input=InputSpec(dark_background=False, max_pixels=512**3),
-        augment=AugmentSpec(zoom=(0.9, 1.1), elastic=2.0, gamma=1.4),
+        augment=AugmentSpec(flip_alike=True, zoom=(0.9, 1.1), elastic=2.0, gamma=1.4),
         training=TrainingSpec(
             loss="dice",
             learning_rate=1e-4,

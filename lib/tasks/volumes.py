@@ -16,7 +16,7 @@ ROWS.add(
         name="volume_vnet",
         description="A structure in CT, MR or PET volumes: the V-Net and recipe of 3D ultrasound",
         modalities=SCANS,
-        augment=replace(VOLUME.augment, flip_depth=True),  # no shadows lie below what casts them
+        augment=replace(VOLUME.augment, flip_alike=False),
     )
 )
 ROWS.add(
@@ -26,6 +26,6 @@ ROWS.add(
         description="A structure in CT, MR or PET volumes that follows clicks: the V-Net whose "
         "decoder sees them",
         modalities=SCANS,
-        augment=replace(CLICKED_VOLUME.augment, flip_depth=True),
+        augment=replace(CLICKED_VOLUME.augment, flip_alike=False),
     )
 )

@@ -62,6 +62,7 @@ def fit(task: TaskSpec, items: Sequence[Item], options: FitOptions) -> FitResult
     state = RunState(options.out, identity, take_step, validator)
     training.read_all()
     validation.read_all()
+    training.task = kind_of(task).cases.learned(task, training)
     first = state.load() if options.resume else None
     if first is None:
         first = 0

@@ -1,0 +1,60 @@
+"""Which axes images may be mirrored along: those along which they look alike mirrored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+SIDE = 16  # parts along each axis in which images are compared
+LEAST_DROP = 0.1  # of the correlation, from which mirrored images look another way
+
+
+def unlike_axes(images: Iterable[np.ndarray], axes: int) -> tuple[int, ...]:
+    """Return the axes along which images look less like each other when one is mirrored.
+
+    Where a scanner puts depth is a matter of its files: rows, columns or slices. The images tell:
+    along depth a mirrored one no longer looks like the others. Each image is averaged in `SIDE`
+    parts along each axis and compared with the mean of the others by Pearson's correlation, as it
+    is and mirrored; an axis is returned where the mean over all images falls by `LEAST_DROP`.
+
+    Args:
+        images: `(channels, *spatial)`, of any sizes; one with more spatial axes than `axes` counts
+            as the mean of its slices.
+        axes: number of the last axes that may be mirrored, 1 to 3.
+
+    Returns:
+        numbers of axes, counted from the first of those; all where there is no second image with
+        any contrast to compare with.
+    """
+    reduced = [_reduced(image, axes) for image in images]
+    standard = [(one - one.mean()) / one.std() for one in reduced if one.std() > 0]
+    if len(standard) < 2:
+        return tuple(range(axes))
+    total = np.sum(standard, axis=0)
+    others = [total - one for one in standard]
+
+    def alike(mirrored: tuple[int, ...]) -> float:
+        pairs = zip(standard, others, strict=True)
+        found = [
+            float(np.mean(np.flip(one, mirrored) * rest)) / max(float(rest.std()), 1e-12)
+            for one, rest in pairs  # both have a mean of 0, the first a deviation of 1
+        ]
+        return float(np.mean(found))
+
+    as_they_are = alike(())
+    return tuple(axis for axis in range(axes) if as_they_are - alike((axis,)) >= LEAST_DROP)
+
+
+def _reduced(image: np.ndarray, axes: int) -> np.ndarray:
+    """Return the means of `SIDE` parts along each of the last `axes`, float64."""
+    flat = image.astype(np.float32).reshape(-1, *image.shape[image.ndim - axes :]).mean(0)
+    pools = (
+        functional.adaptive_avg_pool1d,
+        functional.adaptive_avg_pool2d,
+        functional.adaptive_avg_pool3d,
+    )
+    pooled: torch.Tensor = pools[axes - 1](torch.from_numpy(flat)[None], SIDE)
+    return pooled[0].numpy().astype(np.float64)
