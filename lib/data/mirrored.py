@@ -6,19 +6,23 @@ from collections.abc import Iterable
 
 import numpy as np
 import torch
+from scipy.stats import ttest_rel
 from torch.nn import functional
 
 SIDE = 16  # parts along each axis in which images are compared
-LEAST_DROP = 0.1  # of the correlation, from which mirrored images look another way
+LEAST_DROP = 0.1  # of the mean correlation, from which mirrored images look another way
+CHANCE = 0.01  # probability of a smaller drop below which it is none of chance
 
 
 def unlike_axes(images: Iterable[np.ndarray], axes: int) -> tuple[int, ...]:
     """Return the axes along which images look less like each other when one is mirrored.
 
     Where a scanner puts depth is a matter of its files: rows, columns or slices. The images tell:
-    along depth a mirrored one no longer looks like the others. Each image is averaged in `SIDE`
-    parts along each axis and compared with the mean of the others by Pearson's correlation, as it
-    is and mirrored; an axis is returned where the mean over all images falls by `LEAST_DROP`.
+    along depth, and wherever else bodies differ between one side and the other, a mirrored one no
+    longer looks like the others. Each image is averaged in `SIDE` parts along each axis and
+    compared with the mean of the others by Pearson's correlation, as it is and mirrored. An axis is
+    returned where the mean over all images falls by `LEAST_DROP`, or by less but beyond chance (a
+    paired t-test, one-sided).
 
     Args:
         images: `(channels, *spatial)`, of any sizes; one with more spatial axes than `axes` counts
@@ -35,17 +39,18 @@ def unlike_axes(images: Iterable[np.ndarray], axes: int) -> tuple[int, ...]:
         return tuple(range(axes))
     total = np.sum(standard, axis=0)
     others = [total - one for one in standard]
+    deviations = np.maximum([float(rest.std()) for rest in others], 1e-12)
 
-    def alike(mirrored: tuple[int, ...]) -> float:
-        pairs = zip(standard, others, strict=True)
-        found = [
-            float(np.mean(np.flip(one, mirrored) * rest)) / max(float(rest.std()), 1e-12)
-            for one, rest in pairs  # both have a mean of 0, the first a deviation of 1
-        ]
-        return float(np.mean(found))
+    def alike(*mirrored: int) -> np.ndarray:
+        pairs = zip(standard, others, strict=True)  # all have a mean of 0
+        return np.array([np.mean(np.flip(a, mirrored) * b) for a, b in pairs]) / deviations
 
-    as_they_are = alike(())
-    return tuple(axis for axis in range(axes) if as_they_are - alike((axis,)) >= LEAST_DROP)
+    def unlike(axis: int) -> bool:
+        as_it_is, mirrored = alike(), alike(axis)
+        by_chance = float(ttest_rel(as_it_is, mirrored, alternative="greater").pvalue)
+        return bool(np.mean(as_it_is - mirrored) >= LEAST_DROP or by_chance < CHANCE)
+
+    return tuple(axis for axis in range(axes) if unlike(axis))
 
 
 def _reduced(image: np.ndarray, axes: int) -> np.ndarray:

@@ -108,6 +108,11 @@ IMPORTERS = {
         layout="images/, labels/ of 0, 1 nerve, 2 vessel",
         function="lib.datasets.usgra_nerve:import_usgra_nerve",
     ),
+    "mr_us_prostate": Importer(
+        title="the prostate in ultrasound volumes of MR-to-ultrasound pairs",
+        layout="fixed_images/NAME.nii.gz with fixed_labels/NAME.nii.gz",
+        function="lib.datasets.mr_us_prostate:import_mr_us_prostate",
+    ),
     "stack": Importer(
         title="2D slices as volumes",
         layout="slices with labels in labels/final are one volume, or each folder of SOURCE is one",

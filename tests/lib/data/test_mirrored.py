@@ -61,6 +61,16 @@ def test_what_cannot_be_compared_is_not_mirrored(volumes):
     assert unlike_axes([*volumes, flat], 3) == (1,)
 
 
+def test_a_small_difference_between_two_sides_counts_where_all_images_show_it():
+    rng = np.random.default_rng(0)
+    common = rng.random((12, 12, 12))
+    common += common[:, :, ::-1]
+    side = np.linspace(-0.25, 0.25, 12)
+    some = [common + 0.4 * rng.random(common.shape) for _ in range(20)]
+    assert 2 not in unlike_axes([one[np.newaxis] for one in some], 3)
+    assert 2 in unlike_axes([(one + side)[np.newaxis] for one in some], 3)
+
+
 def test_sizes_may_differ(volumes):
     assert unlike_axes([one[:, :, 2 * (i % 2) :] for i, one in enumerate(volumes)], 3) == (1,)
 
