@@ -10,8 +10,9 @@ from scipy.stats import ttest_rel
 from torch.nn import functional
 
 SIDE = 16  # parts along each axis in which images are compared
-LEAST_DROP = 0.1  # of the mean correlation, from which mirrored images look another way
-CHANCE = 0.01  # probability of a smaller drop below which it is none of chance
+CLEAR_DROP = 0.1  # of the mean correlation, from which mirrored images look another way
+LEAST_DROP = 0.01  # the least that counts where it is not by chance
+CHANCE = 0.01  # probability by chance below which it is not
 
 
 def unlike_axes(images: Iterable[np.ndarray], axes: int) -> tuple[int, ...]:
@@ -21,8 +22,8 @@ def unlike_axes(images: Iterable[np.ndarray], axes: int) -> tuple[int, ...]:
     along depth, and wherever else bodies differ between one side and the other, a mirrored one no
     longer looks like the others. Each image is averaged in `SIDE` parts along each axis and
     compared with the mean of the others by Pearson's correlation, as it is and mirrored. An axis is
-    returned where the mean over all images falls by `LEAST_DROP`, or by less but beyond chance (a
-    paired t-test, one-sided).
+    returned where the mean over all images falls by `CLEAR_DROP`, or by `LEAST_DROP` and not by
+    chance (a paired t-test, one-sided).
 
     Args:
         images: `(channels, *spatial)`, of any sizes; one with more spatial axes than `axes` counts
@@ -47,8 +48,10 @@ def unlike_axes(images: Iterable[np.ndarray], axes: int) -> tuple[int, ...]:
 
     def unlike(axis: int) -> bool:
         as_it_is, mirrored = alike(), alike(axis)
-        by_chance = float(ttest_rel(as_it_is, mirrored, alternative="greater").pvalue)
-        return bool(np.mean(as_it_is - mirrored) >= LEAST_DROP or by_chance < CHANCE)
+        drop = float(np.mean(as_it_is - mirrored))
+        if not LEAST_DROP <= drop < CLEAR_DROP:
+            return drop >= CLEAR_DROP
+        return bool(ttest_rel(as_it_is, mirrored, alternative="greater").pvalue < CHANCE)
 
     return tuple(axis for axis in range(axes) if unlike(axis))
 
