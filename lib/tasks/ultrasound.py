@@ -130,7 +130,6 @@ ROWS.add(
         description="A nerve in ultrasound frames and loops, often absent: U-Net with an encoder "
         "of ImageNet (EfficientNet-lite0), cross-entropy + Dice",
         network=replace(LITE_UNET, out_channels=2, pooled_channels=1),
-        augment=replace(_NERVE.augment, flip_alike=True),
         training=replace(_LITE_TRAINING, steps=1500, patch_size=(192, 256)),
         reference="Ronneberger et al. 2015, U-Net; Tan and Le 2019, EfficientNet",
     )
