@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import torch
-from scipy.stats import ttest_rel
+from scipy import stats
 from torch.nn import functional
 
 SIDE = 16  # parts along each axis in which images are compared
@@ -51,7 +51,7 @@ def unlike_axes(images: Iterable[np.ndarray], axes: int) -> tuple[int, ...]:
         drop = float(np.mean(as_it_is - mirrored))
         if not LEAST_DROP <= drop < CLEAR_DROP:
             return drop >= CLEAR_DROP
-        return bool(ttest_rel(as_it_is, mirrored, alternative="greater").pvalue < CHANCE)
+        return bool(stats.ttest_rel(as_it_is, mirrored, alternative="greater").pvalue < CHANCE)
 
     return tuple(axis for axis in range(axes) if unlike(axis))
 
