@@ -31,11 +31,14 @@ class RunFolder:
 
     def stats(self) -> dict[str, Any]:
         """Return the status of the last run in the fields that viewers read; empty without one."""
+        if not (self.path / STATS).exists():
+            return {}
+        in_progress = self.in_progress()  # asked first: a run that begins drops the file
         stats = read_object(self.path / STATS)
         if not stats:
             return {}
         # a process that was killed could not write that it ended
-        stats["active"] = bool(stats.get("active")) and self.in_progress()
+        stats["active"] = bool(stats.get("active")) and in_progress
         if not stats["active"]:  # 3D Slicer takes a total time as the end of training
             stats["total_time"] = str(stats.get("seconds", 0))
         return stats
@@ -83,11 +86,11 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(self._lock_file, timeout=LOCK_SECONDS):
+                (self.path / STATS).unlink(missing_ok=True)  # of the run before, maybe killed
                 remove_leftovers(self.path)
                 since = datetime.now(timezone.utc).isoformat(timespec="seconds")
                 holder = {"process": os.getpid(), "machine": gethostname(), "since": since}
                 write_json(self.path / HOLDER, holder)
-                (self.path / STATS).unlink(missing_ok=True)  # of the run before
                 try:
                     yield
                 except BaseException:
