@@ -98,6 +98,23 @@ _HEAD = ROWS.add(
         weights_licence="CC-BY-4.0",
     )
 )
+ROWS.add(
+    replace(
+        _HEAD,
+        name="nerve_click",
+        description="A nerve in ultrasound frames and loops that follows clicks: the network of "
+        "fetal_head whose decoder sees them",
+        kind="interactive",
+        labels={"nerve": 1},
+        network=replace(_HEAD.encoder_decoder, guidance_channels=CLICK_MAPS),
+        output=OutputSpec(),  # there may be several
+        training=replace(_HEAD.training, patch_size=(160, 192)),
+        key_metric="click_dice",
+        clicks=ClickSpec(),
+        reference="tmkand, usgra-seg (data); Milletari et al. 2016; Sofiiuk et al. 2022 (training "
+        "with clicks)",
+    )
+)
 # A few hundred frames are enough from weights of ImageNet.
 _LITE_TRAINING = replace(
     _NERVE.training,
