@@ -19,7 +19,8 @@ from lib.training.progress import STATS
 from lib.training.resume import STATE
 
 HOLDER = "holder.json"  # who trains, or did last
-LOCK_SECONDS = 1.0  # longer than `in_progress` holds the lock
+ASK_SECONDS = 0.05  # longer than `in_progress` holds the lock
+LOCK_SECONDS = 1.0
 
 
 class RunFolder:
@@ -31,13 +32,13 @@ class RunFolder:
 
     def stats(self) -> dict[str, Any]:
         """Return the status of the last run in the fields that viewers read; empty without one."""
-        if not (self.path / STATS).exists():
-            return {}
-        in_progress = self.in_progress()  # asked first: a run that begins drops the file
         stats = read_object(self.path / STATS)
+        # a process that was killed could not write that it ended
+        in_progress = bool(stats.get("active")) and self.in_progress()
+        if in_progress:  # another run may have begun since it was read, and drops it first
+            stats = read_object(self.path / STATS)
         if not stats:
             return {}
-        # a process that was killed could not write that it ended
         stats["active"] = bool(stats.get("active")) and in_progress
         if not stats["active"]:  # 3D Slicer takes a total time as the end of training
             stats["total_time"] = str(stats.get("seconds", 0))
@@ -69,12 +70,15 @@ class RunFolder:
             )
 
     def in_progress(self) -> bool:
-        """Tell whether a run holds the folder."""
+        """Tell whether a run holds the folder; none does where nothing may be written."""
         try:
-            with FileLock(self._lock_file, timeout=0):
+            # others who ask hold the lock for a moment
+            with FileLock(self._lock_file).acquire(timeout=ASK_SECONDS, poll_interval=0.005):
                 return False
         except Timeout:
             return True
+        except OSError:
+            return False
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:

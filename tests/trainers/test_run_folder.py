@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -50,4 +51,34 @@ def test_who_has_read_the_killed_one_as_a_run_begins_does_not_call_it_active(
             return stats
 
         monkeypatch.setattr(run_folder, "read_object", read_as_a_run_begins)
-        assert folder.stats()["active"] is False
+        assert folder.stats() == {}
+
+
+def test_the_status_of_an_ended_run_asks_for_no_lock(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_json(folder.path / STATS, {**KILLED, "active": False})
+
+    def locked(*_: object, **__: object) -> None:
+        raise AssertionError("the lock may lie where nothing can be written, or others need it")
+
+    monkeypatch.setattr(run_folder, "FileLock", locked)
+    assert folder.stats()["total_time"] == "3.0"
+
+
+def test_nobody_trains_where_nothing_may_be_written(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr(run_folder, "FileLock", denied)
+    assert folder.stats()["active"] is False and not folder.in_progress()
+
+
+def test_two_who_ask_at_once_do_not_tell_each_other_that_somebody_trains(
+    folder: RunFolder,
+) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        told = list(pool.map(lambda _: folder.stats()["active"], range(400)))
+    assert not any(told)
