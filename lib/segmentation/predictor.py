@@ -86,13 +86,14 @@ class Predictor(NetworkRunner):
         """Return the task that mirrors the axes that the training did."""
         own, stored = task.augment, checkpoint.spec.get("augment")
         stored = stored if isinstance(stored, dict) else {}
-        kept = stored.get("never_flipped", own.never_flipped)
+        kept = stored.get("never_flipped", () if stored else own.never_flipped)
         kept = kept if isinstance(kept, list | tuple) else ()
+        axes = range(task.network.spatial_dims)
         augment = replace(
             own,
             flips=bool(stored.get("flips", own.flips)),
             flip_depth=bool(stored.get("flip_depth", own.flip_depth)),
-            never_flipped=tuple(axis for axis in kept if isinstance(axis, int)),
+            never_flipped=tuple(axis for axis in axes if axis in kept),
         )
         return replace(task, augment=augment), {}
 

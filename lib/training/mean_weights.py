@@ -29,7 +29,8 @@ def average(
 ) -> Checkpoint:
     """Return the weighted average of checkpoints of one task, without any figures yet.
 
-    Running statistics of batch normalisation are averaged too; whole numbers are the first's.
+    Running statistics of batch normalisation are averaged too; whole numbers are the first's. It is
+    mirrored only along the axes that all of the trainings mirrored.
 
     Args:
         shares: of each checkpoint, above 0; they are divided by their sum.
@@ -58,10 +59,21 @@ def average(
     ]
     return Checkpoint(
         task=task.name,
-        spec=task.as_dict(),
+        spec=_mirrored_alike(task, checkpoints).as_dict(),
         weights=weights,
         provenance={"averaged": origins, "created": utc_now(), "versions": versions()},
     )
+
+
+def _mirrored_alike(task: TaskSpec, checkpoints: Sequence[Checkpoint]) -> TaskSpec:
+    """Return `task` that mirrors what it and the trainings of all checkpoints mirrored."""
+    as_trained, axes = kind_of(task).predictor.as_trained, task.network.spatial_dims
+    mirrored = set(task.augment.flipped_axes(axes))
+    for checkpoint in checkpoints:
+        trained, _ = as_trained(task, checkpoint)
+        mirrored &= set(trained.augment.flipped_axes(axes))
+    kept = {*task.augment.never_flipped, *task.augment.flipped_axes(axes)} - mirrored
+    return replace(task, augment=replace(task.augment, never_flipped=tuple(sorted(kept))))
 
 
 def measured(

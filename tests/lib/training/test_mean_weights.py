@@ -10,6 +10,7 @@ import torch
 from lib.data.studies import split_items
 from lib.errors import InputError
 from lib.networks import build_network
+from lib.segmentation.predictor import Predictor
 from lib.tasks.registry import get_task
 from lib.training.batches import PreparedCases
 from lib.training.mean_weights import average, figures_of, measured
@@ -37,6 +38,28 @@ def test_each_weight_is_the_weighted_mean_and_the_origin_of_each_is_kept():
     assert told == [(1, "a", 0.25), (2, "b", 0.75)]
     assert not found.metrics and found.provenance["created"]
     load_network(TASK, found)
+
+
+@pytest.mark.parametrize(
+    ("stored", "expected"),
+    [
+        ([{"never_flipped": (0,)}, {"never_flipped": (0, 1)}], [(), (3,)]),
+        ([{"flip_depth": False}, {}], [(), (1,), (3,), (1, 3)]),  # of before never_flipped
+        ([{"flips": False}, {}], [()]),
+    ],
+)
+def test_an_average_is_mirrored_as_all_of_its_trainings_were(stored, expected):
+    task = get_task("ultrasound3d_vnet")
+    task = replace(task, network=replace(task.network, channels=(4, 8), convolutions=(1, 1)))
+    checkpoints = []
+    for seed, changes in enumerate(stored):
+        torch.manual_seed(seed)
+        trained = replace(task, augment=replace(task.augment, **changes))
+        state = build_network(task.network).state_dict()
+        checkpoints.append(Checkpoint(task=task.name, spec=trained.as_dict(), weights=state))
+    found = average(task, checkpoints, [1, 1])
+    predictor = Predictor.from_checkpoint(task, found, "cpu", "fp32")
+    assert predictor.mirrorings(4) == expected
 
 
 def test_files_of_half_precision_are_averaged_in_full_and_one_with_itself_stays():
