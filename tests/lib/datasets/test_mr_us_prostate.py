@@ -60,13 +60,48 @@ def test_other_folders_and_masks_are_refused(source, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="has no volumes fixed_images"):
         import_mr_us_prostate(tmp_path / "empty", tmp_path / "studies")
+    (source / "fixed_labels").rename(source / "labels")
+    with pytest.raises(InputError, match="no mask fixed_labels/NAME.nii.gz for any of its 3"):
+        import_mr_us_prostate(source, tmp_path / "studies")
+
+
+def _cube(size=(24, 28, 20)):
+    mask = np.zeros((*size, 2))
+    mask[4:9, 5:9, 6:9, 0] = 1
+    return mask
+
+
+_COLOURS = np.zeros((24, 28, 20), np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")]))
+
+
+@pytest.mark.parametrize(
+    ("mask", "affine", "told"),
+    [
+        (_cube((24, 28, 19)), SPACING, r"24x28x19 voxels at .* expected the grid of its volume"),
+        (_cube(), np.eye(4), "expected the grid of its volume, 24x28x20"),
+        (_cube(), np.diag([-2.0, 2.5, 3.0, 1.0]), r"\[-2 0 0 0, "),
+        (_cube(), SPACING + [[0, 0, 0, 500], [0] * 4, [0] * 4, [0] * 4], r"\[2 0 0 500, "),
+        (_cube() * 3, SPACING, "the first mask holds 0.0, 3.0; expected 0, and 1"),
+        (_cube() * 0.4, SPACING, "holds 0.0, 0.4; expected"),
+        (_cube()[..., ::-1], SPACING, "holds 0.0; expected"),
+        (_cube() * np.nan, SPACING, "NaN or infinite"),
+        (_COLOURS, SPACING, "holds colours; expected"),
+    ],
+)
+def test_a_mask_that_is_not_of_its_volume_is_refused_by_name(source, tmp_path, mask, affine, told):
+    _save(source / "fixed_labels" / "obs001.nii.gz", mask, affine)
+    with pytest.raises(InputError, match=f"obs001.nii.gz.*({told})"):
+        import_mr_us_prostate(source, tmp_path / "studies")
+
+
+def test_a_torn_mask_is_refused_by_name(source, tmp_path):
     mask = source / "fixed_labels" / "obs001.nii.gz"
-    _save(mask, np.zeros((24, 28, 19, 2)))
-    with pytest.raises(InputError, match=r"obs001.nii.gz: \(24, 28, 19\) voxels .* expected"):
-        import_mr_us_prostate(source, tmp_path / "studies")
-    _save(mask, np.zeros((24, 28, 20, 2)), np.eye(4))
-    with pytest.raises(InputError, match="expected the grid of its image"):
-        import_mr_us_prostate(source, tmp_path / "studies")
     mask.write_bytes(mask.read_bytes()[:90])
     with pytest.raises(InputError, match=r"obs001.nii.gz: no readable mask"):
         import_mr_us_prostate(source, tmp_path / "studies")
+
+
+def test_masks_without_a_volume_are_counted(source, tmp_path):
+    (source / "fixed_images" / "obs002.nii.gz").unlink()
+    report = import_mr_us_prostate(source, tmp_path / "studies")
+    assert "masks without a volume: 1" in report.lines[0]
