@@ -13,6 +13,7 @@ SIDE = 16  # parts along each axis in which images are compared
 CLEAR_DROP = 0.1  # of the mean correlation, from which mirrored images look another way
 LEAST_DROP = 0.01  # the least that counts where it is not by chance
 CHANCE = 0.01  # probability by chance below which it is not
+TESTED = 3  # images from which chance is asked for; of two each is as unlike as the other
 
 
 def unlike_axes(images: Iterable[np.ndarray], axes: int) -> tuple[int, ...]:
@@ -49,8 +50,8 @@ def unlike_axes(images: Iterable[np.ndarray], axes: int) -> tuple[int, ...]:
     def unlike(axis: int) -> bool:
         as_it_is, mirrored = alike(), alike(axis)
         drop = float(np.mean(as_it_is - mirrored))
-        if not LEAST_DROP <= drop < CLEAR_DROP:
-            return drop >= CLEAR_DROP
+        if not LEAST_DROP <= drop < CLEAR_DROP or len(standard) < TESTED:
+            return drop >= LEAST_DROP
         return bool(stats.ttest_rel(as_it_is, mirrored, alternative="greater").pvalue < CHANCE)
 
     return tuple(axis for axis in range(axes) if unlike(axis))

@@ -25,7 +25,7 @@ from lib.segmentation.scoring import score_masks
 from lib.tasks.spec import TaskSpec
 from lib.weights.versions import Trivial
 
-COMPARED = 100  # cases by which axes are chosen, or up to twice as many; evenly chosen ones
+COMPARED = 100  # most cases by which axes are chosen, evenly taken
 
 
 def _load_image(item: Item, task: TaskSpec) -> Case:
@@ -58,7 +58,7 @@ def _with_alike_axes(task: TaskSpec, cases: Cases) -> TaskSpec:
     """Return `task` without mirroring along axes along which its cases are not alike."""
     if not task.augment.flip_alike:
         return task
-    some = range(0, len(cases), max(1, len(cases) // COMPARED))
+    some = range(0, len(cases), max(1, -(-len(cases) // COMPARED)))
     images = (cases[index][0] for index in some)
     unlike = unlike_axes(images, task.network.spatial_dims)
     kept = tuple(sorted({*task.augment.never_flipped, *unlike}))

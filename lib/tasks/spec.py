@@ -72,6 +72,12 @@ class TaskSpec:
         """Check that the parts fit each other."""
         for name in self.dimensions:
             choose("dimensions", name, dict.fromkeys(DIMENSIONS))
+        axes = range(self.network.spatial_dims)
+        if not set(self.augment.never_flipped) <= set(axes):
+            raise ValueError(
+                f"augment.never_flipped: expected axes of the network, 0 to {axes[-1]}, found "
+                f"{list(self.augment.never_flipped)}"
+            )
         if isinstance(self.network, (EncoderDecoderSpec, MonaiSpec)):
             _check_maps(self, self.network)
         if isinstance(self.network, ClassifierSpec) or self.exam is not None:

@@ -101,7 +101,9 @@ def measure_prepared(
     with predictor.watching(fine, style):
         whole = _structure_probability(predictor, prepared)
     answers = [whole]
-    for axes in predictor.mirrorings(prepared.ndim)[1:] if copies else ():
+    # where training mirrored nothing, one copy tells all the same which images are unsure
+    mirrorings = predictor.mirrorings(prepared.ndim)[1:] or [(prepared.ndim - 1,)]
+    for axes in mirrorings if copies else ():
         mirrored = np.ascontiguousarray(np.flip(prepared, axes))
         answers.append(
             np.flip(_structure_probability(predictor, mirrored), tuple(axis - 1 for axis in axes))

@@ -75,6 +75,18 @@ def test_sizes_may_differ(volumes):
     assert unlike_axes([one[:, :, 2 * (i % 2) :] for i, one in enumerate(volumes)], 3) == (1,)
 
 
+@pytest.mark.filterwarnings("error")
+def test_of_two_images_each_is_as_unlike_as_the_other(volumes):
+    assert 1 in unlike_axes(volumes[:2], 3)
+
+
+def test_axes_that_the_network_does_not_have_are_refused_by_name():
+    row = TASKS["ultrasound3d_vnet"]
+    for axes in ((-1,), (3,), (0, 7)):
+        with pytest.raises(ValueError, match=r"never_flipped: expected axes .* 0 to 2, found \["):
+            replace(row, augment=replace(row.augment, never_flipped=axes))
+
+
 def test_the_axes_that_are_mirrored():
     assert AugmentSpec().flipped_axes(3) == (0, 1, 2)
     assert AugmentSpec(flip_depth=False).flipped_axes(3) == (0, 2)
