@@ -113,6 +113,7 @@ ROWS.add(
         clicks=ClickSpec(),
         reference="tmkand, usgra-seg (data); Milletari et al. 2016; Sofiiuk et al. 2022 (training "
         "with clicks)",
+        weights_licence="CC-BY-4.0",
     )
 )
 # A few hundred frames are enough from weights of ImageNet.

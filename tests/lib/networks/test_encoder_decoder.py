@@ -31,6 +31,7 @@ PARAMETERS = {
     "ultrasound3d_vnet2016": 65_175_313,
     "nerve_vhllrhe": 2_262_722,
     "fetal_head": 1_976_545,
+    "nerve_click": 1_983_241,
     "nerve": 3_537_555,
     "nuclei": 3_036_623,
     "nuclei_lite": 3_537_843,
