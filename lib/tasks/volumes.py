@@ -16,7 +16,6 @@ ROWS.add(
         name="volume_vnet",
         description="A structure in CT, MR or PET volumes: the V-Net and recipe of 3D ultrasound",
         modalities=SCANS,
-        augment=replace(VOLUME.augment, flip_alike=False),
     )
 )
 ROWS.add(
@@ -26,6 +25,5 @@ ROWS.add(
         description="A structure in CT, MR or PET volumes that follows clicks: the V-Net whose "
         "decoder sees them",
         modalities=SCANS,
-        augment=replace(CLICKED_VOLUME.augment, flip_alike=False),
     )
 )
